@@ -1,0 +1,94 @@
+"""Files that are either whole or not there: write beside, sync, then link or rename into place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from janus.errors import RunError
+
+
+def replace(path: Path, write: Callable[[Path], None], *, sync: bool = True) -> None:
+    """Put at `path` what `write(temporary)` wrote, replacing what was there.
+
+    Raises RunError with cause `disk-full` when the disk is full; `path` is then unchanged.
+    """
+    _publish(path, write, os.replace, sync)
+
+
+def create(path: Path, write: Callable[[Path], None]) -> bool:
+    """As `replace`, but only if `path` does not exist yet; False when somebody was first."""
+    try:
+        _publish(path, write, _link, True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _link(temporary: str | Path, path: str | Path) -> None:
+    """Hard-link exclusively. NFS may report failure for a link that was made: count the names."""
+    try:
+        os.link(temporary, path)
+    except OSError:
+        if os.stat(temporary).st_nlink != 2:
+            raise
+    os.unlink(temporary)
+
+
+def _publish(
+    path: Path,
+    write: Callable[[Path], None],
+    move: Callable[[str | Path, str | Path], None],
+    sync: bool,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write(temporary)
+        if sync:
+            _sync(temporary)
+        move(temporary, path)
+        if sync:
+            _sync(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RunError(
+                f"no space left to write {path}; free some and run the same command again: "
+                "it goes on from the last checkpoint",
+                cause="disk-full",
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_writer(record: Any) -> Callable[[Path], None]:
+    """A `write` argument that stores `record` as readable JSON with sorted keys."""
+    text = json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    return lambda path: _write_text(path, text)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def read_json(path: Path) -> Any | None:
+    """The JSON at `path`, or None when it is missing or not (yet) whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None

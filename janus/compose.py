@@ -1,0 +1,152 @@
+"""From names and dotted overrides to a checked `Cell`.
+
+Precedence, lowest first: dataclass default, bench file (its backbone and training section),
+method file, the method's section for that bench, then the caller's overrides (sweep file, then
+command line). No torch, no Hydra: sweeps compose thousands of cells through this one function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
+from janus.errors import ConfigError, suggest
+from janus.settings import MethodSpec, Setting, method_spec, names, read_yaml
+
+PARTS: dict[str, type] = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig}
+TOP = ("bench", "backbone", "method", "order", "seed", "eval")
+
+
+def compose(overrides: Mapping[str, Any]) -> Cell:
+    """Build the cell that `overrides` describe, e.g. {'bench': 'glyphs', 'method.rank': 4}.
+
+    Raises ConfigError for unknown names, wrong types and values out of range, each with the
+    nearest valid choice.
+    """
+    given = dict(overrides)
+    bench_name, method_name = str(given.pop("bench", "glyphs")), str(given.pop("method", "janus"))
+    bench_file = dict(read_yaml("bench", bench_name))
+    spec = method_spec(method_name)
+    backbone_name = str(given.pop("backbone", bench_file.pop("backbone", "vit_b16_in21k")))
+
+    layers: dict[str, dict[str, Any]] = {
+        "train": dict(bench_file.pop("train", {})),
+        "bench": {"name": bench_name} | bench_file,
+        "backbone": {"name": backbone_name} | read_yaml("backbone", backbone_name),
+        "method": {name: setting.default for name, setting in spec.settings.items()},
+    }
+    for key, value in spec.benches.get(bench_name, {}).items():
+        _assign(layers, spec, key if "." in key else f"method.{key}", value)
+    order, seed = str(given.pop("order", "natural")), given.pop("seed", 0)
+    if "eval" in given:
+        given["bench.eval"] = given.pop("eval")
+    for key, value in given.items():
+        _assign(layers, spec, key, value)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(f"seed must be an integer, got {seed!r}")
+
+    backbone = _build(BackboneConfig, "backbone", layers["backbone"])
+    return Cell(
+        bench=_build(BenchConfig, "bench", layers["bench"]),
+        backbone=_with_file_hash(backbone),
+        train=_build(TrainConfig, "train", layers["train"]),
+        method=MethodConfig(
+            name=method_name,
+            revision=spec.revision,
+            values={n: spec.check(n, v) for n, v in sorted(layers["method"].items())},
+            neutral=spec.neutral,
+        ),
+        order=order,
+        seed=seed,
+    )
+
+
+def valid_keys(method: str) -> list[str]:
+    """Every key that `compose` accepts for `method`."""
+    keys = [f"{part}.{f.name}" for part, cls in PARTS.items() for f in fields(cls)]
+    return [*TOP, *keys, *(f"method.{name}" for name in method_spec(method).settings)]
+
+
+def _assign(layers: dict[str, dict[str, Any]], spec: MethodSpec, key: str, value: Any) -> None:
+    part, _, name = key.partition(".")
+    if part == "method" and name:
+        spec.check(name, value)
+    elif part not in PARTS or name not in {f.name for f in fields(PARTS[part])}:
+        raise ConfigError(f"unknown key {key!r}.{suggest(key, valid_keys(spec.name))}")
+    layers[part][name] = value
+
+
+def _build(cls: type, part: str, values: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in fields(cls)}
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"unknown field {part}.{name}.{suggest(name, known)}")
+        checked[name] = _typed(hints[name], value, f"{part}.{name}")
+    missing = [
+        n
+        for n, f in known.items()
+        if n not in checked and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{part}: {', '.join(missing)} must be given")
+    return cls(**checked)
+
+
+_EXAMPLES: dict[Any, Any] = {int: 0, float: 0.0, str: "", bool: False}
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """Check `value` against an annotation of the config dataclasses."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    kind = next(o for o in options if o is not type(None))
+    if kind in _EXAMPLES:
+        return Setting(default=_EXAMPLES[kind], help="").check(where, value)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} must be a mapping, got {value!r}")
+    return dict(value)
+
+
+def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:
+    """Fill in the hash of a local weight file: the file is part of the cell's identity."""
+    if backbone.weights in ("bundled", "hub", "random"):
+        return backbone
+    path = Path(backbone.weights).expanduser().resolve()
+    if not path.is_file():
+        raise ConfigError(
+            f"backbone.weights: no file {path}. Give the path of a .safetensors file, or fetch "
+            f"the hub's with: python -m janus.backbone fetch {backbone.model}"
+        )
+    stat = path.stat()
+    found = file_sha256(str(path), stat.st_size, stat.st_mtime_ns)
+    declared = backbone.weights_sha256
+    standard = read_yaml("backbone", backbone.name).get("weights_sha256")
+    if declared not in (None, standard, found):
+        raise ConfigError(
+            f"backbone.weights: {path} has SHA-256 {found[:16]}…, not the declared {declared}"
+        )
+    values = {f.name: getattr(backbone, f.name) for f in fields(backbone)}
+    return BackboneConfig(**values | {"weights": str(path), "weights_sha256": found})
+
+
+@lru_cache(maxsize=64)
+def file_sha256(path: str, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a file; size and modification time only key the cache."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+__all__ = ["compose", "file_sha256", "names", "valid_keys"]

@@ -1,0 +1,241 @@
+"""The typed description of one planned run, and its identity.
+
+`Cell` and its parts are frozen dataclasses, validated when they are built; YAML and the command
+line only fill them (see `compose.py`). Nothing here imports torch: planning ten thousand cells
+must cost seconds. What a method may set is declared in its YAML and checked by `settings.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from janus.errors import ConfigError
+
+CORE_REVISION = 1
+"""Bumped whenever a change of the shared loop alters results; part of every cell's identity."""
+
+SCHEMA = 1
+"""Version of `result.json`."""
+
+Value = bool | int | float | str | None
+"""What a method setting may hold."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """A data set cut into tasks under a named protocol."""
+
+    name: str
+    """Name of the bench; also selects sections of method files."""
+    source: str
+    """Which loader of `janus.data` reads the images."""
+    scenario: str = "class"
+    """`class`: new classes each task; `domain`: the same classes, a new domain each task."""
+    classes: int
+    """Number of classes in all."""
+    tasks: int
+    """Number of tasks the stream is cut into."""
+    split: str = "official"
+    """Name of the train/test split, for the table's footnotes."""
+    split_sha256: str | None = None
+    """Hash of the data behind the split, verified when a run starts; null: not declared."""
+    train_per_class: int | None = None
+    """Keep only this many training images of each class (and domain); null keeps all."""
+    augment: str = "none"
+    """Train-time augmentation, by name (see `janus.data.augment`)."""
+    eval: str = "test"
+    """`test`, or `validation`: a fixed 20 % of the training images takes the test set's place."""
+    root: str | None = field(default=None, metadata={"identity": False})
+    """Folder of the data set; null: bundled with the package."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.scenario in ("class", "domain"),
+            f"bench.scenario must be 'class' or 'domain', got {self.scenario!r}",
+        )
+        require(
+            self.eval in ("test", "validation"),
+            f"bench.eval must be 'test' or 'validation', got {self.eval!r}",
+        )
+        require(self.tasks >= 1, f"bench.tasks must be at least 1, got {self.tasks}")
+        if self.scenario == "class":
+            require(
+                self.tasks <= self.classes,
+                f"bench.tasks={self.tasks} is more than the {self.classes} classes "
+                f"of {self.name}; choose at most {self.classes}",
+            )
+        require(
+            self.train_per_class is None or self.train_per_class >= 2,
+            f"bench.train_per_class must be at least 2, got {self.train_per_class}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """A timm vision transformer, its weights, and how pixels reach it."""
+
+    name: str
+    """Name of the backbone."""
+    model: str
+    """Full timm name, with its tag for hub weights."""
+    model_kwargs: Mapping[str, Value] = field(default_factory=dict)
+    """Arguments that change the architecture."""
+    weights: str = "hub"
+    """`bundled`, `hub`, `random`, or the path of a .safetensors file."""
+    weights_sha256: str | None = None
+    """Hash of the weight file, verified when a run starts; null: not declared."""
+    image_size: int = 224
+    """Side of the square input, in pixels."""
+    channels: int = 3
+    """Input channels; grey images are repeated when this is 3."""
+    mean: float = 0.0
+    """Subtracted from pixels in [0, 1]."""
+    std: float = 1.0
+    """Divides pixels after the mean is subtracted."""
+
+    def __post_init__(self) -> None:
+        require(self.std > 0, f"backbone.std must be positive, got {self.std}")
+        require(self.image_size >= 8, f"backbone.image_size must be >= 8, got {self.image_size}")
+        require(self.channels in (1, 3), f"backbone.channels must be 1 or 3, got {self.channels}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What every method of a comparison shares."""
+
+    epochs: int = 20
+    """Passes over each task's training images."""
+    first_epochs: int | None = None
+    """Epochs of the first task, where it differs."""
+    batch_size: int = 128
+    """Images per step; the last batch of an epoch may be smaller."""
+    precision: str = "fp32"
+    """`fp32`, or `bf16` autocast of the forward pass."""
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, f"train.epochs must be at least 1, got {self.epochs}")
+        require(
+            self.first_epochs is None or self.first_epochs >= 1,
+            f"train.first_epochs must be at least 1, got {self.first_epochs}",
+        )
+        require(self.batch_size >= 1, f"train.batch_size must be >= 1, got {self.batch_size}")
+        require(
+            self.precision in ("fp32", "bf16"),
+            f"train.precision must be 'fp32' or 'bf16', got {self.precision!r}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """A method by name, with every setting resolved and checked."""
+
+    name: str
+    """Name of the method: a file in `janus/conf/method`."""
+    revision: int = 1
+    """Bumped when the method's code changes its results."""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    """Every setting of the method."""
+    neutral: Mapping[str, Value] = field(default_factory=dict, metadata={"identity": False})
+    """Settings added later, with the value that reproduces earlier behaviour: left out of the
+    identity while they hold it, so that old results stay valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One planned run. Equal identities mean equal results."""
+
+    bench: BenchConfig
+    backbone: BackboneConfig
+    method: MethodConfig
+    train: TrainConfig
+    order: str = "natural"
+    """`natural`, or the seed number of a permutation of the classes (or domains)."""
+    seed: int = 0
+    """Seeds everything random but the order."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.order == "natural" or self.order.isdigit(),
+            f"order must be 'natural' or a seed number >= 0, got {self.order!r}",
+        )
+        require(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result, and nothing else (no device, paths, workers)."""
+        method = _hashed(self.method)
+        method["values"] = {
+            name: value
+            for name, value in self.method.values.items()
+            if not (name in self.method.neutral and self.method.neutral[name] == value)
+        }
+        backbone = _hashed(self.backbone)
+        if self.backbone.weights not in ("bundled", "hub", "random"):
+            backbone["weights"] = "file"  # the file's hash identifies it, not where it lies
+        return {
+            "core": CORE_REVISION,
+            "bench": _hashed(self.bench),
+            "backbone": backbone,
+            "method": method,
+            "train": _hashed(self.train),
+            "order": self.order,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical identity."""
+        return hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:16]
+
+    @property
+    def title(self) -> str:
+        """Short name for people: 'glyphs janus order=3 seed=0'."""
+        return f"{self.bench.name} {self.method.name} order={self.order} seed={self.seed}"
+
+
+def _hashed(part: Any) -> dict[str, Any]:
+    """The fields of a config dataclass that belong to a cell's identity."""
+    keep = [f.name for f in fields(part) if f.metadata.get("identity", True)]
+    values = asdict(part)
+    return {name: values[name] for name in keep}
+
+
+def canonical(tree: Any) -> str:
+    """JSON text that is equal for equal trees: sorted keys, no spaces, shortest floats.
+
+    Raises ConfigError for NaN and infinities, which have no JSON form.
+    """
+    _refuse_non_finite(tree)
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _refuse_non_finite(tree: Any) -> None:
+    if isinstance(tree, float) and not math.isfinite(tree):
+        raise ConfigError(f"{tree} cannot be stored: JSON has no such number")
+    children = tree.values() if isinstance(tree, Mapping) else tree
+    if isinstance(tree, Mapping | list | tuple):
+        for child in children:
+            _refuse_non_finite(child)
+
+
+def cell_from_dict(record: Mapping[str, Any]) -> Cell:
+    """Rebuild a cell from `asdict(cell)`, as found in result files."""
+    return Cell(
+        bench=BenchConfig(**record["bench"]),
+        backbone=BackboneConfig(**record["backbone"]),
+        method=MethodConfig(**record["method"]),
+        train=TrainConfig(**record["train"]),
+        order=record["order"],
+        seed=record["seed"],
+    )

@@ -1,0 +1,181 @@
+"""What each method may be told: settings declared in YAML, readable without importing torch.
+
+A method's YAML names its code, its paper, and every setting with default, range, meaning and
+provenance tag (`seen`, `derived`, `absent`; see docs/methods.md), plus its published or tuned
+values per bench. Method code receives the checked values; it declares no defaults of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from janus.config import Value
+from janus.errors import ConfigError, suggest
+
+TAGS = ("seen", "derived", "tuned", "absent", "choice")
+_MISSING = object()
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML reads `1e-3` as a string; YAML 1.2 and every reader of this project mean a float."""
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*([eE][-+]?\d+)|\.\d+([eE][-+]?\d+)?)$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(group: str, name: str) -> dict[str, Any]:
+    """The mapping in `janus/conf/<group>/<name>.yaml`. Raises ConfigError with the nearest name."""
+    path = files("janus") / "conf" / group / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")
+    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe subclass)
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"janus/conf/{group}/{name}.yaml must hold a mapping")
+    return loaded
+
+
+@lru_cache
+def names(group: str) -> tuple[str, ...]:
+    """The benches, backbones or methods that exist."""
+    folder = files("janus") / "conf" / group
+    found = (p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return tuple(sorted(n for n in found if not n.startswith("_")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One thing a method may be told."""
+
+    default: Value
+    help: str
+    tag: str = "choice"
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[Value, ...] | None = None
+    optional: bool = False
+    neutral: Any = _MISSING
+    """Value that reproduces results made before this setting existed."""
+
+    def check(self, where: str, value: Any) -> Value:
+        """`value` in this setting's type. Raises ConfigError naming `where` and what is allowed."""
+        if value is None and (self.optional or self.default is None):
+            return None
+        value = _as_type_of(self.default, value, where)
+        if self.choices is not None and value not in self.choices:
+            text = ", ".join(map(str, self.choices))
+            hint = suggest(str(value), map(str, self.choices))
+            hint = hint if hint.startswith(" Did") else ""
+            raise ConfigError(f"{where} must be one of {text}; got {value!r}.{hint}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            for bound, ok, words in (
+                (self.min, self.min is None or value >= self.min, "at least"),
+                (self.max, self.max is None or value <= self.max, "at most"),
+                (self.above, self.above is None or value > self.above, "above"),
+                (self.below, self.below is None or value < self.below, "below"),
+            ):
+                if not ok:
+                    raise ConfigError(f"{where} must be {words} {bound:g}, got {value}")
+        return value
+
+
+def _as_type_of(example: Value, value: Any, where: str) -> Value:
+    """Convert losslessly to the type of `example`: int to float, nothing else."""
+    if isinstance(example, bool):
+        if isinstance(value, bool):
+            return value
+    elif isinstance(example, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(example, int):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+    elif isinstance(example, str):
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool | int | float):
+            return str(value)
+    else:
+        return value if isinstance(value, bool | int | float | str) else str(value)
+    kind = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    raise ConfigError(f"{where} must be {kind[type(example)]}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """A method as its YAML declares it."""
+
+    name: str
+    title: str
+    summary: str
+    family: str
+    paper: str
+    code: str
+    """`module:Class` of the implementation."""
+    revision: int
+    settings: Mapping[str, Setting]
+    benches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def check(self, name: str, value: Any) -> Value:
+        """`value` for the setting `name`. Raises ConfigError with the nearest valid setting."""
+        if name not in self.settings:
+            hint = suggest(name, self.settings)
+            raise ConfigError(f"method {self.name!r} has no setting {name!r}.{hint}")
+        return self.settings[name].check(f"method.{name}", value)
+
+    @property
+    def neutral(self) -> dict[str, Value]:
+        """Late settings and the value with which they leave old identities unchanged."""
+        return {n: s.neutral for n, s in self.settings.items() if s.neutral is not _MISSING}
+
+
+@lru_cache
+def method_spec(name: str) -> MethodSpec:
+    """The declaration of the method `name`, with settings inherited through `extends`."""
+    record = read_yaml("method", name)
+    settings: dict[str, Setting] = {}
+    for parent in record.pop("extends", []):
+        settings |= _read_settings(read_yaml("method", parent)["settings"], settings, parent)
+    settings |= _read_settings(record.pop("settings", None) or {}, settings, name)
+    try:
+        return MethodSpec(name=name, settings=settings, **record)
+    except TypeError as error:
+        raise ConfigError(f"janus/conf/method/{name}.yaml: {error}") from None
+
+
+def _read_settings(
+    block: Mapping[str, Any], inherited: Mapping[str, Setting], name: str
+) -> dict[str, Setting]:
+    """Parse a `settings:` block; a bare value overrides only an inherited setting's default."""
+    parsed: dict[str, Setting] = {}
+    for key, entry in block.items():
+        where = f"janus/conf/method/{name}.yaml: {key}"
+        if isinstance(entry, dict) and "help" in entry:
+            if "choices" in entry:
+                entry = entry | {"choices": tuple(entry["choices"])}
+            parsed[key] = Setting(**entry)
+        elif key in inherited:
+            changes = entry if isinstance(entry, dict) else {"default": entry}
+            if "choices" in changes:
+                changes = changes | {"choices": tuple(changes["choices"])}
+            parsed[key] = Setting(**{**vars(inherited[key]), **changes})
+        else:
+            raise ConfigError(f"{where}: a new setting needs default and help")
+        if parsed[key].tag not in TAGS:
+            raise ConfigError(f"{where}: tag must be one of {', '.join(TAGS)}")
+        parsed[key].check(where, parsed[key].default)
+    return parsed

@@ -1,0 +1,294 @@
+"""The run store: a folder that knows what is finished, what is being worked on, and what failed.
+
+    results/ab/<id>.json                  committed results; listing them is the set of done cells
+    runs/ab/<id>/cell.json                the configuration
+    runs/ab/<id>/claims/<n>.json          claim number n; `<n>.released` beside it when given back
+    runs/ab/<id>/attempts/<n>/            heartbeat, failure, provenance of claim n
+    runs/ab/<id>/ckpt/<n>/*.safetensors   checkpoints of claim n
+
+Claim numbers only grow, each is created exclusively, and the highest one owns the run: a process
+that was taken for dead and wakes up finds a higher number and must stop. A result is committed
+once, by hard link, and never edited. Works on any file system with atomic exclusive links.
+No torch here: planners and tables read the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from janus import atomic
+from janus.config import Cell
+from janus.errors import RunError
+
+LEASE_S = 600.0
+"""Seconds without training progress after which a claim counts as dead. Claims whose process is
+known to have ended (same machine) are free at once."""
+
+
+@dataclass
+class Claim:
+    """The right to write one run, as long as nobody holds a higher number."""
+
+    store: Store
+    cell_id: str
+    number: int
+    _last_beat: float = field(default=float("-inf"), repr=False)
+
+    @property
+    def attempt_dir(self) -> Path:
+        """Where this claim leaves its heartbeat, provenance and failure."""
+        return self.store.run_dir(self.cell_id) / "attempts" / f"{self.number:06d}"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where this claim, and nobody else, writes checkpoints."""
+        return self.store.run_dir(self.cell_id) / "ckpt" / f"{self.number:06d}"
+
+    def check(self) -> None:
+        """Raise RunError (cause `claim-lost`) when somebody took this run over."""
+        holder = self.store.last_claim(self.cell_id)
+        if holder != self.number:
+            raise RunError(
+                f"run {self.cell_id} was taken over (claim {holder}, ours is {self.number}); "
+                "this process stops without writing",
+                cause="claim-lost",
+            )
+
+    def beat(self, progress: dict[str, Any], every_s: float = 5.0) -> None:
+        """Publish training progress, at most once in `every_s` seconds."""
+        now = time.monotonic()
+        if now - self._last_beat >= every_s:
+            self._last_beat = now
+            atomic.replace(
+                self.attempt_dir / "beat.json", atomic.json_writer(progress), sync=False
+            )
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints of this claim and of those before it, furthest progress first."""
+        found = (self.store.run_dir(self.cell_id) / "ckpt").glob("*/*.safetensors")
+        return sorted(found, key=lambda p: (p.name, p.parent.name), reverse=True)
+
+    def prune_checkpoints(self, keep: int = 2) -> None:
+        """Delete all but the `keep` furthest checkpoints; safe at any moment."""
+        for path in self.checkpoints()[keep:]:
+            path.unlink(missing_ok=True)
+
+    def fail(self, record: dict[str, Any]) -> None:
+        """Note why this attempt ended; the run can be claimed again."""
+        atomic.replace(self.attempt_dir / "failure.json", atomic.json_writer(record))
+
+    def commit(self, result: dict[str, Any], provenance: dict[str, Any]) -> None:
+        """Make `result` the cell's result. The first commit wins; an equal second one is fine.
+
+        Raises RunError when another, different result is there already.
+        """
+        self.check()
+        atomic.replace(self.attempt_dir / "provenance.json", atomic.json_writer(provenance))
+        path = self.store.result_path(self.cell_id)
+        if not atomic.create(path, atomic.json_writer(result)):
+            if atomic.read_json(path) != result:
+                raise RunError(
+                    f"{path} already holds another result for the same cell; the first stays. "
+                    "Compare `numerics` in the attempts' provenance.json",
+                    cause="result-differs",
+                )
+            return
+        atomic.create(
+            self.store.run_dir(self.cell_id) / "committed.json",
+            atomic.json_writer({"attempt": self.number}),
+        )
+
+    def release(self) -> None:
+        """Give the run back."""
+        path = self.store.run_dir(self.cell_id) / "claims" / f"{self.number:06d}.released"
+        atomic.create(path, atomic.json_writer({}))
+
+
+class Store:
+    """A run store in the folder `root`, which may be shared by many machines."""
+
+    def __init__(self, root: str | Path, lease_s: float = LEASE_S) -> None:
+        self.root = Path(root).expanduser().resolve()
+        self.lease_s = lease_s
+        self._seen: dict[tuple[str, int], tuple[Any, float]] = {}
+
+    def result_path(self, cell_id: str) -> Path:
+        """Where the committed result of a cell lies."""
+        return self.root / "results" / cell_id[:2] / f"{cell_id}.json"
+
+    def run_dir(self, cell_id: str) -> Path:
+        """The folder of a run."""
+        return self.root / "runs" / cell_id[:2] / cell_id
+
+    def done(self) -> set[str]:
+        """Ids of all cells with a committed result: one directory listing per prefix."""
+        found: set[str] = set()
+        results = self.root / "results"
+        for prefix in os.listdir(results) if results.is_dir() else []:
+            for name in os.listdir(results / prefix):
+                if name.endswith(".json") and not name.startswith("."):
+                    found.add(name.removesuffix(".json"))
+        return found
+
+    def result(self, cell_id: str) -> dict[str, Any] | None:
+        """The committed result, or None. Raises RunError when the file is not valid JSON."""
+        path = self.result_path(cell_id)
+        if not path.exists():
+            return None
+        record = atomic.read_json(path)
+        if not isinstance(record, dict) or record.get("id") != cell_id:
+            raise RunError(
+                f"{path} is damaged: not the result of cell {cell_id}. Move it away and run the "
+                "cell again",
+                cause="store-damaged",
+            )
+        return record
+
+    def provenance(self, cell_id: str) -> dict[str, Any] | None:
+        """How the committed result came about: timings, memory, hardware, attempts."""
+        run = self.run_dir(cell_id)
+        winner = (atomic.read_json(run / "committed.json") or {}).get("attempt")
+        numbers = [winner] if winner else range(self.last_claim(cell_id), 0, -1)
+        for number in numbers:
+            record = atomic.read_json(run / "attempts" / f"{number:06d}" / "provenance.json")
+            if record is not None:
+                return dict(record)
+        return None
+
+    def last_claim(self, cell_id: str) -> int:
+        """The highest claim number, 0 when the run was never claimed."""
+        return max((n for n, _ in self._claim_files(cell_id)), default=0)
+
+    def _claim_files(self, cell_id: str) -> Iterator[tuple[int, str]]:
+        try:
+            names = os.listdir(self.run_dir(cell_id) / "claims")
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name[:6].isdigit():
+                yield int(name[:6]), name
+
+    def claim(self, cell: Cell) -> Claim | None:
+        """Try to become the one writer of the cell's run; None while somebody else is."""
+        last = self.last_claim(cell.id)
+        if last and not self._is_free(cell.id, last):
+            return None
+        run = self.run_dir(cell.id)
+        if last == 0:
+            atomic.create(run / "cell.json", atomic.json_writer(asdict(cell)))
+        record = {"owner": process_identity(), "claimed_at": time.time()}
+        path = run / "claims" / f"{last + 1:06d}.json"
+        if not atomic.create(path, atomic.json_writer(record)):
+            return None
+        return Claim(self, cell.id, last + 1)
+
+    def _is_free(self, cell_id: str, number: int) -> bool:
+        """Whether claim `number` was released, its process ended, or it made no progress."""
+        run = self.run_dir(cell_id)
+        if (run / "claims" / f"{number:06d}.released").exists():
+            return True
+        record = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
+        owner = record.get("owner", {})
+        here = process_identity()
+        if all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace")):
+            if not process_runs(owner["pid"], owner["started"]):
+                return True
+        return self._stalled(cell_id, number)
+
+    def _stalled(self, cell_id: str, number: int) -> bool:
+        """Judged by the progress counter against our own clock: skewed clocks do not matter."""
+        beat = atomic.read_json(
+            self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json"
+        )
+        now = time.monotonic()
+        before, since = self._seen.get((cell_id, number), (_NEVER, now))
+        if beat != before:
+            self._seen[cell_id, number] = (beat, now)
+            return False
+        return now - since > self.lease_s
+
+    def status(self, cell_id: str) -> str:
+        """`done`, `running`, `failed` (the last attempt ended with a failure) or `open`."""
+        if self.result_path(cell_id).exists():
+            return "done"
+        last = self.last_claim(cell_id)
+        if last and not self._is_free(cell_id, last):
+            return "running"
+        return "failed" if self.failure(cell_id) else "open"
+
+    def failure(self, cell_id: str) -> dict[str, Any] | None:
+        """Why the last attempt failed, or None."""
+        last = self.last_claim(cell_id)
+        record = atomic.read_json(
+            self.run_dir(cell_id) / "attempts" / f"{last:06d}" / "failure.json"
+        )
+        return dict(record) if record else None
+
+    def beat(self, cell_id: str) -> dict[str, Any] | None:
+        """Last published progress of the last attempt."""
+        last = self.last_claim(cell_id)
+        record = atomic.read_json(self.run_dir(cell_id) / "attempts" / f"{last:06d}" / "beat.json")
+        return dict(record) if record else None
+
+    def attempts(self, cell_id: str) -> int:
+        """How often the run was claimed."""
+        return self.last_claim(cell_id)
+
+    def drop_checkpoints(self, cell_id: str) -> None:
+        """Delete the checkpoints of a run, which a committed result makes unnecessary."""
+        shutil.rmtree(self.run_dir(cell_id) / "ckpt", ignore_errors=True)
+
+
+_NEVER = object()
+
+
+@lru_cache
+def _machine() -> dict[str, Any]:
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    return {
+        "host": socket.gethostname(),
+        "boot": boot.read_text().strip() if boot.exists() else "unknown",
+        # process numbers mean nothing across containers: compare their namespace too
+        "pid_namespace": namespace.stat().st_ino if namespace.exists() else 0,
+    }
+
+
+def process_identity() -> dict[str, Any]:
+    """What tells this process from every other, on this machine and elsewhere."""
+    return {**_machine(), "pid": os.getpid(), "started": _start_time(os.getpid())}
+
+
+def process_runs(pid: int, started: str) -> bool:
+    """Whether the process that had `pid` and this start time still runs here."""
+    return _start_time(pid) == started
+
+
+def _start_time(pid: int) -> str:
+    """Kernel start time of a process in clock ticks, '' when it has ended (zombies included)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return _start_time_without_proc(pid)
+    after_name = text.rpartition(")")[2].split()
+    return "" if after_name[0] == "Z" else after_name[19]
+
+
+def _start_time_without_proc(pid: int) -> str:
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
