@@ -129,8 +129,8 @@ _TRAIN: dict[str, tuple[_Row, ...]] = {
     ),
     "handwriting": (
         ("YOzFont Antique", "yozvox-yozfont-antique",
-         "truetype/yozvox-yozfont/YOz{RA_,BA_,RA_i}.ttf", _OFL, "\\"),
-        ("SetoFont", "seto", "truetype/seto/setofont.ttf", _OFL),
+         "truetype/yozvox-yozfont/YOz{RA_,BA_,RA_i}.ttf", _OFL),
+        ("SetoFont", "seto", "truetype/seto/setofont.ttf", _OFL, "\\"),
         ("Nanum Barun Pen", "nanum-extra", "truetype/nanum/NanumBarunpen{R,B}.ttf", _OFL,
          "\\"),
         ("Nanum Pen Script", "nanum-extra", "truetype/nanum/NanumPen.ttf", _OFL, "ß\\"),
@@ -148,7 +148,7 @@ _TRAIN: dict[str, tuple[_Row, ...]] = {
         ("StayPuft", "staypuft", "truetype/staypuft/StayPuft.ttf", "LGPL-2+"),
         ("Delphine", "sjfonts", "truetype/sjfonts/Delphine.ttf", "GPL-2 with font exception"),
         ("Breip", "breip", "truetype/breip/Breip.ttf", "OFL-1.0"),
-        ("Kristi", "kristi", "truetype/kristi/Kristi.ttf", _OFL),
+        ("Kristi", "kristi", "truetype/kristi/Kristi.ttf", _OFL, "§"),
         ("Leckerli One", "leckerli-one", "truetype/leckerli-one/LeckerliOne-Regular.ttf", _OFL),
     ),
 }  # fmt: skip
