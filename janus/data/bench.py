@@ -1,0 +1,149 @@
+"""Benches in memory: load a data set, verify its hash, and make the split a cell asks for.
+
+A loader returns `Images` for train and test; everything else (validation split, caps) is shared.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from janus.compose import file_sha256
+from janus.config import BenchConfig
+from janus.data import glyphs
+from janus.errors import DataError, suggest
+from janus.rng import numpy_generator
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images. N images, C channels."""
+
+    pixels: Tensor
+    """uint8 (N, C, H, W)"""
+    labels: Tensor
+    """int64 (N,): class"""
+    domains: Tensor
+    """int64 (N,): domain, zero where a bench has none"""
+    groups: Tensor
+    """int64 (N,): images of one source (a font family, a photographer) share a group"""
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def take(self, index: Tensor) -> Images:
+        """The images at `index`."""
+        return Images(*(getattr(self, n)[index] for n in ("pixels", "labels", "domains", "groups")))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A data set as a cell sees it."""
+
+    train: Images
+    test: Images
+    class_names: tuple[str, ...]
+    domain_names: tuple[str, ...]
+    sha256: str
+
+
+def load(config: BenchConfig) -> Bench:
+    """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
+    if config.source not in LOADERS:
+        raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
+    bench = LOADERS[config.source](config)
+    if config.split_sha256 not in (None, bench.sha256):
+        raise DataError(
+            f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
+            f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
+            "files, or set bench.split_sha256=null to use these under another identity"
+        )
+    _check(config, bench)
+    if config.eval == "validation":
+        bench = _validation(bench)
+    if config.train_per_class is not None:
+        bench = replace(bench, train=_capped(bench.train, config))
+    return bench
+
+
+def _check(config: BenchConfig, bench: Bench) -> None:
+    """Refuse data that would fail half way through a run, naming everything that is wrong."""
+    problems = []
+    if len(bench.class_names) != config.classes:
+        problems.append(f"{len(bench.class_names)} classes, bench.classes={config.classes}")
+    for name, images in (("train", bench.train), ("test", bench.test)):
+        counts = torch.bincount(images.labels.clamp_min(0), minlength=config.classes)
+        if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(
+            bench.class_names
+        ):
+            problems.append(f"a {name} label is out of range")
+        empty = [bench.class_names[c] for c in (counts == 0).nonzero()[:, 0].tolist()]
+        if empty:
+            problems.append(f"no {name} images of {', '.join(empty[:20])}")
+    if config.scenario == "domain" and config.tasks > len(bench.domain_names):
+        problems.append(f"bench.tasks={config.tasks} but only {len(bench.domain_names)} domains")
+    if problems:
+        raise DataError(f"bench {config.name}: " + "; ".join(problems))
+
+
+def _validation(bench: Bench) -> Bench:
+    """A fixed 20 % of each class and domain's training images replaces the test set.
+
+    Whole groups are held out as far as possible, since the test set holds other groups too.
+    The choice depends on the data alone, on no seed.
+    """
+    train = bench.train
+    ranks = numpy_generator("validation", bench.sha256).permutation(int(train.groups.max()) + 1)
+    held = torch.zeros(len(train), dtype=torch.bool)
+    for label, domain in torch.stack([train.labels, train.domains], 1).unique(dim=0):
+        members = ((train.labels == label) & (train.domains == domain)).nonzero()[:, 0]
+        by_rank = np.argsort(ranks[train.groups[members].numpy()], kind="stable")
+        count = max(1, round(VALIDATION_SHARE * len(members)))
+        held[members[torch.from_numpy(by_rank[:count])]] = True
+    return replace(
+        bench, train=train.take((~held).nonzero()[:, 0]), test=train.take(held.nonzero()[:, 0])
+    )
+
+
+def _capped(train: Images, config: BenchConfig) -> Images:
+    """The same `train_per_class` images of every class (and domain) in every run."""
+    keep = []
+    generator = numpy_generator("cap", config.name)
+    shuffled = torch.from_numpy(generator.permutation(len(train)))
+    domains = train.domains if config.scenario == "domain" else torch.zeros_like(train.domains)
+    for label, domain in torch.stack([train.labels, domains], 1).unique(dim=0):
+        mine = (train.labels == label) & (domains == domain)
+        keep.append(shuffled[mine[shuffled]][: config.train_per_class])
+    return train.take(torch.cat(keep).sort().values)
+
+
+def _load_glyphs(config: BenchConfig) -> Bench:
+    data = glyphs.load()
+    parts = {
+        split: Images(
+            pixels=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
+            labels=torch.from_numpy(getattr(data, f"{split}_labels")),
+            domains=torch.from_numpy(getattr(data, f"{split}_styles")),
+            groups=torch.from_numpy(getattr(data, f"{split}_families")),
+        )
+        for split in ("train", "test")
+    }
+    stat = glyphs.PATH.stat()
+    return Bench(
+        **parts,
+        class_names=glyphs.CLASSES,
+        domain_names=glyphs.STYLES,
+        sha256=file_sha256(str(glyphs.PATH), stat.st_size, stat.st_mtime_ns),
+    )
+
+
+LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {"glyphs": _load_glyphs}

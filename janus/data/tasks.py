@@ -1,0 +1,185 @@
+"""Streams: a bench cut into tasks under an order, and the batches of each task.
+
+Class-incremental: classes are permuted, split evenly, and re-numbered in order of appearance, so
+task t owns the labels [first, first + count). Domain-incremental: the order permutes domains and
+every task has all classes. Batches and augmentations are keyed by (seed, order, task, epoch,
+step) and by nothing a method draws: methods are compared on the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from janus.backbone import prepare
+from janus.config import Cell
+from janus.data.augment import augment
+from janus.data.bench import Bench, Images
+from janus.rng import generator
+
+EVAL_BATCH = 256
+"""Images per forward pass when nothing is trained. Part of the numerics: do not tune per run."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method trains on. B images."""
+
+    images: Tensor
+    """float (B, C, H, W), ready for the backbone"""
+    labels: Tensor
+    """int64 (B,), in order of appearance"""
+    domains: Tensor
+    """int64 (B,)"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One step of the stream, as a method may see it: its own training data, nothing else."""
+
+    index: int
+    """0-based."""
+    count: int
+    """Number of tasks T."""
+    first: int
+    """First label of this task's classes."""
+    classes: int
+    """Number of classes in this task."""
+    seen: int
+    """Number of classes seen so far, this task included."""
+    fresh: int
+    """How many of this task's classes were never seen before."""
+    epochs: int
+    """Training epochs of this task."""
+    cell: Cell
+    train: Images
+    device: torch.device
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one epoch; the last one may be smaller."""
+        return -(-len(self.train) // self.cell.train.batch_size)
+
+    def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
+        """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
+        key = (self.cell.seed, self.cell.order, self.index, epoch)
+        shuffled = torch.randperm(len(self.train), generator=generator("batches", *key))
+        parts = shuffled.split(self.cell.train.batch_size)
+        for step in range(start, len(parts)):
+            part = self.train.take(parts[step])
+            images = prepare(part.pixels, self.cell.backbone, self.device)
+            draw = generator("augment", *key, step)
+            images = augment(self.cell.bench.augment, images, draw)
+            yield _batch(images, part, self.device)
+
+    def plain_batches(self) -> Iterator[Batch]:
+        """The training images once, in file order, under the test transform."""
+        yield from plain_batches(self.train, self.cell, self.device)
+
+
+def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
+    """All of `images`, in order, under the test transform."""
+    for index in torch.arange(len(images)).split(EVAL_BATCH):
+        part = images.take(index)
+        yield _batch(prepare(part.pixels, cell.backbone, device), part, device)
+
+
+def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
+    return Batch(images, part.labels.to(device), part.domains.to(device))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """All tasks of a run."""
+
+    tasks: tuple[Task, ...]
+    tests: tuple[Images, ...]
+    """Test images of each task, labels re-numbered like the training labels."""
+    order: tuple[int, ...]
+    """Original class (or domain) numbers in order of appearance."""
+    names: tuple[tuple[str, ...], ...]
+    """Class (or domain) names of each task."""
+
+
+def make_order(order: str, count: int) -> list[int]:
+    """The permutation that an order names; its numbers are also written into every result."""
+    if order == "natural":
+        return list(range(count))
+    return [int(i) for i in np.random.default_rng(int(order)).permutation(count)]
+
+
+def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
+    """Cut `bench` into the tasks of `cell`.
+
+    Class counts that do not divide evenly put one more class into each of the first tasks.
+    """
+    domain = cell.bench.scenario == "domain"
+    units = len(bench.domain_names) if domain else len(bench.class_names)
+    order = make_order(cell.order, units)
+    shares = [part.tolist() for part in np.array_split(np.array(order), cell.bench.tasks)]
+    if domain:
+        new_label = torch.arange(len(bench.class_names))
+    else:
+        new_label = torch.empty(units, dtype=torch.long)
+        new_label[torch.tensor(order)] = torch.arange(units)
+    tasks, tests, first = [], [], 0
+    for index, share in enumerate(shares):
+        classes = len(bench.class_names) if domain else len(share)
+        epochs = cell.train.epochs
+        if index == 0 and cell.train.first_epochs is not None:
+            epochs = cell.train.first_epochs
+        tasks.append(
+            Task(
+                index=index,
+                count=len(shares),
+                first=0 if domain else first,
+                classes=classes,
+                seen=classes if domain else first + classes,
+                fresh=0 if domain and index else classes,
+                epochs=epochs,
+                cell=cell,
+                train=_select(bench.train, share, domain, new_label),
+                device=device,
+            )
+        )
+        tests.append(_select(bench.test, share, domain, new_label))
+        first += classes
+    named = bench.domain_names if domain else bench.class_names
+    return Stream(
+        tasks=tuple(tasks),
+        tests=tuple(tests),
+        order=tuple(order),
+        names=tuple(tuple(named[i] for i in share) for share in shares),
+    )
+
+
+def _select(images: Images, share: list[int], domain: bool, new_label: Tensor) -> Images:
+    """The images of these classes (or domains), in file order, with labels re-numbered."""
+    key = images.domains if domain else images.labels
+    part = images.take(torch.isin(key, torch.tensor(share)).nonzero()[:, 0])
+    return Images(part.pixels, new_label[part.labels], part.domains, part.groups)
+
+
+def joined(stream: Stream) -> Task:
+    """All tasks' training data as one task, for joint training (the upper bound)."""
+    last = stream.tasks[-1]
+    every = [
+        torch.cat([getattr(t.train, n) for t in stream.tasks])
+        for n in ("pixels", "labels", "domains", "groups")
+    ]
+    return Task(
+        index=0,
+        count=1,
+        first=0,
+        classes=last.seen,
+        seen=last.seen,
+        fresh=last.seen,
+        epochs=last.epochs,
+        cell=last.cell,
+        train=Images(*every),
+        device=last.device,
+    )

@@ -1,0 +1,91 @@
+"""Classifiers on features (B, D): growing linear heads, and nearest class mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from janus.rng import generator
+
+
+class LinearHeads(nn.Module):
+    """One Linear per task; logits of all heads seen are concatenated, without task identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.parts = nn.ModuleList()
+
+    def grow(self, classes: int, key: tuple[str | int, ...], device: torch.device) -> nn.Linear:
+        """Freeze the heads so far and append one for `classes` new classes.
+
+        Initialised as torch's Linear, uniform in +-1/sqrt(D), but from a keyed generator.
+        """
+        self.requires_grad_(False)
+        head = nn.utils.skip_init(nn.Linear, self.width, classes)
+        draw = generator("head", *key, len(self.parts))
+        bound = self.width**-0.5
+        with torch.no_grad():
+            for value in head.parameters():
+                value.copy_((2 * torch.rand(value.shape, generator=draw) - 1) * bound)
+        self.parts.append(head.to(device))
+        return head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits over all classes seen: (B, C)."""
+        return torch.cat([part(features) for part in self.parts], dim=-1)
+
+    def state(self) -> list[dict[str, Tensor]]:
+        """Weights and biases of every head."""
+        return [{"weight": p.weight, "bias": p.bias} for p in self._linears()]
+
+    def load_state(self, state: list[dict[str, Tensor]], device: torch.device) -> None:
+        """Rebuild the heads; only the last one is trainable."""
+        self.parts = nn.ModuleList()
+        for entry in state:
+            self.requires_grad_(False)
+            head = nn.utils.skip_init(nn.Linear, self.width, entry["weight"].shape[0])
+            head.load_state_dict(entry)
+            self.parts.append(head.to(device))
+
+    def _linears(self) -> list[nn.Linear]:
+        return [p for p in self.parts if isinstance(p, nn.Linear)]
+
+
+class Prototypes:
+    """Unit class means, keyed by (class, domain); computed once and never updated."""
+
+    def __init__(self, width: int) -> None:
+        self.means = torch.zeros(0, width)
+        self.classes = torch.zeros(0, dtype=torch.long)
+
+    @torch.no_grad()
+    def add(self, features: Tensor, labels: Tensor) -> None:
+        """Append the normalised mean of the raw features (N, D) of every class in `labels` (N,)."""
+        present = labels.unique()
+        means = torch.stack([features[labels == c].mean(0) for c in present])
+        means = functional.normalize(means.float(), dim=-1)
+        self.means = torch.cat([self.means.to(means.device), means])
+        self.classes = torch.cat([self.classes.to(present.device), present])
+
+    def logits(self, features: Tensor, classes: int) -> Tensor:
+        """Cosine to the nearest prototype of each class: (B, classes); -inf for unseen classes."""
+        cosine = functional.normalize(features.float(), dim=-1) @ self.means.mT
+        out = cosine.new_full((features.shape[0], classes), float("-inf"))
+        index = self.classes.expand(features.shape[0], -1)
+        return out.scatter_reduce(1, index, cosine, reduce="amax")
+
+    def own_class(self, labels: Tensor) -> Tensor:
+        """(B, P) mask of the prototypes that belong to each sample's own class."""
+        return labels[:, None] == self.classes[None, :]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Means and their classes."""
+        return {"means": self.means, "classes": self.classes}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from `state`."""
+        self.means, self.classes = state["means"].to(device), state["classes"].to(device)

@@ -1,0 +1,134 @@
+"""Low-rank adapters on slices of a vision transformer's fused qkv projection.
+
+    x (B, N, D) --> Linear qkv (frozen) -------------------> q | k | v  (B, N, 3D)
+                \\-> A (targets*r x D) -> B per target, * s ------^ added to the target thirds
+
+The Linear is wrapped; timm's attention is never re-implemented, so fused attention, compilation
+and every timm ViT with a fused `qkv` stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from janus.errors import ConfigError
+from janus.rng import generator
+
+Tap = Callable[[int, Tensor], None]
+"""Called with (block index, layer input (rows, D)) while it is installed."""
+
+
+class LoraQKV(nn.Module):
+    """A frozen `qkv` Linear plus one trainable low-rank pair per target projection."""
+
+    def __init__(self, linear: nn.Linear, block: int, targets: str, rank: int, scale: float):
+        super().__init__()
+        width = linear.in_features
+        self.linear = linear
+        self.block, self.targets, self.scale = block, targets, scale
+        self.width = width
+        self.a = nn.Parameter(torch.zeros(len(targets), rank, width))
+        self.b = nn.Parameter(torch.zeros(len(targets), width, rank))
+        self.enabled = True
+        self.tap: Tap | None = None
+        self.probe: tuple[Tensor, Tensor] | None = None
+
+    def rows(self, target: int) -> slice:
+        """Output rows of the fused projection that belong to a target."""
+        start = "qkv".index(self.targets[target]) * self.width
+        return slice(start, start + self.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """qkv(x) with the adapters' share added: (B, N, D) -> (B, N, 3D)."""
+        if self.tap is not None:
+            self.tap(self.block, x.detach().reshape(-1, self.width))
+        out: Tensor = self.linear(x)
+        if not self.enabled:
+            return out
+        hidden = functional.linear(x, self.a.flatten(0, 1))
+        for target, low in enumerate(hidden.split(self.a.shape[1], dim=-1)):
+            out[..., self.rows(target)] += functional.linear(low, self.scale * self.b[target])
+            if self.probe is not None:
+                # adds zero; its gradient is G V without G (see `start_probe`)
+                basis, zero = self.probe
+                out[..., self.rows(target)] += functional.linear(x @ basis, zero[target])
+        return out
+
+    def start_probe(self, basis: Tensor) -> None:
+        """Let the next backward also leave (dL/dW) V, (targets, D, q), in `probe[1].grad`."""
+        zero = torch.zeros(len(self.targets), self.width, basis.shape[1], device=basis.device)
+        self.probe = (basis, zero.requires_grad_())
+
+    @torch.no_grad()
+    def update(self) -> Tensor:
+        """The adapters' full-weight update s B A: (targets, D, D)."""
+        return self.scale * (self.b @ self.a)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Add the adapters' update to the frozen weight and set B to zero."""
+        for target, delta in enumerate(self.update()):
+            self.linear.weight[self.rows(target)] += delta
+        self.b.zero_()
+
+    def slices(self) -> list[Tensor]:
+        """The frozen weight's rows that merging may have changed, one (D, D) view per target."""
+        return [self.linear.weight.data[self.rows(t)] for t in range(len(self.targets))]
+
+
+def attach(model: nn.Module, targets: str, rank: int, scale: float) -> list[LoraQKV]:
+    """Wrap every block's `attn.qkv` of a timm ViT in place and return the wrappers.
+
+    Raises ConfigError when the model has no fused qkv or the rank does not fit its width.
+    """
+    blocks = getattr(model, "blocks", None)
+    if blocks is None or not all(hasattr(b, "attn") and hasattr(b.attn, "qkv") for b in blocks):
+        raise ConfigError(
+            f"{type(model).__name__} has no blocks[i].attn.qkv to adapt; choose a timm ViT "
+            "(vit_*) as backbone.model"
+        )
+    width = blocks[0].attn.qkv.in_features
+    if not 1 <= rank <= width:
+        raise ConfigError(f"method.rank must be between 1 and the width {width}, got {rank}")
+    layers = []
+    for index, block in enumerate(blocks):
+        layer = LoraQKV(block.attn.qkv, index, targets, rank, scale)
+        layer.to(block.attn.qkv.weight.device)
+        block.attn.qkv = layer
+        layers.append(layer)
+    return layers
+
+
+@torch.no_grad()
+def start_a(layer: LoraQKV, key: tuple[str | int, ...]) -> None:
+    """Draw A as kaiming_uniform(a=sqrt 5) does, bound 1/sqrt(D) [seen: InfLoRA]; B = 0."""
+    bound = layer.width**-0.5
+    draw = torch.rand(layer.a.shape, generator=generator("lora-a", *key, layer.block))
+    layer.a.copy_((2 * draw - 1) * bound)
+    layer.b.zero_()
+
+
+class tapped:  # noqa: N801 (reads as a verb at the call: `with tapped(layers, collect):`)
+    """While active, every layer's input rows are handed to `tap`."""
+
+    def __init__(self, layers: list[LoraQKV], tap: Tap) -> None:
+        self.layers, self.tap = layers, tap
+
+    def __enter__(self) -> None:
+        for layer in self.layers:
+            layer.tap = self.tap
+
+    def __exit__(self, *exception: object) -> None:
+        for layer in self.layers:
+            layer.tap = None
+
+
+def parameters(layers: list[LoraQKV]) -> Iterator[nn.Parameter]:
+    """All A and B."""
+    for layer in layers:
+        yield layer.a
+        yield layer.b

@@ -1,0 +1,23 @@
+"""The zoo: one file and one YAML per method. `make` is the only way the loop creates one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from janus.settings import method_spec
+
+if TYPE_CHECKING:
+    from janus.methods.base import Context, Method
+
+
+def method_class(name: str) -> type[Method]:
+    """The class that the method's YAML names in `code: module:Class`."""
+    module, _, cls = method_spec(name).code.partition(":")
+    found: type[Method] = getattr(import_module(module), cls)
+    return found
+
+
+def make(context: Context) -> Method:
+    """A fresh method for the context's cell."""
+    return method_class(context.cell.method.name)(context)

@@ -1,0 +1,112 @@
+"""The contract between the training loop and a continual-learning method.
+
+A method owns its trainable parameters, its optimiser and what it keeps between tasks. The loop
+owns data, backward, evaluation, checkpoints and logging. `begin_task` and `end_task` are
+transactions: a run killed inside one starts again from the state before it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from janus.config import Cell
+from janus.data.tasks import Batch, Task
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is given when it is made."""
+
+    cell: Cell
+    backbone: nn.Module
+    """Frozen timm ViT in eval mode; `backbone(images)` gives CLS features (B, D)."""
+    device: torch.device
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Checked settings, as declared in the method's YAML."""
+        return self.cell.method.values
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """Start of every random key: draws depend on seed and order, not on the method."""
+        return (self.cell.seed, self.cell.order)
+
+    @property
+    def width(self) -> int:
+        """Feature width D."""
+        return int(self.backbone.num_features)  # type: ignore[arg-type]
+
+
+class Method(ABC):
+    """One continual-learning method. Subclasses live in one file each."""
+
+    trains = True
+    """False: nothing is trained, the loop goes from begin_task to end_task."""
+    joint = False
+    """True: trained once on all tasks' data (an upper bound, not a continual learner)."""
+    passes_beside_training = 0.0
+    """Forward passes over a task's images besides training, for the cost column."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.backbone = context.backbone
+
+    @abstractmethod
+    def begin_task(self, task: Task) -> None:
+        """Grow heads, start adapters, make the optimiser."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named loss terms of one batch; the loop sums them and calls backward."""
+        raise TypeError(f"{type(self).__name__} trains nothing")
+
+    def update(self) -> None:
+        """One optimiser step from the gradients of the last backward."""
+        raise TypeError(f"{type(self).__name__} trains nothing")
+
+    def end_task(self, task: Task) -> None:  # noqa: B027 (nothing to do is a valid answer)
+        """Commit what later tasks must keep: subspaces, prototypes."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """CLS features (B, D) of prepared images."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    @abstractmethod
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (B, classes seen) without task identity."""
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(logits, features) of prepared images; features None where a method has several."""
+        features = self.features(images)
+        return self.classify(features), features
+
+    @abstractmethod
+    def kept(self) -> dict[str, Any]:
+        """What is kept between tasks, as a tree of tensors; its bytes are reported."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Tree of tensors and JSON that restores the method at any point of training."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """Restore on a freshly made method; `task` is the one in training, None between tasks."""
+
+    def trained_parameters(self) -> int:
+        """Number of parameters trained in the current task."""
+        return 0
+
+    def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
+        """Facts about the task just ended. `past`: prepared test images of earlier tasks.
+
+        The only place where images of past tasks may be looked at; nothing learnt here may be
+        kept.
+        """
+        return {}

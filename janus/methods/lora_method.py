@@ -1,0 +1,191 @@
+"""What all LoRA methods here share: adapters on a frozen ViT, local cross-entropy, linear heads.
+
+Section 0 of the protocol [seen: InfLoRA]: one head per task, cross-entropy over the current
+task's classes, prediction over the concatenated logits of all heads. Used as it is by SeqLoRA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from janus.data.tasks import Batch, Task
+from janus.heads import LinearHeads
+from janus.lora import LoraQKV, attach, start_a, tapped
+from janus.losses import local_cross_entropy
+from janus.methods.base import Context, Method
+from janus.methods.optim import TaskOptimizer
+from janus.subspace import Covariance
+
+
+class LoraMethod(Method):
+    """One low-rank pair per target projection and block, trained with a local loss."""
+
+    trains_a = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        s = context.settings
+        self.layers: list[LoraQKV] = attach(context.backbone, s["targets"], s["rank"], s["scale"])
+        self.heads = LinearHeads(context.width)
+        self.optimizer: TaskOptimizer | None = None
+        self.before: list[tuple[Tensor, Tensor]] = []
+        """A and B of every layer when the current task began."""
+        self.first_class = 0
+
+    @property
+    def carries_on(self) -> bool:
+        """Whether one adapter lives through all tasks instead of a fresh one per task."""
+        return bool(self.context.settings["lifetime"] == "carried")
+
+    # ---- tasks ---------------------------------------------------------------------------------
+    def begin_task(self, task: Task) -> None:
+        """Merge the last task's adapter, start a new one, add a head for new classes."""
+        if task.index == 0 or not self.carries_on:
+            for layer in self.layers:
+                layer.merge()
+                self.start_adapter(layer, task)
+        self.before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
+        if task.fresh:
+            self.heads.grow(task.fresh, self.context.key, self.context.device)
+        self._start_training(task)
+
+    def start_adapter(self, layer: LoraQKV, task: Task) -> None:
+        """Draw the new A and set B to zero."""
+        start_a(layer, (*self.context.key, task.index))
+
+    def _start_training(self, task: Task) -> None:
+        self.first_class = task.first
+        s = self.context.settings
+        for layer in self.layers:
+            layer.a.requires_grad_(self.trains_a)
+        self.optimizer = TaskOptimizer(
+            [
+                (self.adapter_parameters(), s["lr"]),
+                ((p for p in self.heads.parameters() if p.requires_grad), s["head_lr"]),
+            ],
+            s,
+            task,
+        )
+
+    def adapter_parameters(self) -> list[torch.nn.Parameter]:
+        """The adapter parameters that the task's optimiser steps."""
+        return [p for x in self.layers for p in (x.a, x.b) if p.requires_grad]
+
+    def trained_parameters(self) -> int:
+        """Adapters and the current head."""
+        adapters = [p for x in self.layers for p in (x.a, x.b) if p.requires_grad]
+        head = [p for p in self.heads.parameters() if p.requires_grad]
+        return sum(p.numel() for p in (*adapters, *head))
+
+    # ---- steps ---------------------------------------------------------------------------------
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy over the current task's classes."""
+        features = self.features(batch.images)
+        logits = self.heads.parts[-1](features)
+        terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
+        return terms | self.extra_loss(features, batch)
+
+    def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Further terms of a subclass."""
+        return {}
+
+    def update(self) -> None:
+        """One optimiser step."""
+        assert self.optimizer is not None
+        self.optimizer.step()
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Concatenated logits of all heads."""
+        logits: Tensor = self.heads(features)
+        return logits
+
+    # ---- state ---------------------------------------------------------------------------------
+    def kept(self) -> dict[str, Any]:
+        """The merged projections and the heads."""
+        return {"weights": [x.slices() for x in self.layers], "heads": self.heads.state()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Merged weights bit for bit, current adapters, heads, optimiser."""
+        return {
+            "weights": [x.slices() for x in self.layers],
+            "adapters": [{"a": x.a, "b": x.b} for x in self.layers],
+            "before": [list(pair) for pair in self.before],
+            "heads": self.heads.state(),
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """Restore weights, adapters and heads; the optimiser only inside a task."""
+        device = self.context.device
+        with torch.no_grad():
+            for layer, slices, pair in zip(
+                self.layers, state["weights"], state["adapters"], strict=True
+            ):
+                for own, stored in zip(layer.slices(), slices, strict=True):
+                    own.copy_(stored)
+                layer.a.copy_(pair["a"])
+                layer.b.copy_(pair["b"])
+        self.before = [(a.to(device), b.to(device)) for a, b in state["before"]]
+        self.heads.load_state(state["heads"], device)
+        if task is not None:
+            self._start_training(task)
+            assert self.optimizer is not None
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    # ---- diagnostics ---------------------------------------------------------------------------
+    @torch.no_grad()
+    def task_update(self) -> Tensor:
+        """Full-weight update of the current task: (blocks, targets, D, D)."""
+        now = torch.stack([x.update() for x in self.layers])
+        start = [x.scale * (b @ a) for x, (a, b) in zip(self.layers, self.before, strict=True)]
+        return now - torch.stack(start)
+
+    @contextmanager
+    def previous_network(self) -> Iterator[None]:
+        """The network as it was when the current task began."""
+        now = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
+        try:
+            self._set_adapters(self.before)
+            yield
+        finally:
+            self._set_adapters(now)
+
+    @torch.no_grad()
+    def _set_adapters(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        for layer, (a, b) in zip(self.layers, pairs, strict=True):
+            layer.a.copy_(a)
+            layer.b.copy_(b)
+
+    @torch.no_grad()
+    def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
+        """Null-space violation of the task's update on inputs of past images, per block.
+
+        violation_past = |dW X|_F / (|dW|_F |X|_F) and its numerator violation_past_raw, where X
+        are the block's input tokens of `past` in the network before the task.
+        """
+        delta = self.task_update().double()
+        facts: dict[str, Any] = {"update_norm": self._by_target(delta.norm(dim=(-2, -1)))}
+        if not past:
+            return facts
+        moments = [Covariance(x.width) for x in self.layers]
+        nothing = torch.zeros(0, device=self.context.device)
+        with self.previous_network():
+            with tapped(self.layers, lambda block, rows: moments[block].update(rows, nothing)):
+                for images in past:
+                    self.backbone(images)
+        total = torch.stack([m.moment().to(delta.device) for m in moments])[:, None]
+        raw = ((delta @ total) * delta).sum((-2, -1)).clamp_min(0).sqrt()
+        size = delta.norm(dim=(-2, -1)) * total.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+        facts["violation_past"] = self._by_target(raw / size.clamp_min(1e-30))
+        facts["violation_past_raw"] = self._by_target(raw)
+        return facts
+
+    def _by_target(self, values: Tensor) -> dict[str, list[float]]:
+        """(blocks, targets) to {'k': [per block], 'v': [...]}."""
+        names = self.context.settings["targets"]
+        return {name: [float(v) for v in values[:, i]] for i, name in enumerate(names)}

@@ -1,0 +1,9 @@
+"""SeqLoRA: sequential fine-tuning of LoRA with nothing protected ("Fine-Tuning" of the tables)."""
+
+from __future__ import annotations
+
+from janus.methods.lora_method import LoraMethod
+
+
+class SeqLora(LoraMethod):
+    """Trainable A and B, local cross-entropy, one head per task. The lower reference."""

@@ -1,0 +1,370 @@
+"""run_cell: the one training loop. Everything above calls it; it knows no scheduler.
+
+Training state lives in checkpoints at task ends and, in long tasks, every `checkpoint_s` seconds.
+A run killed at any instant and started again under the same numerics ends with the same bytes in
+its result: batches are keyed, not drawn from a stateful generator, and the method restores bit for
+bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from janus import backbone as backbones
+from janus import checkpoint, metrics
+from janus.config import SCHEMA, Cell
+from janus.data import bench as benches
+from janus.data.tasks import Stream, Task, cut, joined
+from janus.errors import JanusError, RunError
+from janus.evaluate import evaluate, invasion, probe, tree_bytes
+from janus.heads import Prototypes
+from janus.methods import make
+from janus.methods.base import Context, Method
+from janus.provenance import machine, numerics, peak_memory_bytes
+from janus.store import Claim, Store
+
+log = logging.getLogger(__name__)
+
+CHECK_LOSS_EVERY = 20
+"""Steps between looks at the loss; each look waits for the device."""
+
+
+class Observer(Protocol):
+    """Hears of progress; whatever it raises is logged and ignored."""
+
+    def notify(self, event: str, facts: Mapping[str, Any]) -> None:
+        """`event`: begin, step, task or done; `facts`: see the calls in this file."""
+
+
+def run_cell(
+    cell: Cell,
+    store: Store,
+    observer: Observer | None = None,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    checkpoint_s: float = 60.0,
+    until_task: int | None = None,
+    keep_checkpoints: bool = False,
+) -> dict[str, Any] | None:
+    """Train `cell`, resuming where an earlier attempt stopped, and return its committed result.
+
+    Returns at once when the result exists, and None when stopped at `until_task` finished tasks.
+    Raises RunError (cause `claimed` while another process works on the cell; `nan`, `disk-full`,
+    `claim-lost`, ...) and DataError; the reason is then in the store and the claim given back.
+    """
+    if (done := store.result(cell.id)) is not None:
+        return done
+    if threads is not None:
+        torch.set_num_threads(threads)
+    claim = store.claim(cell)
+    if claim is None:
+        raise RunError(f"{cell.title} ({cell.id}) is being run by another process", "claimed")
+    run = _Run(cell, claim, observer, torch.device(device), checkpoint_s)
+    try:
+        result = run.train(until_task)
+        if result is not None and not keep_checkpoints:
+            store.drop_checkpoints(cell.id)
+        return result
+    except Exception as error:
+        run.note_failure(error)
+        raise
+    finally:
+        claim.release()
+
+
+class _Run:
+    """The state of one attempt."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        claim: Claim,
+        observer: Observer | None,
+        device: torch.device,
+        checkpoint_s: float,
+    ) -> None:
+        self.cell, self.claim, self.observer, self.device = cell, claim, observer, device
+        self.checkpoint_s = checkpoint_s
+        self.task_index = self.epoch = self.step = 0
+        self.correct: list[list[int] | None] = []
+        self.correct_in_task: list[list[int] | None] = []
+        self.diagnostics: list[dict[str, Any]] = []
+        self.seconds: list[float] = []
+        self.spent = 0.0
+        """Seconds spent on the current task by earlier attempts."""
+        self.numerics: list[dict[str, Any]] = []
+        self.centres = Prototypes(0)
+        self.trained_parameters = 0
+        self.last_save = self.last_step_note = time.monotonic()
+
+    # ---- set-up --------------------------------------------------------------------------------
+    def train(self, until_task: int | None) -> dict[str, Any] | None:
+        """All tasks that are left; commits at the end."""
+        cell = self.cell
+        weights = backbones.verify(cell.backbone)
+        data = benches.load(cell.bench)
+        self.stream = cut(data, cell, self.device)
+        context = Context(cell, backbones.build(cell.backbone, self.device), self.device)
+        self.method: Method = make(context)
+        self.tasks = (joined(self.stream),) if self.method.joint else self.stream.tasks
+        self.centres = Prototypes(context.width)
+        self._resume()
+        record = numerics(self.device)
+        if record not in self.numerics:
+            self.numerics.append(record)
+        while self.task_index < len(self.tasks):
+            if until_task is not None and self.task_index >= until_task:
+                return None
+            self._one_task(self.tasks[self.task_index])
+        result = self._result(weights, data.sha256)
+        self.claim.commit(result, self._provenance())
+        self._notify("done", {"metrics": result["metrics"]})
+        return result
+
+    def _resume(self) -> None:
+        state = checkpoint.load_latest(self.claim)
+        if state is None:
+            return
+        state = _to_device(state, self.device)
+        at = state["position"]
+        self.task_index, self.epoch, self.step = at["task"], at["epoch"], at["step"]
+        self.in_task = bool(self.epoch or self.step)
+        for name in ("correct", "correct_in_task", "diagnostics", "seconds", "numerics"):
+            setattr(self, name, state[name])
+        self.spent = state["spent"]
+        self.trained_parameters = state["trained_parameters"]
+        self.centres.load_state_dict(state["centres"], self.device)
+        task = self.tasks[self.task_index] if self.in_task else None
+        self.method.load_state_dict(state["method"], task)
+        log.info("%s resumes at task %d, epoch %d", self.cell.title, *list(at.values())[:2])
+
+    in_task = False
+
+    # ---- one task ------------------------------------------------------------------------------
+    def _one_task(self, task: Task) -> None:
+        self.task_started = time.monotonic()
+        epochs = task.epochs if self.method.trains else 0
+        self._notify("begin", {"task": task.index, "tasks": len(self.tasks), "epochs": epochs})
+        self._beat(task, None)
+        if not self.in_task:
+            self.method.begin_task(task)
+            self.trained_parameters = max(
+                self.trained_parameters, self.method.trained_parameters()
+            )
+        for epoch in range(self.epoch, epochs):
+            self.epoch = epoch
+            self._one_epoch(task)
+            self.step = 0
+        self.method.end_task(task)
+        self._measure(task)
+        self.task_index, self.epoch, self.step, self.in_task = self.task_index + 1, 0, 0, False
+        self.seconds.append(self.spent + time.monotonic() - self.task_started)
+        self.spent = 0.0
+        if self.task_index < len(self.tasks):
+            self._save()
+
+    def _one_epoch(self, task: Task) -> None:
+        precision = self.cell.train.precision
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
+        total = torch.zeros((), device=self.device)
+        for batch in task.train_batches(self.epoch, self.step):
+            with torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
+            ):
+                total = sum(self.method.loss(batch).values(), torch.zeros((), device=self.device))
+            total.backward()  # type: ignore[no-untyped-call]
+            finite &= total.detach().isfinite()
+            self.method.update()
+            self.step += 1
+            if self.step % CHECK_LOSS_EVERY == 0:
+                self._require_finite(finite, task)
+                self._during(task, total)
+        self._require_finite(finite, task)
+
+    def _require_finite(self, finite: Tensor, task: Task) -> None:
+        if not bool(finite):
+            raise RunError(
+                f"the loss of {self.cell.title} became NaN or infinite in task {task.index + 1}, "
+                f"epoch {self.epoch + 1}, by step {self.step}; lower method.lr "
+                f"(now {self.cell.method.values.get('lr')}) or look at the last checkpoint",
+                cause="nan",
+            )
+
+    def _during(self, task: Task, loss: Tensor) -> None:
+        """Progress, heartbeat and mid-task checkpoint, at most a few times a second."""
+        now = time.monotonic()
+        if now - self.last_step_note > 0.5:
+            self.last_step_note = now
+            self._beat(task, float(loss.detach()))
+        if now - self.last_save > self.checkpoint_s:
+            self.in_task = True
+            self._save()
+
+    def _beat(self, task: Task, loss: float | None) -> None:
+        steps = task.steps_per_epoch
+        done = self.epoch * steps + self.step
+        facts = {
+            "task": task.index,
+            "tasks": len(self.tasks),
+            "epoch": self.epoch,
+            "epochs": task.epochs,
+            "step": done,
+            "steps": steps * task.epochs,
+            "loss": loss,
+            "accuracy": self._accuracy(),
+            "seconds_left": self._seconds_left(task, done / (steps * task.epochs)),
+        }
+        self.claim.beat(facts)
+        if loss is not None:
+            self._notify("step", facts)
+
+    def _accuracy(self) -> float | None:
+        point = metrics.after_task(self.correct[-1], self._totals()) if self.correct else None
+        return point[0] if point else None
+
+    def _seconds_left(self, task: Task, share: float) -> float | None:
+        """From the pace of the finished tasks, or of this one."""
+        left = len(self.tasks) - self.task_index
+        if self.seconds:
+            return sum(self.seconds) / len(self.seconds) * (left - share)
+        spent = self.spent + time.monotonic() - self.task_started
+        return spent / share * (left - share) if share > 0.02 else None
+
+    @torch.no_grad()
+    def _measure(self, task: Task) -> None:
+        """Fill one row of the matrix and one entry of the diagnostics."""
+        upto = len(self.stream.tasks) - 1 if self.method.joint else task.index
+        counts, newest = evaluate(self.method, self.stream, upto, self.cell, self.device)
+        if self.method.joint:
+            self.correct = self.correct_in_task = [None] * upto  # type: ignore[assignment]
+            self.correct_in_task = list(self.correct)
+        self.correct.append(counts.correct)
+        self.correct_in_task.append(counts.correct_in_task)
+        past = probe(self.stream.tests[: task.index], self.cell, self.device)
+        facts = {"task": task.index, **self.method.diagnose(past)}
+        if not self.method.joint:
+            facts |= invasion(newest, self.centres)
+        self.diagnostics.append(facts)
+        accuracy = self._accuracy()
+        seconds = self.spent + time.monotonic() - self.task_started
+        self._notify(
+            "task",
+            {"task": task.index, "tasks": len(self.tasks), "accuracy": accuracy, "seconds": seconds},
+        )
+
+    # ---- state ---------------------------------------------------------------------------------
+    def _save(self) -> None:
+        name = f"{self.task_index:05d}-{self.epoch:05d}-{self.step:07d}"
+        spent = self.spent + time.monotonic() - self.task_started if self.in_task else 0.0
+        checkpoint.save(
+            self.claim,
+            name,
+            {
+                "position": {"task": self.task_index, "epoch": self.epoch, "step": self.step},
+                "method": self.method.state_dict(),
+                "correct": self.correct,
+                "correct_in_task": self.correct_in_task,
+                "diagnostics": self.diagnostics,
+                "seconds": self.seconds,
+                "spent": spent,
+                "numerics": self.numerics,
+                "trained_parameters": self.trained_parameters,
+                "centres": self.centres.state_dict(),
+            },
+        )
+        self.last_save = time.monotonic()
+
+    def _totals(self) -> list[int]:
+        return [len(images) for images in self.stream.tests]
+
+    def _result(self, weights: str, split: str) -> dict[str, Any]:
+        """Deterministic facts only."""
+        totals = self._totals()
+        return {
+            "schema": SCHEMA,
+            "id": self.cell.id,
+            "cell": asdict(self.cell) | {"backbone": self._portable_backbone()},
+            "identity": self.cell.identity(),
+            "weights_sha256": weights,
+            "split_sha256": split,
+            "class_order": list(self.stream.order),
+            "tasks": _describe(self.stream),
+            "correct": self.correct,
+            "correct_in_task": self.correct_in_task,
+            "total": totals,
+            "metrics": metrics.summarise(self.correct, totals),
+            "metrics_in_task": metrics.summarise(self.correct_in_task, totals),
+            "diagnostics": self.diagnostics,
+            "kept_bytes": tree_bytes(self.method.kept()),
+            "trained_parameters": self.trained_parameters,
+            "passes": float(self.cell.train.epochs if self.method.trains else 0)
+            + self.method.passes_beside_training,
+        }
+
+    def _portable_backbone(self) -> dict[str, Any]:
+        """The backbone without the path of a local file: a result must not depend on it."""
+        record = asdict(self.cell.backbone)
+        return record | {"weights": self.cell.identity()["backbone"]["weights"]}
+
+    def _provenance(self) -> dict[str, Any]:
+        return machine() | {
+            "attempts": self.claim.number,
+            "numerics": self.numerics,
+            "resumed_under_other_numerics": len(self.numerics) > 1,
+            "seconds_per_task": self.seconds,
+            "seconds": sum(self.seconds),
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "committed_at": time.time(),
+        }
+
+    def note_failure(self, error: Exception) -> None:
+        """Leave the reason in the store, if the store can still be written."""
+        record = {
+            "cause": getattr(error, "cause", type(error).__name__),
+            "message": str(error),
+            "traceback": "" if isinstance(error, JanusError) else traceback.format_exc(),
+            "task": self.task_index,
+            "title": self.cell.title,
+        }
+        try:
+            self.claim.fail(record)
+        except (OSError, RunError) as second:
+            log.error("could not note the failure of %s: %s", self.cell.title, second)
+
+    def _notify(self, event: str, facts: Mapping[str, Any]) -> None:
+        if self.observer is None:
+            return
+        try:
+            self.observer.notify(event, facts)
+        except Exception as error:  # a tracker may fail, a run may not
+            log.warning("progress display failed (%s: %s); going on without", event, error)
+            self.observer = None
+
+
+def _describe(stream: Stream) -> list[dict[str, Any]]:
+    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, stream.tests, strict=True)
+    return [
+        {
+            "classes": list(stream.names[task.index]),
+            "train_images": len(task.train),
+            "test_images": len(test),
+        }
+        for task, test in tasks
+    ]
+
+
+def _to_device(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, dict):
+        return {k: _to_device(v, device) for k, v in tree.items()}
+    return [_to_device(v, device) for v in tree] if isinstance(tree, list) else tree

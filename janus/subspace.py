@@ -1,0 +1,225 @@
+"""Orthonormal bases of the inputs that past tasks used, one per block.
+
+K and V read the same input, so a block has one basis V (D x q). A *collector* sees the input rows
+of the current task batch by batch; `Basis.extend` then appends the directions that the task adds.
+Collectors: `Covariance` (exact second moment), `FrequentDirections` (sketch with a guarantee),
+`GramSchmidt` (greedy, batch by batch). The paper's own update rule was not available: the three
+are our readings of it [derived].
+
+Shapes: N rows (tokens), D width, q basis size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from janus.errors import RunError
+
+
+class Collector(Protocol):
+    """Sees input rows (N, D) of one block and answers with a second-moment matrix."""
+
+    def update(self, rows: Tensor, protected: Tensor) -> None:
+        """Take in rows (N, D); `protected` is the block's current basis (D, q)."""
+
+    def moment(self) -> Tensor:
+        """(D, D) float64 estimate of the (weighted) sum of x x^T over the rows seen."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers that restore the collector."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+
+
+class Covariance:
+    """Running uncentred second moment C <- decay C + X^T X. Memory D x D."""
+
+    def __init__(self, width: int, decay: float = 1.0) -> None:
+        self.decay = decay
+        self.total = torch.zeros(width, width)
+
+    def update(self, rows: Tensor, protected: Tensor) -> None:
+        """Add X^T X, in float32."""
+        rows = rows.float()
+        if self.total.device != rows.device:
+            self.total = self.total.to(rows.device)
+        self.total.addmm_(rows.mT, rows, beta=self.decay)
+
+    def moment(self) -> Tensor:
+        """The sum itself."""
+        return self.total.double()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Collector."""
+        return {"total": self.total}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Collector."""
+        self.total = state["total"].clone()
+
+
+class FrequentDirections:
+    """Sketch S (2l x D) with S^T S <= X^T X and |X^T X - S^T S|_2 <= |X - X_j|_F^2 / (l - j).
+
+    Liberty 2013; Ghashami et al. 2016. Only the part of the rows outside `protected` is sketched.
+    """
+
+    def __init__(self, width: int, size: int) -> None:
+        self.size = size
+        self.sketch = torch.zeros(0, width)
+        self.energy = 0.0
+        """Sum of squares of all rows, protected part included."""
+        self.inside = 0.0
+        """Share of `energy` that lies in the protected span, as a sum of squares."""
+        self.basis = torch.zeros(width, 0)
+
+    def update(self, rows: Tensor, protected: Tensor) -> None:
+        """Append residual rows; shrink whenever more than 2l are held."""
+        rows = rows.float()
+        within = rows @ protected
+        self.basis = protected
+        self.energy += float(rows.double().square().sum())
+        self.inside += float(within.double().square().sum())
+        rest = rows - within @ protected.mT
+        for chunk in rest.split(8 * self.size):
+            self.sketch = torch.cat([self.sketch.to(chunk), chunk])
+            if self.sketch.shape[0] > 2 * self.size:
+                self._shrink()
+
+    def _shrink(self) -> None:
+        _, singular, directions = torch.linalg.svd(self.sketch, full_matrices=False)
+        keep = min(self.size, singular.shape[0])
+        cut = singular[keep].square() if keep < singular.shape[0] else singular.new_zeros(())
+        kept = (singular[:keep].square() - cut).clamp_min(0).sqrt()
+        self.sketch = kept[:, None] * directions[:keep]
+
+    def moment(self) -> Tensor:
+        """S^T S, plus the protected energy spread evenly over the protected span."""
+        moment = self.sketch.double().mT @ self.sketch.double()
+        if self.basis.shape[1]:
+            basis = self.basis.double()
+            moment += self.inside / basis.shape[1] * (basis @ basis.mT)
+        return moment
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Collector."""
+        names = ("sketch", "energy", "inside", "basis")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Collector."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class GramSchmidt:
+    """Greedy: a batch adds the residual directions that hold more than `share` of its energy.
+
+    Order-dependent, at most `cap` directions; energies are tracked along the kept directions.
+    """
+
+    def __init__(self, width: int, share: float, cap: int) -> None:
+        self.share, self.cap = share, cap
+        self.directions = torch.zeros(width, 0)
+        self.energies = torch.zeros(0)
+
+    def update(self, rows: Tensor, protected: Tensor) -> None:
+        """Extend the running basis by this batch, then add the batch's energy along it."""
+        rows = rows.float()
+        rest = rows - (rows @ protected) @ protected.mT
+        rest = rest - (rest @ self.directions) @ self.directions.mT
+        _, singular, right = torch.linalg.svd(rest, full_matrices=False)
+        fresh = right[singular.square() > self.share * rows.square().sum()]
+        fresh = fresh[: max(0, self.cap - self.directions.shape[1])]
+        if len(fresh):
+            # repeated QR keeps the basis orthonormal to rounding, whatever the batch order
+            self.directions, triangle = torch.linalg.qr(torch.cat([self.directions, fresh.mT], 1))
+            self.directions = self.directions * triangle.diagonal().sign()
+            self.energies = torch.cat([self.energies.to(rows), rows.new_zeros(len(fresh))])
+        self.energies = self.energies + (rows @ self.directions).square().sum(0)
+
+    def moment(self) -> Tensor:
+        """Energy along each kept direction."""
+        directions = self.directions.double()
+        return (directions * self.energies.double()) @ directions.mT
+
+    def state_dict(self) -> dict[str, Any]:
+        """See Collector."""
+        return {"directions": self.directions, "energies": self.energies}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Collector."""
+        self.directions, self.energies = state["directions"], state["energies"]
+
+
+class Basis:
+    """The protected basis of one block: grows at task ends, never shrinks."""
+
+    def __init__(self, width: int) -> None:
+        self.v = torch.zeros(width, 0)
+
+    @property
+    def size(self) -> int:
+        """Number of protected directions q."""
+        return self.v.shape[1]
+
+    @torch.no_grad()
+    def extend(self, moment: Tensor, energy: float, spectrum: str) -> float:
+        """Append the leading residual directions of `moment` (D, D) and return the captured share.
+
+        Directions are added until V captures at least the share `energy` of the task's inputs.
+        spectrum='variance' measures shares in sigma^2 (LoRA-DRS), 'squared' in sigma^4: InfLoRA
+        takes the singular values of a covariance and squares them again [seen], which protects
+        far fewer directions at the same threshold. Float64: two nearly equal sums are compared.
+        """
+        if not bool(torch.isfinite(moment).all()):
+            raise RunError("the collected inputs are not finite: training diverged", cause="nan")
+        moment = moment.double()
+        v = self.v.double().to(moment.device)
+        width = moment.shape[0]
+        rest = moment - (moment @ v) @ v.mT
+        rest = rest - v @ (v.mT @ rest)
+        values, vectors = torch.linalg.eigh((rest + rest.mT) / 2)
+        values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
+        if spectrum == "squared":
+            total = torch.linalg.matrix_norm(moment).square()
+            residual = values.square()
+        else:
+            total, residual = moment.trace(), values
+        if float(total) <= 0:
+            return 1.0
+        have = 1.0 - float(residual.sum() / total)
+        captured = have + (residual.cumsum(0) / total)
+        need = 0 if have >= energy else int((captured < energy - 1e-12).sum()) + 1
+        need = min(need, width - self.size)
+        new = vectors[:, :need]
+        grown, _ = torch.linalg.qr(torch.cat([v, new], 1)) if need else (v, None)
+        # QR may flip signs; keep the old columns bit for bit and append the new ones
+        self.v = torch.cat([self.v.to(moment.device), grown[:, self.size :].float()], 1)
+        return have if need == 0 else float(captured[need - 1])
+
+
+def energy_at(task: int, tasks: int, energy: float, rises: bool) -> float:
+    """Threshold of task `task` (from 0): energy, or energy + (1 - energy) task / tasks [seen]."""
+    return energy + (1 - energy) * task / tasks if rises else energy
+
+
+def stacked(bases: list[Basis]) -> Tensor:
+    """All bases as one (blocks, D, q_max) tensor; missing columns are zero and change nothing."""
+    widest = max(b.size for b in bases)
+    return torch.stack(
+        [torch.nn.functional.pad(b.v, (0, widest - b.size)) for b in bases]
+    )
+
+
+def make_collector(kind: str, width: int, sketch: int, share: float, decay: float) -> Collector:
+    """The collector that the setting `estimator` names (see conf/method/_subspace.yaml)."""
+    if kind == "fd":
+        return FrequentDirections(width, min(sketch, width))
+    if kind == "gs":
+        return GramSchmidt(width, share, cap=width)
+    return Covariance(width, decay)
