@@ -1,0 +1,1 @@
+"""From finished runs to tables with honest statistics. Reads files; never imports torch."""

@@ -1,0 +1,201 @@
+"""Read run stores into light, typed records, and name the configurations found in them.
+
+A file that is not a whole, current result is never used and never hidden: it is listed, with the
+reason, in `Loaded.skipped`. Configurations of one method that differ in any setting get different
+labels, so that nothing downstream can average them together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from janus.config import SCHEMA, canonical
+from janus.errors import ConfigError
+from janus.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What tables need to know of one finished run."""
+
+    id: str
+    store: Path
+    """Root of the store it was read from."""
+    path: Path
+    """Its result file, for readers that want the matrix or the diagnostics."""
+    schema: int
+    bench: str
+    method: str
+    order: str
+    seed: int
+    eval: str
+    """`test` or `validation`."""
+    cell: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    """Everything that could change the result, as it was hashed into the id."""
+    weights_sha256: str
+    split_sha256: str
+    """Hashes verified when the run started."""
+    class_order: tuple[int, ...]
+    metrics: Mapping[str, float | None]
+    """Fractions, by the names of `janus.metrics.summarise`; None where not measured."""
+    kept_bytes: int | None
+
+    @property
+    def title(self) -> str:
+        """Short name for people, as `Cell.title`."""
+        return f"{self.bench} {self.method} order={self.order} seed={self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The runs of some stores, and the files that were not usable."""
+
+    runs: list[Run]
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    """(file, why it was left out)."""
+
+
+def load(roots: Iterable[str | Path]) -> Loaded:
+    """Every usable result of the stores at `roots`, sorted by id.
+
+    A cell found in several stores counts once; when its results differ the first store's stays
+    and the other file is listed as skipped. Raises ConfigError for a root that is no folder.
+    """
+    found: dict[str, Run] = {}
+    skipped: list[tuple[Path, str]] = []
+    for root in dict.fromkeys(Path(r).expanduser().resolve() for r in roots):
+        if not root.is_dir():
+            raise ConfigError(f"no store at {root}. Give the folder that runs were written to")
+        for path in sorted((root / "results").glob("*/*.json")):
+            if path.name.startswith("."):
+                continue  # a commit in progress
+            try:
+                run = read_run(path, root)
+            except ValueError as error:
+                skipped.append((path, str(error)))
+                continue
+            first = found.setdefault(run.id, run)
+            if first is not run and first.metrics != run.metrics:
+                skipped.append((path, f"differs from {first.path}, which is used"))
+    return Loaded([found[key] for key in sorted(found)], skipped)
+
+
+def read_run(path: Path, root: Path) -> Run:
+    """The run in one result file. Raises ValueError saying why the file cannot be used."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"not readable as JSON ({type(error).__name__})") from None
+    if not isinstance(record, dict) or "schema" not in record:
+        raise ValueError("not a result file")
+    if record["schema"] != SCHEMA:
+        raise ValueError(f"schema {record['schema']!r}; this version reads {SCHEMA}")
+    try:
+        run = _from_record(record, path, root)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"damaged: {type(error).__name__} {error}") from None
+    _verify(run)
+    return run
+
+
+def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
+    identity = {**record["identity"]}  # covered by the id, unlike the copy in `cell`
+    kept = record.get("kept_bytes")
+    return Run(
+        id=str(record["id"]),
+        store=root,
+        path=path,
+        schema=int(record["schema"]),
+        bench=str(identity["bench"]["name"]),
+        method=str(identity["method"]["name"]),
+        order=str(identity["order"]),
+        seed=int(identity["seed"]),
+        eval=str(identity["bench"]["eval"]),
+        cell={**record["cell"]},
+        identity=identity,
+        weights_sha256=str(record["weights_sha256"]),
+        split_sha256=str(record["split_sha256"]),
+        class_order=tuple(map(int, record["class_order"])),
+        metrics={str(k): _number(v) for k, v in record["metrics"].items()},
+        kept_bytes=None if kept is None else int(kept),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _verify(run: Run) -> None:
+    """Raise ValueError unless file name, id and identity agree and every metric is a fraction."""
+    if run.path.stem != run.id:
+        raise ValueError(f"holds cell {run.id}, not the one it is named after")
+    for name, value in run.metrics.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"damaged: {name} is {value}")
+        if value is not None and not -1 <= value <= 1:
+            raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
+    digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
+    if digest != run.id:
+        raise ValueError(f"damaged: its identity hashes to {digest}")
+
+
+def provenance(run: Run) -> Mapping[str, Any]:
+    """How the run came about (seconds, memory, numerics); empty when nothing was recorded."""
+    try:
+        return Store(run.store).provenance(run.id) or {}
+    except (AttributeError, TypeError, ValueError):
+        return {}  # a damaged record of how a result came about does not make the result wrong
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Every value that makes the run's method what it is, with its revision."""
+    method = run.identity["method"]
+    return {**method["values"], "revision": method["revision"]}
+
+
+def labels(runs: Iterable[Run]) -> dict[str, str]:
+    """For each run id the name of its configuration: `janus`, or `janus[margin=0,rank=4]`.
+
+    The brackets hold the settings in which runs of the same method differ on the same bench:
+    values that a method uses on one bench only do not split its row, and equal labels on a bench
+    mean equal settings. A setting that older results do not know counts as its neutral value.
+    """
+    runs = list(runs)
+    neutral: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        neutral.setdefault(run.method, {}).update(run.cell["method"].get("neutral") or {})
+    values = {run.id: {**neutral[run.method], **settings(run)} for run in runs}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run.method, run.bench), []).append(values[run.id])
+    varied: dict[str, set[str]] = {}
+    for (method, _), group in groups.items():
+        names = {name for member in group for name in member}
+        differ = {name for name in names if len({_setting(m, name) for m in group}) > 1}
+        varied.setdefault(method, set()).update(differ)
+    return {run.id: _label(run.method, varied[run.method], values[run.id]) for run in runs}
+
+
+def _label(method: str, names: set[str], values: Mapping[str, Any]) -> str:
+    shown = ",".join(f"{name}={_setting(values, name)}" for name in sorted(names))
+    return f"{method}[{shown}]" if shown else method
+
+
+def _setting(values: Mapping[str, Any], name: str) -> str:
+    return text(values[name]) if name in values else "--"
+
+
+def text(value: Any) -> str:
+    """A setting as it is typed on the command line: true, null, 0.5, natural."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))  # 1.0 and 1 are one setting
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,302 @@
+"""The table for people: aligned text, rich terminal output, Markdown, LaTeX.
+
+All four show the same two grids (means; paired differences) and the same notes. Accuracies are
+percentages here; what was not measured is `--`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from analysis.tables import ALPHA, Column, Difference, Entry, Metric, Table
+
+NONE = "--"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One printed cell."""
+
+    value: str
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A block of printed cells under a header; `spans` groups header columns under a title."""
+
+    title: str
+    spans: tuple[tuple[str, int], ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    words: int
+    """How many leading columns hold words; the others are numbers."""
+
+
+def grids(table: Table) -> list[Grid]:
+    """The means, then the paired differences if there are any."""
+    found = [_means(table)]
+    if table.differences:
+        found.append(_differences(table))
+    return found
+
+
+def _means(table: Table) -> Grid:
+    spans = [("", 1)]
+    header = ["method"]
+    for column in table.columns:
+        spans.append((column.title, 1 + len(table.metrics)))
+        header += ["n", *(metric.title for metric in table.metrics)]
+    rows = []
+    for method in table.methods:
+        row = [Text(method)]
+        for number in range(len(table.columns)):
+            n = table.units(method, number)
+            row.append(Text(str(n) if n else NONE))
+            for metric in table.metrics:
+                row.append(_entry(table.entry(method, number, metric.key), metric, n))
+        rows.append(tuple(row))
+    return Grid("", tuple(spans), tuple(header), tuple(rows), words=1)
+
+
+def _entry(entry: Entry | None, metric: Metric, row_n: int) -> Text:
+    """`63.45 ± 0.31`; with its own n where it is not the row's."""
+    if entry is None:
+        return Text(NONE)
+    shown = f"{number(entry.mean, metric)} ± {number(entry.std, metric)}"
+    return Text(shown if entry.n == row_n else f"{shown} (n={entry.n})", entry.best)
+
+
+def number(value: float | None, metric: Metric) -> str:
+    """A stored value in the metric's unit, or `--`."""
+    return NONE if value is None else f"{value * metric.scale:.{metric.digits}f}"
+
+
+def p_text(p: float | None) -> str:
+    """A p value to four decimals."""
+    if p is None:
+        return NONE
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _differences(table: Table) -> Grid:
+    header = (
+        "bench",
+        "method",
+        f"ACC - {table.reference}",
+        "95 % interval",
+        "n",
+        "p",
+        "p (Holm)",
+        "smallest p",
+        "better/worse",
+    )
+    rows = tuple(_difference(d) for d in table.differences)
+    title = f"Paired differences to {table.reference}, in points of ACC"
+    return Grid(title, (("", len(header)),), header, rows, words=2)
+
+
+def _difference(d: Difference) -> tuple[Text, ...]:
+    interval = NONE
+    if d.interval is not None:
+        interval = f"[{points(d.interval.low)}, {points(d.interval.high)}]"
+        interval += "" if d.interval.method == "BCa" else " (perc.)"
+    spread = NONE if d.std is None else f"{100 * d.std:.2f}"
+    return (
+        Text(d.column.title),
+        Text(d.method),
+        Text(f"{points(d.mean)} ± {spread}" if d.n else NONE, _significant(d)),
+        Text(interval),
+        Text(str(d.n)),
+        Text(p_text(d.p)),
+        Text(p_text(d.p_holm)),
+        Text(p_text(d.p_smallest)),
+        Text(f"{d.wins}/{d.losses}" if d.n else NONE),
+    )
+
+
+def points(value: float | None) -> str:
+    """A difference of fractions in signed percentage points, or `--`."""
+    return NONE if value is None else f"{100 * value:+.2f}"
+
+
+def _significant(d: Difference) -> bool:
+    return d.p_holm is not None and d.p_holm < ALPHA
+
+
+def notes(table: Table) -> list[str]:
+    """What a reader must know to read the numbers: one sentence each."""
+    out = [_unit_note(table.columns)]
+    units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit != "%"]
+    if units:
+        out.append(f"{', '.join(units)}; depends on the machine unless it is what is kept.")
+    if any(entry.best for entry in table.entries.values()):
+        out.append(
+            "Bold: better than every other row of its column "
+            f"(paired exact sign-flip test, Holm over rows, p < {ALPHA})."
+        )
+    out += [
+        f"[{c.mark}] {', '.join(f'{name} {value}' for name, value in c.protocol)}; "
+        "not tested against the bench's other columns."
+        for c in table.columns
+        if c.mark is not None
+    ]
+    return out + _test_notes(table.differences)
+
+
+def _unit_note(columns: Sequence[Column]) -> str:
+    single = [c.title for c in columns if c.unit == "seed"]
+    text = "Percent, mean ± std (ddof 1) over n orders, seeds averaged inside an order; -- is none."
+    if len(single) == len(columns):
+        return (
+            "Percent, mean ± std (ddof 1) over n seeds of one single order; -- is none. "
+            "Nothing here says how results vary with the order."
+        )
+    return text + (f" On {', '.join(single)}: n seeds of one single order." if single else "")
+
+
+def _test_notes(differences: Sequence[Difference]) -> list[str]:
+    if not differences:
+        return []
+    tests = sum(d.p is not None for d in differences)
+    out = [
+        "Differences: over common (order, seed) pairs; bootstrap interval (BCa; perc. = percentile)"
+        f"; two-sided sign-flip p; Holm over the {tests} tests of this table; "
+        f"bold: p (Holm) < {ALPHA}."
+    ]
+    fewest = min((d.n for d in differences if d.n), default=0)
+    if fewest and fewest < 6:
+        out.append(
+            f"With fewer than 6 units no p can fall below {ALPHA} (see smallest p), bootstrap "
+            "intervals are narrower than 95 %, and all inference is conditional on these units."
+        )
+    return out
+
+
+def to_text(table: Table) -> str:
+    """Plain aligned text; bold is written as a trailing *."""
+    blocks = []
+    for grid in grids(table):
+        body = [[c.value + ("*" if c.strong else "") for c in row] for row in grid.rows]
+        widths = [max(map(len, column)) for column in zip(grid.header, *body, strict=True)]
+        lines = [grid.title] if grid.title else [_span_line(grid, widths)]
+        lines += [_aligned(row, widths, grid.words) for row in [grid.header, *body]]
+        lines.insert(2, "-" * max(map(len, lines[1:])))
+        blocks.append("\n".join(line.rstrip() for line in lines))
+    plain = [n.replace("Bold:", "*:").replace("bold:", "*:") for n in notes(table)]
+    return "\n\n".join([*blocks, "\n".join(plain)]) + "\n"
+
+
+def _span_line(grid: Grid, widths: Sequence[int]) -> str:
+    parts, start = [], 0
+    for title, span in grid.spans:
+        width = sum(widths[start : start + span]) + 2 * (span - 1)
+        parts.append(title.ljust(width))
+        start += span
+    return "  ".join(parts)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], words: int) -> str:
+    return "  ".join(
+        value.ljust(width) if i < words else value.rjust(width)
+        for i, (value, width) in enumerate(zip(row, widths, strict=True))
+    )
+
+
+def to_markdown(table: Table) -> str:
+    """Markdown tables; the bench's name stands in front of each column title."""
+    blocks = []
+    for grid in grids(table):
+        titles = [title for title, span in grid.spans for _ in range(span)]
+        header = [f"{t} {h}".strip() for t, h in zip(titles, grid.header, strict=True)]
+        rule = [":--" if i < grid.words else "--:" for i in range(len(header))]
+        body = [[f"**{c.value}**" if c.strong else c.value for c in row] for row in grid.rows]
+        lines = [f"{grid.title}:\n"] if grid.title else []
+        lines += [f"| {' | '.join(_pipes(row))} |" for row in [header, rule, *body]]
+        blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes(table))]) + "\n"
+
+
+def _pipes(row: Sequence[str]) -> list[str]:
+    return [value.replace("|", "\\|") for value in row]
+
+
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "<": r"$<$",
+    "…": r"\ldots{}",
+}
+
+
+def _tex(value: str) -> str:
+    """Escaped text; a hyphen before a number is a minus, `--` stays the dash it prints as."""
+    escaped = "".join(_LATEX.get(c, c) for c in value)
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
+
+
+def to_latex(table: Table) -> str:
+    """booktabs tables, to be placed in a document that loads the package."""
+    blocks = []
+    for grid in grids(table):
+        columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
+        lines = [r"\begin{tabular}{" + columns + "}", r"\toprule"]
+        if any(title for title, _ in grid.spans):
+            lines += _tex_spans(grid)
+        lines += [_tex_row([_tex(h) for h in grid.header]), r"\midrule"]
+        for row in grid.rows:
+            lines.append(_tex_row([_tex_cell(cell) for cell in row]))
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        blocks.append("\n".join([f"% {grid.title}", *lines] if grid.title else lines))
+    caption = "\n".join(_tex(note) for note in notes(table))
+    tabulars = "\n\n\\medskip\n\n".join(blocks)
+    return (
+        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
+        f"{tabulars}\n\\caption{{{caption}}}\n\\end{{table}}\n"
+    )
+
+
+def _tex_spans(grid: Grid) -> list[str]:
+    cells, rules, start = [], [], 1
+    for title, span in grid.spans:
+        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{_tex(title)}}}" if title else "")
+        if title:
+            rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
+        start += span
+    return [_tex_row(cells), "".join(rules)]
+
+
+def _tex_cell(cell: Text) -> str:
+    return f"\\textbf{{{_tex(cell.value)}}}" if cell.strong else _tex(cell.value)
+
+
+def _tex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def print_rich(table: Table, stream: TextIO) -> None:
+    """Print for a terminal: bold is bold, the table fits the width by folding nothing."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
+
+    console = Console(file=stream, highlight=False)
+    for grid in grids(table):
+        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        titles = [t if i == 0 else "" for t, span in grid.spans for i in range(span)]
+        for i, (title, head) in enumerate(zip(titles, grid.header, strict=True)):
+            two_lines = f"{title}\n{head}" if any(titles) else head
+            shown.add_column(two_lines, justify="left" if i < grid.words else "right", no_wrap=True)
+        for row in grid.rows:
+            shown.add_row(*(RichText(c.value, style="bold" if c.strong else "") for c in row))
+        if grid.title:
+            console.print(grid.title, style="bold")
+        console.print(shown, soft_wrap=True)
+    for note in notes(table):
+        console.print(note, style="dim", markup=False)

@@ -1,0 +1,123 @@
+"""Stores filled with made-up results, written through the project's own composer and store."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from janus import metrics
+from janus.compose import compose
+from janus.config import SCHEMA, Cell
+from janus.store import Store
+
+REPO = Path(__file__).resolve().parents[2]
+IMAGES = 1000
+"""Test images of each made-up task."""
+
+
+class FakeStore:
+    """A run store whose results are invented, but schema, identity and paths are real."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = Store(root)
+
+    def cell(self, method: str = "janus", order: object = 0, seed: int = 0, **fields: Any) -> Cell:
+        """A three-task cell; further fields by dotted name with __ for the dot."""
+        dotted = {name.replace("__", "."): value for name, value in fields.items()}
+        given = {"bench": "glyphs", "bench.tasks": 3, "method": method} | dotted
+        return compose(given | {"order": str(order), "seed": seed})
+
+    def add(
+        self,
+        method: str = "janus",
+        acc: float | Sequence[Sequence[float]] = 0.6,
+        *,
+        weights: str = "1" * 64,
+        provenance: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Cell:
+        """Commit a result with this matrix of accuracies (a number: every task ends there)."""
+        cell = self.cell(method, **fields)
+        matrix = acc if not isinstance(acc, float | int) else [[0.9], [0.8, 0.9], [acc] * 3]
+        correct = [[round(value * IMAGES) for value in row] for row in matrix]
+        claim = self.store.claim(cell)
+        assert claim is not None
+        claim.commit(result(cell, correct, weights), dict(provenance or PROVENANCE))
+        claim.release()
+        return cell
+
+    def path(self, cell: Cell) -> Path:
+        """The result file of a cell."""
+        return self.store.result_path(cell.id)
+
+    def edit(self, cell: Cell, change: Callable[[dict[str, Any]], None]) -> Path:
+        """Tamper with a result."""
+        path = self.path(cell)
+        record = json.loads(path.read_text())
+        change(record)
+        path.write_text(json.dumps(record))
+        return path
+
+    def plan(self, name: str, cells: Sequence[Cell]) -> Path:
+        """Write a sweep's plan as the sweep does."""
+        path = self.root / "sweeps" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        listed = [{"id": c.id, "title": c.title} for c in cells]
+        record = {"name": name, "command": f"python -m sweeps {name}", "cells": listed}
+        path.write_text(json.dumps(record))
+        return path
+
+
+PROVENANCE = {"seconds": 12.5, "peak_memory_bytes": 2**30, "git": {"sha": "abc", "dirty": False}}
+
+
+def result(cell: Cell, correct: list[list[int]], weights: str) -> dict[str, Any]:
+    """A result record of schema 1."""
+    total = [IMAGES] * len(correct)
+    return {
+        "schema": SCHEMA,
+        "id": cell.id,
+        "cell": asdict(cell),
+        "identity": cell.identity(),
+        "weights_sha256": weights,
+        "split_sha256": "2" * 64,
+        "class_order": [2, 0, 1],
+        "tasks": [{"classes": ["a"], "train_images": 60, "test_images": n} for n in total],
+        "correct": correct,
+        "correct_in_task": correct,
+        "total": total,
+        "metrics": metrics.summarise(correct, total),
+        "metrics_in_task": metrics.summarise(correct, total),
+        "diagnostics": [None] * len(correct),
+        "kept_bytes": 3 * 2**20,
+        "trained_parameters": 1000,
+        "passes": 5.0,
+    }
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeStore:
+    """An empty store."""
+    root = tmp_path / "runs"
+    root.mkdir()
+    return FakeStore(root)
+
+
+@pytest.fixture
+def compare(fake: FakeStore) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line on the store; returns exit code, stdout and stderr."""
+
+    def call(*arguments: str, store: bool = True) -> subprocess.CompletedProcess[str]:
+        where = ["--store", str(fake.root)] if store else []
+        command = [sys.executable, str(REPO / "analysis" / "compare.py"), *where, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=fake.root.parent)
+
+    return call
