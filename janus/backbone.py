@@ -1,15 +1,7 @@
-"""The frozen timm vision transformer of a run, its weights verified before any work starts.
-
-Weights are bundled with the package, a local .safetensors file, random (for tests), or already in
-the hub's local cache. Only `python -m janus.backbone fetch NAME` uses the network.
-"""
+"""The frozen timm vision transformer of a run, and how pixels reach it."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,66 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from janus.compose import file_sha256
 from janus.config import BackboneConfig
-from janus.errors import DataError, JanusError, suggest
+from janus.errors import DataError
 from janus.rng import key_number
-from janus.settings import names, read_yaml
-
-
-def weight_file(config: BackboneConfig) -> Path | None:
-    """Where the weights lie on this machine; None for random weights. Never uses the network.
-
-    Raises DataError naming the command that fetches what is missing.
-    """
-    if config.weights == "random":
-        return None
-    if config.weights == "bundled":
-        path = Path(str(files("janus") / "data" / "assets" / f"{config.name}.safetensors"))
-    elif config.weights == "hub":
-        path = _cached_hub_file(config)
-    else:
-        path = Path(config.weights).expanduser()
-    if not path.is_file():
-        raise DataError(f"backbone.weights: no file {path}")
-    return path
-
-
-def _cached_hub_file(config: BackboneConfig) -> Path:
-    import timm
-    from huggingface_hub import try_to_load_from_cache
-
-    known = timm.get_pretrained_cfg(config.model)
-    if known is None or not known.hf_hub_id:
-        raise DataError(
-            f"backbone.model: timm has no pretrained weights called {config.model!r}."
-            + suggest(config.model, timm.list_pretrained("vit_*"))
-        )
-    for name in (known.hf_hub_filename or "model.safetensors", "model.safetensors"):
-        found = try_to_load_from_cache(known.hf_hub_id, name)
-        if isinstance(found, str):
-            return Path(found)
-    raise DataError(
-        f"the weights of {config.model} are not on this machine. Fetch them once with\n"
-        f"    python -m janus.backbone fetch {config.name}\n"
-        "or give a local copy: backbone.weights=/path/to/model.safetensors"
-    )
-
-
-def verify(config: BackboneConfig) -> str:
-    """SHA-256 of the weights ('random' for random ones). Raises DataError on a mismatch."""
-    path = weight_file(config)
-    if path is None:
-        return "random"
-    stat = path.stat()
-    found = file_sha256(str(path), stat.st_size, stat.st_mtime_ns)
-    if config.weights_sha256 not in (None, found):
-        raise DataError(
-            f"{path} is not the declared weight file of {config.name}: its SHA-256 is "
-            f"{found[:16]}…, declared is {config.weights_sha256[:16]}… "
-            "(damaged, or another version). Fetch or copy it again"
-        )
-    return found
+from janus.weights import weight_file
 
 
 def build(config: BackboneConfig, device: torch.device) -> nn.Module:
@@ -127,30 +63,3 @@ def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Ten
             x, (size, size), mode="bilinear", antialias=True, align_corners=False
         )
     return (x - config.mean) / config.std
-
-
-def _main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m janus.backbone", description=__doc__)
-    parser.add_argument("action", choices=["fetch"])
-    parser.add_argument("name", help=f"one of: {', '.join(names('backbone'))}, or a full timm tag")
-    given = parser.parse_args(arguments)
-    import timm
-    from huggingface_hub import hf_hub_download
-
-    known = given.name in names("backbone")
-    tag = read_yaml("backbone", given.name)["model"] if known else given.name
-    found = timm.get_pretrained_cfg(tag)
-    if found is None or not found.hf_hub_id:
-        raise DataError(f"timm has no weights {tag!r}.{suggest(tag, timm.list_pretrained())}")
-    path = Path(hf_hub_download(found.hf_hub_id, found.hf_hub_filename or "model.safetensors"))
-    stat = path.stat()
-    sys.stdout.write(f"{path}\nsha256 {file_sha256(str(path), stat.st_size, stat.st_mtime_ns)}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(_main(sys.argv[1:]))
-    except (JanusError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)

@@ -125,7 +125,7 @@ def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:
     if not path.is_file():
         raise ConfigError(
             f"backbone.weights: no file {path}. Give the path of a .safetensors file, or fetch "
-            f"the hub's with: python -m janus.backbone fetch {backbone.model}"
+            f"the hub's with: python -m janus.weights fetch {backbone.model}"
         )
     stat = path.stat()
     found = file_sha256(str(path), stat.st_size, stat.st_mtime_ns)

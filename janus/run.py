@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from janus import backbone as backbones
-from janus import checkpoint, metrics
+from janus import checkpoint, metrics, weights
+from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Stream, Task, cut, joined
@@ -110,10 +110,10 @@ class _Run:
     def train(self, until_task: int | None) -> dict[str, Any] | None:
         """All tasks that are left; commits at the end."""
         cell = self.cell
-        weights = backbones.verify(cell.backbone)
+        found = weights.verify(cell.backbone)
         data = benches.load(cell.bench)
         self.stream = cut(data, cell, self.device)
-        context = Context(cell, backbones.build(cell.backbone, self.device), self.device)
+        context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
         self.tasks = (joined(self.stream),) if self.method.joint else self.stream.tasks
         self.centres = Prototypes(context.width)
@@ -125,7 +125,7 @@ class _Run:
             if until_task is not None and self.task_index >= until_task:
                 return None
             self._one_task(self.tasks[self.task_index])
-        result = self._result(weights, data.sha256)
+        result = self._result(found, data.sha256)
         self.claim.commit(result, self._provenance())
         self._notify("done", {"metrics": result["metrics"]})
         return result
@@ -286,7 +286,7 @@ class _Run:
     def _totals(self) -> list[int]:
         return [len(images) for images in self.stream.tests]
 
-    def _result(self, weights: str, split: str) -> dict[str, Any]:
+    def _result(self, weight_hash: str, split: str) -> dict[str, Any]:
         """Deterministic facts only."""
         totals = self._totals()
         return {
@@ -294,7 +294,7 @@ class _Run:
             "id": self.cell.id,
             "cell": asdict(self.cell) | {"backbone": self._portable_backbone()},
             "identity": self.cell.identity(),
-            "weights_sha256": weights,
+            "weights_sha256": weight_hash,
             "split_sha256": split,
             "class_order": list(self.stream.order),
             "tasks": _describe(self.stream),

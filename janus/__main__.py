@@ -1,0 +1,157 @@
+"""`python -m janus method=janus bench=glyphs seed=0`: train one cell, from the command line.
+
+The overrides follow Hydra's grammar; which keys exist and what they may hold is decided by
+`janus.compose`, whose errors name the nearest valid choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from janus.compose import compose
+from janus.describe import describe, list_methods
+from janus.errors import ConfigError, JanusError, RunError, suggest
+from janus.tracking import make_progress, percent
+from janus.weights import weight_file
+
+EXECUTION = {
+    "store": "runs",
+    "device": "auto",
+    "threads": 0,
+    "checkpoint_s": 60.0,
+}
+"""How a run is executed; never part of a cell's identity. Defaults by key."""
+
+EXECUTION_HELP = {
+    "store": "folder of the run store",
+    "device": "auto, cpu, cuda, cuda:1, ...",
+    "threads": "CPU threads; 0: all cores",
+    "checkpoint_s": "seconds of training between checkpoints inside a task",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A parsed command line."""
+
+    overrides: dict[str, Any]
+    execution: dict[str, Any]
+
+
+def parse_overrides(words: list[str]) -> dict[str, Any]:
+    """`key=value` words to a flat mapping, by Hydra's grammar. Raises ConfigError."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    found: dict[str, Any] = {}
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            raise ConfigError(f"cannot read {word!r}: write key=value") from None
+        if override.is_sweep_override() or override.is_delete() or override.is_add():
+            raise ConfigError(
+                f"{word!r}: one cell takes one plain value per key; for several values use "
+                "'python -m sweeps'"
+            )
+        found[override.key_or_group] = override.value()
+    return found
+
+
+def split_request(overrides: dict[str, Any]) -> Request:
+    """Separate execution settings from what defines the cell."""
+    execution = dict(EXECUTION)
+    for key in list(overrides):
+        if key in EXECUTION:
+            kind = type(EXECUTION[key])
+            try:
+                execution[key] = kind(overrides.pop(key))
+            except (TypeError, ValueError):
+                raise ConfigError(f"{key} must be of type {kind.__name__}") from None
+    return Request(overrides, execution)
+
+
+def pick_device(name: str) -> str:
+    """'auto' resolved; raises ConfigError for a device this machine does not have."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(
+            f"unknown device {name!r}.{suggest(name, ['auto', 'cpu', 'cuda'])}"
+        ) from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} GPUs")
+    return name
+
+
+def main(words: list[str]) -> int:
+    """Run one cell; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m janus", add_help=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--list", choices=["methods"])
+    parser.add_argument("--dry", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_args(words)
+    request = split_request(parse_overrides(given.overrides))
+    if given.list:
+        sys.stdout.write(list_methods())
+        return 0
+    if given.help:
+        method = str(request.overrides.get("method", "janus"))
+        sys.stdout.write(describe(method, EXECUTION_HELP, EXECUTION))
+        return 0
+    cell = compose(request.overrides)
+    if given.dry:
+        import json
+
+        sys.stdout.write(json.dumps({"id": cell.id, **asdict(cell)}, indent=1) + "\n")
+        return 0
+    return _train(cell, request.execution)
+
+
+def _train(cell: Any, execution: dict[str, Any]) -> int:
+    weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
+    from janus.run import run_cell
+    from janus.store import Store
+
+    store = Store(execution["store"])
+    sys.stderr.write(f"{cell.title}  cell {cell.id}\n")
+    with make_progress(cell.title) as progress:
+        result = run_cell(
+            cell,
+            store,
+            progress,
+            device=pick_device(execution["device"]),
+            threads=execution["threads"] or None,
+            checkpoint_s=execution["checkpoint_s"],
+        )
+    assert result is not None
+    m = result["metrics"]
+    sys.stdout.write(
+        f"ACC {percent(m['acc'])}  MAA {percent(m['maa'])}  BWT {percent(m['bwt'])}  "
+        f"({cell.title})\n{store.result_path(cell.id)}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except RunError as error:
+        sys.stderr.write(f"error ({error.cause}): {error}\n")
+        sys.exit(1)
+    except JanusError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from the last checkpoint\n")
+        sys.exit(130)

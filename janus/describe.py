@@ -1,0 +1,89 @@
+"""Help texts made from the configuration itself: fields, settings, benches, methods."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from janus.compose import PARTS
+from janus.settings import MethodSpec, method_spec, names, read_yaml
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The one-line docstring under each field of a config dataclass."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(before, ast.AnnAssign)
+            and isinstance(before.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            found[before.target.id] = " ".join(str(after.value.value).split())
+    return found
+
+
+def describe(method: str, execution_help: Mapping[str, str], execution: Mapping[str, Any]) -> str:
+    """The text of `python -m janus --help`."""
+    spec = method_spec(method)
+    lines = [
+        "usage: python -m janus [--help] [--list methods] [--dry] [key=value ...]",
+        "",
+        "Train one cell and print its accuracy; e.g.",
+        "    python -m janus method=janus bench=glyphs order=0 seed=0",
+        "",
+        "top level",
+        _line("bench", "glyphs", f"one of: {', '.join(names('bench'))}"),
+        _line("method", "janus", f"one of: {', '.join(names('method'))}"),
+        _line("backbone", "the bench's", f"one of: {', '.join(names('backbone'))}"),
+        _line("order", "natural", "'natural', or the seed number of a class permutation"),
+        _line("seed", 0, "seeds everything random but the order"),
+        _line("eval", "test", "test, or validation (held-out training images; for tuning)"),
+        "",
+        "execution (changes no result)",
+        *(_line(k, execution[k], text) for k, text in execution_help.items()),
+    ]
+    for part, cls in PARTS.items():
+        lines += ["", part, *_field_lines(part, cls)]
+    lines += ["", f"method={spec.name}: {spec.title}. {spec.summary}"]
+    lines += list(_setting_lines(spec))
+    lines += ["", "For another method's settings: python -m janus --help method=NAME"]
+    return "\n".join(lines) + "\n"
+
+
+def _field_lines(part: str, cls: type) -> Iterator[str]:
+    docs = field_docs(cls)
+    for field in fields(cls):
+        default = "set by file" if field.default is MISSING else field.default
+        yield _line(f"{part}.{field.name}", default, docs.get(field.name, ""))
+
+
+def _setting_lines(spec: MethodSpec) -> Iterator[str]:
+    for name, setting in spec.settings.items():
+        allowed = f" [{', '.join(map(str, setting.choices))}]" if setting.choices else ""
+        yield _line(f"method.{name}", setting.default, f"{setting.help}{allowed}")
+
+
+def _line(name: str, default: Any, text: str) -> str:
+    head = f"  {name}={'null' if default is None else default}"
+    return f"{head:<38} {text}" if len(head) < 38 else f"{head}\n{'':<38} {text}"
+
+
+def list_methods() -> str:
+    """One line per method: name, family, paper, summary."""
+    lines = []
+    for name in names("method"):
+        spec = method_spec(name)
+        lines.append(f"{name:<12} {spec.family:<14} {spec.paper}\n{'':<12} {spec.summary}")
+    return "\n".join(lines) + "\n"
+
+
+def list_benches() -> str:
+    """One line per bench."""
+    return "\n".join(f"{n:<16} {read_yaml('bench', n)['scenario']}" for n in names("bench")) + "\n"
