@@ -1,0 +1,1 @@
+"""Sweeps: plan cells, run the open ones on Ray Tune, watch them, say what is missing."""

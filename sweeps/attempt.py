@@ -1,0 +1,49 @@
+"""One attempt at one cell, with every way it can end turned into a value.
+
+A cell that fails must not stop the others, and whoever started it must learn why: `attempt` never
+raises for what a run can do wrong. No Ray here; torch is imported when the first cell starts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from janus.config import Cell
+
+BUSY = ("claimed", "claim-lost")
+"""Causes that mean another process works on the cell."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt at a cell ended."""
+
+    cell_id: str
+    status: str
+    """`done`, `failed`, `busy` (somebody else works on it) or `crashed` (the process died)."""
+    cause: str = ""
+    """Short kind of a failure, by which reports group."""
+    message: str = ""
+    seconds: float = 0.0
+    """Spent inside the run."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def attempt(cell: Cell, run: Callable[[], Mapping[str, Any] | None]) -> Outcome:
+    """Call `run`, which trains `cell`, and tell how it ended."""
+    start = time.monotonic()
+    status, cause, message = "failed", "", ""
+    metrics: Mapping[str, Any] = {}
+    try:
+        result = run()
+        status = "done" if result is not None else "busy"
+        metrics = (result or {}).get("metrics", {})
+    except Exception as error:  # even a bug in one method must not end the other cells
+        cause = str(getattr(error, "cause", type(error).__name__))  # as run_cell notes it
+        status = "busy" if cause in BUSY else "failed"
+        message = str(error)
+    seconds = time.monotonic() - start
+    return Outcome(cell.id, status, cause, message, seconds, metrics)

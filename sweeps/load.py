@@ -1,0 +1,222 @@
+"""From a sweep file and the words of a command line to a typed sweep.
+
+Hydra composes the file (`sweeps/conf/NAME.yaml`, or a path) with the overrides of the sweep's own
+keys. Every other key (`train.epochs=3`, `method.rank=4,8`, `backbone=toy`) goes to the cells:
+one value is fixed for all of them, a comma list spans a grid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from janus.config import BackboneConfig, BenchConfig, TrainConfig
+from janus.errors import ConfigError, suggest
+from janus.settings import method_spec, names
+from sweeps.plan import Sweep
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+KEYS = {
+    "bench": "bench or list of benches",
+    "methods": "list of methods",
+    "orders": "how many seeded orders, or a list such as [natural,0,1]",
+    "seeds": "how many seeds, or a list of them",
+    "rows": "names of the variants to run; null: all of them",
+    "variants": "named rows of a method: {method: {row: {setting: value}}}",
+    "grid": "values to cross: {dotted key: [values]}",
+    "fixed": "overrides of every cell: {dotted key: value}",
+    "workers": "cells trained at a time; null: one per core",
+    "store": "folder of the run store",
+    "device": "auto, cpu or cuda; a cell takes one GPU or one core",
+}
+"""Every key of a sweep file, with its meaning."""
+
+CELL_KEYS = ("backbone", "eval")
+"""Keys without a dot that belong to the cells."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sweep, and where and how to run it (which never changes a result)."""
+
+    sweep: Sweep
+    store: Path
+    workers: int | None
+    device: str
+
+
+def sweep_names() -> list[str]:
+    """The sweeps that ship with the package."""
+    return sorted(path.stem for path in CONF.glob("*.yaml"))
+
+
+def load(name: str, overrides: Sequence[str]) -> Request:
+    """The sweep file `name` under `overrides`. Raises ConfigError with the nearest valid name."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"unknown sweep {name!r}.{suggest(name, sweep_names())}")
+    own: list[str] = []
+    fixed: dict[str, Any] = {}
+    grid: dict[str, list[Any]] = {}
+    for override in map(_parse, overrides):
+        key, values = override.key_or_group, _values(override)
+        if key in KEYS:
+            text = str(override.input_line).split("=", 1)[1]
+            own.append(f"++{key}=[{text}]" if override.is_sweep_override() else f"++{key}={text}")
+        elif "." in key or key in CELL_KEYS:
+            _check_cell_key(key)
+            fixed.pop(key, None), grid.pop(key, None)
+            if override.is_sweep_override():
+                grid[key] = values
+            else:
+                fixed[key] = values[0]
+        else:
+            raise ConfigError(f"unknown key {key!r}.{suggest(key, [*KEYS, *CELL_KEYS])}")
+    return _request(path.stem, _compose(path, own), fixed, grid)
+
+
+def _parse(text: str) -> Override:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"cannot read {text!r}: {reason}. Write KEY=VALUE") from None
+    if override.type not in (OverrideType.CHANGE, OverrideType.ADD):
+        raise ConfigError(f"cannot delete with {text!r}; write KEY=VALUE")
+    return override
+
+
+def _values(override: Override) -> list[Any]:
+    if not override.is_sweep_override():
+        return [override.value()]
+    found = list(override.sweep_iterator())
+    return [value.text if isinstance(value, QuotedString) else value for value in found]
+
+
+def _check_cell_key(key: str) -> None:
+    """Refuse a part that no cell has; the names inside a part are checked with the methods."""
+    part = key.partition(".")[0]
+    parts = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig, "method": 0}
+    if part not in parts and key not in CELL_KEYS:
+        raise ConfigError(f"unknown key {key!r}.{suggest(part, [*parts, *KEYS])}")
+
+
+def _compose(path: Path, overrides: list[str]) -> dict[str, Any]:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
+            config = compose(path.stem, overrides=overrides)
+        loaded = OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"sweep file {path.name}: {reason}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"sweep file {path.name} must hold a mapping")
+    for key in loaded:
+        if key not in KEYS:
+            raise ConfigError(f"sweep file {path.name}: unknown key {key!r}.{suggest(key, KEYS)}")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _request(
+    name: str, record: dict[str, Any], fixed: dict[str, Any], grid: dict[str, list[Any]]
+) -> Request:
+    """Check the values of a composed sweep file; the command line's `fixed` and `grid` win."""
+    _check_names(record)
+    base = {k: v for k, v in _mapping(record, "fixed").items() if k not in grid}
+    axes = {k: _listed(v) for k, v in _mapping(record, "grid").items() if k not in fixed}
+    sweep = Sweep(
+        name=name,
+        methods=tuple(map(str, _listed(record.get("methods", [])))),
+        benches=tuple(map(str, _listed(record.get("bench", "glyphs")))),
+        orders=expand_orders(record.get("orders", 4)),
+        seeds=expand_seeds(record.get("seeds", [0])),
+        variants=_variants(record),
+        grid={key: tuple(values) for key, values in (axes | grid).items()},
+        fixed=base | fixed,
+    )
+    workers, device = record.get("workers"), str(record.get("device", "auto"))
+    if workers is not None and (not _is_count(workers) or workers < 1):
+        raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device must be auto, cpu or cuda, got {device!r}")
+    store = Path(str(record.get("store", "runs"))).expanduser().resolve()
+    return Request(sweep, store, workers, device)
+
+
+def _check_names(record: Mapping[str, Any]) -> None:
+    for bench in map(str, _listed(record.get("bench", []))):
+        if bench not in names("bench"):
+            raise ConfigError(f"unknown bench {bench!r}.{suggest(bench, names('bench'))}")
+    for method in map(str, _listed(record.get("methods", []))):
+        method_spec(method)
+
+
+def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The variants of the sweep's methods, cut down to the wanted rows."""
+    methods = [str(method) for method in _listed(record.get("methods", []))]
+    variants = {m: v for m, v in _mapping(record, "variants").items() if m in methods}
+    for method, found in variants.items():
+        if not isinstance(found, Mapping) or not all(
+            isinstance(changes, Mapping) for changes in found.values()
+        ):
+            raise ConfigError(f"variants.{method} must be {{row: {{setting: value}}}}")
+    if record.get("rows") is None:
+        return variants
+    wanted = [str(row) for row in _listed(record["rows"])]
+    known = {str(row) for found in variants.values() for row in found}
+    for row in wanted:
+        if row not in known:
+            raise ConfigError(f"unknown row {row!r}.{suggest(row, known)}")
+    return {m: {r: found[r] for r in wanted if r in found} for m, found in variants.items()}
+
+
+def expand_orders(spec: Any) -> tuple[str, ...]:
+    """`4` means seeded orders 0..3; a list names each, as `natural` or a seed number."""
+    listed = list(range(_count("orders", spec))) if _is_count(spec) else _listed(spec)
+    for order in listed:
+        if not re.fullmatch(r"natural|[0-9]+", str(order)):
+            raise ConfigError(f"an order is 'natural' or a seed number >= 0, got {order!r}")
+    return tuple(dict.fromkeys(map(str, listed)))
+
+
+def expand_seeds(spec: Any) -> tuple[int, ...]:
+    """`3` means seeds 0..2; a list names each."""
+    listed = list(range(_count("seeds", spec))) if _is_count(spec) else _listed(spec)
+    for seed in listed:
+        if not _is_count(seed) or seed < 0:
+            raise ConfigError(f"a seed is a number >= 0, got {seed!r}")
+    return tuple(dict.fromkeys(listed))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _count(key: str, number: int) -> int:
+    if number < 1:
+        raise ConfigError(f"{key} must be at least 1, got {number}; a list names single ones")
+    return number
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _mapping(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = record.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} must be a mapping, got {value!r}")
+    return dict(value)

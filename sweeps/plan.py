@@ -1,0 +1,205 @@
+"""From a sweep to its cells, and from the store to which of them are still open.
+
+Seeds and orders are crossed and the same for every row of the table to come, so that every
+comparison is paired. Cells are listed pair by pair: a sweep that is cut short still holds whole
+pairs. Pure bookkeeping: no torch, no Ray, no Hydra.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from janus import atomic
+from janus.compose import compose
+from janus.config import Cell, Value
+from janus.errors import ConfigError, suggest
+from janus.settings import method_spec
+from janus.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A set of cells: rows (methods, their variants, grid points) x benches x orders x seeds."""
+
+    name: str
+    """Also the name of the list of cells that is kept in the store."""
+    methods: tuple[str, ...]
+    """Methods to compare."""
+    benches: tuple[str, ...] = ("glyphs",)
+    """Benches to compare them on."""
+    orders: tuple[str, ...] = ("0", "1", "2", "3")
+    """Orders, each `natural` or a seed number; crossed with the seeds."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds; crossed with the orders."""
+    variants: Mapping[str, Mapping[str, Mapping[str, Value]]] = field(default_factory=dict)
+    """Named rows of a method: {method: {row: {setting: value}}}. Other methods are one row."""
+    grid: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """Values to cross for dotted keys, e.g. {'method.rank': (4, 8)}."""
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    """Overrides of every cell, e.g. {'train.epochs': 3}."""
+
+    def __post_init__(self) -> None:
+        for axis in ("methods", "benches", "orders", "seeds"):
+            if not getattr(self, axis):
+                raise ConfigError(f"sweep {self.name!r} has no {axis}; give at least one")
+        for method in self.variants:
+            if method not in self.methods:
+                hint = suggest(method, self.methods)
+                raise ConfigError(f"variants of {method!r}, which is not in methods.{hint}")
+        for key in self.grid:
+            if key in self.fixed:
+                raise ConfigError(f"{key} is both fixed and in the grid; give it once")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table to come: a method, its variant and grid point, as overrides."""
+
+    method: str
+    label: str
+    """`janus`, `janus[none]`, `janus[none rank=4]`."""
+    overrides: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and the row it belongs to."""
+
+    cell: Cell
+    row: str
+
+    @property
+    def title(self) -> str:
+        """'glyphs janus[none] order=3 seed=0'."""
+        return f"{self.cell.bench.name} {self.row} order={self.cell.order} seed={self.cell.seed}"
+
+
+def plan(sweep: Sweep) -> list[Cell]:
+    """The cells of `sweep`, each once, pairs together; the same list for the same sweep."""
+    return [planned.cell for planned in plan_rows(sweep)]
+
+
+def plan_rows(sweep: Sweep) -> list[Planned]:
+    """As `plan`, with the row of each cell; a cell of several rows belongs to the first."""
+    columns = [
+        (row, compose({**row.overrides, "bench": bench, "method": row.method}))
+        for bench in sweep.benches
+        for row in rows(sweep)
+    ]
+    found: dict[str, Planned] = {}
+    for order, seed in itertools.product(sweep.orders, sweep.seeds):
+        for row, pattern in columns:
+            cell = replace(pattern, order=order, seed=seed)
+            found.setdefault(cell.id, Planned(cell, row.label))
+    return list(found.values())
+
+
+def rows(sweep: Sweep) -> list[Row]:
+    """Every method, variant and grid point. Raises ConfigError for a key that no method has.
+
+    A `method.` key of the grid or of the fixed overrides reaches the methods that have such a
+    setting: rank means nothing to a method without adapters.
+    """
+    for key in (*sweep.fixed, *sweep.grid):
+        _check_known(key, sweep.methods)
+    found: dict[tuple[str, str], Row] = {}
+    for method in sweep.methods:
+        fixed = {key: value for key, value in sweep.fixed.items() if _applies(key, method)}
+        axes = {key: values for key, values in sweep.grid.items() if _applies(key, method)}
+        for variant, changes in sweep.variants.get(method, {"": {}}).items():
+            for point in _points(axes):
+                label = _label(method, variant, point)
+                row = Row(method, label, fixed | point | _dotted(changes))
+                found.setdefault((method, label), row)
+    return list(found.values())
+
+
+def without_effect(sweep: Sweep) -> dict[str, list[str]]:
+    """Overrides that do not concern some of the methods: {key: those methods}."""
+    missed = {
+        key: [method for method in sweep.methods if not _applies(key, method)]
+        for key in (*sweep.fixed, *sweep.grid)
+    }
+    return {key: methods for key, methods in missed.items() if methods}
+
+
+def _applies(key: str, method: str) -> bool:
+    part, _, name = key.partition(".")
+    return part != "method" or name in method_spec(method).settings
+
+
+def _check_known(key: str, methods: Sequence[str]) -> None:
+    if any(_applies(key, method) for method in methods):
+        return  # keys of other parts are checked by compose
+    settings = {f"method.{name}" for m in methods for name in method_spec(m).settings}
+    who = f"method {methods[0]!r} has" if len(methods) == 1 else "no method of this sweep has"
+    what = "no setting" if len(methods) == 1 else "a setting"
+    raise ConfigError(f"{who} {what} {key!r}.{suggest(key, settings)}")
+
+
+def _points(axes: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _dotted(changes: Mapping[str, Value]) -> dict[str, Value]:
+    """In a variant, a name without a dot is a setting of the method."""
+    return {key if "." in key else f"method.{key}": value for key, value in changes.items()}
+
+
+def _label(method: str, variant: str, point: Mapping[str, Value]) -> str:
+    parts = [variant] if variant else []
+    parts += [f"{key.removeprefix('method.')}={value}" for key, value in point.items()]
+    return f"{method}[{' '.join(parts)}]" if parts else method
+
+
+@dataclass(frozen=True)
+class Split:
+    """The cells of a sweep by what the store knows of them."""
+
+    done: list[str]
+    running: list[str]
+    failed: list[str]
+    open: list[str]
+
+
+def split_open(ids: Iterable[str], store: Store) -> Split:
+    """Sort cell ids into done, running (somewhere), failed (last attempt) and open.
+
+    One listing finds the finished ones; only the others are looked at one by one.
+    """
+    done = store.done()
+    split = Split([], [], [], [])
+    for cell_id in ids:
+        status = "done" if cell_id in done else store.status(cell_id)
+        getattr(split, status).append(cell_id)
+    return split
+
+
+def list_path(store: Store, name: str) -> Path:
+    """Where the list of cells of the sweep `name` is kept."""
+    return store.root / "sweeps" / f"{name}.json"
+
+
+def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) -> None:
+    """Keep the list of cells in the store, for `status` and for the analysis."""
+    entries = [{"id": p.cell.id, "title": p.title, "row": p.row} for p in cells]
+    record = {"name": name, "command": command, "cells": entries}
+    atomic.replace(list_path(store, name), atomic.json_writer(record))
+
+
+def read_list(store: Store, name: str) -> dict[str, Any]:
+    """What `write_list` kept. Raises ConfigError when this store has no such sweep."""
+    record = atomic.read_json(list_path(store, name))
+    if not isinstance(record, dict):
+        folder = store.root / "sweeps"
+        known = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
+        raise ConfigError(
+            f"no sweep {name!r} was started in {store.root}.{suggest(name, known)} "
+            f"Start it with: python -m sweeps run {name} store={store.root}"
+        )
+    return record

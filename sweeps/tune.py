@@ -1,0 +1,274 @@
+"""Cells as Ray Tune trials: the only file that knows Ray.
+
+Tune schedules and nothing else: its checkpoints, restore and retries are off, because the run
+store already knows what is finished (see `drive.py`). The cluster that is started here listens on
+the loopback interface only, has a private token, and leaves no process and no file behind. With
+RAY_ADDRESS set, an existing cluster is used instead.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from janus.config import Cell, cell_from_dict
+from janus.errors import ClusterError
+from janus.store import Store
+from sweeps.attempt import Outcome, attempt
+from sweeps.drive import Note
+
+USER_TOKEN = Path("~/.ray/auth_token").expanduser()
+
+
+def _before_import() -> dict[str, str]:
+    """Settings that Ray reads while it is imported."""
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches our caller, not Tune
+        "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # no snapshots of a state that we never restore
+    }
+    if "RAY_ADDRESS" not in os.environ:
+        settings["RAY_AUTH_MODE"] = "token"
+        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its switch for loopback only
+    elif "RAY_AUTH_TOKEN_PATH" in os.environ or USER_TOKEN.exists():
+        settings["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "token")
+    return settings
+
+
+os.environ.update(_before_import())
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+
+OBJECT_STORE_BYTES = 100_000_000
+"""Ray's least comfortable size: nothing large passes through it."""
+
+SHUTDOWN_S = 15.0
+"""How long ended workers may take before they are killed."""
+
+
+class CellTrial(tune.Trainable):
+    """One trial = one cell; on a CPU the process is kept for the next, torch and all."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the cell and import what training needs."""
+        self.job = config["job"]
+        import janus.run  # noqa: F401
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next cell in the same process."""
+        self.job = new_config["job"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train the whole cell and report how it ended."""
+        from janus.run import run_cell
+
+        cell = cell_from_dict(json.loads(self.job["cell"]))
+        store = Store(self.job["store"])
+        device = "cuda" if self.job["gpu"] else "cpu"
+        threads = None if self.job["gpu"] else 1
+        outcome = attempt(cell, lambda: run_cell(cell, store, device=device, threads=threads))
+        return {"outcome": json.dumps(asdict(outcome)), "done": True}
+
+
+class _Listener(tune.Callback):
+    """Passes on how each trial ended, as it ends."""
+
+    def __init__(self, note: Note) -> None:
+        self.note = note
+        self.heard: set[str] = set()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial reported its outcome."""
+        if text := (trial.last_result or {}).get("outcome"):
+            self.hear(Outcome(**json.loads(text)))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process died."""
+        self.hear(crashed(trial.config["job"]["id"], str(trial.get_error() or "")))
+
+    def hear(self, outcome: Outcome) -> None:
+        """Pass on the first outcome of each cell."""
+        if outcome.cell_id not in self.heard:
+            self.heard.add(outcome.cell_id)
+            self.note(outcome)
+
+
+def crashed(cell_id: str, error: str) -> Outcome:
+    """The outcome of an attempt that could not report by itself."""
+    why = "killed for lack of memory" if "OutOfMemory" in error else "killed, or a native crash"
+    return Outcome(cell_id, "crashed", "crash", f"the worker process died ({why})")
+
+
+class RayPool:
+    """Workers that train cells. Use as a context manager: leaving it ends every process."""
+
+    def __init__(self, store: Store, workers: int, device: str = "auto") -> None:
+        self.store = store
+        self.workers = workers
+        self.device = device
+        self.gpu = False
+        self.address = os.environ.get("RAY_ADDRESS")
+        self._folder = Path()
+        self._saved: str | None = None
+
+    def __enter__(self) -> RayPool:
+        self._folder = Path(tempfile.mkdtemp(prefix="janus-", dir=self._parent()))
+        try:
+            self._set_token()
+            self._connect()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            ray.shutdown()
+            if not self.address:
+                end_processes(self._folder)
+        finally:
+            if not self.address:
+                os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+                os.environ.update({"RAY_AUTH_TOKEN_PATH": self._saved} if self._saved else {})
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, cells: Sequence[Cell], note: Note) -> None:
+        """Attempt each cell once; `note` hears of each as it ends."""
+        listener = _Listener(note)
+        resources = {"cpu": 1, "gpu": 1} if self.gpu else {"cpu": 1}
+        tuner = tune.Tuner(
+            tune.with_resources(CellTrial, resources),
+            param_space={"job": tune.grid_search([self._job(cell) for cell in cells])},
+            tune_config=tune.TuneConfig(
+                reuse_actors=not self.gpu,
+                max_concurrent_trials=self.workers,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name=secrets.token_hex(4),
+                storage_path=str(self._folder / "tune"),
+                verbose=0,
+                callbacks=[listener],
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_at_end=False, checkpoint_frequency=0
+                ),
+            ),
+        )
+        with _quiet("ray.tune"):
+            tuner.fit()
+        for cell in cells:
+            if cell.id not in listener.heard:
+                listener.hear(crashed(cell.id, ""))
+
+    def _job(self, cell: Cell) -> dict[str, Any]:
+        """What a worker needs, as plain data with absolute paths: its folder is not ours."""
+        return {
+            "id": cell.id,
+            "cell": json.dumps(asdict(cell)),
+            "store": str(self.store.root),
+            "gpu": self.gpu,
+        }
+
+    def _parent(self) -> str:
+        """Where the temporary folder goes: short for Ray's sockets, or seen by every node."""
+        if self.address:
+            folder = self.store.root / "sweeps"
+            folder.mkdir(parents=True, exist_ok=True)
+            return str(folder)
+        usual = tempfile.gettempdir()
+        return usual if len(usual) <= 30 else "/tmp"
+
+    def _set_token(self) -> None:
+        """Give a cluster of our own a private token; an existing one has its own."""
+        if not self.address:
+            path = self._folder / "token"
+            path.touch(mode=0o600)
+            path.write_text(_token())
+            self._saved = os.environ.get("RAY_AUTH_TOKEN_PATH")
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+
+    def _connect(self) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if self.address:
+                ray.init(address=self.address, **quiet)
+            else:
+                ray.init(
+                    num_cpus=self.workers,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(self._folder),
+                    **quiet,
+                )
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            where = f"the cluster at {self.address}" if self.address else "Ray on this machine"
+            first = str(error).splitlines()[0]
+            raise ClusterError(f"cannot use {where}: {first}") from error
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if self.device == "cuda" and not gpus:
+            raise ClusterError("device=cuda, but Ray sees no GPU here; use device=cpu")
+        self.gpu = self.device != "cpu" and gpus > 0
+        self.workers = min(self.workers, gpus) if self.gpu else self.workers
+
+
+@lru_cache
+def _token() -> str:
+    """One per process: Ray reads the token once and keeps it."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Silence Ray's tracebacks of dead workers: the driver reports them in its own words."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def end_processes(folder: Path, patience_s: float = SHUTDOWN_S) -> None:
+    """Wait for every process of the cluster in `folder` to end, and kill what does not."""
+    deadline = time.monotonic() + patience_s
+    while left := processes_of(folder):
+        if time.monotonic() > deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes of ours that were started with `folder` in their environment or arguments.
+
+    Workers rename themselves, so their arguments do not tell; the token's path does. Without
+    /proc, nothing is found and Ray's own shutdown has to do.
+    """
+    wanted = os.fsencode(str(folder))
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            facts = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            if wanted in facts and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found

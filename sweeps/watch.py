@@ -1,0 +1,136 @@
+"""What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere.
+
+The driver tells which cells ended; everything else (who runs, which task, how accurate so far) is
+read from the heartbeats in the store, so cells that another driver trains are shown as well.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from janus.store import Store
+from janus.tracking import clock, percent
+from sweeps.attempt import Outcome
+from sweeps.plan import split_open
+
+
+def describe(outcome: Outcome, title: str, finished: int, total: int) -> str:
+    """One line for a cell that ended: '[3/12] glyphs janus order=1 seed=0  ACC 63.40 ...'."""
+    if outcome.status == "done":
+        acc, bwt = (percent(outcome.metrics.get(name)) for name in ("acc", "bwt"))
+        seconds = f"  {outcome.seconds:.0f} s" if outcome.seconds else "  (by another process)"
+        return f"[{finished}/{total}] {title}  ACC {acc}  BWT {bwt}{seconds}"
+    reason = f"{outcome.cause}: {outcome.message}".splitlines()[0]
+    return f"[{outcome.status}] {title}  {reason}"
+
+
+class PlainWatch:
+    """A line for each cell that ends."""
+
+    def __init__(self, titles: Mapping[str, str], finished: int, out: TextIO | None = None) -> None:
+        self.titles = titles
+        self.finished = finished
+        self.out = out or sys.stderr
+
+    def note(self, outcome: Outcome) -> None:
+        """Say how a cell ended."""
+        self.finished += outcome.status == "done"
+        title = self.titles[outcome.cell_id]
+        self.show(describe(outcome, title, self.finished, len(self.titles)))
+
+    def show(self, line: str) -> None:
+        """Print one line at once."""
+        self.out.write(line + "\n")
+        self.out.flush()
+
+    def __enter__(self) -> PlainWatch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class LiveWatch(PlainWatch):
+    """The same lines, above a table of the cells being trained that is redrawn in place."""
+
+    def __init__(self, titles: Mapping[str, str], finished: int, store: Store) -> None:
+        super().__init__(titles, finished)
+        self.store = store
+        self.started = time.monotonic()
+        self.finished_before = finished
+        self.console = Console(stderr=True)
+        self.live = Live(
+            console=self.console, get_renderable=self.render, refresh_per_second=1, transient=True
+        )
+        self.drawn: RenderableType = Text("starting workers")
+        self.look_after = 0.0
+
+    def show(self, line: str) -> None:
+        """Print one line above the table."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> LiveWatch:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.live.stop()
+
+    def render(self) -> RenderableType:
+        """The table; the store is read at most a twentieth of the time."""
+        now = time.monotonic()
+        if now >= self.look_after:
+            self.drawn = self._look()
+            self.look_after = now + max(1.0, 20 * (time.monotonic() - now))
+        return self.drawn
+
+    def _look(self) -> RenderableType:
+        split = split_open(self.titles, self.store)
+        table = Table("cell", "task", "epoch", "loss", "accuracy so far", "left", box=None)
+        for cell_id in split.running:
+            beat = self.store.beat(cell_id) or {}
+            loss = beat.get("loss")
+            table.add_row(
+                self.titles[cell_id],
+                f"{beat['task'] + 1}/{beat['tasks']}" if beat else "--",
+                f"{beat['epoch'] + 1}" if beat else "--",
+                "--" if loss is None else f"{loss:.3f}",
+                percent(beat.get("accuracy")),
+                clock(beat.get("seconds_left")),
+            )
+        counts = f"{len(split.done)} done, {len(split.running)} running, "
+        counts += f"{len(split.failed)} failed, {len(split.open)} open"
+        return Group(Text(f"{counts}; time left {clock(self._seconds_left())}"), table)
+
+    def _seconds_left(self) -> float | None:
+        """From the pace of this command so far."""
+        ended = self.finished - self.finished_before
+        if not ended:
+            return None
+        return (time.monotonic() - self.started) / ended * (len(self.titles) - self.finished)
+
+
+def make_watch(titles: Mapping[str, str], finished: int, store: Store) -> PlainWatch:
+    """The live view on a terminal, plain lines otherwise."""
+    if sys.stderr.isatty():
+        return LiveWatch(titles, finished, store)
+    return PlainWatch(titles, finished)
