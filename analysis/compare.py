@@ -7,6 +7,7 @@ stdout carries the table and nothing else; warnings and counts go to stderr. Exi
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,40 +36,43 @@ def parser() -> argparse.ArgumentParser:
         prog="python analysis/compare.py",
         description="Table of finished runs: means, and paired differences to a reference.",
         epilog="Exit code 0: complete; 2: usage or refused; 3: planned cells are missing.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    many: dict[str, object] = {"action": "append", "default": [], "metavar": "NAME[,NAME]"}
-    p.add_argument("--store", action="append", metavar="DIR", help="run store; may be repeated")
-    p.add_argument("--bench", help="benches to show; all by default", **many)  # type: ignore[arg-type]
-    p.add_argument(
+
+    def several(option: str, metavar: str, text: str) -> None:
+        p.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+
+    several("--store", "DIR", "run store (default: runs); may be repeated")
+    several("--bench", "NAME[,NAME]", "benches to show (default: all)")
+    several(
         "--methods",
-        help="rows to show, in this order; 'janus[rank=4]' picks one configuration",
-        **many,  # type: ignore[arg-type]
+        "ROW[,ROW]",
+        "rows to show, in this order (default: all); janus[rank=4] picks configurations",
+    )
+    several(
+        "--where",
+        "KEY=VALUE",
+        "keep runs with this field, e.g. train.epochs=5; values of one key are alternatives",
     )
     p.add_argument(
-        "--where",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="keep runs with this field, e.g. train.epochs=5; repeated keys are alternatives",
+        "--eval",
+        choices=("test", "validation"),
+        default="test",
+        help="which images the runs were scored on (default: test)",
     )
-    p.add_argument("--eval", choices=("test", "validation"), default="test", help="scored on")
     p.add_argument("--reference", metavar="ROW", help="row to compare to (default: janus)")
     p.add_argument(
         "--columns",
         default="acc,maa,bwt",
         metavar="NAME[,NAME]",
-        help=f"of {', '.join(tables.METRICS)}",
+        help=f"of {', '.join(tables.METRICS)} (default: acc,maa,bwt)",
     )
-    p.add_argument("--format", choices=FORMATS, default="text", help="what is printed")
+    p.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     p.add_argument("--sweep", metavar="NAME", help="show this sweep's cells, list missing ones")
     p.add_argument("--expect", metavar="FILE", help='list of {"id", "title"} that must be there')
-    p.add_argument(
+    several(
         "--allow",
-        action="append",
-        default=[],
-        metavar="FIELD[,FIELD]",
-        help="protocol fields that may differ: printed side by side, never tested or averaged",
+        "FIELD[,FIELD]",
+        "protocol fields that may differ: printed side by side, never averaged or tested",
     )
     return p
 
@@ -81,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JanusError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return USAGE
-    except BrokenPipeError:  # the reader of the pipe has seen enough
-        sys.stderr.close()
+    except BrokenPipeError:  # `| head` has seen enough; Python must not complain at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COMPLETE
 
 
@@ -142,7 +146,9 @@ def _select(args: argparse.Namespace, runs: Sequence[Run], planned: plan.Plan | 
     chosen = [run for run in runs if run.eval == args.eval]
     if len(chosen) < len(runs):
         other = "validation" if args.eval == "test" else "test"
-        _say(f"{len(runs) - len(chosen)} runs scored on {other} data left out (--eval {other})")
+        count = len(runs) - len(chosen)
+        noun = "run" if count == 1 else "runs"
+        _say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
     return choose.where(choose.benches(chosen, choose.names(args.bench)), args.where)
 
 
@@ -182,7 +188,7 @@ def _reference(wanted: str | None, labels: set[str]) -> str | None:
 
 def _print(table: tables.Table, form: str) -> None:
     if form == "text" and sys.stdout.isatty():
-        render.print_rich(table, sys.stdout)
+        render.print_terminal(table, sys.stdout)
     else:
         sys.stdout.write(FORMATS[form](table))
     sys.stdout.flush()
@@ -193,20 +199,27 @@ def _say(message: str) -> None:
 
 
 def _warn_skipped(loaded: load.Loaded) -> None:
-    if loaded.skipped:
+    if len(loaded.skipped) == 1:
+        _say("1 file in the store is not a usable result and is left out:")
+    elif loaded.skipped:
         _say(f"{len(loaded.skipped)} files in the store are not usable results and are left out:")
-        for path, why in loaded.skipped:
-            _say(f"  {path}: {why}")
+    for path, why in loaded.skipped:
+        _say(f"  {path}: {why}")
 
 
 def _warn_unpaired(table: tables.Table) -> None:
     for d in table.differences:
-        if d.unpaired:
-            places = ", ".join(f"order={order} seed={seed}" for order, seed in d.unpaired)
-            _say(
-                f"{d.column.title}: {d.method} and {d.reference} do not both have {places}; "
-                f"compared over the {d.n} common {d.column.unit}s"
-            )
+        for name, lacks, other in (
+            (d.method, d.method_lacks, d.reference),
+            (d.reference, d.reference_lacks, d.method),
+        ):
+            if lacks:
+                places = ", ".join(f"order={order} seed={seed}" for order, seed in lacks[:5])
+                places += f" and {len(lacks) - 5} more" if len(lacks) > 5 else ""
+                _say(
+                    f"{d.column.title}: {name} lacks {places}, which {other} has: left out of "
+                    f"their differences (n = {d.n} {d.column.unit}s)"
+                )
 
 
 def _warn_provenance(runs: Sequence[Run]) -> None:
@@ -214,9 +227,9 @@ def _warn_provenance(runs: Sequence[Run]) -> None:
     resumed = sum(bool(r.get("resumed_under_other_numerics")) for r in records)
     dirty = sum(bool((r.get("git") or {}).get("dirty")) for r in records)
     if resumed:
-        _say(f"{resumed} of {len(runs)} runs were resumed under other hardware or versions")
+        _say(f"{resumed} of {len(runs)} runs: resumed under other hardware or versions")
     if dirty:
-        _say(f"{dirty} of {len(runs)} runs come from a source tree with uncommitted changes")
+        _say(f"{dirty} of {len(runs)} runs: source tree with uncommitted changes")
 
 
 def _warn_missing(

@@ -74,7 +74,8 @@ def to_json(table: Table) -> str:
                 "metric": PRIMARY,
                 "unit": d.column.unit,
                 **_paired(d),
-                "unpaired": [{"order": order, "seed": seed} for order, seed in d.unpaired],
+                "method_lacks": [{"order": o, "seed": s} for o, s in d.method_lacks],
+                "reference_lacks": [{"order": o, "seed": s} for o, s in d.reference_lacks],
             }
             for d in table.differences
         ],

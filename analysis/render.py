@@ -1,4 +1,4 @@
-"""The table for people: aligned text, rich terminal output, Markdown, LaTeX.
+"""The table for people: aligned text, terminal, Markdown, LaTeX.
 
 All four show the same two grids (means; paired differences) and the same notes. Accuracies are
 percentages here; what was not measured is `--`.
@@ -38,22 +38,23 @@ class Grid:
 
 def grids(table: Table) -> list[Grid]:
     """The means, then the paired differences if there are any."""
-    found = [_means(table)]
+    found = [_means(table, range(len(table.columns)))]
     if table.differences:
         found.append(_differences(table))
     return found
 
 
-def _means(table: Table) -> Grid:
+def _means(table: Table, numbers: Sequence[int]) -> Grid:
+    """The means on the columns with these numbers."""
     spans = [("", 1)]
     header = ["method"]
-    for column in table.columns:
+    for column in (table.columns[number] for number in numbers):
         spans.append((column.title, 1 + len(table.metrics)))
         header += ["n", *(metric.title for metric in table.metrics)]
     rows = []
     for method in table.methods:
         row = [Text(method)]
-        for number in range(len(table.columns)):
+        for number in numbers:
             n = table.units(method, number)
             row.append(Text(str(n) if n else NONE))
             for metric in table.metrics:
@@ -83,20 +84,23 @@ def p_text(p: float | None) -> str:
 
 
 def _differences(table: Table) -> Grid:
+    """The paired block; a single bench goes into the title rather than into a column."""
+    several = len(table.columns) > 1
     header = (
-        "bench",
+        *(["bench"] if several else []),
         "method",
         f"ACC - {table.reference}",
         "95 % interval",
         "n",
         "p",
         "p (Holm)",
-        "smallest p",
-        "better/worse",
+        "min p",
+        "wins",
     )
-    rows = tuple(_difference(d) for d in table.differences)
-    title = f"Paired differences to {table.reference}, in points of ACC"
-    return Grid(title, (("", len(header)),), header, rows, words=2)
+    rows = tuple(_difference(d)[0 if several else 1 :] for d in table.differences)
+    where = "" if several else f" on {table.columns[0].title}"
+    title = f"Paired differences to {table.reference}{where}, in points of ACC"
+    return Grid(title, (("", len(header)),), header, rows, words=1 + several)
 
 
 def _difference(d: Difference) -> tuple[Text, ...]:
@@ -132,7 +136,7 @@ def notes(table: Table) -> list[str]:
     out = [_unit_note(table.columns)]
     units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit != "%"]
     if units:
-        out.append(f"{', '.join(units)}; depends on the machine unless it is what is kept.")
+        out.append(f"{', '.join(units)}. Seconds and memory depend on the machine.")
     if any(entry.best for entry in table.entries.values()):
         out.append(
             "Bold: better than every other row of its column "
@@ -149,45 +153,90 @@ def notes(table: Table) -> list[str]:
 
 def _unit_note(columns: Sequence[Column]) -> str:
     single = [c.title for c in columns if c.unit == "seed"]
-    text = "Percent, mean ± std (ddof 1) over n orders, seeds averaged inside an order; -- is none."
-    if len(single) == len(columns):
+    if single and len(single) == len(columns):
         return (
-            "Percent, mean ± std (ddof 1) over n seeds of one single order; -- is none. "
+            "Percent, mean ± std (ddof 1) over n seeds of one single order; -- is not measured. "
             "Nothing here says how results vary with the order."
         )
-    return text + (f" On {', '.join(single)}: n seeds of one single order." if single else "")
+    note = (
+        "Percent, mean ± std (ddof 1) over n orders, seeds averaged inside an order; "
+        "-- is not measured."
+    )
+    return note + (f" On {', '.join(single)}: n seeds of one single order." if single else "")
 
 
 def _test_notes(differences: Sequence[Difference]) -> list[str]:
     if not differences:
         return []
     tests = sum(d.p is not None for d in differences)
+    family = f"{tests} tests" if tests != 1 else "one test"
     out = [
         "Differences: over common (order, seed) pairs; bootstrap interval (BCa; perc. = percentile)"
-        f"; two-sided sign-flip p; Holm over the {tests} tests of this table; "
+        f"; two-sided sign-flip p; Holm over the table's {family}; min p: the smallest "
+        "p that n can give; wins: units in which the method is above/below the reference; "
         f"bold: p (Holm) < {ALPHA}."
     ]
     fewest = min((d.n for d in differences if d.n), default=0)
     if fewest and fewest < 6:
         out.append(
-            f"With fewer than 6 units no p can fall below {ALPHA} (see smallest p), bootstrap "
+            f"With fewer than 6 units no p can fall below {ALPHA} (see min p), bootstrap "
             "intervals are narrower than 95 %, and all inference is conditional on these units."
         )
     return out
 
 
+Line = list[Text]
+"""Padded pieces of one printed line, gaps included."""
+
+
 def to_text(table: Table) -> str:
-    """Plain aligned text; bold is written as a trailing *."""
-    blocks = []
-    for grid in grids(table):
-        body = [[c.value + ("*" if c.strong else "") for c in row] for row in grid.rows]
-        widths = [max(map(len, column)) for column in zip(grid.header, *body, strict=True)]
-        lines = [grid.title] if grid.title else [_span_line(grid, widths)]
-        lines += [_aligned(row, widths, grid.words) for row in [grid.header, *body]]
-        lines.insert(2, "-" * max(map(len, lines[1:])))
-        blocks.append("\n".join(line.rstrip() for line in lines))
+    """Plain aligned text; a trailing * stands for bold."""
+    blocks = [
+        "\n".join("".join(piece.value for piece in line).rstrip() for line in layout(grid, "*"))
+        for grid in grids(table)
+    ]
     plain = [n.replace("Bold:", "*:").replace("bold:", "*:") for n in notes(table)]
     return "\n\n".join([*blocks, "\n".join(plain)]) + "\n"
+
+
+def print_terminal(table: Table, stream: TextIO) -> None:
+    """Print for a terminal: bold is bold; benches stand below each other where it is narrow."""
+    from rich.console import Console
+    from rich.text import Text as RichText
+
+    console = Console(file=stream, highlight=False)
+    for number, grid in enumerate(_fitting(table, console.width)):
+        for line in [[Text("")]] * (number > 0) + layout(grid):
+            styled = RichText.assemble(*((p.value, "bold" if p.strong else "") for p in line))
+            styled.rstrip()
+            console.print(styled, soft_wrap=True)  # a line too long is the terminal's to wrap
+    console.print()
+    for note in notes(table):
+        console.print(note, style="dim", markup=False)
+
+
+def _fitting(table: Table, width: int) -> list[Grid]:
+    """The grids, with one grid of means per bench if all of them together are too wide."""
+    together = grids(table)
+    if len(table.columns) == 1 or _width(together[0]) <= width:
+        return together
+    return [_means(table, [i]) for i in range(len(table.columns))] + together[1:]
+
+
+def _width(grid: Grid) -> int:
+    return sum(len(piece.value) for piece in layout(grid)[1])
+
+
+def layout(grid: Grid, star: str = "") -> list[Line]:
+    """The lines of a grid: title or bench names, header, rule, rows; `star` marks strong cells."""
+    body = [[c.value + (star if c.strong else "") for c in row] for row in grid.rows]
+    widths = [max(map(len, column)) for column in zip(grid.header, *body, strict=True)]
+    title = Text(grid.title, strong=True) if grid.title else Text(_span_line(grid, widths))
+    lines: list[Line] = [[title], _aligned(grid.header, widths, grid.words)]
+    lines.append([Text("-" * sum(len(piece.value) for piece in lines[1]))])
+    for row, values in zip(grid.rows, body, strict=True):
+        lines.append(_aligned(values, widths, grid.words, [c.strong for c in row]))
+    return lines
 
 
 def _span_line(grid: Grid, widths: Sequence[int]) -> str:
@@ -199,11 +248,14 @@ def _span_line(grid: Grid, widths: Sequence[int]) -> str:
     return "  ".join(parts)
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int], words: int) -> str:
-    return "  ".join(
-        value.ljust(width) if i < words else value.rjust(width)
-        for i, (value, width) in enumerate(zip(row, widths, strict=True))
-    )
+def _aligned(
+    row: Sequence[str], widths: Sequence[int], words: int, strong: Sequence[bool] = ()
+) -> Line:
+    line: Line = []
+    for i, (value, width) in enumerate(zip(row, widths, strict=True)):
+        padded = value.ljust(width) if i < words else value.rjust(width)
+        line += [Text("  " if i else ""), Text(padded, bool(strong) and strong[i])]
+    return line
 
 
 def to_markdown(table: Table) -> str:
@@ -234,7 +286,7 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 }
 
 
-def _tex(value: str) -> str:
+def tex(value: str) -> str:
     """Escaped text; a hyphen before a number is a minus, `--` stays the dash it prints as."""
     escaped = "".join(_LATEX.get(c, c) for c in value)
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
@@ -248,12 +300,12 @@ def to_latex(table: Table) -> str:
         lines = [r"\begin{tabular}{" + columns + "}", r"\toprule"]
         if any(title for title, _ in grid.spans):
             lines += _tex_spans(grid)
-        lines += [_tex_row([_tex(h) for h in grid.header]), r"\midrule"]
+        lines += [_tex_row([tex(h) for h in grid.header]), r"\midrule"]
         for row in grid.rows:
             lines.append(_tex_row([_tex_cell(cell) for cell in row]))
         lines += [r"\bottomrule", r"\end{tabular}"]
         blocks.append("\n".join([f"% {grid.title}", *lines] if grid.title else lines))
-    caption = "\n".join(_tex(note) for note in notes(table))
+    caption = "\n".join(tex(note) for note in notes(table))
     tabulars = "\n\n\\medskip\n\n".join(blocks)
     return (
         "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
@@ -264,7 +316,7 @@ def to_latex(table: Table) -> str:
 def _tex_spans(grid: Grid) -> list[str]:
     cells, rules, start = [], [], 1
     for title, span in grid.spans:
-        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{_tex(title)}}}" if title else "")
+        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{tex(title)}}}" if title else "")
         if title:
             rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
         start += span
@@ -272,31 +324,8 @@ def _tex_spans(grid: Grid) -> list[str]:
 
 
 def _tex_cell(cell: Text) -> str:
-    return f"\\textbf{{{_tex(cell.value)}}}" if cell.strong else _tex(cell.value)
+    return f"\\textbf{{{tex(cell.value)}}}" if cell.strong else tex(cell.value)
 
 
 def _tex_row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def print_rich(table: Table, stream: TextIO) -> None:
-    """Print for a terminal: bold is bold, the table fits the width by folding nothing."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text as RichText
-
-    console = Console(file=stream, highlight=False)
-    for grid in grids(table):
-        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-        titles = [t if i == 0 else "" for t, span in grid.spans for i in range(span)]
-        for i, (title, head) in enumerate(zip(titles, grid.header, strict=True)):
-            two_lines = f"{title}\n{head}" if any(titles) else head
-            shown.add_column(two_lines, justify="left" if i < grid.words else "right", no_wrap=True)
-        for row in grid.rows:
-            shown.add_row(*(RichText(c.value, style="bold" if c.strong else "") for c in row))
-        if grid.title:
-            console.print(grid.title, style="bold")
-        console.print(shown, soft_wrap=True)
-    for note in notes(table):
-        console.print(note, style="dim", markup=False)

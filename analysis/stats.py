@@ -53,8 +53,9 @@ class Pairing:
 
     differences: dict[str, float]
     """Ours minus theirs, by unit."""
-    unpaired: tuple[Draws, ...]
-    """(order, seed) pairs that only one of the two has: left out."""
+    only_ours: tuple[Draws, ...]
+    only_theirs: tuple[Draws, ...]
+    """(order, seed) pairs that one of the two lacks: left out."""
 
 
 def pair(
@@ -63,8 +64,11 @@ def pair(
     """Differences ours - theirs over the (order, seed) pairs of both, averaged inside the unit."""
     common = ours.keys() & theirs.keys()
     differences = {key: ours[key] - theirs[key] for key in common}
-    unpaired = tuple(sorted(ours.keys() ^ theirs.keys()))
-    return Pairing(average_units(differences, unit), unpaired)
+    return Pairing(
+        average_units(differences, unit),
+        only_ours=tuple(sorted(ours.keys() - common)),
+        only_theirs=tuple(sorted(theirs.keys() - common)),
+    )
 
 
 def smallest_p(units: int) -> float:

@@ -141,8 +141,9 @@ class Difference:
     wins: int
     losses: int
     """Units in which the method is better / worse than the reference."""
-    unpaired: tuple[Draws, ...]
-    """(order, seed) pairs that only one of the two has."""
+    method_lacks: tuple[Draws, ...]
+    reference_lacks: tuple[Draws, ...]
+    """(order, seed) pairs that the other one has: left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,8 @@ def _compare(
                 p_smallest=stats.smallest_p(len(found)) if found else None,
                 wins=wins,
                 losses=losses,
-                unpaired=pairing.unpaired,
+                method_lacks=pairing.only_theirs,
+                reference_lacks=pairing.only_ours,
             )
         )
     return out

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from janus import metrics
+from janus import atomic, metrics
 from janus.compose import compose
 from janus.config import SCHEMA, Cell
 from janus.store import Store
@@ -101,6 +101,12 @@ def result(cell: Cell, correct: list[list[int]], weights: str) -> dict[str, Any]
         "trained_parameters": 1000,
         "passes": 5.0,
     }
+
+
+@pytest.fixture(autouse=True)
+def no_disk_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of made-up results need not survive a power cut."""
+    monkeypatch.setattr(atomic, "_sync", lambda path: None)
 
 
 @pytest.fixture

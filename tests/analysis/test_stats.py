@@ -34,7 +34,8 @@ def test_pairs_are_the_common_orders_and_seeds_and_the_rest_is_named():
     theirs = {("0", 0): 4.0, ("1", 0): 9.0, ("3", 0): 1.0}
     pairing = stats.pair(ours, theirs)
     assert pairing.differences == {"0": 1.0, "1": -2.0}
-    assert pairing.unpaired == (("0", 1), ("2", 0), ("3", 0))
+    assert pairing.only_ours == (("0", 1), ("2", 0))
+    assert pairing.only_theirs == (("3", 0),)
 
 
 def test_sign_flip_by_hand():

@@ -1,0 +1,290 @@
+"""The command line: what goes to stdout and stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import choose
+from analysis import compare as command
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def add_methods(fake, orders: int = 3, methods=("janus", "seqlora")) -> list:
+    return [
+        fake.add(method, 0.6 + i / 10 + order / 100, order=order)
+        for order in range(orders)
+        for i, method in enumerate(methods)
+    ]
+
+
+@pytest.fixture
+def call(fake, capsys):
+    """Run the command in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments: str, store: bool = True) -> tuple[int, str, str]:
+        try:
+            where = ["--store", str(fake.root)] if store else []
+            code = command.main([*where, *arguments])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def test_complete_table_exits_0_with_the_table_alone_on_stdout(fake, compare):
+    add_methods(fake)
+    done = compare()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n")[1].split() == ["method", "n", "ACC", "MAA", "BWT"]
+    assert "Paired differences to janus" in done.stdout
+
+
+def test_missing_cells_exit_3_and_are_listed_with_the_command(fake, compare):
+    cells = add_methods(fake)
+    lost = fake.cell("seqlora", order=9)
+    fake.plan("first", [*cells, lost])
+    done = compare("--sweep", "first")
+    assert done.returncode == 3
+    assert "seqlora" in done.stdout
+    assert f"{lost.id}  {lost.title}  (not run yet)" in done.stderr
+    assert "1 of 7 planned cells" in done.stderr
+    assert "run them with: python -m sweeps first" in done.stderr
+
+
+def test_refused_comparison_exits_2_with_a_message_and_no_table(fake, compare):
+    fake.add("janus", train__epochs=5)
+    fake.add("seqlora", train__epochs=8)
+    done = compare()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ComparisonError: cannot compare runs of 'janus' and 'seqlora'")
+    assert "Traceback" not in done.stderr
+
+
+def test_module_form_runs_too(fake):
+    add_methods(fake)
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.compare", "--store", str(fake.root)],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_heavy_libraries_stay_out(fake):
+    add_methods(fake)
+    program = (
+        "import sys; from analysis import compare; "
+        f"code = compare.main(['--store', {str(fake.root)!r}]); "
+        "heavy = {'torch', 'ray', 'hydra', 'timm', 'wandb', 'pandas', 'scipy', 'matplotlib'}; "
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPO)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--columns", "acc,mae"], "Did you mean 'maa'"),
+        (["--bench", "glyph"], "Did you mean 'glyphs'"),
+        (["--methods", "janos"], "Did you mean 'janus'"),
+        (["--reference", "seqlra"], "Did you mean 'seqlora'"),
+        (["--where", "train.epoch=5"], "Did you mean 'train.epochs'"),
+        (["--where", "epochs"], "key=value"),
+        (["--allow", "epoch"], "Did you mean 'epochs'"),
+        (["--sweep", "frist"], "Did you mean 'first'"),
+        (["--expect", "nowhere.json"], "cannot read the plan"),
+        (["--sweep", "first", "--expect", "x"], "not both"),
+        (["--store", "nowhere"], "no store at"),
+        (["--format", "pdf"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_exits_2_with_what_to_do(fake, call, arguments, message):
+    fake.plan("first", add_methods(fake))
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+@pytest.mark.parametrize("content", ["{", '{"cells": 3}', "[1]", '[{"id": "x"}]'])
+def test_a_plan_that_is_none_exits_2(fake, call, tmp_path, content):
+    add_methods(fake)
+    (tmp_path / "plan.json").write_text(content)
+    code, _, err = call("--expect", str(tmp_path / "plan.json"))
+    assert code == 2
+    assert "the plan" in err
+
+
+def test_an_empty_store_exits_3_and_says_so(fake, call):
+    code, out, err = call()
+    assert (code, out) == (3, "")
+    assert "no finished runs in" in err
+
+
+def test_a_sweep_that_has_not_started_lists_all_its_cells(fake, call):
+    fake.plan("first", [fake.cell(order=i) for i in range(3)])
+    code, out, err = call("--sweep", "first")
+    assert (code, out) == (3, "")
+    assert err.count("(not run yet)") == 3
+
+
+def test_missing_cells_say_why(fake, call):
+    cells = add_methods(fake)
+    failed, running, damaged = (fake.cell("inflora", order=i) for i in range(3))
+    claim = fake.store.claim(failed)
+    claim.fail({"cause": "nan-loss"})
+    claim.release()
+    fake.store.claim(running)
+    fake.path(fake.add("inflora", order=2)).write_text("{")
+    fake.plan("first", [*cells, failed, running, damaged])
+    code, _, err = call("--sweep", "first")
+    assert code == 3
+    assert f"{failed.title}  (failed: nan-loss)" in err
+    assert f"{running.title}  (running)" in err
+    assert f"{damaged.title}  (result not usable)" in err
+    assert "1 file in the store is not a usable result" in err
+
+
+def test_a_bare_list_of_cells_is_a_plan_without_a_command(fake, call, tmp_path):
+    add_methods(fake)
+    plan = tmp_path / "plan.json"
+    lost = fake.cell(order=8)
+    plan.write_text(json.dumps([{"id": lost.id, "title": lost.title}]))
+    code, _, err = call("--expect", str(plan))
+    assert code == 3
+    assert f"run them with: the command that wrote {plan}" in err
+
+
+def test_a_sweep_shows_its_own_cells_only(fake, call):
+    cells = add_methods(fake, orders=2)
+    fake.plan("first", cells)
+    fake.add("janus", 0.1, order=5)
+    fake.add("inflora", 0.1, order=0)
+    code, out, _ = call("--sweep", "first", "--columns", "acc")
+    assert code == 0
+    assert "inflora" not in out
+    assert "60.50 ± 0.71" in out
+
+
+def test_missing_cells_of_rows_not_asked_for_do_not_count(fake, call):
+    cells = add_methods(fake)
+    fake.plan("first", [*cells, fake.cell("inflora", order=0)])
+    assert call("--sweep", "first", "--methods", "janus,seqlora")[0] == 0
+    assert call("--sweep", "first")[0] == 3
+
+
+def test_damaged_files_are_named_and_counted_and_the_table_stands(fake, call):
+    add_methods(fake)
+    bad = fake.path(fake.add("janus", order=7))
+    bad.write_text(bad.read_text()[:100])
+    code, out, err = call()
+    assert code == 0
+    assert "janus" in out
+    assert "1 file in the store is not a usable result" in err
+    assert bad.name in err
+
+
+def test_validation_runs_enter_only_on_request(fake, call):
+    add_methods(fake)
+    fake.add("janus", 0.123, order=0, eval="validation")
+    _, out, err = call()
+    assert "1 run scored on validation data left out" in err
+    assert "12.30" not in out
+    _, out, err = call("--eval", "validation")
+    assert "12.30" in out
+    assert "6 runs scored on test data left out" in err
+
+
+def test_an_unpaired_order_is_reported_and_n_shows_it(fake, call):
+    add_methods(fake)
+    fake.add("janus", order=8)
+    code, out, err = call()
+    assert code == 0
+    assert "seqlora lacks order=8 seed=0, which janus has" in err
+    assert "(n = 3 orders)" in err
+    assert out.splitlines()[4].split()[:2] == ["janus", "4"]
+
+
+def test_runs_resumed_elsewhere_or_from_changed_code_are_flagged(fake, call):
+    fake.add(order=0, provenance={"resumed_under_other_numerics": True, "git": {"dirty": True}})
+    fake.add(order=1)
+    _, _, err = call()
+    assert "1 of 2 runs: resumed under other hardware or versions" in err
+    assert "1 of 2 runs: source tree with uncommitted changes" in err
+
+
+def test_rows_come_in_the_order_asked_for(fake, call):
+    add_methods(fake, methods=("janus", "seqlora", "inflora"))
+    _, out, _ = call("--methods", "seqlora", "--methods", "janus,inflora", "--columns", "acc")
+    assert [line.split()[0] for line in out.splitlines()[3:6]] == ["seqlora", "janus", "inflora"]
+
+
+def test_configurations_are_chosen_by_their_settings(fake, call):
+    for order in range(2):
+        for rank in (2, 4):
+            for rectify in (True, False):
+                fake.add(order=order, method__rank=rank, method__rectify=rectify)
+    code, out, err = call()
+    assert code == 0
+    assert out.count("janus[rank=") == 4
+    assert "choose one with --reference" in err
+    _, out, _ = call("--reference", "janus[rank=4,rectify=true]")
+    assert "Paired differences to janus[rank=4,rectify=true]" in out
+    _, out, _ = call("--methods", "janus[rectify=false]", "--columns", "acc")
+    assert out.count("janus[rank=") == 2
+    code, _, err = call("--reference", "janus[rank=4]")
+    assert code == 2
+    assert "names 2 rows" in err
+
+
+def test_where_filters_on_any_field(fake, call):
+    for rank in (2, 4, 8):
+        fake.add(order=0, method__rank=rank, acc=rank / 10)
+    _, out, _ = call("--where", "method.rank=4", "--columns", "acc")
+    assert "40.00" in out
+    assert "80.00" not in out
+    _, out, _ = call("--where", "method.rank=4", "--where", "method.rank=8", "--columns", "acc")
+    assert "20.00" not in out
+    assert "80.00" in out
+    code, _, err = call("--where", "method.rank=5")
+    assert code == 3
+    assert "no finished runs that match" in err
+
+
+def test_allowed_differences_are_printed_with_footnotes(fake, call):
+    fake.add("janus", train__epochs=5)
+    fake.add("seqlora", train__epochs=8)
+    code, out, _ = call("--allow", "epochs")
+    assert code == 0
+    assert "glyphs [1]" in out
+    assert "[2] epochs 8; not tested against" in out
+    assert "Paired differences" not in out
+
+
+@pytest.mark.parametrize("form", sorted(command.FORMATS))
+def test_every_format_prints_one_run(fake, call, form):
+    fake.add()
+    code, out, err = call("--format", form)
+    assert (code, err) == (0, "")
+    assert "janus" in out
+
+
+def test_two_identities_of_one_place_are_not_averaged(fake, call):
+    fake.add(order=0, acc=0.6)
+    fake.add(order=0, acc=0.8, backbone__weights_sha256="1" * 64)  # declared later, same facts
+    _, out, err = call("--columns", "acc")
+    assert "70.00" not in out
+    assert "repeats" in err
+
+
+def test_names_split_at_commas_outside_brackets():
+    assert choose.names(["a,janus[rank=4,lr=0.1]", "b"]) == ["a", "janus[rank=4,lr=0.1]", "b"]

@@ -1,0 +1,139 @@
+"""The printed forms: percentages, n in sight, `--` for what is missing, text fit for LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from analysis import export, load, protocol, render, tables
+
+
+@pytest.fixture
+def small(fake) -> tables.Table:
+    """Janus ahead of seqlora on six orders of one bench, absent from the other bench."""
+    for order in range(6):
+        fake.add("janus", 0.65, order=order)
+        fake.add("seqlora", 0.6 - order / 100, order=order)
+    fake.add("seqlora", order=0, bench="glyphs_styles")
+    runs = load.load([fake.root]).runs
+    labels = load.labels(runs)
+    groups = protocol.split_by_protocol(runs, labels)
+    return tables.build(groups, labels, ["acc", "bwt"], "janus")
+
+
+def test_text_is_aligned_with_n_and_dashes(small):
+    assert render.to_text(small).splitlines()[:9] == [
+        "         glyphs                            glyphs_styles",
+        "method   n            ACC             BWT   n         ACC          BWT",
+        "----------------------------------------------------------------------",
+        "seqlora  6   57.50 ± 1.87   -32.50 ± 1.87   1  60.00 ± --  -30.00 ± --",
+        "janus    6  65.00 ± 0.00*  -25.00 ± 0.00*  --          --           --",
+        "",
+        "Paired differences to janus, in points of ACC",
+        "bench   method     ACC - janus   95 % interval  n       p  p (Holm)   min p  wins",
+        "---------------------------------------------------------------------------------",
+    ]
+    assert "seqlora  -7.50 ± 1.87*  [-8.83, -6.17]  6  0.0312    0.0312  0.0312   0/6" in (
+        render.to_text(small)
+    )
+
+
+def test_the_caption_says_what_is_starred_only_when_something_is(small, fake):
+    assert "*: better than every other row" in render.to_text(small)
+    runs = [run for run in load.load([fake.root]).runs if run.bench == "glyphs_styles"]
+    labels = load.labels(runs)
+    one = tables.build(protocol.split_by_protocol(runs, labels), labels, ["acc"])
+    assert "every other row" not in render.to_text(one)
+    assert "one single order" in render.to_text(one)
+
+
+def test_markdown_rows_have_as_many_cells_as_the_header(small):
+    text = render.to_markdown(small)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    first = [line.count("|") for line in rows]
+    assert first == [8] * 4 + [10] * 3
+    assert "| janus | 6 | **65.00 ± 0.00** | **-25.00 ± 0.00** | -- | -- | -- |" in rows
+
+
+def test_latex_is_balanced_and_escaped(small):
+    text = render.to_latex(small)
+    for name in ("table", "tabular"):
+        assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}")
+    assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
+    assert r"\multicolumn{3}{c}{glyphs\_styles}" in text
+    assert r"janus & 6 & \textbf{65.00 $\pm$ 0.00} & \textbf{$-$25.00 $\pm$ 0.00} & --" in text
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
+    assert {row.count("&") for row in rows} == {6}
+
+
+@pytest.mark.parametrize(
+    ("plain", "tex"),
+    [
+        ("janus[margin_weight=-1]", r"janus[margin\_weight=$-$1]"),
+        ("50 % & more #1", r"50 \% \& more \#1"),
+        ("--", "--"),
+        ("a-1", "a-1"),
+        ("[-1.20, +3]", "[$-$1.20, +3]"),
+    ],
+)
+def test_latex_text(plain, tex):
+    assert render.tex(plain) == tex
+
+
+def test_csv_holds_fractions_and_leaves_missing_values_empty(small):
+    rows = list(csv.DictReader(io.StringIO(export.to_csv(small))))
+    by_place = {(r["bench"], r["method"], r["metric"]): r for r in rows}
+    assert len(rows) == len(by_place) == 2 * 2 * 2
+    acc = by_place["glyphs", "seqlora", "acc"]
+    assert float(acc["mean"]) == pytest.approx(0.575)
+    assert float(acc["difference"]) == pytest.approx(-0.075)
+    assert (acc["n"], acc["n_paired"], acc["wins"], acc["losses"]) == ("6", "6", "0", "6")
+    assert float(acc["p"]) == float(acc["wilcoxon_p"]) == 2 / 64
+    none = by_place["glyphs_styles", "janus", "acc"]
+    assert (none["mean"], none["std"], none["n"], none["difference"]) == ("", "", "0", "")
+    assert by_place["glyphs", "seqlora", "bwt"]["difference"] == ""
+
+
+def test_json_holds_the_same_numbers(small):
+    record = json.loads(export.to_json(small))
+    means = {(m["bench"], m["method"], m["metric"]): m for m in record["means"]}
+    assert means["glyphs", "seqlora", "acc"]["mean"] == pytest.approx(0.575)
+    assert means["glyphs_styles", "janus", "acc"]["mean"] is None
+    (difference,) = record["differences"]
+    assert difference["difference"] == pytest.approx(-0.075)
+    assert difference["p_smallest"] == 2 / 64
+    assert record["notes"] == render.notes(small)
+
+
+def test_a_metric_with_fewer_units_than_its_row_says_so(fake):
+    for order in range(3):
+        cell = fake.add("joint", order=order)
+        if order:
+            fake.edit(cell, lambda r: r["metrics"].update(bwt=None))
+    runs = load.load([fake.root]).runs
+    labels = load.labels(runs)
+    groups = protocol.split_by_protocol(runs, labels)
+    found = tables.build(groups, labels, ["acc", "bwt"], None)
+    assert "-30.00 ± -- (n=1)" in render.to_text(found)
+
+
+def test_a_narrow_terminal_gets_one_bench_below_the_other_and_loses_nothing(small, monkeypatch):
+    shown = {}
+    for width in ("60", "200"):
+        monkeypatch.setenv("COLUMNS", width)
+        stream = io.StringIO()
+        render.print_terminal(small, stream)
+        shown[width] = stream.getvalue()
+    assert shown["60"].count("57.50 ± 1.87") == shown["200"].count("57.50 ± 1.87") == 1
+    assert shown["60"].splitlines()[0].strip() == "glyphs"
+    assert shown["200"].splitlines()[0].split() == ["glyphs", "glyphs_styles"]
+    assert "…" not in shown["60"]
+
+
+def test_p_values_are_never_printed_as_zero():
+    assert render.p_text(1e-7) == "<0.0001"
+    assert render.p_text(None) == "--"
