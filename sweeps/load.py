@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from janus.config import BackboneConfig, BenchConfig, TrainConfig
 from janus.errors import ConfigError, suggest
@@ -119,7 +120,7 @@ def _compose(path: Path, overrides: list[str]) -> dict[str, Any]:
         with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
             config = compose(path.stem, overrides=overrides)
         loaded = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"sweep file {path.name}: {reason}") from None
     if not isinstance(loaded, dict):

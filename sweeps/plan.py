@@ -61,7 +61,7 @@ class Row:
 
     method: str
     label: str
-    """`janus`, `janus[none]`, `janus[none rank=4]`."""
+    """`janus`, `janus[none]`, `janus[none,rank=4]`; no spaces."""
     overrides: Mapping[str, Value]
 
 
@@ -154,7 +154,7 @@ def _dotted(changes: Mapping[str, Value]) -> dict[str, Value]:
 def _label(method: str, variant: str, point: Mapping[str, Value]) -> str:
     parts = [variant] if variant else []
     parts += [f"{key.removeprefix('method.')}={value}" for key, value in point.items()]
-    return f"{method}[{' '.join(parts)}]" if parts else method
+    return f"{method}[{','.join(parts)}]" if parts else method
 
 
 @dataclass(frozen=True)

@@ -125,12 +125,12 @@ class RayPool:
         self.gpu = False
         self.address = os.environ.get("RAY_ADDRESS")
         self._folder = Path()
-        self._saved: str | None = None
+        self._saved: dict[str, str | None] = {}
 
     def __enter__(self) -> RayPool:
         self._folder = Path(tempfile.mkdtemp(prefix="janus-", dir=self._parent()))
         try:
-            self._set_token()
+            self._prepare()
             self._connect()
         except BaseException:
             self.__exit__()
@@ -143,9 +143,9 @@ class RayPool:
             if not self.address:
                 end_processes(self._folder)
         finally:
-            if not self.address:
-                os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
-                os.environ.update({"RAY_AUTH_TOKEN_PATH": self._saved} if self._saved else {})
+            for name, value in self._saved.items():
+                os.environ.pop(name, None)
+                os.environ.update({} if value is None else {name: value})
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, cells: Sequence[Cell], note: Note) -> None:
@@ -195,14 +195,16 @@ class RayPool:
         usual = tempfile.gettempdir()
         return usual if len(usual) <= 30 else "/tmp"
 
-    def _set_token(self) -> None:
-        """Give a cluster of our own a private token; an existing one has its own."""
-        if not self.address:
-            path = self._folder / "token"
-            path.touch(mode=0o600)
-            path.write_text(_token())
-            self._saved = os.environ.get("RAY_AUTH_TOKEN_PATH")
-            os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+    def _prepare(self) -> None:
+        """Give a cluster of our own a private token, and its workers a place for their litter."""
+        if self.address:
+            return
+        path = self._folder / "token"
+        path.touch(mode=0o600)
+        path.write_text(_token())
+        for name, value in (("RAY_AUTH_TOKEN_PATH", path), ("TMPDIR", self._folder)):
+            self._saved[name] = os.environ.get(name)
+            os.environ[name] = str(value)
 
     def _connect(self) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}

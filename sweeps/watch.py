@@ -72,12 +72,12 @@ class LiveWatch(PlainWatch):
         self.store = store
         self.started = time.monotonic()
         self.finished_before = finished
+        self.drawn: RenderableType = Text("starting workers")
+        self.look_after = 0.0
         self.console = Console(stderr=True)
         self.live = Live(
             console=self.console, get_renderable=self.render, refresh_per_second=1, transient=True
         )
-        self.drawn: RenderableType = Text("starting workers")
-        self.look_after = 0.0
 
     def show(self, line: str) -> None:
         """Print one line above the table."""

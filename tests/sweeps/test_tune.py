@@ -1,0 +1,147 @@
+"""Whole sweeps through Ray on the toy backbone: each cell once, and nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from janus.store import Store
+from sweeps.load import load
+from sweeps.plan import plan
+
+pytestmark = pytest.mark.slow
+
+PAIRS = ["methods=[seqlora,janus]", "orders=2", "workers=2"]
+
+
+@pytest.fixture
+def short_tmp(tmp_path: Path) -> Iterator[str]:
+    """A TMPDIR by which the processes of one sweep can be told; Ray wants it short."""
+    link = Path(f"/tmp/js{os.getpid()}")
+    folder = tmp_path / "t"
+    folder.mkdir()
+    link.symlink_to(folder)
+    yield str(link)
+    link.unlink()
+
+
+def processes(marker: str) -> dict[int, str]:
+    """Command lines of the processes whose environment or arguments hold `marker`."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (entry / "cmdline").read_bytes()
+            facts = arguments + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if marker.encode() in facts:
+            found[int(entry.name)] = arguments.replace(b"\0", b" ").decode()
+    return found
+
+
+def start(words: list[str], tmp: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeps", "run", "smoke", *words],
+        env={**os.environ, "TMPDIR": tmp},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(words: list[str], tmp: str) -> tuple[int, str]:
+    process = start(words, tmp)
+    out, _ = process.communicate(timeout=300)
+    assert processes(tmp) == {}, "a process of the sweep is left"
+    assert os.listdir(tmp) == [], "a file of the sweep is left"
+    return process.returncode, out
+
+
+def result_times(store: Store) -> dict[str, int]:
+    return {cell_id: store.result_path(cell_id).stat().st_mtime_ns for cell_id in store.done()}
+
+
+def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
+    store: Store, tiny: list[str], short_tmp: str
+) -> None:
+    words = [*PAIRS, *tiny, f"store={store.root}"]
+    status, out = run(words, short_tmp)
+    assert status == 0, out
+    assert store.done() == {cell.id for cell in plan(load("smoke", words).sweep)}
+    assert "[4/4]" in out and "Traceback" not in out
+    first = result_times(store)
+
+    status, out = run(words, short_tmp)
+    assert status == 0
+    assert "trained 0 cells" in out
+    assert result_times(store) == first
+
+    status, out = run([*words, "orders=3"], short_tmp)
+    assert status == 0
+    assert "trained 2 cells" in out
+    assert result_times(store).items() >= first.items()
+
+
+def test_a_diverging_cell_is_reported_and_the_others_finish(
+    store: Store, tiny: list[str], short_tmp: str
+) -> None:
+    words = ["methods=[seqlora]", "orders=2", "method.lr=1e-3,1e30", *tiny, "workers=2"]
+    status, out = run([*words, f"store={store.root}"], short_tmp)
+    assert status == 3, out
+    assert len(store.done()) == 2
+    assert "nan: 2 cells" in out
+    assert "the same command trains what is missing: python -m sweeps run smoke" in out
+    assert "Traceback" not in out
+
+
+def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short_tmp: str) -> None:
+    tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=4"]
+    words = [*PAIRS, *tiny, f"store={store.root}"]
+    cells = plan(load("smoke", words).sweep)
+    process = start(words, short_tmp)
+    victim = wait_for_worker(store, [cell.id for cell in cells])
+    os.kill(victim, signal.SIGKILL)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert "[crashed]" in out
+    assert store.done() == {cell.id for cell in cells}
+    assert max(store.attempts(cell.id) for cell in cells) == 2
+    assert processes(short_tmp) == {}
+
+
+def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
+    store: Store, short_tmp: str
+) -> None:
+    tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=20"]
+    words = [*PAIRS, *tiny, f"store={store.root}"]
+    process = start(words, short_tmp)
+    wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep)])
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert "Go on with: python -m sweeps run smoke" in out
+    assert "Traceback" not in out
+    assert processes(short_tmp) == {}
+    assert os.listdir(short_tmp) == []
+
+
+def wait_for_worker(store: Store, cell_ids: list[str], patience_s: float = 120.0) -> int:
+    """The process number of a worker that is training (has published progress)."""
+    from janus import atomic
+
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        for cell_id in cell_ids:
+            beat = store.beat(cell_id)
+            if beat is not None and store.status(cell_id) == "running":
+                claim = store.run_dir(cell_id) / "claims" / "000001.json"
+                return int(atomic.read_json(claim)["owner"]["pid"])
+        time.sleep(0.1)
+    raise AssertionError("no worker began to train")
