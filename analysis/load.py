@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,9 +136,7 @@ def _verify(run: Run) -> None:
     if run.path.stem != run.id:
         raise ValueError(f"holds cell {run.id}, not the one it is named after")
     for name, value in run.metrics.items():
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"damaged: {name} is {value}")
-        if value is not None and not -1 <= value <= 1:
+        if value is not None and not -1 <= value <= 1:  # true for NaN too
             raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
     digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
     if digest != run.id:

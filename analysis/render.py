@@ -73,7 +73,7 @@ def _entry(entry: Entry | None, metric: Metric, row_n: int) -> Text:
 
 def number(value: float | None, metric: Metric) -> str:
     """A stored value in the metric's unit, or `--`."""
-    return NONE if value is None else f"{value * metric.scale:.{metric.digits}f}"
+    return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
 
 
 def p_text(p: float | None) -> str:
@@ -124,7 +124,7 @@ def _difference(d: Difference) -> tuple[Text, ...]:
 
 def points(value: float | None) -> str:
     """A difference of fractions in signed percentage points, or `--`."""
-    return NONE if value is None else f"{100 * value:+.2f}"
+    return NONE if value is None else f"{100 * value:+z.2f}"
 
 
 def _significant(d: Difference) -> bool:

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 EXACT_UP_TO = 14
 """Most units for which all sign patterns are counted."""
 
-Draws = tuple[str, int]
+DRAWS = 100_000
+"""Random sign patterns above that."""
+
+Place = tuple[str, int]
 """(order, seed): what two methods must share to be compared."""
 
 
@@ -34,7 +37,7 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     return mean, math.sqrt(squares / (len(values) - 1))
 
 
-def average_units(values: Mapping[Draws, float], unit: str = "order") -> dict[str, float]:
+def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[str, float]:
     """The mean of each unit: per order over its seeds, or per (order, seed) as it is.
 
     `unit="seed"` is for streams with a single order, where seeds are all there is; what is
@@ -53,13 +56,13 @@ class Pairing:
 
     differences: dict[str, float]
     """Ours minus theirs, by unit."""
-    only_ours: tuple[Draws, ...]
-    only_theirs: tuple[Draws, ...]
+    only_ours: tuple[Place, ...]
+    only_theirs: tuple[Place, ...]
     """(order, seed) pairs that one of the two lacks: left out."""
 
 
 def pair(
-    ours: Mapping[Draws, float], theirs: Mapping[Draws, float], unit: str = "order"
+    ours: Mapping[Place, float], theirs: Mapping[Place, float], unit: str = "order"
 ) -> Pairing:
     """Differences ours - theirs over the (order, seed) pairs of both, averaged inside the unit."""
     common = ours.keys() & theirs.keys()
@@ -72,11 +75,12 @@ def pair(
 
 
 def smallest_p(units: int) -> float:
-    """The smallest two-sided p that a sign-flip test of this many units can give: 2 / 2^n."""
-    return min(1.0, 2.0 / 2.0**units)
+    """The smallest p that `sign_flip_p` of this many units can give: 2 / 2^n while it is exact."""
+    exact = min(1.0, 2.0 / 2.0**units)
+    return exact if units <= EXACT_UP_TO else max(exact, 1 / (DRAWS + 1))
 
 
-def sign_flip_p(differences: Sequence[float], draws: int = 100_000, seed: int = 0) -> float:
+def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0) -> float:
     """Two-sided p of 'the mean difference is 0' when signs of differences are exchangeable.
 
     Fisher's randomisation test: the share of sign patterns whose |mean| is at least the observed

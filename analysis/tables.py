@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from analysis import stats
 from analysis.load import Run, provenance
 from analysis.protocol import Group
-from analysis.stats import Draws, Interval
+from analysis.stats import Interval, Place
 
 ALPHA = 0.05
 """Level of every test and interval."""
@@ -141,8 +141,8 @@ class Difference:
     wins: int
     losses: int
     """Units in which the method is better / worse than the reference."""
-    method_lacks: tuple[Draws, ...]
-    reference_lacks: tuple[Draws, ...]
+    method_lacks: tuple[Place, ...]
+    reference_lacks: tuple[Place, ...]
     """(order, seed) pairs that the other one has: left out."""
 
 
@@ -168,7 +168,7 @@ class Table:
         return max((entry.n for entry in found if entry), default=0)
 
 
-Values = dict[str, dict[str, dict[Draws, float]]]
+Values = dict[str, dict[str, dict[Place, float]]]
 """metric -> method -> (order, seed) -> stored value."""
 
 
@@ -219,7 +219,7 @@ def _values(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]
 
 
 def _entries(
-    metric: Metric, values: Mapping[str, Mapping[Draws, float]], unit: str
+    metric: Metric, values: Mapping[str, Mapping[Place, float]], unit: str
 ) -> dict[str, Entry]:
     best = _best(metric, values, unit)
     out = {}
@@ -230,7 +230,7 @@ def _entries(
     return out
 
 
-def _best(metric: Metric, values: Mapping[str, Mapping[Draws, float]], unit: str) -> str | None:
+def _best(metric: Metric, values: Mapping[str, Mapping[Place, float]], unit: str) -> str | None:
     """The row that beats every other one at ALPHA (paired sign-flip, Holm over them), or None."""
     if metric.better == 0 or len(values) < 2:
         return None
@@ -253,7 +253,7 @@ def _compare(
     column: Column,
     methods: Sequence[str],
     reference: str,
-    values: Mapping[str, Mapping[Draws, float]],
+    values: Mapping[str, Mapping[Place, float]],
 ) -> list[Difference]:
     """Unadjusted differences of one column; nothing for methods without a value in it."""
     theirs = values.get(reference, {})

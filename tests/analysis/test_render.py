@@ -137,3 +137,8 @@ def test_a_narrow_terminal_gets_one_bench_below_the_other_and_loses_nothing(smal
 def test_p_values_are_never_printed_as_zero():
     assert render.p_text(1e-7) == "<0.0001"
     assert render.p_text(None) == "--"
+
+
+def test_rounding_to_zero_leaves_no_sign():
+    assert render.number(-1e-6, tables.METRICS["bwt"]) == "0.00"
+    assert render.points(-1e-6) == "+0.00"

@@ -116,6 +116,15 @@ def test_beating_only_some_rows_is_not_best(fake):
     assert bold(table(fake, ("acc",))) == set()
 
 
+def test_a_lead_that_comes_from_easier_orders_is_not_best(fake):
+    add_orders(fake, 8, janus=0.5, seqlora=0.6)  # behind wherever both were run
+    for order in range(8, 16):
+        fake.add("janus", 0.9, order=order)
+    found = table(fake, ("acc",))
+    assert found.entry("janus", 0, "acc").mean > found.entry("seqlora", 0, "acc").mean
+    assert bold(found) == set()
+
+
 def test_costs_are_shown_and_never_ranked(fake):
     for order in range(8):
         fake.add("janus", order=order, provenance={"seconds": 10.0, "peak_memory_bytes": 2**20})
