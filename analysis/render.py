@@ -89,7 +89,7 @@ def _differences(table: Table) -> Grid:
     header = (
         *(["bench"] if several else []),
         "method",
-        f"ACC - {table.reference}",
+        "difference",
         "95 % interval",
         "n",
         "p",

@@ -33,7 +33,7 @@ def test_text_is_aligned_with_n_and_dashes(small):
         "janus    6  65.00 ± 0.00*  -25.00 ± 0.00*  --          --           --",
         "",
         "Paired differences to janus, in points of ACC",
-        "bench   method     ACC - janus   95 % interval  n       p  p (Holm)   min p  wins",
+        "bench   method      difference   95 % interval  n       p  p (Holm)   min p  wins",
         "---------------------------------------------------------------------------------",
     ]
     assert "seqlora  -7.50 ± 1.87*  [-8.83, -6.17]  6  0.0312    0.0312  0.0312   0/6" in (
