@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from janus.compose import compose
+from janus.config import Value
 from janus.describe import describe, list_methods
 from janus.errors import ConfigError, JanusError, RunError, suggest
+from janus.settings import Setting
 from janus.tracking import make_progress, percent
 from janus.weights import weight_file
 
-EXECUTION = {
+EXECUTION: dict[str, Value] = {
     "store": "runs",
     "device": "auto",
     "threads": 0,
@@ -67,11 +69,8 @@ def split_request(overrides: dict[str, Any]) -> Request:
     execution = dict(EXECUTION)
     for key in list(overrides):
         if key in EXECUTION:
-            kind = type(EXECUTION[key])
-            try:
-                execution[key] = kind(overrides.pop(key))
-            except (TypeError, ValueError):
-                raise ConfigError(f"{key} must be of type {kind.__name__}") from None
+            example = Setting(default=EXECUTION[key], help=EXECUTION_HELP[key])
+            execution[key] = example.check(key, overrides.pop(key))
     return Request(overrides, execution)
 
 

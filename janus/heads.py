@@ -25,7 +25,7 @@ class LinearHeads(nn.Module):
         Initialised as torch's Linear, uniform in +-1/sqrt(D), but from a keyed generator.
         """
         self.requires_grad_(False)
-        head = nn.utils.skip_init(nn.Linear, self.width, classes)
+        head: nn.Linear = nn.utils.skip_init(nn.Linear, self.width, classes)
         draw = generator("head", *key, len(self.parts))
         bound = self.width**-0.5
         with torch.no_grad():

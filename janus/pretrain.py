@@ -25,7 +25,8 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -51,8 +52,8 @@ class Recipe:
     """Pretraining settings; stored with the weights."""
 
     images_per_class: int = 175
-    epochs: int = 10
-    """One epoch shows every drawn image once."""
+    epochs: int = 5
+    """Few on purpose: better frozen features would leave a method too little to learn."""
     batch_size: int = 128
     peak_learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -177,7 +178,7 @@ def save(model: nn.Module, metadata: dict[str, str], path: Path) -> None:
         if not name.startswith("head.")
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path, metadata=metadata)
+    path.write_bytes(serialize(state, metadata=metadata))
 
 
 def load_vit(path: Path | None = None) -> nn.Module:

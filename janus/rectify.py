@@ -60,7 +60,8 @@ def blind_rows(a: Tensor, v: Tensor, tolerance: float = 1e-4) -> Tensor:
     left, singular, _ = torch.linalg.svd(a @ v, full_matrices=False)
     reads = (singular > tolerance * a.norm(dim=(-2, -1))[..., None]).to(a.dtype)
     eye = torch.eye(a.shape[-2], dtype=a.dtype, device=a.device)
-    return eye - (left * reads[..., None, :]) @ left.mT
+    projector: Tensor = eye - (left * reads[..., None, :]) @ left.mT
+    return projector
 
 
 def without(x: Tensor, v: Tensor) -> Tensor:

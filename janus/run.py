@@ -157,9 +157,7 @@ class _Run:
         self._beat(task, None)
         if not self.in_task:
             self.method.begin_task(task)
-            self.trained_parameters = max(
-                self.trained_parameters, self.method.trained_parameters()
-            )
+            self.trained_parameters = max(self.trained_parameters, self.method.trained_parameters())
         for epoch in range(self.epoch, epochs):
             self.epoch = epoch
             self._one_epoch(task)
@@ -256,10 +254,8 @@ class _Run:
         self.diagnostics.append(facts)
         accuracy = self._accuracy()
         seconds = self.spent + time.monotonic() - self.task_started
-        self._notify(
-            "task",
-            {"task": task.index, "tasks": len(self.tasks), "accuracy": accuracy, "seconds": seconds},
-        )
+        facts = {"task": task.index, "tasks": len(self.tasks)}
+        self._notify("task", facts | {"accuracy": accuracy, "seconds": seconds})
 
     # ---- state ---------------------------------------------------------------------------------
     def _save(self) -> None:

@@ -39,7 +39,7 @@ def read_yaml(group: str, name: str) -> dict[str, Any]:
     path = files("janus") / "conf" / group / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")
-    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe subclass)
+    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     if not isinstance(loaded, dict):
         raise ConfigError(f"janus/conf/{group}/{name}.yaml must hold a mapping")
     return loaded
@@ -69,7 +69,7 @@ class Setting:
     neutral: Any = _MISSING
     """Value that reproduces results made before this setting existed."""
 
-    def check(self, where: str, value: Any) -> Value:
+    def check(self, where: str, value: Any) -> Any:
         """`value` in this setting's type. Raises ConfigError naming `where` and what is allowed."""
         if value is None and (self.optional or self.default is None):
             return None
@@ -135,7 +135,8 @@ class MethodSpec:
         if name not in self.settings:
             hint = suggest(name, self.settings)
             raise ConfigError(f"method {self.name!r} has no setting {name!r}.{hint}")
-        return self.settings[name].check(f"method.{name}", value)
+        checked: Value = self.settings[name].check(f"method.{name}", value)
+        return checked
 
     @property
     def neutral(self) -> dict[str, Value]:

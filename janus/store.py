@@ -67,9 +67,7 @@ class Claim:
         now = time.monotonic()
         if now - self._last_beat >= every_s:
             self._last_beat = now
-            atomic.replace(
-                self.attempt_dir / "beat.json", atomic.json_writer(progress), sync=False
-            )
+            atomic.replace(self.attempt_dir / "beat.json", atomic.json_writer(progress), sync=False)
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints of this claim and of those before it, furthest progress first."""
@@ -198,16 +196,14 @@ class Store:
         record = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
         owner = record.get("owner", {})
         here = process_identity()
-        if all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace")):
-            if not process_runs(owner["pid"], owner["started"]):
-                return True
+        same_machine = all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace"))
+        if same_machine and not process_runs(owner["pid"], owner["started"]):
+            return True
         return self._stalled(cell_id, number)
 
     def _stalled(self, cell_id: str, number: int) -> bool:
         """Judged by the progress counter against our own clock: skewed clocks do not matter."""
-        beat = atomic.read_json(
-            self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json"
-        )
+        beat = atomic.read_json(self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json")
         now = time.monotonic()
         before, since = self._seen.get((cell_id, number), (_NEVER, now))
         if beat != before:

@@ -95,7 +95,8 @@ class FrequentDirections:
         keep = min(self.size, singular.shape[0])
         cut = singular[keep].square() if keep < singular.shape[0] else singular.new_zeros(())
         kept = (singular[:keep].square() - cut).clamp_min(0).sqrt()
-        self.sketch = kept[:, None] * directions[:keep]
+        # contiguous, as a checkpoint stores it: the layout decides the last bits of products
+        self.sketch = (kept[:, None] * directions[:keep]).contiguous()
 
     def moment(self) -> Tensor:
         """S^T S, plus the protected energy spread evenly over the protected span."""
@@ -138,7 +139,7 @@ class GramSchmidt:
         if len(fresh):
             # repeated QR keeps the basis orthonormal to rounding, whatever the batch order
             self.directions, triangle = torch.linalg.qr(torch.cat([self.directions, fresh.mT], 1))
-            self.directions = self.directions * triangle.diagonal().sign()
+            self.directions = (self.directions * triangle.diagonal().sign()).contiguous()
             self.energies = torch.cat([self.energies.to(rows), rows.new_zeros(len(fresh))])
         self.energies = self.energies + (rows @ self.directions).square().sum(0)
 
@@ -168,23 +169,26 @@ class Basis:
         return self.v.shape[1]
 
     @torch.no_grad()
-    def extend(self, moment: Tensor, energy: float, spectrum: str) -> float:
+    def extend(
+        self, moment: Tensor, energy: float, spectrum: str, one_sided: bool = False
+    ) -> float:
         """Append the leading residual directions of `moment` (D, D) and return the captured share.
 
         Directions are added until V captures at least the share `energy` of the task's inputs.
         spectrum='variance' measures shares in sigma^2 (LoRA-DRS), 'squared' in sigma^4: InfLoRA
         takes the singular values of a covariance and squares them again [seen], which protects
-        far fewer directions at the same threshold. Float64: two nearly equal sums are compared.
+        far fewer directions at the same threshold. The residual is P C P with P = I - V V^T, or
+        P C with `one_sided` (InfLoRA's code [seen]). Float64: two nearly equal sums are compared.
         """
         if not bool(torch.isfinite(moment).all()):
             raise RunError("the collected inputs are not finite: training diverged", cause="nan")
         moment = moment.double()
         v = self.v.double().to(moment.device)
         width = moment.shape[0]
-        rest = moment - (moment @ v) @ v.mT
-        rest = rest - v @ (v.mT @ rest)
-        values, vectors = torch.linalg.eigh((rest + rest.mT) / 2)
-        values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
+        rest = moment - v @ (v.mT @ moment)
+        if not one_sided:
+            rest = rest - (rest @ v) @ v.mT
+        vectors, values, _ = torch.linalg.svd(rest)
         if spectrum == "squared":
             total = torch.linalg.matrix_norm(moment).square()
             residual = values.square()
@@ -199,7 +203,10 @@ class Basis:
         new = vectors[:, :need]
         grown, _ = torch.linalg.qr(torch.cat([v, new], 1)) if need else (v, None)
         # QR may flip signs; keep the old columns bit for bit and append the new ones
-        self.v = torch.cat([self.v.to(moment.device), grown[:, self.size :].float()], 1)
+        grown = torch.cat([self.v.to(moment.device), grown[:, self.size :].float()], 1)
+        # plain strides even for one column, as a checkpoint restores them: strides pick the BLAS
+        # routine and so the last bits
+        self.v = grown.clone(memory_format=torch.contiguous_format)
         return have if need == 0 else float(captured[need - 1])
 
 
@@ -211,9 +218,7 @@ def energy_at(task: int, tasks: int, energy: float, rises: bool) -> float:
 def stacked(bases: list[Basis]) -> Tensor:
     """All bases as one (blocks, D, q_max) tensor; missing columns are zero and change nothing."""
     widest = max(b.size for b in bases)
-    return torch.stack(
-        [torch.nn.functional.pad(b.v, (0, widest - b.size)) for b in bases]
-    )
+    return torch.stack([torch.nn.functional.pad(b.v, (0, widest - b.size)) for b in bases])
 
 
 def make_collector(kind: str, width: int, sketch: int, share: float, decay: float) -> Collector:

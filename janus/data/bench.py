@@ -15,7 +15,7 @@ from torch import Tensor
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import glyphs
+from janus.data import glyph_fonts, glyphs
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
 
@@ -141,7 +141,7 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     return Bench(
         **parts,
         class_names=glyphs.CLASSES,
-        domain_names=glyphs.STYLES,
+        domain_names=glyph_fonts.STYLES,
         sha256=file_sha256(str(glyphs.PATH), stat.st_size, stat.st_mtime_ns),
     )
 

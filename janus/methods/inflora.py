@@ -29,7 +29,8 @@ def designed_a(moment: Tensor, basis: Tensor, rank: int) -> Tensor:
     # a singular vector's sign is arbitrary; fix it so that every library gives the same A
     left = left[:, :rank]
     left = left * left.gather(0, left.abs().argmax(0, keepdim=True)).sign()
-    return (left.mT / 3**0.5).float()
+    rows: Tensor = left.mT / 3**0.5
+    return rows.float()
 
 
 class InfLora(ProtectedLora):
@@ -57,4 +58,4 @@ class InfLora(ProtectedLora):
 
     def end_task(self, task: Task) -> None:
         """Second pass; the threshold rises linearly from `subspace_energy` towards 1."""
-        self.grow_bases(self.second_pass(task, augmented=True), task)
+        self.grow_bases(self.second_pass(task, augmented=True), task, one_sided=True)

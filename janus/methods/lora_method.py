@@ -174,10 +174,13 @@ class LoraMethod(Method):
             return facts
         moments = [Covariance(x.width) for x in self.layers]
         nothing = torch.zeros(0, device=self.context.device)
-        with self.previous_network():
-            with tapped(self.layers, lambda block, rows: moments[block].update(rows, nothing)):
-                for images in past:
-                    self.backbone(images)
+
+        def collect(block: int, rows: Tensor) -> None:
+            moments[block].update(rows, nothing)
+
+        with self.previous_network(), tapped(self.layers, collect):
+            for images in past:
+                self.backbone(images)
         total = torch.stack([m.moment().to(delta.device) for m in moments])[:, None]
         raw = ((delta @ total) * delta).sum((-2, -1)).clamp_min(0).sqrt()
         size = delta.norm(dim=(-2, -1)) * total.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()

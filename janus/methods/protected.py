@@ -59,7 +59,8 @@ class ProtectedLora(LoraMethod):
         start = torch.stack(before)
         safe = start + without(now - start, bases)
         if self.context.settings["a_init"] == "projected" and not self.carries_on:
-            safe = without(safe, bases)  # A V = 0 holds by construction; stop rounding from adding up
+            # A V = 0 holds by construction; keep rounding from adding up
+            safe = without(safe, bases)
         for layer, value in zip(self.layers, safe, strict=True):
             layer.a.copy_(value)
 
@@ -86,12 +87,14 @@ class ProtectedLora(LoraMethod):
                 self.backbone(batch.images)
         return collectors
 
-    def grow_bases(self, collectors: list[Collector], task: Task) -> None:
+    def grow_bases(
+        self, collectors: list[Collector], task: Task, one_sided: bool = False
+    ) -> None:
         """Extend every block's basis by what the task added, up to the energy threshold."""
         s = self.context.settings
         wanted = energy_at(task.index, task.count, s["subspace_energy"], s["energy_rises"])
         self.captured = [
-            basis.extend(collector.moment(), wanted, s["spectrum"])
+            basis.extend(collector.moment(), wanted, s["spectrum"], one_sided)
             for basis, collector in zip(self.bases, collectors, strict=True)
         ]
 

@@ -1,0 +1,51 @@
+# Thin: each target is one command you could type yourself. Logic lives in Python.
+PYTHON  ?= python3
+BENCH   ?= glyphs## which bench: glyphs, glyphs_styles
+METHODS ?=## methods, comma-separated; empty: those of the sweep file
+SEEDS   ?=## a number n (seeds 0..n-1) or a list like [0,1,2]
+ORDERS  ?=## a number n (class orders 0..n-1), a list, or natural
+WORKERS ?=## cells trained side by side; empty: one per core
+SWEEP   ?= smoke## which sweep file of sweeps/conf
+STORE   ?= runs## folder of the run store
+DRY     ?=## 1: only print the plan
+ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
+
+BIN := .venv/bin
+SWEEP_ARGS = bench=$(BENCH) store=$(STORE) $(if $(METHODS),methods=[$(METHODS)]) \
+  $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
+  $(if $(WORKERS),workers=$(WORKERS)) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv sweep compare check test lint bench
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
+	@echo "variables:"
+	@grep -hE '^[A-Z]+ +\?=.*##' $(MAKEFILE_LIST) | sed -E 's/^([A-Z]+) +\?= ?([^#]*)## ?/  \1|\2|/' | column -t -s '|'
+
+.venv/.ready: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (once; several GB, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hpo]'
+	@touch $@
+
+venv: .venv/.ready ## set up .venv, nothing else
+
+sweep: .venv/.ready ## run a sweep, then print its table
+	@$(BIN)/python -m sweeps $(if $(DRY),plan,run) $(SWEEP) $(SWEEP_ARGS)
+	@$(if $(DRY),:,$(BIN)/python analysis/compare.py --store $(STORE) --sweep $(SWEEP))
+
+compare: .venv/.ready ## print the table of a finished sweep again
+	@$(BIN)/python analysis/compare.py --store $(STORE) --sweep $(SWEEP) $(ARGS)
+
+check: .venv/.ready ## quick tests (under a minute)
+	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu"
+
+test: .venv/.ready ## all tests that need no cluster and no GPU (under ten minutes)
+	@$(BIN)/python -m pytest -q -m "not slurm and not gpu"
+
+lint: .venv/.ready ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: .venv/.ready ## step time of every LoRA method against SeqLoRA
+	@$(BIN)/python -m tests.perf.step_time $(ARGS)

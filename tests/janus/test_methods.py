@@ -1,0 +1,198 @@
+"""Defining properties of each method, on a tiny model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from janus.backbone import build
+from janus.data import bench as benches
+from janus.data.tasks import cut, joined
+from janus.methods import make
+from janus.methods.base import Context
+from janus.methods.inflora import designed_a
+from janus.rectify import without
+from janus.run import run_cell
+from janus.store import Store
+from tests.conftest import toy_cell
+
+CPU = torch.device("cpu")
+
+
+def started(method: str, **overrides: Any):
+    """A method and its stream, nothing trained yet."""
+    cell = toy_cell(method, **overrides)
+    stream = cut(benches.load(cell.bench), cell, CPU)
+    context = Context(cell, build(cell.backbone, CPU), CPU)
+    return make(context), stream
+
+
+def train(method, task, steps: int | None = None):
+    """One task by hand, through the contract alone."""
+    method.begin_task(task)
+    for epoch in range(task.epochs):
+        for batch in task.train_batches(epoch):
+            if steps == 0:
+                return
+            sum(method.loss(batch).values()).backward()
+            method.update()
+            steps = None if steps is None else steps - 1
+    method.end_task(task)
+
+
+def leak(method) -> float:
+    """Largest |dW V| / |dW| over blocks and targets, V as the task found it."""
+    spans = method.diagnose([])["violation_span"]
+    return max(max(values) for values in spans.values())
+
+
+JANUS_LR = {"method__lr": 3e-3, "method__head_lr": 1e-2}
+
+
+def test_default_janus_task_is_blind_to_past_inputs():
+    method, stream = started("janus", **JANUS_LR)
+    for task in stream.tasks[:3]:
+        train(method, task)
+    assert leak(method) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method__precondition": "none", "method__optimizer": "sgd", "method__lr": 0.1},
+        {"method__precondition": "weight", "method__lr": 1e-4},
+        {"method__precondition": "composite", "method__lr": 1e-4},
+        {"method__a_init": "random", "method__precondition": "none", "method__optimizer": "sgd"},
+        {"method__rectify": False},
+        {"method__estimator": "fd"},
+        {"method__estimator": "gs"},
+        {"method__optimizer": "sgd"},
+    ],
+)
+def test_every_safe_variant_is_blind_to_past_inputs(options):
+    method, stream = started("janus", **{**JANUS_LR, **options})
+    for task in stream.tasks[:2]:
+        train(method, task)
+    assert method.bases[0].size > 0
+    # with random A the composite is exact to first order, step by step
+    first_order = options.get("method__a_init") == "random"
+    assert leak(method) < (1e-2 if first_order else 1e-5)
+
+
+def test_random_a_without_constraint_leaks():
+    options = {"method__a_init": "random", "method__constrained": False}
+    method, stream = started("janus", **JANUS_LR, **options)
+    for task in stream.tasks[:2]:
+        train(method, task)
+    assert leak(method) > 1e-3
+
+
+def test_carried_adapter_is_constrained():
+    method, stream = started("janus", **JANUS_LR, method__lifetime="carried")
+    train(method, stream.tasks[0])
+    method.begin_task(stream.tasks[1])
+    assert method.row_filter is not None and not method.leaks
+
+
+def test_products_from_factor_gradients_equal_the_full_gradient():
+    """B^T D and D A^T without ever forming G, with random A (probe) and with projected A."""
+    for a_init, constrained in (("random", False), ("projected", True)):
+        method, stream = started(
+            "janus", method__a_init=a_init, method__constrained=constrained, **JANUS_LR
+        )
+        train(method, stream.tasks[0])
+        train(method, stream.tasks[1], steps=2)
+        for layer in method.layers:
+            layer.linear.weight.requires_grad_(True)
+            layer.a.grad = layer.b.grad = layer.linear.weight.grad = None
+        batch = next(iter(stream.tasks[1].train_batches(0)))
+        sum(method.loss(batch).values()).backward()
+        with torch.no_grad():
+            d = without(method._weight_gradient(), method.all_bases())
+            a = torch.stack([x.a for x in method.layers])
+            b = torch.stack([x.b for x in method.layers])
+            bt_d, d_at = method._factor_products(method.all_bases())
+        assert torch.allclose(bt_d, b.mT @ d, rtol=1e-3, atol=1e-5)
+        assert torch.allclose(d_at, d @ a.mT, rtol=1e-3, atol=1e-5)
+
+
+def test_no_full_gradient_unless_asked_for():
+    method, stream = started("janus")
+    train(method, stream.tasks[0], steps=2)
+    assert all(x.linear.weight.grad is None for x in method.layers)
+    assert not any(x.linear.weight.requires_grad for x in method.layers)
+
+
+def test_margin_loss_starts_with_the_second_task():
+    method, stream = started("janus")
+    method.begin_task(stream.tasks[0])
+    assert set(method.loss(next(iter(stream.tasks[0].train_batches(0))))) == {"ce"}
+    train(method, stream.tasks[0])
+    method.begin_task(stream.tasks[1])
+    assert set(method.loss(next(iter(stream.tasks[1].train_batches(0))))) == {"ce", "dml"}
+
+
+def test_janus_with_everything_off_is_seqlora(tmp_path):
+    off = {"method__estimate": False, "method__rectify": False, "method__margin_loss": False}
+    ours = run_cell(toy_cell("janus", **off), Store(tmp_path), threads=1)
+    plain = run_cell(toy_cell("seqlora"), Store(tmp_path), threads=1)
+    assert ours["correct"] == plain["correct"]
+
+
+@pytest.mark.parametrize(("variant", "blind"), [("naive", False), ("both", False), ("exact", True)])
+def test_lora_gpm_variants(variant, blind):
+    method, stream = started("lora_gpm", method__variant=variant, **JANUS_LR)
+    for task in stream.tasks[:2]:
+        train(method, task)
+    assert (leak(method) < 1e-5) is blind
+
+
+def test_inflora_trains_only_b_and_designs_a_outside_the_protected_space():
+    method, stream = started("inflora", **JANUS_LR)
+    train(method, stream.tasks[0])
+    method.begin_task(stream.tasks[1])
+    designed = [x.a.detach().clone() for x in method.layers]
+    for layer, a in zip(method.layers, designed, strict=True):
+        v = method.bases[layer.block].v
+        assert float((a @ v).norm()) < 1e-5 and v.shape[1] > 0
+        assert torch.allclose(a.norm(dim=-1), torch.full(a.shape[:2], 3**-0.5), atol=1e-5)
+    for batch in stream.tasks[1].train_batches(0):
+        sum(method.loss(batch).values()).backward()
+        method.update()
+    for layer, a in zip(method.layers, designed, strict=True):
+        assert torch.equal(layer.a, a) and float(layer.b.detach().abs().max()) > 0
+
+
+def test_designed_a_equals_the_svd_of_the_residual():
+    g = torch.Generator().manual_seed(0)
+    rows = torch.randn(200, 12, generator=g, dtype=torch.float64)
+    c = rows.mT @ rows
+    v = torch.linalg.qr(torch.randn(12, 4, generator=g, dtype=torch.float64))[0]
+    a = designed_a(c, v, 3).double()
+    u = torch.linalg.svd(c - v @ v.mT @ c)[0][:, :3]
+    assert torch.allclose(3 * a.mT @ a, u @ u.mT, atol=1e-6)
+
+
+def test_nearest_class_mean_does_not_depend_on_the_order(tmp_path):
+    first, second = (
+        run_cell(toy_cell("ncm", order=o), Store(tmp_path), threads=1) for o in ("0", "1")
+    )
+    assert first["metrics"]["acc"] == second["metrics"]["acc"]
+
+
+def test_joint_sees_everything_and_reports_only_the_end(tmp_path):
+    result = run_cell(toy_cell("joint"), Store(tmp_path), threads=1)
+    assert result["correct"][:-1] == [None] * 3 and len(result["correct"][-1]) == 4
+    assert result["metrics"]["bwt"] is None and result["metrics"]["acc"] is not None
+    cell = toy_cell("joint")
+    stream = cut(benches.load(cell.bench), cell, CPU)
+    assert len(joined(stream).train) == sum(len(t.train) for t in stream.tasks)
+
+
+@pytest.mark.parametrize("method", ["janus", "seqlora", "inflora", "lora_gpm", "ncm"])
+def test_runs_domain_incremental(method, tmp_path):
+    cell = toy_cell(method, bench="glyphs_styles", bench__tasks=5, bench__train_per_class=2)
+    result = run_cell(cell, Store(tmp_path), threads=1)
+    assert len(result["correct"]) == 5 and result["total"] == [400] * 5

@@ -1,0 +1,166 @@
+"""The loop: resume, failure, what a result holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from janus import checkpoint
+from janus.config import cell_from_dict
+from janus.errors import DataError, RunError
+from janus.methods.lora_method import LoraMethod
+from janus.run import run_cell
+from janus.store import Store
+from tests.conftest import toy_cell
+
+METHODS = ["janus", "seqlora", "inflora", "lora_gpm", "ncm", "joint"]
+
+
+class Stop(Exception):
+    """Raised in the middle of a run."""
+
+
+def result_bytes(store: Store, cell) -> bytes:
+    return store.result_path(cell.id).read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_stopped_between_tasks_ends_with_the_same_bytes(method, tmp_path):
+    cell = toy_cell(method)
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    run_cell(cell, whole, threads=1)
+    for until in (1, 2, 3):
+        run_cell(cell, cut, threads=1, until_task=until)
+    run_cell(cell, cut, threads=1)
+    assert result_bytes(cut, cell) == result_bytes(whole, cell)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "janus"},
+        {"method": "janus", "method__estimator": "fd"},
+        {"method": "janus", "method__estimator": "gs"},
+        {"method": "janus", "method__lifetime": "carried"},
+        {"method": "janus", "method__precondition": "weight", "method__lr": 1e-4},
+        {"method": "janus", "method__precondition": "composite", "method__lr": 1e-4},
+        {"method": "janus", "method__a_init": "random", "method__constrained": False},
+        {"method": "seqlora", "method__optimizer": "sgd"},
+        {"method": "inflora"},
+        {"method": "lora_gpm", "method__variant": "both"},
+    ],
+    ids=lambda o: "-".join(str(v) for v in o.values()),
+)
+def test_stopped_inside_a_task_ends_with_the_same_bytes(options, tmp_path, monkeypatch):
+    """Checkpoints at every look at the loss; stopped in the middle of the second task."""
+    monkeypatch.setattr("janus.run.CHECK_LOSS_EVERY", 3)
+    cell = toy_cell(**options)
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    run_cell(cell, whole, threads=1)
+    steps = {"left": 27}
+    original = LoraMethod.loss
+
+    def loss(self, batch):
+        steps["left"] -= 1
+        if steps["left"] == 0:
+            raise Stop
+        return original(self, batch)
+
+    monkeypatch.setattr(LoraMethod, "loss", loss)
+    with pytest.raises(Stop):
+        run_cell(cell, cut, threads=1, checkpoint_s=0)
+    saved = list((cut.run_dir(cell.id) / "ckpt").glob("*/*.safetensors"))
+    assert any(not p.name.endswith("-0000000.safetensors") for p in saved)
+    monkeypatch.setattr(LoraMethod, "loss", original)
+    run_cell(cell, cut, threads=1)
+    assert result_bytes(cut, cell) == result_bytes(whole, cell)
+
+
+def test_result_rebuilds_its_cell_and_holds_only_facts(tmp_path):
+    cell = toy_cell("janus", order="3")
+    result = run_cell(cell, Store(tmp_path), threads=1)
+    assert cell_from_dict(result["cell"]).id == cell.id == result["id"]
+    assert sorted(result["class_order"]) == list(range(100))
+    assert [len(row) for row in result["correct"]] == [1, 2, 3, 4]
+    text = json.dumps(result)
+    assert str(tmp_path) not in text and "seconds" not in text
+    last = result["diagnostics"][-1]
+    for name in ("basis_size", "captured_energy", "violation_span", "violation_past", "danger"):
+        assert name in last
+    provenance = Store(tmp_path).provenance(cell.id)
+    assert len(provenance["seconds_per_task"]) == 4 and provenance["numerics"][0]["threads"] == 1
+
+
+def test_finished_cell_is_not_run_again(tmp_path):
+    cell, store = toy_cell("ncm"), Store(tmp_path)
+    run_cell(cell, store, threads=1)
+    before = store.result_path(cell.id).stat()
+    run_cell(cell, store, threads=1)
+    after = store.result_path(cell.id).stat()
+    assert before.st_mtime_ns == after.st_mtime_ns and store.attempts(cell.id) == 1
+    assert not (store.run_dir(cell.id) / "ckpt").exists()
+
+
+def test_nan_loss_fails_with_its_cause_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    cell, store = toy_cell("seqlora"), Store(tmp_path)
+    run_cell(cell, store, threads=1, until_task=1)
+    original = LoraMethod.loss
+    monkeypatch.setattr(
+        LoraMethod, "loss", lambda self, b: {"ce": original(self, b)["ce"] * float("nan")}
+    )
+    with pytest.raises(RunError, match=r"NaN.*task 2") as error:
+        run_cell(cell, store, threads=1)
+    assert error.value.cause == "nan"
+    assert store.failure(cell.id)["cause"] == "nan" and store.status(cell.id) == "failed"
+    assert len(list((store.run_dir(cell.id) / "ckpt").glob("*/00001-*"))) == 1
+    monkeypatch.setattr(LoraMethod, "loss", original)
+    assert run_cell(cell, store, threads=1) is not None
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
+    cell = toy_cell("janus")
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    run_cell(cell, whole, threads=1)
+    run_cell(cell, cut, threads=1, until_task=3)
+    latest = max((cut.run_dir(cell.id) / "ckpt").glob("*/*.safetensors"), key=lambda p: p.name)
+    latest.write_bytes(latest.read_bytes()[:-100])
+    run_cell(cell, cut, threads=1)
+    assert "falling back" in caplog.text
+    assert result_bytes(cut, cell) == result_bytes(whole, cell)
+
+
+def test_altered_checkpoint_is_noticed(tmp_path):
+    cell, store = toy_cell("ncm"), Store(tmp_path)
+    run_cell(cell, store, threads=1, until_task=1)
+    path = next((store.run_dir(cell.id) / "ckpt").glob("*/*.safetensors"))
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="damaged"):
+        checkpoint.read(path)
+
+
+def test_failing_observer_does_not_end_the_run(tmp_path, caplog):
+    class Broken:
+        def notify(self, event, facts):
+            raise OSError("no terminal")
+
+    assert run_cell(toy_cell("ncm"), Store(tmp_path), Broken(), threads=1) is not None
+    assert "going on without" in caplog.text
+
+
+def test_run_taken_over_stops_without_writing(tmp_path):
+    cell, store = toy_cell("seqlora"), Store(tmp_path)
+
+    class Thief:
+        """Creates a higher claim number as a successor would, after the first task."""
+
+        def notify(self, event, facts):
+            if event == "task" and facts["task"] == 1:
+                path = store.run_dir(cell.id) / "claims" / "000002.json"
+                path.write_text("{}")
+
+    with pytest.raises(RunError) as error:
+        run_cell(cell, store, Thief(), threads=1)
+    assert error.value.cause == "claim-lost" and store.result(cell.id) is None
