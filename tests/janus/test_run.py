@@ -17,7 +17,7 @@ from tests.conftest import toy_cell
 METHODS = ["janus", "seqlora", "inflora", "lora_gpm", "ncm", "joint"]
 
 
-class Stop(Exception):
+class Stop(Exception):  # noqa: N818 (a signal, not an error)
     """Raised in the middle of a run."""
 
 

@@ -1,0 +1,124 @@
+"""Composition, validation, identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from janus.compose import compose
+from janus.config import canonical, cell_from_dict
+from janus.errors import ConfigError
+from janus.settings import method_spec, names
+from tests.conftest import toy_cell
+
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"method": "jnus"}, "Did you mean 'janus'"),
+        ({"bench": "glyph"}, "Did you mean 'glyphs'"),
+        ({"backbone": "glyph_vitt"}, "Did you mean 'glyph_vit'"),
+        ({"method.rnk": 4}, "Did you mean 'rank'"),
+        ({"train.epoch": 4}, "Did you mean 'train.epochs'"),
+        ({"method.estimator": "covv"}, "Did you mean 'cov'"),
+        ({"method.rank": 0}, "at least 1"),
+        ({"method.rank": 2.5}, "an integer"),
+        ({"method.rank": True}, "an integer"),
+        ({"method.lr": "fast"}, "a number"),
+        ({"method.subspace_energy": 0}, "above 0"),
+        ({"method.subspace_energy": 1.01}, "at most 1"),
+        ({"bench.tasks": 101}, "more than the 100 classes"),
+        ({"train.epochs": 0}, "at least 1"),
+        ({"train.precision": "fp8"}, "fp32"),
+        ({"order": "-1"}, "natural"),
+        ({"seed": -1}, ">= 0"),
+        ({"eval": "train"}, "validation"),
+        ({"backbone.weights": "/nowhere/x.safetensors"}, "no file"),
+    ],
+)
+def test_bad_input_names_the_place_and_the_way_out(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(overrides)
+
+
+def test_rank_above_the_width_is_refused_before_training(tmp_path):
+    from janus.run import run_cell
+    from janus.store import Store
+
+    with pytest.raises(ConfigError, match="width 32"):
+        run_cell(toy_cell(method__rank=33), Store(tmp_path), threads=1)
+
+
+def test_precedence():
+    assert compose({}).method.values["lr"] == 1e-3  # the method's section for the bench
+    assert compose({"method.lr": 0.5}).method.values["lr"] == 0.5
+    assert compose({}).train.batch_size == 32  # the bench's training section
+
+
+def test_identity_ignores_where_things_lie_and_sees_everything_else(tmp_path):
+    base = toy_cell()
+    weights = tmp_path / "a.safetensors"
+    weights.write_bytes(b"same bytes")
+    copy = tmp_path / "sub" / "b.safetensors"
+    copy.parent.mkdir()
+    copy.write_bytes(b"same bytes")
+    one, two = (toy_cell(backbone__weights=str(p)) for p in (weights, copy))
+    assert one.id == two.id != base.id
+    changes = ["method__lr", "method__rank", "train__epochs", "bench__tasks", "seed"]
+    assert len({toy_cell(**{c: 3}).id for c in changes} | {base.id}) == len(changes) + 1
+    assert toy_cell(eval="validation").id != base.id != toy_cell(order="0").id
+    assert toy_cell(bench__root=str(tmp_path)).id == base.id
+
+
+def test_late_setting_keeps_old_identities():
+    cell = toy_cell()
+    assert "later" not in cell.identity()["method"]["values"]
+    grown = dataclasses.replace(
+        cell.method, values={**cell.method.values, "later": 0}, neutral={"later": 0}
+    )
+    assert dataclasses.replace(cell, method=grown).id == cell.id
+    used = dataclasses.replace(grown, values={**grown.values, "later": 1})
+    assert dataclasses.replace(cell, method=used).id != cell.id
+
+
+def test_cell_survives_json():
+    cell = toy_cell()
+    assert cell_from_dict(json.loads(json.dumps(dataclasses.asdict(cell)))).id == cell.id
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5), st.one_of(st.integers(), st.floats(allow_nan=False), st.text())
+    )
+)
+def test_canonical_json_ignores_insertion_order(tree):
+    finite = {k: v for k, v in tree.items() if not (isinstance(v, float) and abs(v) == float("inf"))}
+    backwards = dict(reversed(list(finite.items())))
+    assert canonical(finite) == canonical(backwards)
+    assert json.loads(canonical(finite)) == finite
+
+
+def test_numbers_json_cannot_hold_are_refused():
+    with pytest.raises(ConfigError, match="cannot be stored"):
+        canonical({"a": [float("nan")]})
+
+
+@pytest.mark.parametrize("name", names("method"))
+def test_every_method_file_is_complete(name):
+    spec = method_spec(name)
+    assert spec.title and spec.paper and spec.summary
+    for bench, values in spec.benches.items():
+        assert bench in names("bench")
+        for key, value in values.items():
+            if "." not in key:
+                spec.check(key, value)
+    compose({"method": name})
+
+
+def test_exponents_in_yaml_are_numbers():
+    assert method_spec("janus").settings["damping"].default == 0.01

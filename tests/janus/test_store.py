@@ -1,0 +1,150 @@
+"""Claims, commits and damage: one writer, one result, nothing lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+from janus import atomic
+from janus.errors import RunError
+from janus.store import Store, process_identity, process_runs
+from tests.conftest import toy_cell
+
+
+def result_of(cell, **more):
+    return {"id": cell.id, "schema": 1, **more}
+
+
+def test_a_claimed_run_cannot_be_claimed_again(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    claim = store.claim(cell)
+    assert claim is not None and store.claim(cell) is None
+    assert store.status(cell.id) == "running"
+    claim.release()
+    assert store.claim(cell).number == 2
+
+
+def test_claim_of_an_ended_process_is_free_at_once(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    code = (
+        "import sys; from janus.store import Store; from tests.conftest import toy_cell\n"
+        "assert Store(sys.argv[1]).claim(toy_cell()) is not None\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert store.claim(cell).number == 2
+
+
+def test_silent_claim_of_another_machine_is_free_after_the_lease(tmp_path, monkeypatch):
+    store, cell = Store(tmp_path, lease_s=100), toy_cell()
+    claim = store.claim(cell)
+    foreign = {**process_identity(), "host": "elsewhere"}
+    path = store.run_dir(cell.id) / "claims" / "000001.json"
+    path.write_text(f'{{"owner": {str(foreign).replace(chr(39), chr(34))}}}')
+    clock = {"now": 1000.0}
+    monkeypatch.setattr("janus.store.time.monotonic", lambda: clock["now"])
+    assert store.claim(cell) is None
+    clock["now"] += 90
+    claim.beat({"step": 1}, every_s=0)
+    assert store.claim(cell) is None  # progress seen: the lease starts again
+    clock["now"] += 90
+    assert store.claim(cell) is None
+    clock["now"] += 20
+    assert store.claim(cell).number == 2
+    with pytest.raises(RunError, match="taken over"):
+        claim.check()
+
+
+def test_an_old_claim_cannot_commit(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    old = store.claim(cell)
+    old.release()
+    store.claim(cell)
+    with pytest.raises(RunError) as error:
+        old.commit(result_of(cell), {})
+    assert error.value.cause == "claim-lost" and store.result(cell.id) is None
+
+
+def test_first_result_stays(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    claim = store.claim(cell)
+    claim.commit(result_of(cell, value=1), {"attempt": "first"})
+    claim.commit(result_of(cell, value=1), {"attempt": "again"})  # equal: fine
+    with pytest.raises(RunError, match="another result"):
+        claim.commit(result_of(cell, value=2), {})
+    assert store.result(cell.id)["value"] == 1
+    assert store.done() == {cell.id}
+
+
+def test_damaged_result_is_an_error_not_a_number(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    claim = store.claim(cell)
+    claim.commit(result_of(cell), {})
+    path = store.result_path(cell.id)
+    path.write_text(path.read_text()[:10])
+    with pytest.raises(RunError, match="damaged"):
+        store.result(cell.id)
+
+
+def _race(arguments):
+    root, barrier = arguments
+    store, cell = Store(root), toy_cell()
+    barrier.wait()
+    claim = store.claim(cell)
+    return claim.number if claim else 0
+
+
+def test_many_claimers_one_winner(tmp_path):
+    context = multiprocessing.get_context("fork")
+    with context.Manager() as manager:
+        barrier = manager.Barrier(8)
+        with context.Pool(8) as pool:
+            for round_ in range(5):
+                root = tmp_path / str(round_)
+                numbers = pool.map(_race, [(root, barrier)] * 8, chunksize=1)
+                assert sorted(numbers) == [0] * 7 + [1]
+
+
+def test_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    atomic.replace(path, atomic.json_writer({"old": 1}))
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="no space left") as error:
+        atomic.replace(path, atomic.json_writer({"new": 2}))
+    assert error.value.cause == "disk-full"
+    assert atomic.read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_link_that_nfs_reports_as_failed_counts_when_it_was_made(tmp_path, monkeypatch):
+    real = os.link
+
+    def lying(source, target):
+        real(source, target)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "link", lying)
+    assert atomic.create(tmp_path / "a.json", atomic.json_writer({"a": 1}))
+    assert atomic.read_json(tmp_path / "a.json") == {"a": 1}
+
+
+def test_process_identity_tells_a_reused_pid():
+    here = process_identity()
+    assert process_runs(here["pid"], here["started"])
+    assert not process_runs(here["pid"], "1")
+    assert not process_runs(2**22 + 1, here["started"])
+
+
+def test_half_written_files_are_not_results(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    path = store.result_path(cell.id)
+    path.parent.mkdir(parents=True)
+    path.with_name(f".{cell.id}.json.abcd.tmp").write_text("{")
+    assert store.done() == set()
