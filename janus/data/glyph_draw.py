@@ -8,7 +8,7 @@ image depends on what it shows and not on the order in which images are drawn.
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ def keyed_rng(*key: object) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _codepoints(path: Path) -> frozenset[int]:
     with TTFont(path, lazy=True) as font:
         return frozenset(font.getBestCmap() or {})
@@ -53,14 +53,14 @@ def _ink(path: Path, character: str, pixels: int) -> bytes:
     return bytes(_font(path, pixels).getmask(character, mode="L"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _em_scale(path: Path) -> float:
     """Factor that brings this font's capital H to the common cap height."""
     _, top, _, bottom = _font(path, 200).getbbox("H", anchor="ls")
     return float(np.clip(_CAP_HEIGHT * 200 / max(bottom - top, 1), 0.7, 2.2))
 
 
-@lru_cache(maxsize=None)
+@cache
 def draws(path: Path, character: str) -> bool:
     """Whether the font file has its own, non-empty glyph for `character`."""
     if ord(character) not in _codepoints(path):

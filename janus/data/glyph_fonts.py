@@ -16,6 +16,7 @@ FONT_ROOT = Path("/usr/share/fonts")
 STYLES: tuple[str, ...] = ("serif", "sans", "mono", "display", "handwriting")
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,9 +211,9 @@ def _family(row: _Row, style: str, split: Split) -> FontFamily:
 
 FAMILIES: tuple[FontFamily, ...] = tuple(
     _family(row, style, split)
-    for split, table in (("train", _TRAIN), ("test", _TEST))
+    for split in SPLITS
     for style in STYLES
-    for row in table[style]
+    for row in (_TRAIN if split == "train" else _TEST)[style]
 )
 
 

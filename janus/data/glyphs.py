@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ _DIGITS = "123456789"
 _UPPER = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
 _LOWER = "abdefghijmnrty"
 _GREEK = "ΓΔΘΞΣΦΨΩδζλξπσω"
-_MARKS = "!\"#$%&()*+/:;<=>?@[\\]^{}~"
+_MARKS = '!"#$%&()*+/:;<=>?@[\\]^{}~'
 _LATIN_1 = "£€§©¥¶±÷«»ßæ"
 CLASSES: tuple[str, ...] = tuple(_DIGITS + _UPPER + _LOWER + _GREEK + _MARKS + _LATIN_1)
 
@@ -146,7 +147,7 @@ def build(path: Path) -> None:
         )
     names = [family.name for family in glyph_fonts.FAMILIES]
     family_index = {name: i for i, name in enumerate(names)}
-    arrays: dict[str, NDArray[np.generic]] = {
+    arrays: dict[str, Any] = {
         "classes": np.array([ord(c) for c in CLASSES], dtype=np.uint32),
         "styles": np.array(STYLES),
         "families": np.array(names),
