@@ -1,8 +1,8 @@
 """Pretrains the bundled backbone `glyph_vit` and reports what its features are worth.
 
-`python -m janus.pretrain train` needs the fonts of `janus.data.glyph_fonts` and five to fifteen minutes
-on two cores; `report` needs only the two files the package carries. The recipe is plain supervised
-training on glyphs the bench does not contain; the classifier is thrown away afterwards.
+`python -m janus.pretrain train` needs the fonts of `janus.data.glyph_fonts` and five to fifteen
+minutes on two cores; `report` needs only the two files the package carries. The recipe is plain
+supervised training on glyphs the bench does not contain; the classifier is thrown away afterwards.
 
 B batch, N images, C classes, D features.
 """
