@@ -52,8 +52,8 @@ class Recipe:
     """Pretraining settings; stored with the weights."""
 
     images_per_class: int = 175
-    epochs: int = 5
-    """Few on purpose: better frozen features would leave a method too little to learn."""
+    epochs: int = 10
+    """One epoch shows every drawn image once."""
     batch_size: int = 128
     peak_learning_rate: float = 1e-3
     weight_decay: float = 0.05

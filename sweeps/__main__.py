@@ -92,16 +92,16 @@ def run(request: Request, command: str) -> int:
     write_list(store, request.sweep.name, command, planned)
     for key, methods in without_effect(request.sweep).items():
         _tell(f"note: {key} is no setting of: {', '.join(methods)}")
-    workers = max(1, min(_workers(request), len(titles) - len(split.done)))
-    _tell(f"sweep {request.sweep.name}: {report.counts(split)}; {workers} workers; {store.root}")
+    _tell(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
     try:
-        tally = _train(request, store, planned, workers)
+        tally, workers = _train(request, store, planned)
     except KeyboardInterrupt:
         split = split_open(titles, store)
         _tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
         return 130
     split = split_open(titles, store)
-    _say(report.summary_text(tally, time.monotonic() - start, workers))
+    if tally.last:
+        _say(report.summary_text(tally, time.monotonic() - start, workers))
     missing = [cell_id for cell_id in titles if cell_id not in set(split.done)]
     if not missing:
         _say(f"all {len(titles)} cells of {request.sweep.name} are done")
@@ -111,10 +111,10 @@ def run(request: Request, command: str) -> int:
     return 3
 
 
-def _train(request: Request, store: Store, planned: Sequence[Planned], workers: int) -> Tally:
+def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[Tally, int]:
     """Drive the sweep; workers are started when there is something to train."""
     titles = {p.cell.id: p.title for p in planned}
-    finished = len(split_open(titles, store).done)
+    left = len(titles) - len(split_open(titles, store).done)
     with ExitStack() as stack:
         pools: list[Any] = []
 
@@ -122,11 +122,18 @@ def _train(request: Request, store: Store, planned: Sequence[Planned], workers: 
             if not pools:
                 from sweeps.tune import RayPool
 
+                workers = None if _elsewhere(request) else max(1, min(_workers(request), left))
                 pools.append(stack.enter_context(RayPool(store, workers, request.device)))
             pools[0].run(cells, note)
 
-        with make_watch(titles, finished, store) as watch:
-            return drive([p.cell for p in planned], store, run_round, watch.note)
+        with make_watch(titles, len(titles) - left, store) as watch:
+            tally = drive([p.cell for p in planned], store, run_round, watch.note)
+        return tally, pools[0].workers if pools else _workers(request)
+
+
+def _elsewhere(request: Request) -> bool:
+    """Whether an existing cluster decides how many cells are trained at a time."""
+    return request.workers is None and bool(os.environ.get("RAY_ADDRESS"))
 
 
 def _workers(request: Request) -> int:

@@ -127,7 +127,9 @@ def _compose(path: Path, overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(f"sweep file {path.name} must hold a mapping")
     for key in loaded:
         if key not in KEYS:
-            raise ConfigError(f"sweep file {path.name}: unknown key {key!r}.{suggest(key, KEYS)}")
+            raise ConfigError(
+                f"sweep file {path.name}: unknown key {key!r}.{suggest(str(key), KEYS)}"
+            )
     return {str(key): value for key, value in loaded.items()}
 
 

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,7 @@ os.environ.update(_before_import())
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 
 OBJECT_STORE_BYTES = 100_000_000
 """Ray's least comfortable size: nothing large passes through it."""
@@ -61,7 +63,7 @@ SHUTDOWN_S = 15.0
 """How long ended workers may take before they are killed."""
 
 
-class CellTrial(tune.Trainable):
+class CellTrial(tune.Trainable):  # type: ignore[misc]
     """One trial = one cell; on a CPU the process is kept for the next, torch and all."""
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -76,29 +78,40 @@ class CellTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train the whole cell and report how it ended."""
+        import torch
+
         from janus.run import run_cell
 
         cell = cell_from_dict(json.loads(self.job["cell"]))
         store = Store(self.job["store"])
-        device = "cuda" if self.job["gpu"] else "cpu"
-        threads = None if self.job["gpu"] else 1
+        device = self.job["device"]
+        if device == "auto":  # Ray hides the GPUs from trials that were not given one
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        threads = 1 if device == "cpu" else None
         outcome = attempt(cell, lambda: run_cell(cell, store, device=device, threads=threads))
         return {"outcome": json.dumps(asdict(outcome)), "done": True}
 
 
-class _Listener(tune.Callback):
-    """Passes on how each trial ended, as it ends."""
+class _InOrder(FIFOScheduler):  # type: ignore[misc]
+    """Trials in the plan's order; passes on how each ended, as it ends.
+
+    Not a callback: for those, Tune imports the clients of several trackers first.
+    """
 
     def __init__(self, note: Note) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.note = note
         self.heard: set[str] = set()
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial reported its outcome."""
-        if text := (trial.last_result or {}).get("outcome"):
-            self.hear(Outcome(**json.loads(text)))
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its scheduler for a restore that we never do; a terminal cannot be."""
+        return {name: value for name, value in self.__dict__.items() if name != "note"}
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """A trial reported its outcome."""
+        self.hear(Outcome(**json.loads(result["outcome"])))
+
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
         """A trial's process died."""
         self.hear(crashed(trial.config["job"]["id"], str(trial.get_error() or "")))
 
@@ -118,9 +131,10 @@ def crashed(cell_id: str, error: str) -> Outcome:
 class RayPool:
     """Workers that train cells. Use as a context manager: leaving it ends every process."""
 
-    def __init__(self, store: Store, workers: int, device: str = "auto") -> None:
+    def __init__(self, store: Store, workers: int | None, device: str = "auto") -> None:
         self.store = store
-        self.workers = workers
+        self.workers = workers or 0
+        """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
         self.device = device
         self.gpu = False
         self.address = os.environ.get("RAY_ADDRESS")
@@ -150,12 +164,13 @@ class RayPool:
 
     def run(self, cells: Sequence[Cell], note: Note) -> None:
         """Attempt each cell once; `note` hears of each as it ends."""
-        listener = _Listener(note)
-        resources = {"cpu": 1, "gpu": 1} if self.gpu else {"cpu": 1}
+        scheduler = _InOrder(note)
+        resources = {"cpu": 1.0, "gpu": 1.0} if self.gpu else {"cpu": 1.0}
         tuner = tune.Tuner(
             tune.with_resources(CellTrial, resources),
             param_space={"job": tune.grid_search([self._job(cell) for cell in cells])},
             tune_config=tune.TuneConfig(
+                scheduler=scheduler,
                 reuse_actors=not self.gpu,
                 max_concurrent_trials=self.workers,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -164,7 +179,6 @@ class RayPool:
                 name=secrets.token_hex(4),
                 storage_path=str(self._folder / "tune"),
                 verbose=0,
-                callbacks=[listener],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_at_end=False, checkpoint_frequency=0
@@ -174,8 +188,8 @@ class RayPool:
         with _quiet("ray.tune"):
             tuner.fit()
         for cell in cells:
-            if cell.id not in listener.heard:
-                listener.hear(crashed(cell.id, ""))
+            if cell.id not in scheduler.heard:
+                scheduler.hear(crashed(cell.id, ""))
 
     def _job(self, cell: Cell) -> dict[str, Any]:
         """What a worker needs, as plain data with absolute paths: its folder is not ours."""
@@ -183,7 +197,7 @@ class RayPool:
             "id": cell.id,
             "cell": json.dumps(asdict(cell)),
             "store": str(self.store.root),
-            "gpu": self.gpu,
+            "device": self.device,
         }
 
     def _parent(self) -> str:
@@ -207,13 +221,14 @@ class RayPool:
             os.environ[name] = str(value)
 
     def _connect(self) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if self.address:
+                _reach(self.address)
                 ray.init(address=self.address, **quiet)
             else:
                 ray.init(
-                    num_cpus=self.workers,
+                    num_cpus=self.workers or 1,
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
                     _temp_dir=str(self._folder),
@@ -223,11 +238,20 @@ class RayPool:
             where = f"the cluster at {self.address}" if self.address else "Ray on this machine"
             first = str(error).splitlines()[0]
             raise ClusterError(f"cannot use {where}: {first}") from error
-        gpus = int(ray.cluster_resources().get("GPU", 0))
+        resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus = int(resources.get("GPU", 0))
+        self.workers = self.workers or max(1, int(resources.get("CPU", 1)))
         if self.device == "cuda" and not gpus:
             raise ClusterError("device=cuda, but Ray sees no GPU here; use device=cpu")
         self.gpu = self.device != "cpu" and gpus > 0
         self.workers = min(self.workers, gpus) if self.gpu else self.workers
+
+
+def _reach(address: str, patience_s: float = 5.0) -> None:
+    """Fail at once when nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), patience_s).close()
 
 
 @lru_cache

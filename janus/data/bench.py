@@ -69,7 +69,7 @@ def load(config: BenchConfig) -> Bench:
         )
     _check(config, bench)
     if config.eval == "validation":
-        bench = _validation(bench)
+        bench = _validation(bench, per_domain=config.scenario == "domain")
     if config.train_per_class is not None:
         bench = replace(bench, train=_capped(bench.train, config))
     return bench
@@ -95,8 +95,8 @@ def _check(config: BenchConfig, bench: Bench) -> None:
         raise DataError(f"bench {config.name}: " + "; ".join(problems))
 
 
-def _validation(bench: Bench) -> Bench:
-    """A fixed 20 % of each class and domain's training images replaces the test set.
+def _validation(bench: Bench, per_domain: bool) -> Bench:
+    """A fixed 20 % of each class's (and domain's) training images replaces the test set.
 
     Whole groups are held out as far as possible, since the test set holds other groups too.
     The choice depends on the data alone, on no seed.
@@ -104,8 +104,9 @@ def _validation(bench: Bench) -> Bench:
     train = bench.train
     ranks = numpy_generator("validation", bench.sha256).permutation(int(train.groups.max()) + 1)
     held = torch.zeros(len(train), dtype=torch.bool)
-    for label, domain in torch.stack([train.labels, train.domains], 1).unique(dim=0):
-        members = ((train.labels == label) & (train.domains == domain)).nonzero()[:, 0]
+    domains = train.domains if per_domain else torch.zeros_like(train.domains)
+    for label, domain in torch.stack([train.labels, domains], 1).unique(dim=0):
+        members = ((train.labels == label) & (domains == domain)).nonzero()[:, 0]
         by_rank = np.argsort(ranks[train.groups[members].numpy()], kind="stable")
         count = max(1, round(VALIDATION_SHARE * len(members)))
         held[members[torch.from_numpy(by_rank[:count])]] = True
