@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from janus.config import Cell
+from janus.store import Store
 
 BUSY = ("claimed", "claim-lost")
 """Causes that mean another process works on the cell."""
@@ -28,12 +29,17 @@ class Outcome:
     """Short kind of a failure, by which reports group."""
     message: str = ""
     seconds: float = 0.0
-    """Spent inside the run."""
+    """Spent inside the run; 0 when there was nothing to train."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-def attempt(cell: Cell, run: Callable[[], Mapping[str, Any] | None]) -> Outcome:
-    """Call `run`, which trains `cell`, and tell how it ended."""
+def attempt(cell: Cell, store: Store, run: Callable[[], Mapping[str, Any] | None]) -> Outcome:
+    """Call `run`, which trains `cell`, and tell how it ended.
+
+    A cell that another process finished meanwhile is `done` in no time.
+    """
+    if store.result_path(cell.id).exists():
+        return Outcome(cell.id, "done", metrics=(store.result(cell.id) or {}).get("metrics", {}))
     start = time.monotonic()
     status, cause, message = "failed", "", ""
     metrics: Mapping[str, Any] = {}

@@ -41,7 +41,7 @@ class Tally:
         """Count one attempt."""
         self.last[outcome.cell_id] = outcome
         self.training_s += outcome.seconds
-        self.trained += outcome.status == "done"
+        self.trained += outcome.status == "done" and outcome.seconds > 0
         if outcome.status != "busy":
             self.attempts[outcome.cell_id] += 1
 

@@ -13,12 +13,10 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 from janus.config import Cell, cell_from_dict
 from janus.errors import ClusterError
 from janus.store import Store
+from sweeps import leftovers
 from sweeps.attempt import Outcome, attempt
 from sweeps.drive import Note
 
@@ -59,9 +58,6 @@ from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 OBJECT_STORE_BYTES = 100_000_000
 """Ray's least comfortable size: nothing large passes through it."""
 
-SHUTDOWN_S = 15.0
-"""How long ended workers may take before they are killed."""
-
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]
     """One trial = one cell; on a CPU the process is kept for the next, torch and all."""
@@ -88,7 +84,9 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         if device == "auto":  # Ray hides the GPUs from trials that were not given one
             device = "cuda" if torch.cuda.is_available() else "cpu"
         threads = 1 if device == "cpu" else None
-        outcome = attempt(cell, lambda: run_cell(cell, store, device=device, threads=threads))
+        outcome = attempt(
+            cell, store, lambda: run_cell(cell, store, device=device, threads=threads)
+        )
         return {"outcome": json.dumps(asdict(outcome)), "done": True}
 
 
@@ -142,7 +140,10 @@ class RayPool:
         self._saved: dict[str, str | None] = {}
 
     def __enter__(self) -> RayPool:
-        self._folder = Path(tempfile.mkdtemp(prefix="janus-", dir=self._parent()))
+        parent = self._parent()
+        leftovers.clear(Path(parent))
+        self._folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=parent))
+        leftovers.mark(self._folder)
         try:
             self._prepare()
             self._connect()
@@ -155,7 +156,7 @@ class RayPool:
         try:
             ray.shutdown()
             if not self.address:
-                end_processes(self._folder)
+                leftovers.end_processes(self._folder)
         finally:
             for name, value in self._saved.items():
                 os.environ.pop(name, None)
@@ -270,31 +271,3 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def end_processes(folder: Path, patience_s: float = SHUTDOWN_S) -> None:
-    """Wait for every process of the cluster in `folder` to end, and kill what does not."""
-    deadline = time.monotonic() + patience_s
-    while left := processes_of(folder):
-        if time.monotonic() > deadline:
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            return
-        time.sleep(0.05)
-
-
-def processes_of(folder: Path) -> list[int]:
-    """Processes of ours that were started with `folder` in their environment or arguments.
-
-    Workers rename themselves, so their arguments do not tell; the token's path does. Without
-    /proc, nothing is found and Ray's own shutdown has to do.
-    """
-    wanted = os.fsencode(str(folder))
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            facts = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-            if wanted in facts and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return found

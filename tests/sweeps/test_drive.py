@@ -42,7 +42,9 @@ class FakePool:
                 assert claim is not None
                 claim.fail({"cause": "nan", "message": "diverged"})
                 claim.release()
-            note(Outcome(cell.id, status, cause="nan" if status == "failed" else status))
+            note(
+                Outcome(cell.id, status, seconds=1.0, cause="nan" if status == "failed" else status)
+            )
 
     def drive(self, cells: Sequence[Cell], heard: list[Outcome] | None = None) -> Tally:
         note = heard.append if heard is not None else lambda _: None
@@ -143,18 +145,28 @@ def test_losing_a_race_for_a_cell_is_no_failure(
     ],
 )
 def test_whatever_a_run_raises_becomes_an_outcome(
-    cells: list[Cell], error: Exception, status: str, cause: str
+    store: Store, cells: list[Cell], error: Exception, status: str, cause: str
 ) -> None:
     def run() -> dict[str, object]:
         raise error
 
-    outcome = attempt(cells[0], run)
+    outcome = attempt(cells[0], store, run)
     assert (outcome.status, outcome.cause, outcome.message) == (status, cause, "no")
 
 
-def test_ctrl_c_is_not_swallowed(cells: list[Cell]) -> None:
+def test_ctrl_c_is_not_swallowed(store: Store, cells: list[Cell]) -> None:
     def run() -> dict[str, object]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        attempt(cells[0], run)
+        attempt(cells[0], store, run)
+
+
+def test_a_cell_that_somebody_finished_meanwhile_does_not_count_as_trained_here(
+    store: Store, put_result: Put, cells: list[Cell]
+) -> None:
+    put_result(cells[0].id)
+    outcome = attempt(cells[0], store, lambda: pytest.fail("trained again"))
+    tally = Tally()
+    tally.add(outcome)
+    assert (outcome.status, outcome.metrics["acc"], tally.trained) == ("done", 0.5, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from janus.store import Store
 from sweeps.load import load
-from sweeps.plan import plan
+from sweeps.plan import plan, split_open
 
 pytestmark = pytest.mark.slow
 
@@ -80,13 +81,22 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
 
     status, out = run(words, short_tmp)
     assert status == 0
-    assert "trained 0 cells" in out
+    assert "trained" not in out and "all 4 cells of smoke are done" in out
     assert result_times(store) == first
 
-    status, out = run([*words, "orders=3"], short_tmp)
-    assert status == 0
-    assert "trained 2 cells" in out
-    assert result_times(store).items() >= first.items()
+    larger = [cell.id for cell in plan(load("smoke", [*words, "orders=3"]).sweep)]
+    split = split_open(larger, store)
+    assert (len(split.done), len(split.open)) == (4, 2)
+
+
+def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
+    from ray import cloudpickle
+
+    from sweeps.tune import _InOrder
+
+    _, terminal = pty.openpty()
+    with open(terminal, "w") as screen:
+        assert cloudpickle.dumps(_InOrder(screen.write))
 
 
 def test_a_diverging_cell_is_reported_and_the_others_finish(

@@ -1,0 +1,76 @@
+"""The processes and temporary folders of a sweep, ended and removed even after a crash.
+
+A driver that is killed outright cannot tidy up. It leaves its identity in its folder, so that the
+next driver on this machine can tell that nobody owns it any more.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from janus import atomic
+from janus.store import process_identity, process_runs
+
+PREFIX = "janus-"
+"""How the temporary folders of sweeps are named."""
+
+SHUTDOWN_S = 15.0
+"""How long ended workers may take before they are killed."""
+
+
+def mark(folder: Path) -> None:
+    """Write down that `folder` belongs to this process."""
+    atomic.replace(folder / "owner.json", atomic.json_writer(process_identity()), sync=False)
+
+
+def clear(parent: Path) -> None:
+    """End and remove what drivers that were killed on this machine left in `parent`."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            ours = not folder.is_symlink() and folder.stat().st_uid == os.getuid()
+            if ours and _abandoned(folder):
+                end_processes(folder, patience_s=0.0)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _abandoned(folder: Path) -> bool:
+    owner = atomic.read_json(folder / "owner.json")
+    here = process_identity()
+    if not isinstance(owner, dict):
+        return False
+    if any(owner.get(key) != here[key] for key in ("host", "boot", "pid_namespace")):
+        return False
+    return not process_runs(owner["pid"], owner["started"])
+
+
+def end_processes(folder: Path, patience_s: float = SHUTDOWN_S) -> None:
+    """Wait for every process of the cluster in `folder` to end, and kill what does not."""
+    deadline = time.monotonic() + patience_s
+    while left := processes_of(folder):
+        if time.monotonic() >= deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes of ours that were started with `folder` in their environment or arguments.
+
+    Workers rename themselves, so their arguments do not tell; the token's path does. Without
+    /proc, nothing is found and Ray's own shutdown has to do.
+    """
+    wanted = os.fsencode(str(folder))
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            facts = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            if wanted in facts and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found

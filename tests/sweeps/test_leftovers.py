@@ -1,0 +1,49 @@
+"""What a killed driver leaves is tidied up by the next one, and nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from janus import atomic
+from janus.store import process_identity
+from sweeps import leftovers
+
+
+def folder_of(parent: Path, name: str, owner: object) -> Path:
+    folder = parent / name
+    atomic.replace(folder / "owner.json", atomic.json_writer(owner))
+    return folder
+
+
+def test_a_dead_drivers_processes_and_folder_go(tmp_path: Path) -> None:
+    dead = folder_of(tmp_path, "janus-a", process_identity() | {"started": "long ago"})
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        env={**os.environ, "RAY_AUTH_TOKEN_PATH": str(dead / "token")},
+    )
+    leftovers.clear(tmp_path)
+    assert orphan.wait(timeout=10) != 0
+    assert not dead.exists()
+
+
+def test_folders_of_living_and_unknown_owners_stay(tmp_path: Path) -> None:
+    alive = folder_of(tmp_path, "janus-a", process_identity())
+    elsewhere = folder_of(tmp_path, "janus-b", {"host": "another", "pid": 1, "started": "x"})
+    unknown = tmp_path / "janus-c"
+    unknown.mkdir()
+    leftovers.clear(tmp_path)
+    assert alive.exists() and elsewhere.exists() and unknown.exists()
+
+
+def test_processes_that_do_not_end_by_themselves_are_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "janus-a"
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"],
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    leftovers.end_processes(folder, patience_s=0.2)
+    assert stubborn.wait(timeout=10) < 0
+    assert leftovers.processes_of(folder) == []
