@@ -105,7 +105,7 @@ def compare(args: argparse.Namespace) -> int:
         _warn_missing(missing, planned, roots)
         return INCOMPLETE
 
-    labels = load.labels(runs)
+    labels = load.labels(runs) | _sweep_rows(planned, runs)
     rows = choose.rows(set(labels.values()), choose.names(args.methods), "--methods")
     runs = [run for run in runs if not rows or labels[run.id] in rows]
     labels = {run.id: labels[run.id] for run in runs}
@@ -165,6 +165,12 @@ def _missing(
         for cell in plan.missing(planned, done)
         if (not benches or cell.bench in benches) and (not methods or cell.method in methods)
     ]
+
+
+def _sweep_rows(planned: plan.Plan | None, runs: Sequence[Run]) -> dict[str, str]:
+    """Run id to the name that the sweep gave its configuration; a sweep's rows never mix any."""
+    named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
+    return {run.id: row for run in runs if (row := named.get(run.id))}
 
 
 def _one_per_place(runs: Sequence[Run], labels: dict[str, str]) -> list[Run]:

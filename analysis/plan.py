@@ -23,7 +23,9 @@ class Planned:
 
     id: str
     title: str
-    """As `Cell.title`: 'glyphs janus order=3 seed=0'."""
+    """'glyphs janus[none] order=3 seed=0': bench, row, order, seed."""
+    row: str | None = None
+    """The sweep's name for the configuration, where it gave one: `janus[none]`."""
 
     @property
     def bench(self) -> str:
@@ -32,8 +34,8 @@ class Planned:
 
     @property
     def method(self) -> str:
-        """Second word of the title."""
-        return [*self.title.split(" "), ""][1]
+        """Second word of the title, without the row's brackets."""
+        return [*self.title.split(" "), ""][1].partition("[")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(f"the plan {path} is not JSON") from None
     try:
         cells = record["cells"] if isinstance(record, dict) else record
-        planned = tuple(Planned(str(c["id"]), str(c["title"])) for c in cells)
+        planned = tuple(Planned(str(c["id"]), str(c["title"]), c.get("row")) for c in cells)
         command = record.get("command") if isinstance(record, dict) else None
     except (KeyError, TypeError):
         raise ConfigError(

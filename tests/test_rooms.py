@@ -15,8 +15,11 @@ FORBIDDEN = {
     "analysis": {"torch", "timm", "ray", "hydra", "submitit", "sweeps", "cluster"},
     "sweeps": {"submitit", "cluster", "analysis"},
 }
-ONLY_IN = {"hydra": {"janus/__main__.py", "sweeps/"}, "wandb": {"janus/tracking.py", "analysis/"},
-           "ray": {"sweeps/tune.py", "cluster/"}}
+ONLY_IN = {
+    "hydra": {"janus/__main__.py", "sweeps/"},
+    "wandb": {"janus/tracking.py", "analysis/"},
+    "ray": {"sweeps/tune.py", "cluster/"},
+}
 
 
 def imports(path: Path) -> set[str]:

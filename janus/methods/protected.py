@@ -87,9 +87,7 @@ class ProtectedLora(LoraMethod):
                 self.backbone(batch.images)
         return collectors
 
-    def grow_bases(
-        self, collectors: list[Collector], task: Task, one_sided: bool = False
-    ) -> None:
+    def grow_bases(self, collectors: list[Collector], task: Task, one_sided: bool = False) -> None:
         """Extend every block's basis by what the task added, up to the energy threshold."""
         s = self.context.settings
         wanted = energy_at(task.index, task.count, s["subspace_energy"], s["energy_rises"])

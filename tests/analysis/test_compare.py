@@ -288,3 +288,14 @@ def test_two_identities_of_one_place_are_not_averaged(fake, call):
 
 def test_names_split_at_commas_outside_brackets():
     assert choose.names(["a,janus[rank=4,lr=0.1]", "b"]) == ["a", "janus[rank=4,lr=0.1]", "b"]
+
+
+def test_a_sweeps_own_row_names_head_the_table(tmp_path):
+    """Seven switches of one method read better as `janus[none]` than as their settings."""
+    from analysis.plan import read_plan
+
+    path = tmp_path / "plan.json"
+    title = "glyphs janus[none,lr=1e-3] order=0 seed=0"
+    path.write_text(json.dumps({"cells": [{"id": "a" * 16, "title": title, "row": "janus[none]"}]}))
+    cell = read_plan(path).cells[0]
+    assert (cell.bench, cell.method, cell.row) == ("glyphs", "janus", "janus[none]")

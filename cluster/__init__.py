@@ -1,0 +1,1 @@
+"""The same sweep on SLURM. Not built yet."""
