@@ -73,7 +73,8 @@ class Prototypes:
 
     def logits(self, features: Tensor, classes: int) -> Tensor:
         """Cosine to the nearest prototype of each class: (B, classes); -inf for unseen classes."""
-        cosine = functional.normalize(features.float(), dim=-1) @ self.means.mT
+        with torch.autocast(features.device.type, enabled=False):
+            cosine = functional.normalize(features.float(), dim=-1) @ self.means.mT
         out = cosine.new_full((features.shape[0], classes), float("-inf"))
         index = self.classes.expand(features.shape[0], -1)
         return out.scatter_reduce(1, index, cosine, reduce="amax")

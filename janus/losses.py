@@ -21,10 +21,14 @@ def nearest_old_cosine(features: Tensor, prototypes: Tensor, skip: Tensor | None
 
     `skip` (B, P) marks prototypes of the sample's own class, which do not count (domain streams).
     """
-    cosine = functional.normalize(features.float(), dim=-1) @ prototypes.mT
-    if skip is not None:
-        cosine = cosine.masked_fill(skip, -1.0)
-    return cosine.max(dim=-1).values
+    return _cosines(features, prototypes, skip).max(dim=-1).values
+
+
+def _cosines(features: Tensor, prototypes: Tensor, skip: Tensor | None) -> Tensor:
+    """(B, P) in float32, also under autocast; -1 where `skip` says so."""
+    with torch.autocast(features.device.type, enabled=False):
+        cosine = functional.normalize(features.float(), dim=-1) @ prototypes.mT
+    return cosine if skip is None else cosine.masked_fill(skip, -1.0)
 
 
 def decoupled_margin(
@@ -46,8 +50,5 @@ def decoupled_margin(
         return features.sum() * 0.0
     if not smooth:
         return (nearest_old_cosine(features, prototypes, skip) - margin).clamp_min(0).mean()
-    cosine = functional.normalize(features.float(), dim=-1) @ prototypes.mT
-    if skip is not None:
-        cosine = cosine.masked_fill(skip, -1.0)
-    over = sharpness * (cosine - margin)
+    over = sharpness * (_cosines(features, prototypes, skip) - margin)
     return torch.logsumexp(functional.pad(over, (0, 1)), dim=-1).mean() / sharpness

@@ -360,7 +360,7 @@ def _describe(stream: Stream) -> list[dict[str, Any]]:
 
 def _to_device(tree: Any, device: torch.device) -> Any:
     if isinstance(tree, Tensor):
-        return tree.to(device)
+        return tree.to(device) if tree.dim() else tree  # step counters stay where Adam reads them
     if isinstance(tree, dict):
         return {k: _to_device(v, device) for k, v in tree.items()}
     return [_to_device(v, device) for v in tree] if isinstance(tree, list) else tree

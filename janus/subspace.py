@@ -28,6 +28,9 @@ class Collector(Protocol):
     def moment(self) -> Tensor:
         """(D, D) float64 estimate of the (weighted) sum of x x^T over the rows seen."""
 
+    def energy(self) -> float | None:
+        """Sum of squares of all rows, where the trace of `moment` does not give it."""
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers that restore the collector."""
 
@@ -53,6 +56,10 @@ class Covariance:
         """The sum itself."""
         return self.total.double()
 
+    def energy(self) -> float | None:
+        """The trace says it all."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """See Collector."""
         return {"total": self.total}
@@ -71,18 +78,19 @@ class FrequentDirections:
     def __init__(self, width: int, size: int) -> None:
         self.size = size
         self.sketch = torch.zeros(0, width)
-        self.energy = 0.0
+        self.seen = 0.0
         """Sum of squares of all rows, protected part included."""
         self.inside = 0.0
-        """Share of `energy` that lies in the protected span, as a sum of squares."""
+        """The part of `seen` that lies in the protected span."""
         self.basis = torch.zeros(width, 0)
 
     def update(self, rows: Tensor, protected: Tensor) -> None:
         """Append residual rows; shrink whenever more than 2l are held."""
         rows = rows.float()
+        protected = protected.to(rows)
         within = rows @ protected
         self.basis = protected
-        self.energy += float(rows.double().square().sum())
+        self.seen += float(rows.double().square().sum())
         self.inside += float(within.double().square().sum())
         rest = rows - within @ protected.mT
         for chunk in rest.split(8 * self.size):
@@ -106,9 +114,13 @@ class FrequentDirections:
             moment += self.inside / basis.shape[1] * (basis @ basis.mT)
         return moment
 
+    def energy(self) -> float | None:
+        """Counted exactly; shrinking takes energy from the sketch."""
+        return self.seen
+
     def state_dict(self) -> dict[str, Any]:
         """See Collector."""
-        names = ("sketch", "energy", "inside", "basis")
+        names = ("sketch", "seen", "inside", "basis")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -120,17 +132,27 @@ class FrequentDirections:
 class GramSchmidt:
     """Greedy: a batch adds the residual directions that hold more than `share` of its energy.
 
-    Order-dependent, at most `cap` directions; energies are tracked along the kept directions.
+    Order-dependent, at most `cap` directions; energies are tracked along the kept directions and
+    along the protected ones.
     """
 
     def __init__(self, width: int, share: float, cap: int) -> None:
         self.share, self.cap = share, cap
         self.directions = torch.zeros(width, 0)
         self.energies = torch.zeros(0)
+        self.protected = torch.zeros(width, 0)
+        self.inside = torch.zeros(0)
+        self.seen = 0.0
 
     def update(self, rows: Tensor, protected: Tensor) -> None:
         """Extend the running basis by this batch, then add the batch's energy along it."""
         rows = rows.float()
+        if not len(self.inside):
+            self.inside = rows.new_zeros(protected.shape[1])
+        self.directions, self.energies = self.directions.to(rows), self.energies.to(rows)
+        self.protected = protected
+        self.seen += float(rows.double().square().sum())
+        self.inside = self.inside + (rows @ protected).square().sum(0)
         rest = rows - (rows @ protected) @ protected.mT
         rest = rest - (rest @ self.directions) @ self.directions.mT
         _, singular, right = torch.linalg.svd(rest, full_matrices=False)
@@ -140,21 +162,28 @@ class GramSchmidt:
             # repeated QR keeps the basis orthonormal to rounding, whatever the batch order
             self.directions, triangle = torch.linalg.qr(torch.cat([self.directions, fresh.mT], 1))
             self.directions = (self.directions * triangle.diagonal().sign()).contiguous()
-            self.energies = torch.cat([self.energies.to(rows), rows.new_zeros(len(fresh))])
+            self.energies = torch.cat([self.energies, rows.new_zeros(len(fresh))])
         self.energies = self.energies + (rows @ self.directions).square().sum(0)
 
     def moment(self) -> Tensor:
-        """Energy along each kept direction."""
-        directions = self.directions.double()
-        return (directions * self.energies.double()) @ directions.mT
+        """Energy along each kept and each protected direction."""
+        directions = torch.cat([self.directions, self.protected], 1).double()
+        energies = torch.cat([self.energies, self.inside]).double()
+        return (directions * energies) @ directions.mT
+
+    def energy(self) -> float | None:
+        """Counted exactly; directions that were never kept hold some of it."""
+        return self.seen
 
     def state_dict(self) -> dict[str, Any]:
         """See Collector."""
-        return {"directions": self.directions, "energies": self.energies}
+        names = ("directions", "energies", "protected", "inside", "seen")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Collector."""
-        self.directions, self.energies = state["directions"], state["energies"]
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 class Basis:
@@ -170,7 +199,12 @@ class Basis:
 
     @torch.no_grad()
     def extend(
-        self, moment: Tensor, energy: float, spectrum: str, one_sided: bool = False
+        self,
+        moment: Tensor,
+        energy: float,
+        spectrum: str,
+        one_sided: bool = False,
+        seen: float | None = None,
     ) -> float:
         """Append the leading residual directions of `moment` (D, D) and return the captured share.
 
@@ -178,7 +212,9 @@ class Basis:
         spectrum='variance' measures shares in sigma^2 (LoRA-DRS), 'squared' in sigma^4: InfLoRA
         takes the singular values of a covariance and squares them again [seen], which protects
         far fewer directions at the same threshold. The residual is P C P with P = I - V V^T, or
-        P C with `one_sided` (InfLoRA's code [seen]). Float64: two nearly equal sums are compared.
+        P C with `one_sided` (InfLoRA's code [seen], whose first task also stops one direction
+        short of the threshold). `seen` is the true sum of squares where the trace of `moment`
+        falls short of it (sigma^2 only). Float64: two nearly equal sums are compared.
         """
         if not bool(torch.isfinite(moment).all()):
             raise RunError("the collected inputs are not finite: training diverged", cause="nan")
@@ -193,12 +229,15 @@ class Basis:
             total = torch.linalg.matrix_norm(moment).square()
             residual = values.square()
         else:
-            total, residual = moment.trace(), values
+            total, residual = moment.trace().clamp_min(seen or 0.0), values
         if float(total) <= 0:
             return 1.0
-        have = 1.0 - float(residual.sum() / total)
+        inside = moment.trace() - values.sum() if spectrum != "squared" else total - residual.sum()
+        have = float(inside / total)
         captured = have + (residual.cumsum(0) / total)
         need = 0 if have >= energy else int((captured < energy - 1e-12).sum()) + 1
+        if one_sided and self.size == 0:
+            need = max(need - 1, 1)
         need = min(need, width - self.size)
         new = vectors[:, :need]
         grown, _ = torch.linalg.qr(torch.cat([v, new], 1)) if need else (v, None)

@@ -33,6 +33,11 @@ class Context:
         """Checked settings, as declared in the method's YAML."""
         return self.cell.method.values
 
+    def autocast(self) -> torch.autocast:
+        """The run's precision, for passes that a method makes outside `loss`."""
+        on = self.cell.train.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on)
+
     @property
     def key(self) -> tuple[str | int, ...]:
         """Start of every random key: draws depend on seed and order, not on the method."""
@@ -77,6 +82,13 @@ class Method(ABC):
         """CLS features (B, D) of prepared images."""
         features: Tensor = self.backbone(images)
         return features
+
+    @torch.no_grad()
+    def task_features(self, task: Task) -> tuple[Tensor, Tensor]:
+        """(features, labels) of the task's images under the test transform: one extra pass."""
+        with self.context.autocast():
+            seen = [(self.features(b.images), b.labels) for b in task.plain_batches()]
+        return torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen])
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from janus.data.tasks import Batch, Task
+from janus.errors import ConfigError, RunError
 from janus.heads import Prototypes
 from janus.losses import decoupled_margin
 from janus.methods.base import Context
@@ -36,7 +37,12 @@ class JanusLora(ProtectedLora):
         self.row_filter: Tensor | None = None
         """Projector on the rows of A that do not read V (constrained rectification)."""
         self.dense = DenseAdam()
-        self.in_weight_space = s["rectify"] and s["precondition"] in ("weight", "composite")
+        self.in_weight_space = s["rectify"] and s["precondition"] != "factors"
+        if self.in_weight_space and s["optimizer"] != "adam":
+            raise ConfigError(
+                f"method.precondition={s['precondition']} is Adam in full-weight space; with "
+                f"optimizer={s['optimizer']} use precondition=factors"
+            )
         self.passes_beside_training = float(s["margin_loss"])
 
     # ---- tasks ---------------------------------------------------------------------------------
@@ -72,7 +78,7 @@ class JanusLora(ProtectedLora):
         self.collecting = bool(self.collectors) and self.optimizer.steps >= self.collect_from
         for layer in self.layers:
             layer.tap = self._collect if self.collecting else None
-            if self.leaks:
+            if self.leaks and not self.in_weight_space:
                 layer.start_probe(self.bases[layer.block].v)
         terms = super().loss(batch)
         for layer in self.layers:
@@ -83,8 +89,11 @@ class JanusLora(ProtectedLora):
     def _collect(self, block: int, rows: Tensor) -> None:
         tokens = self.context.settings["estimate_tokens"]
         if tokens and rows.shape[0] > tokens:
-            rows = rows[:: -(-rows.shape[0] // tokens)]
-        self.collectors[block].update(rows, self.bases[block].v)
+            # spread over images and, by the added step, over token positions
+            at = torch.arange(tokens, device=rows.device)
+            rows = rows[(at * rows.shape[0] // tokens + at) % rows.shape[0]]
+        with torch.autocast(rows.device.type, enabled=False):
+            self.collectors[block].update(rows, self.bases[block].v)
 
     def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The Decoupled Margin Loss against the prototypes of earlier tasks."""
@@ -106,16 +115,23 @@ class JanusLora(ProtectedLora):
         """Make the gradients safe and jointly optimal, step, and keep the finished step safe."""
         assert self.optimizer is not None
         bases = self.all_bases()
-        before = [x.a.detach().clone() for x in self.layers] if self.protects else []
+        before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
         if self.context.settings["rectify"]:
-            self._rectify(bases)
+            try:
+                self._rectify(bases)
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                raise RunError(f"rectification met non-finite factors: {error}", "nan") from error
         elif self.protects:
             for layer, basis in zip(self.layers, self.bases, strict=True):
                 assert layer.a.grad is not None
                 layer.a.grad = without(layer.a.grad, basis.v)
         self.optimizer.step()
-        if before:
-            self.project_step(before, bases)
+        if self.protects and not self.leaks:
+            self.project_step([a for a, _ in before], bases)
+        if self.row_filter is not None:
+            # the optimiser mixed B's columns: only rows of A that are blind to V may be used
+            for layer, (_, b), rows in zip(self.layers, before, self.row_filter, strict=True):
+                layer.b.copy_(b + (layer.b - b) @ rows)
 
     def _rectify(self, bases: Tensor) -> None:
         """Replace (or, in weight space, apply) the factor gradients by the rectified ones."""
@@ -180,8 +196,7 @@ class JanusLora(ProtectedLora):
             self.grow_bases(self.collectors, task)
             self.collectors = []
         if self.context.settings["margin_loss"]:
-            seen = [(self.features(b.images), b.labels) for b in task.plain_batches()]
-            self.prototypes.add(torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen]))
+            self.prototypes.add(*self.task_features(task))
 
     def kept(self) -> dict[str, Any]:
         """Merged weights, heads, bases, prototypes."""

@@ -30,8 +30,7 @@ class NearestClassMean(Method):
     @torch.no_grad()
     def end_task(self, task: Task) -> None:
         """One pass: the mean feature of every class of the task."""
-        seen = [(self.features(b.images), b.labels) for b in task.plain_batches()]
-        self.prototypes.add(torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen]))
+        self.prototypes.add(*self.task_features(task))
 
     def classify(self, features: Tensor) -> Tensor:
         """Cosine similarities (B, classes seen)."""

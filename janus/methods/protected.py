@@ -12,7 +12,7 @@ from janus.lora import LoraQKV, start_a, tapped
 from janus.methods.base import Context
 from janus.methods.lora_method import LoraMethod
 from janus.rectify import without
-from janus.subspace import Basis, Collector, energy_at, make_collector, stacked
+from janus.subspace import Basis, Collector, Covariance, energy_at, make_collector, stacked
 
 
 class ProtectedLora(LoraMethod):
@@ -77,12 +77,12 @@ class ProtectedLora(LoraMethod):
     @torch.no_grad()
     def second_pass(self, task: Task, augmented: bool) -> list[Collector]:
         """Collect the inputs of one extra pass over the task's images."""
-        collectors = self.make_collectors("cov")
+        collectors: list[Collector] = [Covariance(x.width) for x in self.layers]
 
         def collect(block: int, rows: Tensor) -> None:
             collectors[block].update(rows, self.bases[block].v)
 
-        with tapped(self.layers, collect):
+        with tapped(self.layers, collect), self.context.autocast():
             for batch in task.train_batches("pass") if augmented else task.plain_batches():
                 self.backbone(batch.images)
         return collectors
@@ -92,8 +92,8 @@ class ProtectedLora(LoraMethod):
         s = self.context.settings
         wanted = energy_at(task.index, task.count, s["subspace_energy"], s["energy_rises"])
         self.captured = [
-            basis.extend(collector.moment(), wanted, s["spectrum"], one_sided)
-            for basis, collector in zip(self.bases, collectors, strict=True)
+            basis.extend(c.moment(), wanted, s["spectrum"], one_sided, c.energy())
+            for basis, c in zip(self.bases, collectors, strict=True)
         ]
 
     def kept(self) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def test_stopped_between_tasks_ends_with_the_same_bytes(method, tmp_path):
         {"method": "janus", "method__precondition": "composite", "method__lr": 1e-4},
         {"method": "janus", "method__a_init": "random", "method__constrained": False},
         {"method": "seqlora", "method__optimizer": "sgd"},
+        {"method": "janus", "method__a_init": "random"},
         {"method": "inflora"},
         {"method": "lora_gpm", "method__variant": "both"},
     ],

@@ -88,6 +88,30 @@ def test_greedy_basis_is_orthonormal_and_finds_the_leading_directions():
     assert float((leading - v @ (v.mT @ leading)).norm()) < 0.05
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Covariance(WIDTH),
+        lambda: FrequentDirections(WIDTH, 8),
+        lambda: GramSchmidt(WIDTH, 0.001, WIDTH),
+    ],
+    ids=["cov", "fd", "gs"],
+)
+def test_growth_reaches_the_threshold_on_the_true_inputs(make):
+    """Also on a second, equal task, where little may be added: the protected part counts."""
+    basis, rows = Basis(WIDTH), torch.cat(stream())
+    sizes = []
+    for _ in range(2):
+        collector = make()
+        for batch in stream():
+            collector.update(batch, basis.v)
+        basis.extend(collector.moment(), 0.9, "variance", seen=collector.energy())
+        true = float((rows @ basis.v).square().sum() / rows.square().sum())
+        assert true >= 0.9 - 1e-6
+        sizes.append(basis.size)
+    assert sizes[1] <= sizes[0] + 1
+
+
 def test_collectors_continue_from_their_state():
     for make in (
         lambda: Covariance(WIDTH),
@@ -139,6 +163,17 @@ def test_squared_growth_equals_dualgpm_in_both_forms():
     grown = torch.cat([old, left[:, :take]], 1)
     assert take == basis.size - old.shape[1]
     assert same_span(basis.v, torch.linalg.qr(grown)[0]) < 1e-4
+
+
+def test_first_task_of_inflora_stops_one_direction_short():
+    """The authors' first task takes sum(captured < threshold) directions, later ones one more."""
+    rows = torch.cat(stream()).double()
+    moment = rows.mT @ rows
+    shares = torch.linalg.svdvals(moment).square()
+    short = int(((shares.cumsum(0) / shares.sum()) < 0.99).sum())
+    basis = Basis(WIDTH)
+    basis.extend(moment, 0.99, "squared", one_sided=True)
+    assert basis.size == max(short, 1)
 
 
 def test_nothing_is_added_when_enough_is_captured():
