@@ -54,7 +54,7 @@ def test_rank_above_the_width_is_refused_before_training(tmp_path):
 
 
 def test_precedence():
-    assert compose({}).method.values["lr"] == 1e-3  # the method's section for the bench
+    assert compose({}).method.values["lr"] == 3e-4  # the method's section for the bench
     assert compose({"method.lr": 0.5}).method.values["lr"] == 0.5
     assert compose({}).train.batch_size == 32  # the bench's training section
 
