@@ -185,7 +185,7 @@ class _Run:
             self.step += 1
             if self.step % CHECK_LOSS_EVERY == 0:
                 self._require_finite(finite, task)
-                self._during(task, total)
+            self._during(task, total, finite)
         self._require_finite(finite, task)
 
     def _require_finite(self, finite: Tensor, task: Task) -> None:
@@ -197,13 +197,14 @@ class _Run:
                 cause="nan",
             )
 
-    def _during(self, task: Task, loss: Tensor) -> None:
+    def _during(self, task: Task, loss: Tensor, finite: Tensor) -> None:
         """Progress, heartbeat and mid-task checkpoint, at most a few times a second."""
         now = time.monotonic()
         if now - self.last_step_note > 0.5:
             self.last_step_note = now
             self._beat(task, float(loss.detach()))
         if now - self.last_save > self.checkpoint_s:
+            self._require_finite(finite, task)
             self.in_task = True
             self._save()
 
@@ -255,7 +256,10 @@ class _Run:
         accuracy = self._accuracy()
         seconds = self.spent + time.monotonic() - self.task_started
         facts = {"task": task.index, "tasks": len(self.tasks)}
-        self._notify("task", facts | {"accuracy": accuracy, "seconds": seconds})
+        left = self._seconds_left(task, 1.0)
+        self._notify(
+            "task", facts | {"accuracy": accuracy, "seconds": seconds, "seconds_left": left}
+        )
 
     # ---- state ---------------------------------------------------------------------------------
     def _save(self) -> None:

@@ -103,6 +103,7 @@ class LiveProgress:
                 completed=(facts["task"] + 1) / facts["tasks"],
                 at=f"{facts['task'] + 1}/{facts['tasks']}",
                 accuracy=percent(facts["accuracy"]),
+                left=clock(facts["seconds_left"]),
             )
 
 
