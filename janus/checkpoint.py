@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from janus import atomic
@@ -70,7 +70,13 @@ def write(path: Path, tree: Mapping[str, Any]) -> None:
     # tensors that share memory (two names of one state) are refused by safetensors: copy them
     tensors = {name: value.clone() for name, value in tensors.items()}
     header = {"state": json.dumps(skeleton, allow_nan=False), "sha256": _digest(tensors)}
-    atomic.replace(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+    content = serialize(tensors, metadata=header)
+    # written by Python, not by safetensors, whose error for a full disk is no OSError
+    atomic.replace(path, lambda temporary: _write_bytes(temporary, content))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -78,7 +78,15 @@ def run_cell(
         run.note_failure(error)
         raise
     finally:
+        _give_back(claim)
+
+
+def _give_back(claim: Claim) -> None:
+    """Release; on a full disk the end of this process frees the claim all the same."""
+    try:
         claim.release()
+    except (OSError, RunError) as error:
+        log.warning("could not release claim %d of %s: %s", claim.number, claim.cell_id, error)
 
 
 class _Run:
