@@ -11,7 +11,7 @@ DRY     ?=## 1: only print the plan
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
 BIN := .venv/bin
-SWEEP_ARGS = bench=$(BENCH) store=$(STORE) $(if $(METHODS),methods=[$(METHODS)]) \
+SWEEP_ARGS = bench=$(BENCH) "store=$(STORE)" $(if $(METHODS),"methods=[$(METHODS)]") \
   $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
   $(if $(WORKERS),workers=$(WORKERS)) $(ARGS)
 
@@ -24,7 +24,7 @@ help: ## this list
 	@grep -hE '^[A-Z]+ +\?=.*##' $(MAKEFILE_LIST) | sed -E 's/^([A-Z]+) +\?= ?([^#]*)## ?/  \1|\2|/' | column -t -s '|'
 
 .venv/.ready: pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "installing into .venv (once; several GB, a few minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hpo]'
 	@touch $@
@@ -32,11 +32,12 @@ help: ## this list
 venv: .venv/.ready ## set up .venv, nothing else
 
 sweep: .venv/.ready ## run a sweep, then print its table
-	@$(BIN)/python -m sweeps $(if $(DRY),plan,run) $(SWEEP) $(SWEEP_ARGS)
-	@$(if $(DRY),:,$(BIN)/python analysis/compare.py --store $(STORE) --sweep $(SWEEP))
+	@$(BIN)/python -m sweeps $(if $(DRY),plan,run) $(SWEEP) $(SWEEP_ARGS); status=$$?; \
+	  if [ -z "$(DRY)" ] && [ $$status != 2 ]; then \
+	    $(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP); fi; exit $$status
 
 compare: .venv/.ready ## print the table of a finished sweep again
-	@$(BIN)/python analysis/compare.py --store $(STORE) --sweep $(SWEEP) $(ARGS)
+	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
 
 check: .venv/.ready ## quick tests (under a minute)
 	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu"

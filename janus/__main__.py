@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -54,7 +55,10 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         try:
             override = OverridesParser.create().parse_override(word)
         except HydraException:
-            raise ConfigError(f"cannot read {word!r}: write key=value") from None
+            raise ConfigError(
+                f"cannot read {word!r}: write key=value, and quote a value that holds '=': "
+                "key='\"a=b\"'"
+            ) from None
         if override.is_sweep_override() or override.is_delete() or override.is_add():
             raise ConfigError(
                 f"{word!r}: one cell takes one plain value per key; for several values use "
@@ -69,7 +73,7 @@ def split_request(overrides: dict[str, Any]) -> Request:
     execution = dict(EXECUTION)
     for key in list(overrides):
         if key in EXECUTION:
-            example = Setting(default=EXECUTION[key], help=EXECUTION_HELP[key])
+            example = Setting(default=EXECUTION[key], help=EXECUTION_HELP[key], min=0)
             execution[key] = example.check(key, overrides.pop(key))
     return Request(overrides, execution)
 
@@ -86,6 +90,8 @@ def pick_device(name: str) -> str:
         raise ConfigError(
             f"unknown device {name!r}.{suggest(name, ['auto', 'cpu', 'cuda'])}"
         ) from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name}: only cpu and cuda are supported")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} GPUs")
     return name
@@ -98,14 +104,13 @@ def main(words: list[str]) -> int:
     parser.add_argument("--list", choices=["methods"])
     parser.add_argument("--dry", action="store_true")
     parser.add_argument("overrides", nargs="*")
-    given = parser.parse_args(words)
+    given = parser.parse_intermixed_args(words)
     request = split_request(parse_overrides(given.overrides))
     if given.list:
         sys.stdout.write(list_methods())
         return 0
     if given.help:
-        method = str(request.overrides.get("method", "janus"))
-        sys.stdout.write(describe(method, EXECUTION_HELP, EXECUTION))
+        sys.stdout.write(describe(compose(request.overrides), EXECUTION_HELP, EXECUTION))
         return 0
     cell = compose(request.overrides)
     if given.dry:
@@ -116,6 +121,24 @@ def main(words: list[str]) -> int:
     return _train(cell, request.execution)
 
 
+WAIT_S = 10.0
+"""Between looks at a run that another machine may have left behind."""
+
+
+def _may_be_gone(cell: Any, store: Any) -> bool:
+    """Whether the holder of the claim cannot be seen from here; says once that we wait."""
+    from janus.store import process_identity
+
+    owner, here = store.owner(cell.id), process_identity()
+    if all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace")):
+        return False
+    sys.stderr.write(
+        f"claimed by {owner.get('host', 'an unknown machine')}; waiting until it finishes, or has "
+        f"made no progress for {store.lease_s:.0f} s\n"
+    )
+    return True
+
+
 def _train(cell: Any, execution: dict[str, Any]) -> int:
     weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
     from janus.run import run_cell
@@ -123,15 +146,20 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
 
     store = Store(execution["store"])
     sys.stderr.write(f"{cell.title}  cell {cell.id}\n")
-    with make_progress(cell.title) as progress:
-        result = run_cell(
-            cell,
-            store,
-            progress,
-            device=pick_device(execution["device"]),
-            threads=execution["threads"] or None,
-            checkpoint_s=execution["checkpoint_s"],
-        )
+    options = {
+        "device": pick_device(execution["device"]),
+        "threads": execution["threads"] or None,
+        "checkpoint_s": execution["checkpoint_s"],
+    }
+    while True:
+        try:
+            with make_progress(cell.title) as progress:
+                result = run_cell(cell, store, progress, **options)
+            break
+        except RunError as error:
+            if error.cause != "claimed" or not _may_be_gone(cell, store):
+                raise
+        time.sleep(WAIT_S)
     assert result is not None
     m = result["metrics"]
     sys.stdout.write(
@@ -148,7 +176,7 @@ if __name__ == "__main__":
     except RunError as error:
         sys.stderr.write(f"error ({error.cause}): {error}\n")
         sys.exit(1)
-    except JanusError as error:
+    except (JanusError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:

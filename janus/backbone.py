@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from janus.config import BackboneConfig
-from janus.errors import DataError
+from janus.errors import ConfigError, DataError
 from janus.rng import key_number
 from janus.weights import weight_file
 
@@ -41,11 +41,16 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
             )
             if config.weights == "bundled":
                 model.load_state_dict({k: v.float() for k, v in load_file(str(path)).items()})
-        except (RuntimeError, SafetensorError, OSError, KeyError) as error:
+        except (RuntimeError, SafetensorError, OSError, KeyError, TypeError) as error:
             raise DataError(
                 f"backbone {config.name}: {path or config.model} cannot be loaded into "
                 f"{config.model}: {error}"
             ) from error
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))[0]
+    if config.image_size % patch:
+        raise ConfigError(
+            f"backbone.image_size={config.image_size} is no multiple of the patch size {patch}"
+        )
     return model.to(device).eval().requires_grad_(False)
 
 

@@ -17,6 +17,9 @@ from typing import Any
 
 from janus.errors import ConfigError
 
+AUGMENTATIONS = ("none", "shift")
+"""Names of train-time augmentations; see `janus.data.augment`."""
+
 CORE_REVISION = 1
 """Bumped whenever a change of the shared loop alters results; part of every cell's identity."""
 
@@ -68,6 +71,10 @@ class BenchConfig:
         require(
             self.eval in ("test", "validation"),
             f"bench.eval must be 'test' or 'validation', got {self.eval!r}",
+        )
+        require(
+            self.augment in AUGMENTATIONS,
+            f"bench.augment must be one of {', '.join(AUGMENTATIONS)}, got {self.augment!r}",
         )
         require(self.tasks >= 1, f"bench.tasks must be at least 1, got {self.tasks}")
         if self.scenario == "class":
@@ -167,8 +174,9 @@ class Cell:
 
     def __post_init__(self) -> None:
         require(
-            self.order == "natural" or self.order.isdigit(),
-            f"order must be 'natural' or a seed number >= 0, got {self.order!r}",
+            self.order == "natural"
+            or (self.order.isdigit() and self.order == str(int(self.order))),
+            f"order must be 'natural' or a plain seed number >= 0, got {self.order!r}",
         )
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
 

@@ -6,11 +6,12 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from janus.compose import PARTS
-from janus.settings import MethodSpec, method_spec, names, read_yaml
+from janus.config import Cell
+from janus.settings import MethodSpec, method_spec, names
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -29,9 +30,9 @@ def field_docs(cls: type) -> dict[str, str]:
     return found
 
 
-def describe(method: str, execution_help: Mapping[str, str], execution: Mapping[str, Any]) -> str:
-    """The text of `python -m janus --help`."""
-    spec = method_spec(method)
+def describe(cell: Cell, execution_help: Mapping[str, str], execution: Mapping[str, Any]) -> str:
+    """The text of `python -m janus --help`, with the values that `cell` has."""
+    spec = method_spec(cell.method.name)
     lines = [
         "usage: python -m janus [--help] [--list methods] [--dry] [key=value ...]",
         "",
@@ -49,25 +50,26 @@ def describe(method: str, execution_help: Mapping[str, str], execution: Mapping[
         "execution (changes no result)",
         *(_line(k, execution[k], text) for k, text in execution_help.items()),
     ]
-    for part, cls in PARTS.items():
-        lines += ["", part, *_field_lines(part, cls)]
+    for part in PARTS:
+        lines += ["", part, *_field_lines(part, getattr(cell, part))]
     lines += ["", f"method={spec.name}: {spec.title}. {spec.summary}"]
-    lines += list(_setting_lines(spec))
-    lines += ["", "For another method's settings: python -m janus --help method=NAME"]
+    lines += list(_setting_lines(spec, cell))
+    lines += ["", "Values are those of this method and bench; for others:"]
+    lines += ["    python -m janus --help method=NAME bench=NAME"]
     return "\n".join(lines) + "\n"
 
 
-def _field_lines(part: str, cls: type) -> Iterator[str]:
-    docs = field_docs(cls)
-    for field in fields(cls):
-        default = "set by file" if field.default is MISSING else field.default
-        yield _line(f"{part}.{field.name}", default, docs.get(field.name, ""))
+def _field_lines(part: str, values: Any) -> Iterator[str]:
+    docs = field_docs(type(values))
+    for field in fields(values):
+        value = getattr(values, field.name)
+        yield _line(f"{part}.{field.name}", value, docs.get(field.name, ""))
 
 
-def _setting_lines(spec: MethodSpec) -> Iterator[str]:
+def _setting_lines(spec: MethodSpec, cell: Cell) -> Iterator[str]:
     for name, setting in spec.settings.items():
         allowed = f" [{', '.join(map(str, setting.choices))}]" if setting.choices else ""
-        yield _line(f"method.{name}", setting.default, f"{setting.help}{allowed}")
+        yield _line(f"method.{name}", cell.method.values[name], f"{setting.help}{allowed}")
 
 
 def _line(name: str, default: Any, text: str) -> str:
@@ -82,8 +84,3 @@ def list_methods() -> str:
         spec = method_spec(name)
         lines.append(f"{name:<12} {spec.family:<14} {spec.paper}\n{'':<12} {spec.summary}")
     return "\n".join(lines) + "\n"
-
-
-def list_benches() -> str:
-    """One line per bench."""
-    return "\n".join(f"{n:<16} {read_yaml('bench', n)['scenario']}" for n in names("bench")) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -30,11 +31,26 @@ def numerics(device: torch.device) -> dict[str, Any]:
     }
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Start counting anew: a process may train several cells (off Linux it cannot)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Peak of the process (resident set, or allocated on the GPU)."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
@@ -82,5 +98,7 @@ def _git() -> dict[str, Any]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    sha = ask("rev-parse", "HEAD")
-    return {"sha": sha, "dirty": bool(ask("status", "--porcelain", "-uno"))} if sha else {}
+    # a package installed into some other repository's tree is not that repository's code
+    tracked = ask("ls-files", "--error-unmatch", "__init__.py")
+    sha = ask("rev-parse", "HEAD") if tracked else None
+    return {"sha": sha, "dirty": bool(ask("status", "--porcelain", "."))} if sha else {}

@@ -5,7 +5,7 @@ V (k x q) orthonormal basis of protected inputs. Leading batch dimensions are al
 all blocks and projections are solved in one call.
 
 Source: Janus-LoRA (ICML 2026) gives the idea; its equations were not available, so the algebra
-below is derived here (docs/methods.md) and tested against dense float64 least squares.
+below is derived here (docs/janus-lora.md) and tested against dense float64 least squares.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from janus.evaluate import evaluate, invasion, probe, tree_bytes
 from janus.heads import Prototypes
 from janus.methods import make
 from janus.methods.base import Context, Method
-from janus.provenance import machine, numerics, peak_memory_bytes
+from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
 from janus.store import Claim, Store
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ def run_cell(
         raise RunError(f"{cell.title} ({cell.id}) is being run by another process", "claimed")
     run = _Run(cell, claim, observer, torch.device(device), checkpoint_s)
     try:
+        if (done := store.result(cell.id)) is not None:
+            return done  # another process finished it between our look and our claim
         result = run.train(until_task)
         if result is not None and not keep_checkpoints:
             store.drop_checkpoints(cell.id)
@@ -118,6 +120,8 @@ class _Run:
     def train(self, until_task: int | None) -> dict[str, Any] | None:
         """All tasks that are left; commits at the end."""
         cell = self.cell
+        machine()  # the code's git state is that of now, not of the end
+        reset_peak_memory(self.device)
         found = weights.verify(cell.backbone)
         data = benches.load(cell.bench)
         self.stream = cut(data, cell, self.device)
@@ -170,6 +174,7 @@ class _Run:
             self.epoch = epoch
             self._one_epoch(task)
             self.step = 0
+        self._require_finite_state(task)
         self.method.end_task(task)
         self._measure(task)
         self.task_index, self.epoch, self.step, self.in_task = self.task_index + 1, 0, 0, False
@@ -199,11 +204,17 @@ class _Run:
     def _require_finite(self, finite: Tensor, task: Task) -> None:
         if not bool(finite):
             raise RunError(
-                f"the loss of {self.cell.title} became NaN or infinite in task {task.index + 1}, "
+                f"training of {self.cell.title} reached NaN or infinity in task {task.index + 1}, "
                 f"epoch {self.epoch + 1}, by step {self.step}; lower method.lr "
                 f"(now {self.cell.method.values.get('lr')}) or look at the last checkpoint",
                 cause="nan",
             )
+
+    def _require_finite_state(self, task: Task) -> None:
+        """The last update of a task is seen by no later loss: look at what it left."""
+        tensors, _ = checkpoint.flatten(self.method.state_dict())
+        finite = all(bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point())
+        self._require_finite(torch.tensor(finite), task)
 
     def _during(self, task: Task, loss: Tensor, finite: Tensor) -> None:
         """Progress, heartbeat and mid-task checkpoint, at most a few times a second."""

@@ -1,7 +1,7 @@
 """What each method may be told: settings declared in YAML, readable without importing torch.
 
 A method's YAML names its code, its paper, and every setting with default, range, meaning and
-provenance tag (`seen`, `derived`, `absent`; see docs/methods.md), plus its published or tuned
+provenance tag (`seen`, `derived`, `absent`; see docs/janus-lora.md), plus its published or tuned
 values per bench. Method code receives the checked values; it declares no defaults of its own.
 """
 

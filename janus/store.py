@@ -131,6 +131,8 @@ class Store:
         found: set[str] = set()
         results = self.root / "results"
         for prefix in os.listdir(results) if results.is_dir() else []:
+            if len(prefix) != 2:
+                continue  # not ours: a file manager's litter, say
             for name in os.listdir(results / prefix):
                 if name.endswith(".json") and not name.startswith("."):
                     found.add(name.removesuffix(".json"))
@@ -196,6 +198,8 @@ class Store:
         record = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
         owner = record.get("owner", {})
         here = process_identity()
+        if owner.get("host") == here["host"] and owner.get("boot") != here["boot"]:
+            return True  # the machine was started again since
         same_machine = all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace"))
         if same_machine and not process_runs(owner["pid"], owner["started"]):
             return True
@@ -210,6 +214,29 @@ class Store:
             self._seen[cell_id, number] = (beat, now)
             return False
         return now - since > self.lease_s
+
+    def stalled_claim(self, cell_id: str) -> list[Any] | None:
+        """[number, last heartbeat] of a claim that this store object saw make no progress.
+
+        For a driver to hand to the worker that shall take over: see `trust`.
+        """
+        last = self.last_claim(cell_id)
+        if (cell_id, last) not in self._seen or not self._is_free(cell_id, last):
+            return None
+        return [last, self._seen[cell_id, last][0]]
+
+    def trust(self, cell_id: str, number: int, beat: Any) -> None:
+        """Take another observer's word that claim `number` stalled at `beat`.
+
+        The claim counts as dead only while its heartbeat still is that one.
+        """
+        self._seen[cell_id, number] = (beat, float("-inf"))
+
+    def owner(self, cell_id: str) -> dict[str, Any]:
+        """Host, pid and so on of the last claim."""
+        last = self.last_claim(cell_id)
+        record = atomic.read_json(self.run_dir(cell_id) / "claims" / f"{last:06d}.json") or {}
+        return dict(record.get("owner", {}))
 
     def status(self, cell_id: str) -> str:
         """`done`, `running`, `failed` (the last attempt ended with a failure) or `open`."""

@@ -47,9 +47,16 @@ def _cached_hub_file(config: BackboneConfig) -> Path:
         return Path(found)
     raise DataError(
         f"the weights of {config.model} are not on this machine. Fetch them once with\n"
-        f"    python -m janus.weights fetch {config.name}\n"
+        f"    python -m janus.weights fetch {_fetch_name(config)}\n"
         "or give a local copy: backbone.weights=/path/to/model.safetensors"
     )
+
+
+def _fetch_name(config: BackboneConfig) -> str:
+    """The short name where it means these hub weights, else the full timm tag."""
+    file = read_yaml("backbone", config.name) if config.name in names("backbone") else {}
+    same = file.get("weights", "hub") == "hub" and file.get("model") == config.model
+    return config.name if same else config.model
 
 
 def verify(config: BackboneConfig) -> str:

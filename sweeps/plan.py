@@ -111,11 +111,23 @@ def rows(sweep: Sweep) -> list[Row]:
         fixed = {key: value for key, value in sweep.fixed.items() if _applies(key, method)}
         axes = {key: values for key, values in sweep.grid.items() if _applies(key, method)}
         for variant, changes in sweep.variants.get(method, {"": {}}).items():
+            _refuse_collision(method, variant, _dotted(changes), {**fixed, **axes})
             for point in _points(axes):
                 label = _label(method, variant, point)
                 row = Row(method, label, fixed | point | _dotted(changes))
                 found.setdefault((method, label), row)
     return list(found.values())
+
+
+def _refuse_collision(
+    method: str, variant: str, changes: Mapping[str, Value], others: Mapping[str, object]
+) -> None:
+    """A key that a row sets may not be set elsewhere too: one of the two would be silently lost."""
+    if both := sorted(set(changes) & set(others)):
+        raise ConfigError(
+            f"{both[0]} is set by the row {method}[{variant}] of this sweep and given besides; "
+            "leave it out, or write a sweep file of your own"
+        )
 
 
 def without_effect(sweep: Sweep) -> dict[str, list[str]]:

@@ -41,7 +41,7 @@ def _before_import() -> dict[str, str]:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches our caller, not Tune
         "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # no snapshots of a state that we never restore
     }
-    if "RAY_ADDRESS" not in os.environ:
+    if not os.environ.get("RAY_ADDRESS"):
         settings["RAY_AUTH_MODE"] = "token"
         settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its switch for loopback only
     elif "RAY_AUTH_TOKEN_PATH" in os.environ or USER_TOKEN.exists():
@@ -80,6 +80,8 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
         cell = cell_from_dict(json.loads(self.job["cell"]))
         store = Store(self.job["store"])
+        if self.job["stalled"] is not None:  # the driver watched long enough; we have just started
+            store.trust(cell.id, *self.job["stalled"])
         device = self.job["device"]
         if device == "auto":  # Ray hides the GPUs from trials that were not given one
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -199,6 +201,7 @@ class RayPool:
             "cell": json.dumps(asdict(cell)),
             "store": str(self.store.root),
             "device": self.device,
+            "stalled": self.store.stalled_claim(cell.id),
         }
 
     def _parent(self) -> str:

@@ -9,21 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from janus.config import AUGMENTATIONS
 from janus.errors import ConfigError, suggest
-
-KINDS = {
-    "none": "the test transform",
-    "shift": "shift by up to 1/16 of the side, edges repeated",
-}
 
 
 def augment(kind: str, images: Tensor, draw: torch.Generator) -> Tensor:
-    """Augmented copies of `images` (B, C, H, W). Raises ConfigError for an unknown kind."""
+    """Augmented copies of `images` (B, C, H, W). Raises ConfigError for an unknown kind.
+
+    none: the test transform; shift: by up to 1/16 of the side, edges repeated.
+    """
     if kind == "none":
         return images
     if kind == "shift":
         return _shift(images, draw)
-    raise ConfigError(f"unknown bench.augment {kind!r}.{suggest(kind, KINDS)}")
+    raise ConfigError(f"unknown bench.augment {kind!r}.{suggest(kind, AUGMENTATIONS)}")
 
 
 def _shift(images: Tensor, draw: torch.Generator) -> Tensor:

@@ -65,7 +65,7 @@ def load(config: BenchConfig) -> Bench:
         raise DataError(
             f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
             f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
-            "files, or set bench.split_sha256=null to use these under another identity"
+            f"files, or declare these, under another identity: bench.split_sha256={bench.sha256}"
         )
     _check(config, bench)
     if config.eval == "validation":
@@ -128,6 +128,8 @@ def _capped(train: Images, config: BenchConfig) -> Images:
 
 
 def _load_glyphs(config: BenchConfig) -> Bench:
+    if config.root is not None:
+        raise DataError(f"bench {config.name} is bundled with the package; leave out bench.root")
     data = glyphs.load()
     parts = {
         split: Images(

@@ -25,7 +25,7 @@ from janus.subspace import Collector
 
 
 class JanusLora(ProtectedLora):
-    """The reference recipe of docs/methods.md: per step CE (+ DML), rectify, step; OE for free."""
+    """The recipe of docs/janus-lora.md: per step CE (+ DML), rectify, step; OE for free."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -30,7 +30,7 @@ def test_methods_orders_seeds_and_settings_are_not_protocol(fake):
         ({"train__precision": "bf16"}, "precision"),
         ({"bench__tasks": 4}, "tasks"),
         ({"bench__train_per_class": 30}, "train_per_class"),
-        ({"bench__augment": "flip"}, "augment"),
+        ({"bench__augment": "shift"}, "augment"),
         ({"eval": "validation"}, "eval"),
         ({"backbone": "toy", "backbone__weights": "bundled"}, "model_kwargs"),
         ({"backbone__image_size": 64}, "image_size"),

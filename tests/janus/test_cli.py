@@ -47,6 +47,13 @@ def test_runs_one_cell_and_says_where_the_result_is(tmp_path):
         (["nonsense"], "write key=value"),
         (["threads=many"], "threads must be an integer"),
         (["device=gpu"], "Did you mean 'cpu'"),
+        (["device=meta"], "only cpu and cuda"),
+        (["threads=-1"], "at least 0"),
+        (["bench.augment=foo"], "must be one of none, shift"),
+        (["order=00"], "plain seed number"),
+        (["bench.root=/nowhere", "bench.train_per_class=2"], "is bundled"),
+        (["backbone.image_size=33", "backbone=toy"], "no multiple of the patch size"),
+        (["backbone.model_kwargs={a:1}", "backbone=toy"], "cannot be loaded"),
         (["bench.tasks=500"], "at most 100"),
         (["method.rank=1000", "bench.train_per_class=2"], "width 128"),
     ],
@@ -107,6 +114,16 @@ def test_help_lists_benches_methods_and_fields():
 def test_list_methods_prints_the_zoo():
     text = janus("--list", "methods").stdout
     assert all(name in text for name in ("janus", "inflora", "lora_gpm", "ncm", "joint"))
+
+
+def test_options_and_overrides_mix():
+    assert janus("method=ncm", "--dry", "seed=1").returncode == 0
+
+
+def test_a_store_that_is_a_file_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = janus("method=ncm", "backbone=toy", f"store={tmp_path / 'file'}", "device=cpu")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
 def test_dry_prints_the_cell_without_running(tmp_path):

@@ -196,3 +196,35 @@ def test_a_write_that_the_disk_refuses_is_one_clear_error_and_the_run_goes_on_la
     assert store.failure(cell.id)["cause"] == "disk-full"
     assert not list(store.root.rglob("*.tmp"))
     assert run_cell(cell, store, threads=1) is not None
+
+
+def test_divergence_in_the_very_last_update_is_a_nan_failure_too(tmp_path, monkeypatch):
+    """No later loss sees it, so the weights themselves are looked at."""
+    cell, store = toy_cell("seqlora"), Store(tmp_path)
+    original, steps = LoraMethod.update, {"left": 20}
+
+    def update(self):
+        original(self)
+        steps["left"] -= 1
+        if steps["left"] == 0:
+            self.layers[0].b.data.fill_(float("inf"))
+
+    monkeypatch.setattr(LoraMethod, "update", update)
+    with pytest.raises(RunError, match="reached NaN or infinity in task 1") as error:
+        run_cell(cell, store, threads=1)
+    assert error.value.cause == "nan" and store.result(cell.id) is None
+
+
+def test_a_result_committed_between_look_and_claim_is_not_trained_again(tmp_path, monkeypatch):
+    cell, store = toy_cell("ncm"), Store(tmp_path)
+    run_cell(cell, store, threads=1)
+    looks = {"n": 0}
+    original = Store.result
+
+    def result(self, cell_id):
+        looks["n"] += 1
+        return None if looks["n"] == 1 else original(self, cell_id)
+
+    monkeypatch.setattr(Store, "result", result)
+    monkeypatch.setattr("janus.run._Run.train", lambda *_: pytest.fail("trained again"))
+    assert run_cell(cell, store, threads=1)["id"] == cell.id

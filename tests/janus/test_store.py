@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -147,4 +148,54 @@ def test_half_written_files_are_not_results(tmp_path):
     path = store.result_path(cell.id)
     path.parent.mkdir(parents=True)
     path.with_name(f".{cell.id}.json.abcd.tmp").write_text("{")
+    assert store.done() == set()
+
+
+def foreign_claim(store, cell, **changes):
+    """Claim 1, as if made elsewhere."""
+    store.claim(cell)
+    path = store.run_dir(cell.id) / "claims" / "000001.json"
+    path.write_text(json.dumps({"owner": {**process_identity(), **changes}}))
+
+
+def test_claim_from_before_a_reboot_is_free_at_once(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    foreign_claim(store, cell, boot="another-boot", pid_namespace=1)
+    assert store.claim(cell).number == 2
+
+
+def test_a_worker_takes_over_what_its_driver_saw_stall(tmp_path, monkeypatch):
+    """Only the driver lives long enough to see a lease pass; a worker starts with a fresh eye."""
+    driver, cell = Store(tmp_path, lease_s=60), toy_cell()
+    foreign_claim(driver, cell, host="elsewhere")
+    clock = {"now": 0.0}
+    monkeypatch.setattr("janus.store.time.monotonic", lambda: clock["now"])
+    assert driver.status(cell.id) == "running" and driver.stalled_claim(cell.id) is None
+    clock["now"] = 61
+    assert driver.status(cell.id) == "open"
+    stalled = json.loads(json.dumps(driver.stalled_claim(cell.id)))
+    assert Store(tmp_path).claim(cell) is None
+    worker = Store(tmp_path)
+    worker.trust(cell.id, *stalled)
+    assert worker.claim(cell).number == 2
+    late = Store(tmp_path)
+    late.trust(cell.id, *stalled)  # somebody has taken over meanwhile: the word is void
+    assert late.claim(cell) is None
+
+
+def test_a_stalled_claim_that_moves_again_is_not_taken(tmp_path):
+    driver, cell = Store(tmp_path, lease_s=0), toy_cell()
+    claim = driver.claim(cell)
+    path = driver.run_dir(cell.id) / "claims" / "000001.json"
+    path.write_text(json.dumps({"owner": {**process_identity(), "host": "elsewhere"}}))
+    worker = Store(tmp_path)
+    worker.trust(cell.id, 1, None)
+    claim.beat({"step": 5}, every_s=0)
+    assert worker.claim(cell) is None
+
+
+def test_litter_among_the_results_is_ignored(tmp_path):
+    store = Store(tmp_path)
+    (tmp_path / "results").mkdir(parents=True)
+    (tmp_path / "results" / ".DS_Store").write_text("")
     assert store.done() == set()

@@ -80,10 +80,12 @@ def test_equal_cells_of_two_rows_are_planned_once() -> None:
     assert [p.row for p in plan_rows(sweep)] == ["janus[a]", "janus[b]"]
 
 
-def test_the_command_line_does_not_override_what_a_variant_says() -> None:
+def test_a_key_that_a_row_sets_may_not_be_given_besides() -> None:
+    """One of the two would be silently lost, and a grid's labels would be false."""
     variants = {"janus": {"small": {"rank": 2}}}
-    sweep = Sweep(name="s", methods=("janus",), variants=variants, fixed={**TOY, "method.rank": 9})
-    assert {cell.method.values["rank"] for cell in plan(sweep)} == {2}
+    for extra in ({"fixed": {"method.rank": 9}}, {"grid": {"method.rank": (4, 9)}}):
+        with pytest.raises(ConfigError, match=r"method\.rank is set by the row janus\[small\]"):
+            plan(Sweep(name="s", methods=("janus",), variants=variants, **extra))
 
 
 def test_a_setting_that_no_method_has_is_answered_with_the_nearest() -> None:
