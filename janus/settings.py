@@ -129,6 +129,22 @@ class MethodSpec:
     revision: int
     settings: Mapping[str, Setting]
     benches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Values per bench; a key with a dot reaches beyond the method, e.g. `train.epochs`."""
+    keeps: str = ""
+    """What is kept between tasks."""
+    trains: str = ""
+    """Parameters trained per task, as a formula of r, D, L (blocks), C (classes of the task)."""
+    defaults: str = ""
+    """Where the defaults come from."""
+    domains: str = "shared head"
+    """Domain-incremental streams: `shared head` (policy A), `inferred domain` (policy B), `class
+    means`, or `no` with the reason."""
+    equations: tuple[str, ...] = ()
+    """The defining equations, for docs/methods.md."""
+    choices: tuple[str, ...] = ()
+    """What the source does not say, and what we chose."""
+    guards: tuple[str, ...] = ()
+    """Tests that guard the defining property, as `file::function` below tests/."""
 
     def check(self, name: str, value: Any) -> Value:
         """`value` for the setting `name`. Raises ConfigError with the nearest valid setting."""
@@ -152,6 +168,7 @@ def method_spec(name: str) -> MethodSpec:
     for parent in record.pop("extends", []):
         settings |= _read_settings(read_yaml("method", parent)["settings"], settings, parent)
     settings |= _read_settings(record.pop("settings", None) or {}, settings, name)
+    record |= {key: tuple(record.get(key, ())) for key in ("equations", "choices", "guards")}
     try:
         return MethodSpec(name=name, settings=settings, **record)
     except TypeError as error:

@@ -2,12 +2,13 @@
 
 Loose enough for another processor (relative 2e-3), tight enough for any change of the algorithm.
 After an intended change: bump `revision` in the method's YAML (or CORE_REVISION), then
-    python -m tests.janus.test_golden
+    python -m tests.janus.test_golden NAME
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,32 +17,32 @@ import torch
 from janus.backbone import build
 from janus.config import CORE_REVISION
 from janus.data import bench as benches
-from janus.data.tasks import cut
+from janus.data.tasks import cut, joined
 from janus.methods import make
 from janus.methods.base import Context
+from janus.settings import method_spec
 from tests.conftest import toy_cell
+from tests.janus import zoo
 
-PATH = Path(__file__).with_name("golden.json")
-METHODS = ["janus", "seqlora", "inflora", "lora_gpm", "ncm"]
+FOLDER = Path(__file__).with_name("golden")
+"""One file per method."""
 CPU = torch.device("cpu")
 
 
-def fixed(name: str) -> dict[str, float]:
-    """Values of our own, so that a bench's tuned values may change without touching this."""
-    if name == "ncm":
-        return {}
-    energy = {} if name == "seqlora" else {"method__subspace_energy": 0.95}
-    return {"method__lr": 1e-3, "method__head_lr": 5e-3, **energy}
+FIXED = {"lr": 1e-3, "head_lr": 5e-3, "subspace_energy": 0.95}
+"""Values of our own, so that a bench's tuned values may change without touching this."""
 
 
 def fingerprint(name: str) -> dict[str, object]:
     """Two tasks through the contract: every tenth loss and a few logits afterwards."""
     torch.set_num_threads(1)
-    cell = toy_cell(name, order="1", seed=3, **fixed(name))
+    settings = method_spec(name).settings
+    fixed = {f"method__{key}": value for key, value in FIXED.items() if key in settings}
+    cell = toy_cell(name, order="1", seed=3, **fixed)
     stream = cut(benches.load(cell.bench), cell, CPU)
     method = make(Context(cell, build(cell.backbone, CPU), CPU))
     losses = []
-    for task in stream.tasks[:2]:
+    for task in (joined(stream),) if method.joint else stream.tasks[:2]:
         method.begin_task(task)
         for epoch in range(task.epochs if method.trains else 0):
             for batch in task.train_batches(epoch):
@@ -61,9 +62,9 @@ def fingerprint(name: str) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@zoo.each_method
 def test_results_change_only_with_a_revision(name):
-    stored = json.loads(PATH.read_text())[name]
+    stored = json.loads((FOLDER / f"{name}.json").read_text())
     found = fingerprint(name)
     assert (found["core"], found["revision"]) == (stored["core"], stored["revision"]), (
         "revision bumped: write the new fingerprint with python -m tests.janus.test_golden"
@@ -75,4 +76,5 @@ def test_results_change_only_with_a_revision(name):
 
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps({n: fingerprint(n) for n in METHODS}, indent=1) + "\n")
+    for name in sys.argv[1:] or zoo.METHODS:
+        (FOLDER / f"{name}.json").write_text(json.dumps(fingerprint(name), indent=1) + "\n")

@@ -12,13 +12,14 @@ import pytest
 from janus import checkpoint
 from janus.config import cell_from_dict
 from janus.errors import DataError, RunError
+from janus.methods import method_class
 from janus.methods.lora_method import LoraMethod
 from janus.run import run_cell
 from janus.store import Store
 from tests.conftest import toy_cell
+from tests.janus import zoo
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = ["janus", "seqlora", "inflora", "lora_gpm", "ncm", "joint"]
 
 
 class Stop(Exception):  # noqa: N818 (a signal, not an error)
@@ -29,57 +30,36 @@ def result_bytes(store: Store, cell) -> bytes:
     return store.result_path(cell.id).read_bytes()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_stopped_between_tasks_ends_with_the_same_bytes(method, tmp_path):
-    cell = toy_cell(method)
+@zoo.each()
+def test_stopped_between_and_inside_tasks_ends_with_the_same_bytes(row, tmp_path, monkeypatch):
+    """Checkpoints at every look at the loss; stopped at task borders and in the second task."""
+    monkeypatch.setattr("janus.run.CHECK_LOSS_EVERY", 3)
+    cell = toy_cell(row.method, **row.options)
     whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
     run_cell(cell, whole, threads=1)
+    method = method_class(row.method)
+    if method.trains:
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            patch.setattr(method, "loss", stopping_after(27, method.loss))
+            run_cell(cell, cut, threads=1, checkpoint_s=0)
+        saved = list((cut.run_dir(cell.id) / "ckpt").glob("*/*.safetensors"))
+        assert any(not p.name.endswith("-0000000.safetensors") for p in saved)
     for until in (1, 2, 3):
         run_cell(cell, cut, threads=1, until_task=until)
     run_cell(cell, cut, threads=1)
     assert result_bytes(cut, cell) == result_bytes(whole, cell)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"method": "janus"},
-        {"method": "janus", "method__estimator": "fd"},
-        {"method": "janus", "method__estimator": "gs"},
-        {"method": "janus", "method__lifetime": "carried"},
-        {"method": "janus", "method__precondition": "weight", "method__lr": 1e-4},
-        {"method": "janus", "method__precondition": "composite", "method__lr": 1e-4},
-        {"method": "janus", "method__a_init": "random", "method__constrained": False},
-        {"method": "seqlora", "method__optimizer": "sgd"},
-        {"method": "janus", "method__a_init": "random"},
-        {"method": "inflora"},
-        {"method": "lora_gpm", "method__variant": "both"},
-    ],
-    ids=lambda o: "-".join(str(v) for v in o.values()),
-)
-def test_stopped_inside_a_task_ends_with_the_same_bytes(options, tmp_path, monkeypatch):
-    """Checkpoints at every look at the loss; stopped in the middle of the second task."""
-    monkeypatch.setattr("janus.run.CHECK_LOSS_EVERY", 3)
-    cell = toy_cell(**options)
-    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
-    run_cell(cell, whole, threads=1)
-    steps = {"left": 27}
-    original = LoraMethod.loss
+def stopping_after(steps: int, loss):
+    """`loss` that raises Stop at its call number `steps`."""
+    left = iter(range(steps - 1))
 
-    def loss(self, batch):
-        steps["left"] -= 1
-        if steps["left"] == 0:
+    def stopping(self, batch):
+        if next(left, None) is None:
             raise Stop
-        return original(self, batch)
+        return loss(self, batch)
 
-    monkeypatch.setattr(LoraMethod, "loss", loss)
-    with pytest.raises(Stop):
-        run_cell(cell, cut, threads=1, checkpoint_s=0)
-    saved = list((cut.run_dir(cell.id) / "ckpt").glob("*/*.safetensors"))
-    assert any(not p.name.endswith("-0000000.safetensors") for p in saved)
-    monkeypatch.setattr(LoraMethod, "loss", original)
-    run_cell(cell, cut, threads=1)
-    assert result_bytes(cut, cell) == result_bytes(whole, cell)
+    return stopping
 
 
 def test_result_rebuilds_its_cell_and_holds_only_facts(tmp_path):
