@@ -93,6 +93,8 @@ def run(request: Request, command: str) -> int:
     for key, methods in without_effect(request.sweep).items():
         _tell(f"note: {key} is no setting of: {', '.join(methods)}")
     _tell(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
+    if fixed := request.sweep.fixed:
+        _tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
     try:
         tally, workers = _train(request, store, planned)
     except KeyboardInterrupt:

@@ -85,6 +85,13 @@ def test_late_setting_keeps_old_identities():
     assert dataclasses.replace(cell, method=used).id != cell.id
 
 
+def test_identities_of_earlier_releases_stay():
+    """Fields added since then are hashed only where they are used."""
+    settings = {"bench": "glyphs", "method": "ncm", "order": "1", "seed": 2}
+    assert compose(settings).id == "fa035964d9cdc2b0"
+    assert compose({**settings, "bench.test_per_class": 5}).id != compose(settings).id
+
+
 def test_cell_survives_json():
     cell = toy_cell()
     assert cell_from_dict(json.loads(json.dumps(dataclasses.asdict(cell)))).id == cell.id
