@@ -7,53 +7,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import glyph_fonts, glyphs
+from janus.data import fashion, glyph_fonts, glyphs
+from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
 
 log = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.2
-
-
-@dataclass(frozen=True)
-class Images:
-    """Labelled images. N images, C channels."""
-
-    pixels: Tensor
-    """uint8 (N, C, H, W)"""
-    labels: Tensor
-    """int64 (N,): class"""
-    domains: Tensor
-    """int64 (N,): domain, zero where a bench has none"""
-    groups: Tensor
-    """int64 (N,): images of one source (a font family, a photographer) share a group"""
-
-    def __len__(self) -> int:
-        return int(self.labels.shape[0])
-
-    def take(self, index: Tensor) -> Images:
-        """The images at `index`."""
-        return Images(*(getattr(self, n)[index] for n in ("pixels", "labels", "domains", "groups")))
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A data set as a cell sees it."""
-
-    train: Images
-    test: Images
-    class_names: tuple[str, ...]
-    domain_names: tuple[str, ...]
-    sha256: str
 
 
 def load(config: BenchConfig) -> Bench:
@@ -151,4 +119,9 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     )
 
 
-LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {"glyphs": _load_glyphs}
+LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
+    "glyphs": _load_glyphs,
+    "fashion": fashion.load,
+}
+
+__all__ = ["LOADERS", "Bench", "Images", "load"]
