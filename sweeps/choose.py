@@ -49,8 +49,15 @@ def choose(sweep: Sweep, store: Store) -> str:
         )
         lines.append(f"# {method}{f'[{row}]' if row else ''}  {told}")
         chosen.setdefault(method, {})[row] = dict(sweep.variants.get(method, {}).get(winner, {}))
-    record = {"methods": list(chosen), "variants": chosen}
-    return "\n".join(lines) + "\n" + yaml.safe_dump(record, sort_keys=False)
+    lines.append(f"methods: {_flow(list(chosen))}")
+    lines.append("variants:")
+    lines += [f"  {method}: {_flow(rows)}" for method, rows in chosen.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: object) -> str:
+    """One line of YAML, in braces or brackets."""
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10_000).strip()
 
 
 def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[str]]:
