@@ -7,10 +7,9 @@ tuning orders and seeds wins; a tie goes to the candidate listed first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from statistics import fmean
-
-import yaml
 
 from janus.errors import ConfigError
 from janus.store import Store
@@ -49,15 +48,10 @@ def choose(sweep: Sweep, store: Store) -> str:
         )
         lines.append(f"# {method}{f'[{row}]' if row else ''}  {told}")
         chosen.setdefault(method, {})[row] = dict(sweep.variants.get(method, {}).get(winner, {}))
-    lines.append(f"methods: {_flow(list(chosen))}")
+    lines.append(f"methods: {json.dumps(list(chosen))}")
     lines.append("variants:")
-    lines += [f"  {method}: {_flow(rows)}" for method, rows in chosen.items()]
+    lines += [f"  {method}: {json.dumps(rows)}" for method, rows in chosen.items()]
     return "\n".join(lines) + "\n"
-
-
-def _flow(value: object) -> str:
-    """One line of YAML, in braces or brackets."""
-    return yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10_000).strip()
 
 
 def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[str]]:
