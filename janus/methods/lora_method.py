@@ -29,13 +29,17 @@ class LoraMethod(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        s = context.settings
-        self.layers: list[LoraQKV] = attach(context.backbone, s["targets"], s["rank"], s["scale"])
+        self.layers: list[LoraQKV] = self.make_layers(context)
         self.heads = LinearHeads(context.width)
         self.optimizer: TaskOptimizer | None = None
         self.before: list[tuple[Tensor, Tensor]] = []
         """A and B of every layer when the current task began."""
         self.first_class = 0
+
+    def make_layers(self, context: Context) -> list[LoraQKV]:
+        """Put the adapters into the backbone."""
+        s = context.settings
+        return attach(context.backbone, s["targets"], s["rank"], s["scale"])
 
     @property
     def carries_on(self) -> bool:
@@ -50,9 +54,13 @@ class LoraMethod(Method):
                 layer.merge()
                 self.start_adapter(layer, task)
         self.before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
-        if task.fresh:
-            self.heads.grow(task.fresh, self.context.key, self.context.device)
+        if classes := self.head_classes(task):
+            self.heads.grow(classes, self.context.key, self.context.device)
         self._start_training(task)
+
+    def head_classes(self, task: Task) -> int:
+        """Classes of the head that the task adds: its new ones; 0 where all are known."""
+        return task.fresh
 
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
         """Draw the new A and set B to zero."""

@@ -41,6 +41,15 @@ ROWS = [
     Row("lora_gpm", {"method__variant": "both"}),
     Row("ncm", quick=True),
     Row("joint"),
+    Row("olora"),
+    Row("sd_lora"),
+    Row("sd_lora_rr", {"bench__tasks": 5}),
+    Row("sd_lora_kd", {"method__distill_threshold": 2.0}),
+    Row("c_lora"),
+    Row("c_lora", {"method__old_gradients": "open"}),
+    Row("color"),
+    Row("color_pp"),
+    Row("bilora"),
 ]
 """One line per method and per variant that keeps state of its own."""
 
