@@ -41,6 +41,10 @@ ROWS = [
     Row("lora_gpm", {"method__variant": "both"}),
     Row("ncm", quick=True),
     Row("joint"),
+    Row("l2p"),
+    Row("l2p_pp"),
+    Row("dualprompt"),
+    Row("coda_prompt"),
 ]
 """One line per method and per variant that keeps state of its own."""
 
