@@ -50,6 +50,10 @@ ROWS = [
     Row("color"),
     Row("color_pp"),
     Row("bilora"),
+    Row("l2p"),
+    Row("l2p_pp"),
+    Row("dualprompt"),
+    Row("coda_prompt"),
 ]
 """One line per method and per variant that keeps state of its own."""
 
