@@ -80,9 +80,12 @@ class LoraQKV(nn.Module):
         return [self.linear.weight.data[self.rows(t)] for t in range(len(self.targets))]
 
 
-def attach(model: nn.Module, targets: str, rank: int, scale: float) -> list[LoraQKV]:
-    """Wrap every block's `attn.qkv` of a timm ViT in place and return the wrappers.
+def attach(
+    model: nn.Module, targets: str, rank: int, scale: float, first: int = 0
+) -> list[LoraQKV]:
+    """Wrap the `attn.qkv` of a timm ViT's blocks in place and return the wrappers.
 
+    `first` > 0: only that many of the first blocks, all where there are fewer.
     Raises ConfigError when the model has no fused qkv or the rank does not fit its width.
     """
     blocks = getattr(model, "blocks", None)
@@ -95,7 +98,7 @@ def attach(model: nn.Module, targets: str, rank: int, scale: float) -> list[Lora
     if not 1 <= rank <= width:
         raise ConfigError(f"method.rank must be between 1 and the width {width}, got {rank}")
     layers = []
-    for index, block in enumerate(blocks):
+    for index, block in enumerate(blocks[: first or None]):
         layer = LoraQKV(block.attn.qkv, index, targets, rank, scale)
         layer.to(block.attn.qkv.weight.device)
         block.attn.qkv = layer

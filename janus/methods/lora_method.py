@@ -30,7 +30,9 @@ class LoraMethod(Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         s = context.settings
-        self.layers: list[LoraQKV] = attach(context.backbone, s["targets"], s["rank"], s["scale"])
+        self.layers: list[LoraQKV] = attach(
+            context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"]
+        )
         self.heads = LinearHeads(context.width)
         self.optimizer: TaskOptimizer | None = None
         self.before: list[tuple[Tensor, Tensor]] = []
