@@ -26,7 +26,7 @@ JITTER = 1e-4
 
 
 class ClassGaussians:
-    """N(mean, covariance + 1e-4 I) of each class's features, as the task that brought it saw them."""
+    """N(mean, covariance + 1e-4 I) of each class's features, as its own task saw them."""
 
     def __init__(self, width: int) -> None:
         self.means = torch.zeros(0, width)

@@ -1,7 +1,7 @@
 """SLCA: slow learner with classifier alignment (Zhang et al., ICCV 2023).
 
-The whole backbone is fine-tuned, a hundred times slower than the head (lr = head_lr / 100), with the
-local cross-entropy; after each task but the first the heads are aligned on Gaussians of all
+The whole backbone is fine-tuned, a hundred times slower than the head (lr = head_lr / 100), with
+the local cross-entropy; after each task but the first the heads are aligned on Gaussians of all
 classes (janus/align.py). Published with SGD, momentum 0.9, weight decay 5e-4, one drop of the rate
 late in training [seen: SLCA, PILOT].
 """

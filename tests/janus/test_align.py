@@ -112,9 +112,7 @@ def test_alignment_recovers_an_old_class_that_the_heads_forgot():
     }
     aligner, heads = Aligner(4, settings, (0, "0")), LinearHeads(4)
     g = torch.Generator().manual_seed(1)
-    old, new = (
-        torch.randn(30, 4, generator=g) * 0.1 + torch.eye(4)[i] for i in range(2)
-    )
+    old, new = (torch.randn(30, 4, generator=g) * 0.1 + torch.eye(4)[i] for i in range(2))
     for index, part in enumerate((old, new)):
         heads.grow(1, (0, "0"), torch.device("cpu"))
         if index:
@@ -133,6 +131,8 @@ def test_the_backbone_of_slca_learns_slowly():
     rates = [group["lr"] / group["base"] for group in method.optimizer.inner.param_groups]
     bases = [group["base"] for group in method.optimizer.inner.param_groups]
     assert bases == [1e-4, 1e-2] and rates[0] == rates[1]
-    moved = [not torch.equal(a, b) for a, b in zip(before, method.backbone.parameters())]
+    moved = [
+        not torch.equal(a, b) for a, b in zip(before, method.backbone.parameters(), strict=True)
+    ]
     assert sum(moved) > 0.9 * len(moved)
     assert method.trained_parameters() > sum(p.numel() for p in method.backbone.parameters())

@@ -7,7 +7,9 @@ import torch
 from janus.lora import LoraQKV
 from tests.janus.test_methods import started, train
 
-SIX_BLOCKS = {"backbone__model_kwargs": {"patch_size": 8, "embed_dim": 32, "depth": 6, "num_heads": 2}}
+SIX_BLOCKS = {
+    "backbone__model_kwargs": {"patch_size": 8, "embed_dim": 32, "depth": 6, "num_heads": 2}
+}
 
 
 def test_b5_adapts_only_the_first_five_blocks():
