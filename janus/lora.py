@@ -103,12 +103,20 @@ class LoraQKV(nn.Module):
         return [self.linear.weight.data[self.rows(t)] for t in range(len(self.targets))]
 
 
+<<<<<<< HEAD
 Layer = TypeVar("Layer", bound=LoraQKV)
 
 
 def attach(model: nn.Module, targets: str, rank: int, scale: float) -> list[LoraQKV]:
     """Wrap every block's `attn.qkv` of a timm ViT in place and return the wrappers.
+=======
+def attach(
+    model: nn.Module, targets: str, rank: int, scale: float, first: int = 0
+) -> list[LoraQKV]:
+    """Wrap the `attn.qkv` of a timm ViT's blocks in place and return the wrappers.
+>>>>>>> drs
 
+    `first` > 0: only that many of the first blocks, all where there are fewer.
     Raises ConfigError when the model has no fused qkv or the rank does not fit its width.
     """
     width = qkv_width(model)
@@ -132,8 +140,13 @@ def wrap(model: nn.Module, make: Callable[[nn.Linear, int], Layer]) -> list[Laye
     """Replace every block's `attn.qkv` by `make(qkv, block index)`, on the same device."""
     qkv_width(model)
     layers = []
+<<<<<<< HEAD
     for index, block in enumerate(cast(Iterable[Any], model.blocks)):
         layer = make(block.attn.qkv, index)
+=======
+    for index, block in enumerate(blocks[: first or None]):
+        layer = LoraQKV(block.attn.qkv, index, targets, rank, scale)
+>>>>>>> drs
         layer.to(block.attn.qkv.weight.device)
         block.attn.qkv = layer
         layers.append(layer)

@@ -6,7 +6,7 @@ task's classes, prediction over the concatenated logits of all heads. Used as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,14 @@ class LoraMethod(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+<<<<<<< HEAD
         self.layers: list[LoraQKV] = self.make_layers(context)
+=======
+        s = context.settings
+        self.layers: list[LoraQKV] = attach(
+            context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"]
+        )
+>>>>>>> drs
         self.heads = LinearHeads(context.width)
         self.optimizer: TaskOptimizer | None = None
         self.before: list[tuple[Tensor, Tensor]] = []
@@ -145,6 +152,21 @@ class LoraMethod(Method):
             assert self.optimizer is not None
             self.optimizer.load_state_dict(state["optimizer"])
 
+    # ---- inputs --------------------------------------------------------------------------------
+    @torch.no_grad()
+    def input_moments(self, batches: Iterable[Tensor]) -> list[Covariance]:
+        """Uncentred second moment of every adapted block's inputs over prepared images."""
+        moments = [Covariance(x.width) for x in self.layers]
+        nothing = torch.zeros(0, device=self.context.device)
+
+        def collect(block: int, rows: Tensor) -> None:
+            moments[block].update(rows, nothing)
+
+        with tapped(self.layers, collect):
+            for images in batches:
+                self.backbone(images)
+        return moments
+
     # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()
     def task_update(self) -> Tensor:
@@ -180,15 +202,8 @@ class LoraMethod(Method):
         facts: dict[str, Any] = {"update_norm": self._by_target(delta.norm(dim=(-2, -1)))}
         if not past:
             return facts
-        moments = [Covariance(x.width) for x in self.layers]
-        nothing = torch.zeros(0, device=self.context.device)
-
-        def collect(block: int, rows: Tensor) -> None:
-            moments[block].update(rows, nothing)
-
-        with self.previous_network(), tapped(self.layers, collect):
-            for images in past:
-                self.backbone(images)
+        with self.previous_network():
+            moments = self.input_moments(past)
         total = torch.stack([m.moment().to(delta.device) for m in moments])[:, None]
         raw = ((delta @ total) * delta).sum((-2, -1)).clamp_min(0).sqrt()
         size = delta.norm(dim=(-2, -1)) * total.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()

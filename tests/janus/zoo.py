@@ -54,6 +54,15 @@ ROWS = [
     Row("l2p_pp"),
     Row("dualprompt"),
     Row("coda_prompt"),
+    Row("lora_gpm_gr"),
+    Row("lora_gpm_gr", {"method__precondition": "weight", "method__lr": 1e-4}),
+    Row("inflora_b5"),
+    Row("inflora_ca"),
+    Row("slca"),
+    Row("lora_drs"),
+    Row("lora_drs_clean"),
+    Row("lora_drs_gr"),
+    Row("lora_drs_gr", {"method__precondition": "weight", "method__lr": 1e-4}),
 ]
 """One line per method and per variant that keeps state of its own."""
 
