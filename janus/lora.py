@@ -103,26 +103,21 @@ class LoraQKV(nn.Module):
         return [self.linear.weight.data[self.rows(t)] for t in range(len(self.targets))]
 
 
-<<<<<<< HEAD
 Layer = TypeVar("Layer", bound=LoraQKV)
 
 
-def attach(model: nn.Module, targets: str, rank: int, scale: float) -> list[LoraQKV]:
-    """Wrap every block's `attn.qkv` of a timm ViT in place and return the wrappers.
-=======
 def attach(
     model: nn.Module, targets: str, rank: int, scale: float, first: int = 0
 ) -> list[LoraQKV]:
     """Wrap the `attn.qkv` of a timm ViT's blocks in place and return the wrappers.
->>>>>>> drs
 
-    `first` > 0: only that many of the first blocks, all where there are fewer.
-    Raises ConfigError when the model has no fused qkv or the rank does not fit its width.
+    `first` as in `wrap`. Raises ConfigError when the model has no fused qkv or the rank does not
+    fit its width.
     """
     width = qkv_width(model)
     if not 1 <= rank <= width:
         raise ConfigError(f"method.rank must be between 1 and the width {width}, got {rank}")
-    return wrap(model, lambda linear, block: LoraQKV(linear, block, targets, rank, scale))
+    return wrap(model, lambda linear, block: LoraQKV(linear, block, targets, rank, scale), first)
 
 
 def qkv_width(model: nn.Module) -> int:
@@ -136,17 +131,16 @@ def qkv_width(model: nn.Module) -> int:
     return int(blocks[0].attn.qkv.in_features)
 
 
-def wrap(model: nn.Module, make: Callable[[nn.Linear, int], Layer]) -> list[Layer]:
-    """Replace every block's `attn.qkv` by `make(qkv, block index)`, on the same device."""
+def wrap(model: nn.Module, make: Callable[[nn.Linear, int], Layer], first: int = 0) -> list[Layer]:
+    """Replace the blocks' `attn.qkv` by `make(qkv, block index)`, on the same device.
+
+    `first` > 0: only that many of the first blocks, all where there are fewer.
+    """
     qkv_width(model)
     layers = []
-<<<<<<< HEAD
-    for index, block in enumerate(cast(Iterable[Any], model.blocks)):
-        layer = make(block.attn.qkv, index)
-=======
+    blocks = list(cast(Iterable[Any], model.blocks))
     for index, block in enumerate(blocks[: first or None]):
-        layer = LoraQKV(block.attn.qkv, index, targets, rank, scale)
->>>>>>> drs
+        layer = make(block.attn.qkv, index)
         layer.to(block.attn.qkv.weight.device)
         block.attn.qkv = layer
         layers.append(layer)

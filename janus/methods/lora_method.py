@@ -29,14 +29,7 @@ class LoraMethod(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-<<<<<<< HEAD
         self.layers: list[LoraQKV] = self.make_layers(context)
-=======
-        s = context.settings
-        self.layers: list[LoraQKV] = attach(
-            context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"]
-        )
->>>>>>> drs
         self.heads = LinearHeads(context.width)
         self.optimizer: TaskOptimizer | None = None
         self.before: list[tuple[Tensor, Tensor]] = []
@@ -46,7 +39,7 @@ class LoraMethod(Method):
     def make_layers(self, context: Context) -> list[LoraQKV]:
         """Put the adapters into the backbone."""
         s = context.settings
-        return attach(context.backbone, s["targets"], s["rank"], s["scale"])
+        return attach(context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"])
 
     @property
     def carries_on(self) -> bool:
