@@ -24,10 +24,9 @@ from janus.methods.base import Context
 from janus.methods.lora_method import LoraMethod
 
 
-def rank_at(rank: int, index: int) -> int:
-    """Rank of task `index` (from 0) under RR: 10 -> 8 from task 4 -> 6 from task 8 [seen]."""
-    share = 1.0 if index < 4 else 0.8 if index < 8 else 0.6
-    return max(1, round(share * rank))
+def rank_at(rank: int, index: int, every: int) -> int:
+    """Rank of task `index` (from 0) under RR: with every = 4, 10, 8 from task 4, 6 from task 8."""
+    return max(1, round(rank * (1 - 0.2 * min(index // every, 2))))
 
 
 class SdLora(LoraMethod):
@@ -78,7 +77,8 @@ class SdLora(LoraMethod):
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
         """A new pair, of the rank that the schedule gives this task."""
         s = self.context.settings
-        rank = rank_at(s["rank"], task.index) if s["reduce_rank"] else s["rank"]
+        full: int = s["rank"]
+        rank = rank_at(full, task.index, s["reduce_every"]) if s["reduce_rank"] else full
         _resize(layer, rank)
         super().start_adapter(layer, task)
 

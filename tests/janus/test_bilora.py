@@ -46,6 +46,7 @@ def test_updates_with_disjoint_supports_are_orthogonal():
     assert torch.allclose(own, coupled)
 
 
+@pytest.mark.slow
 def test_all_blocks_share_a_support_and_tasks_do_not():
     method, stream = started("bilora", **FAST)
     supports = []
@@ -58,6 +59,7 @@ def test_all_blocks_share_a_support_and_tasks_do_not():
     assert len(supports[0] & supports[1]) < 0.5 * len(supports[0])
 
 
+@pytest.mark.slow
 def test_network_is_pretrained_plus_the_sum_of_updates():
     method, stream = started("bilora", **FAST)
     pretrained = torch.stack([torch.stack(x.slices()) for x in method.layers]).clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from janus.methods.c_lora import carrying
@@ -30,6 +31,7 @@ def test_the_part_through_old_routing_carries_no_gradient():
     assert all(bool(x.a.grad.any()) and bool(x.b.grad.any()) for x in opened.layers)
 
 
+@pytest.mark.slow
 def test_both_readings_compute_the_same_function():
     closed, opened = (first_gradients(method__old_gradients=g) for g in ("stopped", "open"))
     with torch.no_grad():
@@ -76,6 +78,7 @@ def test_penalty_sees_only_what_old_routing_uses():
     assert not bool(carrying(torch.zeros(6, 6), 0.99)[0].any())
 
 
+@pytest.mark.slow
 def test_task_update_is_what_the_network_gained():
     method, stream = started("c_lora", **FAST)
     for task in stream.tasks[:2]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.janus.test_methods import started, train
@@ -70,6 +71,7 @@ def test_right_expert_is_chosen_on_separable_tasks():
         assert bool((method.infer_task(images) == index).all())
 
 
+@pytest.mark.slow
 def test_every_domain_has_an_expert_with_all_classes():
     method, stream = trained(**STYLES, train__epochs=1)
     assert [p.out_features for p in method.heads.parts] == [100, 100]
@@ -81,6 +83,7 @@ def test_every_domain_has_an_expert_with_all_classes():
     assert torch.allclose(logits[0], by_hand(method, images[:1], index)[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_query_does_not_change_with_later_tasks():
     """Pretrained or first expert: old centroids stay comparable with new queries."""
     for name in ("color", "color_pp"):
@@ -101,6 +104,7 @@ def test_first_task_reference_is_the_first_expert():
     assert not torch.allclose(method.query(images), plain, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_never_change():
     method, stream = started("color", **FAST)
     before = [x.linear.weight.clone() for x in method.layers]

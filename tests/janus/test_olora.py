@@ -41,6 +41,7 @@ def test_penalty_is_the_sum_over_blocks_tasks_and_entries():
     assert float(term.detach()) == pytest.approx(0.5 * by_hand, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_with_the_penalty_ends_more_orthogonal_than_without():
     found = []
     for weight in (0.0, 0.5):
@@ -51,6 +52,7 @@ def test_training_with_the_penalty_ends_more_orthogonal_than_without():
     assert found[1] < 0.6 * found[0]
 
 
+@pytest.mark.slow
 def test_merged_network_is_the_sum_of_the_bank():
     method, stream = started("olora", **FAST)
     pretrained = [[w.clone() for w in x.slices()] for x in method.layers]

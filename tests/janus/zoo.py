@@ -43,7 +43,7 @@ ROWS = [
     Row("joint"),
     Row("olora"),
     Row("sd_lora"),
-    Row("sd_lora_rr", {"bench__tasks": 5}),
+    Row("sd_lora_rr", {"method__reduce_every": 1}),
     Row("sd_lora_kd", {"method__distill_threshold": 2.0}),
     Row("c_lora"),
     Row("c_lora", {"method__old_gradients": "open"}),
