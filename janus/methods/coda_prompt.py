@@ -54,7 +54,8 @@ def orthonormal_start(old: Tensor | None, draw: Tensor) -> Tensor:
     q, r = torch.linalg.qr(rows)
     # QR leaves signs open; Gram-Schmidt's diagonal is positive
     signs = r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    return (q * signs).movedim(-1, 0).to(draw.dtype)
+    started: Tensor = (q * signs).movedim(-1, 0).to(draw.dtype)
+    return started
 
 
 class CodaPrompt(PromptMethod):
