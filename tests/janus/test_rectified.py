@@ -25,6 +25,7 @@ def test_gpm_with_rectification_is_exactly_safe(options):
     assert float(method.task_update().norm()) > 1e-3
 
 
+@pytest.mark.slow
 def test_gpm_with_rectification_on_a_random_a_leaks():
     """The closed form alone is not safe, as the residual in the paper's figure shows."""
     method, stream = started("lora_gpm_gr", **FAST, method__variant="naive")
@@ -41,6 +42,7 @@ def test_drs_with_rectification_is_blind_to_the_complement():
     assert float(method.task_update().norm()) > 1e-3
 
 
+@pytest.mark.slow
 def test_drs_without_rectification_reads_the_complement_through_its_random_a():
     method, stream = started("lora_drs_clean", **FAST, train__epochs=1)
     for task in stream.tasks[:2]:
