@@ -41,6 +41,10 @@ ROWS = [
     Row("lora_gpm", {"method__variant": "both"}),
     Row("ncm", quick=True),
     Row("joint"),
+    Row("ranpac", {"train__first_epochs": 3, "method__projection": 100}),
+    Row("ease", {"method__bottleneck": 4}, quick=True),
+    Row("linear_probe"),
+    Row("joint_probe"),
 ]
 """One line per method and per variant that keeps state of its own."""
 
