@@ -24,7 +24,8 @@ def solve_ridge(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
         solved: Tensor = torch.cholesky_solve(moment, factor)
         return solved
     values, vectors = torch.linalg.eigh(gram)
-    return vectors @ ((vectors.mT @ moment) / (values.clamp_min(0) + penalty)[:, None])
+    weights: Tensor = vectors @ ((vectors.mT @ moment) / (values.clamp_min(0) + penalty)[:, None])
+    return weights
 
 
 def choose_penalty(
