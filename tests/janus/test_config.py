@@ -78,7 +78,9 @@ def test_late_setting_keeps_old_identities():
     cell = toy_cell()
     assert "later" not in cell.identity()["method"]["values"]
     grown = dataclasses.replace(
-        cell.method, values={**cell.method.values, "later": 0}, neutral={"later": 0}
+        cell.method,
+        values={**cell.method.values, "later": 0},
+        neutral={**cell.method.neutral, "later": 0},
     )
     assert dataclasses.replace(cell, method=grown).id == cell.id
     used = dataclasses.replace(grown, values={**grown.values, "later": 1})
