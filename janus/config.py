@@ -17,8 +17,11 @@ from typing import Any
 
 from janus.errors import ConfigError
 
-AUGMENTATIONS = ("none", "shift")
-"""Names of train-time augmentations; see `janus.data.augment`."""
+AUGMENTATIONS = ("none", "shift", "crop")
+"""Names of train-time augmentations; see `janus.data.augment` and `janus.data.views`."""
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+"""Kernels of the test-time resize, both antialiased; training crops are always bilinear."""
 
 CORE_REVISION = 1
 """Bumped whenever a change of the shared loop alters results; part of every cell's identity."""
@@ -62,6 +65,19 @@ class BenchConfig:
     """`test`, or `validation`: a fixed 20 % of the training images takes the test set's place."""
     root: str | None = field(default=None, metadata={"identity": False})
     """Folder of the data set; null: bundled with the package."""
+    cache: str | None = field(default=None, metadata={"identity": False})
+    """Folder of what `janus.data` writes (arrays, checks); null: `.janus` inside the root."""
+    crop_scale: float = field(default=0.08, metadata={"neutral": 0.08})
+    """Smallest share of the image's area that a random-resized crop keeps; the largest is 1."""
+    crop_ratio: float = field(default=4 / 3, metadata={"neutral": 4 / 3})
+    """Largest width / height of a random-resized crop; the smallest is its inverse."""
+    test_crop: float = field(default=1.0, metadata={"neutral": 1.0})
+    """Share of the shorter side that the test-time centre crop keeps: 0.875 resizes to 256 for a
+    crop of 224."""
+    test_interpolation: str = field(default="bilinear", metadata={"neutral": "bilinear"})
+    """`bilinear` or `bicubic`, for the test-time resize."""
+    stored_side: int | None = field(default=None, metadata={"neutral": None})
+    """Shorter side to which larger images are reduced once, before training; null: never."""
 
     def __post_init__(self) -> None:
         require(
@@ -86,6 +102,19 @@ class BenchConfig:
         require(
             self.train_per_class is None or self.train_per_class >= 2,
             f"bench.train_per_class must be at least 2, got {self.train_per_class}",
+        )
+        for name in ("crop_scale", "test_crop"):
+            value = getattr(self, name)
+            require(0 < value <= 1, f"bench.{name} must be in (0, 1], got {value}")
+        require(self.crop_ratio >= 1, f"bench.crop_ratio must be >= 1, got {self.crop_ratio}")
+        require(
+            self.test_interpolation in INTERPOLATIONS,
+            f"bench.test_interpolation must be one of {', '.join(INTERPOLATIONS)}, "
+            f"got {self.test_interpolation!r}",
+        )
+        require(
+            self.stored_side is None or self.stored_side >= 8,
+            f"bench.stored_side must be at least 8, got {self.stored_side}",
         )
 
 
@@ -213,10 +242,17 @@ class Cell:
 
 
 def _hashed(part: Any) -> dict[str, Any]:
-    """The fields of a config dataclass that belong to a cell's identity."""
-    keep = [f.name for f in fields(part) if f.metadata.get("identity", True)]
+    """The fields of a config dataclass that belong to a cell's identity.
+
+    A field that came later is left out while it holds the value that reproduces earlier results.
+    """
     values = asdict(part)
-    return {name: values[name] for name in keep}
+    return {
+        f.name: values[f.name]
+        for f in fields(part)
+        if f.metadata.get("identity", True)
+        and not ("neutral" in f.metadata and f.metadata["neutral"] == values[f.name])
+    }
 
 
 def canonical(tree: Any) -> str:

@@ -101,7 +101,7 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     data = glyphs.load()
     parts = {
         split: Images(
-            pixels=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
+            store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
             labels=torch.from_numpy(getattr(data, f"{split}_labels")),
             domains=torch.from_numpy(getattr(data, f"{split}_styles")),
             groups=torch.from_numpy(getattr(data, f"{split}_families")),

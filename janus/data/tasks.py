@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from janus.backbone import prepare
 from janus.config import Cell
-from janus.data.augment import augment
-from janus.data.bench import Bench, Images
+from janus.data.images import Bench, Images, joined_images
+from janus.data.views import plain_view, train_view
 from janus.rng import generator
 
 EVAL_BATCH = 256
@@ -71,10 +70,8 @@ class Task:
         parts = shuffled.split(self.cell.train.batch_size)
         for step in range(start, len(parts)):
             part = self.train.take(parts[step])
-            images = prepare(part.pixels, self.cell.backbone, self.device)
             draw = generator("augment", *key, step)
-            images = augment(self.cell.bench.augment, images, draw)
-            yield _batch(images, part, self.device)
+            yield _batch(train_view(part, self.cell, self.device, draw), part, self.device)
 
     def plain_batches(self) -> Iterator[Batch]:
         """The training images once, in file order, under the test transform."""
@@ -85,7 +82,7 @@ def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[
     """All of `images`, in order, under the test transform."""
     for index in torch.arange(len(images)).split(EVAL_BATCH):
         part = images.take(index)
-        yield _batch(prepare(part.pixels, cell.backbone, device), part, device)
+        yield _batch(plain_view(part, cell, device), part, device)
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
@@ -161,16 +158,12 @@ def _select(images: Images, share: list[int], domain: bool, new_label: Tensor) -
     """The images of these classes (or domains), in file order, with labels re-numbered."""
     key = images.domains if domain else images.labels
     part = images.take(torch.isin(key, torch.tensor(share)).nonzero()[:, 0])
-    return Images(part.pixels, new_label[part.labels], part.domains, part.groups)
+    return part.relabelled(new_label[part.labels])
 
 
 def joined(stream: Stream) -> Task:
     """All tasks' training data as one task, for joint training (the upper bound)."""
     last = stream.tasks[-1]
-    every = [
-        torch.cat([getattr(t.train, n) for t in stream.tasks])
-        for n in ("pixels", "labels", "domains", "groups")
-    ]
     return Task(
         index=0,
         count=1,
@@ -180,6 +173,6 @@ def joined(stream: Stream) -> Task:
         fresh=last.seen,
         epochs=last.epochs,
         cell=last.cell,
-        train=Images(*every),
+        train=joined_images([t.train for t in stream.tasks]),
         device=last.device,
     )
