@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from janus.errors import ConfigError
@@ -117,6 +119,18 @@ class BenchConfig:
             f"bench.stored_side must be at least 8, got {self.stored_side}",
         )
 
+    @property
+    def cache_folder(self) -> Path:
+        """Where `janus.data` keeps what it wrote about this bench."""
+        if self.cache is not None:
+            return Path(self.cache).expanduser()
+        return Path(self.root or ".").expanduser() / ".janus"
+
+    @property
+    def split_file(self) -> Path:
+        """What `python -m janus.data check` found: the split's hash, classes and domains."""
+        return self.cache_folder / f"split-{self.source}-{self.split}-{self.scenario}.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
@@ -197,15 +211,16 @@ class Cell:
     method: MethodConfig
     train: TrainConfig
     order: str = "natural"
-    """`natural`, or the seed number of a permutation of the classes (or domains)."""
+    """`natural`; the seed number of a permutation of the classes (or domains); or one that papers
+    used: `pilot1993` and `coda1`, with any number (see `janus.data.orders`)."""
     seed: int = 0
     """Seeds everything random but the order."""
 
     def __post_init__(self) -> None:
         require(
-            self.order == "natural"
-            or (self.order.isdigit() and self.order == str(int(self.order))),
-            f"order must be 'natural' or a plain seed number >= 0, got {self.order!r}",
+            re.fullmatch(r"natural|(pilot|coda)?(0|[1-9][0-9]*)", self.order) is not None,
+            "order must be 'natural', a plain seed number >= 0, or a published one such as "
+            f"'pilot1993' or 'coda1', got {self.order!r}",
         )
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
 

@@ -72,17 +72,23 @@ class Ragged(ABC):
 
         return self._each(rows, size, one)
 
+    def read(self, rows: Tensor) -> list[Tensor]:
+        """The images themselves, uint8 (H, W, 3) each."""
+        return list(self._workers().map(self.image, rows.tolist()))
+
     def _each(self, rows: Tensor, size: int, work: Callable[[int, int], Tensor]) -> Tensor:
         out = torch.empty(len(rows), size, size, 3, dtype=torch.uint8)
 
         def store(at: int, row: int) -> None:
             out[at] = work(at, row)
 
+        list(self._workers().map(store, range(len(rows)), rows.tolist()))
+        return out.permute(0, 3, 1, 2)
+
+    def _workers(self) -> ThreadPoolExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(usable_cores(), "janus-images")
-        for done in [self._pool.submit(store, at, row) for at, row in enumerate(rows.tolist())]:
-            done.result()
-        return out.permute(0, 3, 1, 2)
+        return self._pool
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}  # threads stay behind when a store is copied

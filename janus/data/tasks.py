@@ -17,6 +17,7 @@ from torch import Tensor
 
 from janus.config import Cell
 from janus.data.images import Bench, Images, joined_images
+from janus.data.orders import make_order
 from janus.data.views import plain_view, train_view
 from janus.rng import generator
 
@@ -100,13 +101,6 @@ class Stream:
     """Original class (or domain) numbers in order of appearance."""
     names: tuple[tuple[str, ...], ...]
     """Class (or domain) names of each task."""
-
-
-def make_order(order: str, count: int) -> list[int]:
-    """The permutation that an order names; its numbers are also written into every result."""
-    if order == "natural":
-        return list(range(count))
-    return [int(i) for i in np.random.default_rng(int(order)).permutation(count)]
 
 
 def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
