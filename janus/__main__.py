@@ -169,16 +169,21 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+def run(words: list[str]) -> int:
+    """`main`, with every foreseen error as one line on stderr and its exit status."""
     try:
-        sys.exit(main(sys.argv[1:]))
+        return main(words)
     except RunError as error:
         sys.stderr.write(f"error ({error.cause}): {error}\n")
-        sys.exit(1)
+        return 1
     except (JanusError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on from the last checkpoint\n")
-        sys.exit(130)
+        return 130
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    sys.exit(run(sys.argv[1:]))

@@ -61,6 +61,8 @@ class BenchConfig:
     """Hash of the data behind the split, verified when a run starts; null: not declared."""
     train_per_class: int | None = None
     """Keep only this many training images of each class (and domain); null keeps all."""
+    test_per_class: int | None = field(default=None, metadata={"neutral": None})
+    """Keep only this many test images of each class (and domain); null keeps all."""
     augment: str = "none"
     """Train-time augmentation, by name (see `janus.data.augment`)."""
     eval: str = "test"
@@ -104,6 +106,10 @@ class BenchConfig:
         require(
             self.train_per_class is None or self.train_per_class >= 2,
             f"bench.train_per_class must be at least 2, got {self.train_per_class}",
+        )
+        require(
+            self.test_per_class is None or self.test_per_class >= 1,
+            f"bench.test_per_class must be at least 1, got {self.test_per_class}",
         )
         for name in ("crop_scale", "test_crop"):
             value = getattr(self, name)
@@ -259,7 +265,7 @@ class Cell:
 def _hashed(part: Any) -> dict[str, Any]:
     """The fields of a config dataclass that belong to a cell's identity.
 
-    A field that came later is left out while it holds the value that reproduces earlier results.
+    A field added later is left out while it holds its `neutral` value: old results stay valid.
     """
     values = asdict(part)
     return {

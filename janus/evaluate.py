@@ -50,8 +50,10 @@ def evaluate(
             ):
                 logits, found = method.predict(batch.images)
             right += int((logits.argmax(1) == batch.labels).sum())
-            own = logits[:, task.first : task.first + task.classes].argmax(1) + task.first
-            right_in_task += int((own == batch.labels).sum())
+            best, own = logits[:, task.first : task.first + task.classes].max(1)
+            # -inf: the method sent the image to another task, so it names no class of this one
+            named = best > float("-inf")
+            right_in_task += int(((own + task.first == batch.labels) & named).sum())
             if found is not None and index == upto:
                 features.append(found.float())
         counts.correct.append(right)

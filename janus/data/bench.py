@@ -43,7 +43,9 @@ def load(config: BenchConfig) -> Bench:
     if config.eval == "validation":
         bench = _validation(bench, per_domain=config.scenario == "domain")
     if config.train_per_class is not None:
-        bench = replace(bench, train=_capped(bench.train, config))
+        bench = replace(bench, train=_capped(bench.train, config, config.train_per_class))
+    if config.test_per_class is not None:
+        bench = replace(bench, test=_capped(bench.test, config, config.test_per_class))
     return bench
 
 
@@ -94,16 +96,16 @@ def _validation(bench: Bench, per_domain: bool) -> Bench:
     )
 
 
-def _capped(train: Images, config: BenchConfig) -> Images:
-    """The same `train_per_class` images of every class (and domain) in every run."""
+def _capped(images: Images, config: BenchConfig, count: int) -> Images:
+    """The same `count` images of every class (and domain) in every run."""
     keep = []
     generator = numpy_generator("cap", config.name)
-    shuffled = torch.from_numpy(generator.permutation(len(train)))
-    domains = train.domains if config.scenario == "domain" else torch.zeros_like(train.domains)
-    for label, domain in torch.stack([train.labels, domains], 1).unique(dim=0):
-        mine = (train.labels == label) & (domains == domain)
-        keep.append(shuffled[mine[shuffled]][: config.train_per_class])
-    return train.take(torch.cat(keep).sort().values)
+    shuffled = torch.from_numpy(generator.permutation(len(images)))
+    domains = images.domains if config.scenario == "domain" else torch.zeros_like(images.domains)
+    for label, domain in torch.stack([images.labels, domains], 1).unique(dim=0):
+        mine = (images.labels == label) & (domains == domain)
+        keep.append(shuffled[mine[shuffled]][:count])
+    return images.take(torch.cat(keep).sort().values)
 
 
 def _load_glyphs(config: BenchConfig) -> Bench:

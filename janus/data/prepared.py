@@ -74,6 +74,8 @@ def write(bench: Bench, config: BenchConfig) -> Path:
 
 def find(config: BenchConfig) -> Bench | None:
     """The prepared bench, memory-mapped; None where there is none. Raises DataError if damaged."""
+    if config.root is None and config.cache is None:
+        return None  # bundled with the package
     folder = folder_of(config)
     manifest = atomic.read_json(folder / "manifest.json")
     if manifest is None:
@@ -97,7 +99,8 @@ def find(config: BenchConfig) -> Bench | None:
 def verify(config: BenchConfig) -> list[str]:
     """Names of the arrays whose bytes are no longer those that were written."""
     folder = folder_of(config)
-    manifest = atomic.read_json(folder / "manifest.json") or {"sha256": {}}
+    bundled = config.root is None and config.cache is None
+    manifest = (not bundled and atomic.read_json(folder / "manifest.json")) or {"sha256": {}}
     return [n for n, s in manifest["sha256"].items() if _file_sum(folder / f"{n}.u8") != s]
 
 

@@ -86,11 +86,20 @@ def test_late_setting_keeps_old_identities():
     cell = toy_cell()
     assert "later" not in cell.identity()["method"]["values"]
     grown = dataclasses.replace(
-        cell.method, values={**cell.method.values, "later": 0}, neutral={"later": 0}
+        cell.method,
+        values={**cell.method.values, "later": 0},
+        neutral={**cell.method.neutral, "later": 0},
     )
     assert dataclasses.replace(cell, method=grown).id == cell.id
     used = dataclasses.replace(grown, values={**grown.values, "later": 1})
     assert dataclasses.replace(cell, method=used).id != cell.id
+
+
+def test_identities_of_earlier_releases_stay():
+    """Fields added since then are hashed only where they are used."""
+    settings = {"bench": "glyphs", "method": "ncm", "order": "1", "seed": 2}
+    assert compose(settings).id == "fa035964d9cdc2b0"
+    assert compose({**settings, "bench.test_per_class": 5}).id != compose(settings).id
 
 
 def test_cell_survives_json():

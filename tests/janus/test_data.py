@@ -95,7 +95,10 @@ def test_validation_holds_out_whole_font_families_where_it_can():
 
 
 def test_cap_keeps_that_many_per_class():
-    capped = benches.load(compose({"bench.train_per_class": 7}).bench).train
+    caps = {"bench.train_per_class": 7, "bench.test_per_class": 3}
+    test = benches.load(compose(caps).bench).test
+    assert torch.bincount(test.labels).tolist() == [3] * 100
+    capped = benches.load(compose(caps).bench).train
     assert torch.bincount(capped.labels).tolist() == [7] * 100
 
 

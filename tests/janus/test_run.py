@@ -103,6 +103,7 @@ def test_nan_loss_fails_with_its_cause_and_keeps_the_checkpoint(tmp_path, monkey
     assert run_cell(cell, store, threads=1) is not None
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     cell = toy_cell("janus")
     whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
@@ -166,6 +167,7 @@ except RunError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_the_disk_refuses_is_one_clear_error_and_the_run_goes_on_later(tmp_path):
     """Really refused by the kernel: files may not grow beyond 60 kB, a checkpoint needs more."""
     done = subprocess.run(
