@@ -18,6 +18,8 @@ from torch import Tensor
 from janus.config import Cell
 from janus.data.images import Bench, Images, joined_images
 from janus.data.orders import make_order
+from janus.data.prefetch import ahead
+from janus.data.ragged import Ragged
 from janus.data.views import plain_view, train_view
 from janus.rng import generator
 
@@ -66,6 +68,9 @@ class Task:
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
+        return _ahead(self._train_batches(epoch, start), self.train, self.device)
+
+    def _train_batches(self, epoch: int | str, start: int) -> Iterator[Batch]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
         shuffled = torch.randperm(len(self.train), generator=generator("batches", *key))
         parts = shuffled.split(self.cell.train.batch_size)
@@ -76,14 +81,25 @@ class Task:
 
     def plain_batches(self) -> Iterator[Batch]:
         """The training images once, in file order, under the test transform."""
-        yield from plain_batches(self.train, self.cell, self.device)
+        return plain_batches(self.train, self.cell, self.device)
 
 
 def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
     """All of `images`, in order, under the test transform."""
+    return _ahead(_plain_batches(images, cell, device), images, device)
+
+
+def _plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
     for index in torch.arange(len(images)).split(EVAL_BATCH):
         part = images.take(index)
         yield _batch(plain_view(part, cell, device), part, device)
+
+
+def _ahead(batches: Iterator[Batch], images: Images, device: torch.device) -> Iterator[Batch]:
+    """In a thread where that helps: workers decode or the GPU copies while the loop computes."""
+    if isinstance(images.store, Ragged) or device.type == "cuda":
+        return ahead(batches)
+    return batches
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
