@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from janus.atomic import read_json
 from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.errors import ConfigError, suggest
 from janus.settings import MethodSpec, Setting, method_spec, names, read_yaml
@@ -56,7 +57,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
 
     backbone = _build(BackboneConfig, "backbone", layers["backbone"])
     return Cell(
-        bench=_build(BenchConfig, "bench", layers["bench"]),
+        bench=_build(BenchConfig, "bench", _with_split(layers["bench"])),
         backbone=_with_file_hash(backbone),
         train=_build(TrainConfig, "train", layers["train"]),
         method=MethodConfig(
@@ -117,6 +118,22 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where} must be a mapping, got {value!r}")
     return dict(value)
+
+
+def _with_split(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what `python -m janus.data check` found out about a split that is not declared."""
+    if values.get("split_sha256") is not None:
+        return values
+    classes = values.get("classes")
+    path = _build(BenchConfig, "bench", values | {"classes": classes or 1, "tasks": 1}).split_file
+    found = read_json(path) or {}
+    if not found and not classes:
+        raise ConfigError(
+            f"bench {values['name']} is not known yet ({path} is missing): look at your images "
+            f"first: python -m janus.data check {values['name']} bench.root=DIR"
+        )
+    hashed = {"classes": classes or found["classes"], "split_sha256": found.get("split_sha256")}
+    return values | hashed
 
 
 def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:

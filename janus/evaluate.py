@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.backbone import prepare
 from janus.config import Cell
-from janus.data.bench import Images
+from janus.data.images import Images
 from janus.data.tasks import Stream, plain_batches
+from janus.data.views import plain_view
 from janus.heads import Prototypes
 from janus.losses import nearest_old_cosine
 from janus.methods.base import Method
@@ -105,12 +105,11 @@ def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Ten
     if not tests:
         return []
     each = max(1, PROBE_IMAGES // len(tests))
-    pixels = []
+    parts = []
     for images in tests:
         index = torch.linspace(0, len(images) - 1, min(each, len(images))).round().long()
-        pixels.append(images.pixels[index])
-    parts = torch.cat(pixels)[:PROBE_IMAGES].split(64)
-    return [prepare(part, cell.backbone, device) for part in parts]
+        parts.append(plain_view(images.take(index), cell, device))
+    return list(torch.cat(parts)[:PROBE_IMAGES].split(64))
 
 
 def tree_bytes(tree: Any) -> int:

@@ -14,7 +14,7 @@ import torch
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import fashion, glyph_fonts, glyphs
+from janus.data import cifar, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
@@ -26,10 +26,14 @@ VALIDATION_SHARE = 0.2
 
 def load(config: BenchConfig) -> Bench:
     """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
-    if config.source not in LOADERS:
-        raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
-    bench = LOADERS[config.source](config)
-    if config.split_sha256 not in (None, bench.sha256):
+    bench = prepared.find(config) or read(config)
+    if config.split_sha256 is None:
+        raise DataError(
+            f"the split of bench {config.name} is not declared, so its results could not be told "
+            f"from those of another: python -m janus.data check {config.name} shows what it is; "
+            f"then declare it: bench.split_sha256={bench.sha256}"
+        )
+    if config.split_sha256 != bench.sha256:
         raise DataError(
             f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
             f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
@@ -45,6 +49,13 @@ def load(config: BenchConfig) -> Bench:
     return bench
 
 
+def read(config: BenchConfig) -> Bench:
+    """All of the bench from its original files, whatever was declared or prepared."""
+    if config.source not in LOADERS:
+        raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
+    return LOADERS[config.source](config)
+
+
 def _check(config: BenchConfig, bench: Bench) -> None:
     """Refuse data that would fail half way through a run, naming everything that is wrong."""
     problems = []
@@ -56,7 +67,7 @@ def _check(config: BenchConfig, bench: Bench) -> None:
             bench.class_names
         ):
             problems.append(f"a {name} label is out of range")
-        empty = [bench.class_names[c] for c in (counts == 0).nonzero()[:, 0].tolist()]
+        empty = [n for n, c in zip(bench.class_names, counts.tolist(), strict=False) if c == 0]
         if empty:
             problems.append(f"no {name} images of {', '.join(empty[:20])}")
     if config.scenario == "domain" and config.tasks > len(bench.domain_names):
@@ -103,7 +114,7 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     data = glyphs.load()
     parts = {
         split: Images(
-            pixels=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
+            store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
             labels=torch.from_numpy(getattr(data, f"{split}_labels")),
             domains=torch.from_numpy(getattr(data, f"{split}_styles")),
             groups=torch.from_numpy(getattr(data, f"{split}_families")),
@@ -122,6 +133,11 @@ def _load_glyphs(config: BenchConfig) -> Bench:
 LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "glyphs": _load_glyphs,
     "fashion": fashion.load,
+    "cifar100": cifar.load,
+    "imagenet_r": lists.load_imagenet_r,
+    "domainnet": lists.load_domainnet,
+    "folder": folders.load,
+    "folder_subset": folders.load,
 }
 
-__all__ = ["LOADERS", "Bench", "Images", "load"]
+__all__ = ["LOADERS", "Bench", "Images", "load", "read"]

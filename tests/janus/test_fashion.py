@@ -50,20 +50,24 @@ def config(folder, **more):
     return compose({**SMALL, "bench.root": str(folder), **more}).bench
 
 
+def load(folder):
+    return benches.read(config(folder))
+
+
 def test_idx_files_are_read_as_written(folder):
-    bench = benches.load(config(folder))
+    bench = load(folder)
     assert bench.train.pixels.shape == (40, 1, 28, 28) and len(bench.test) == 20
     assert (bench.train.pixels[:, 0, 0, 0].long() == bench.train.labels * 20).all()
 
 
 def test_the_hash_depends_on_content_and_not_on_compression(folder):
-    before = benches.load(config(folder)).sha256
+    before = load(folder).sha256
     path = folder / fashion.FILES["train"][0]
     plain = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(plain, compresslevel=1))
-    assert benches.load(config(folder)).sha256 == before
+    assert load(folder).sha256 == before
     path.write_bytes(gzip.compress(plain[:-1] + b"\x07"))
-    assert benches.load(config(folder)).sha256 != before
+    assert load(folder).sha256 != before
 
 
 def test_files_that_are_not_the_declared_ones_are_refused(folder):
@@ -76,7 +80,7 @@ def test_missing_files_are_all_named_with_the_command_that_mends_it(folder):
     for name in fashion.FILES["test"]:
         (folder / name).unlink()
     with pytest.raises(DataError, match=r"t10k-images.*t10k-labels.*apt-get install"):
-        benches.load(config(folder))
+        load(folder)
 
 
 @pytest.mark.parametrize("damage", ["cut", "no gzip", "empty", "huge header", "other type", "long"])
@@ -95,19 +99,20 @@ def test_damaged_files_are_one_clear_error(damage, folder):
         }[damage]
     )
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is"):
-        benches.load(config(folder))
+        load(folder)
 
 
 def test_labels_of_another_number_of_images_are_refused(folder):
     train, test = (fashion.FILES[split][1] for split in ("train", "test"))
     (folder / train).write_bytes((folder / test).read_bytes())
     with pytest.raises(DataError, match="not images and their labels"):
-        benches.load(config(folder))
+        load(folder)
 
 
 @pytest.mark.slow
 def test_a_method_trains_on_it_end_to_end(folder, tmp_path):
-    cell = compose({**SMALL, "bench.root": str(folder), "method": "seqlora"})
+    declared = {"bench.root": str(folder), "bench.split_sha256": load(folder).sha256}
+    cell = compose({**SMALL, **declared, "method": "seqlora"})
     result = run_cell(cell, Store(tmp_path / "runs"))
     assert result is not None and result["total"] == [4] * 5
     assert result["tasks"][0]["classes"] == ["T-shirt/top", "Trouser"]
