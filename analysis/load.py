@@ -44,6 +44,10 @@ class Run:
     class_order: tuple[int, ...]
     metrics: Mapping[str, float | None]
     """Fractions, by the names of `janus.metrics.summarise`; None where not measured."""
+    metrics_in_task: Mapping[str, float | None]
+    """The same with the task given."""
+    metrics_ncm: Mapping[str, float | None]
+    """The same by nearest class mean, where a run measured it; else empty."""
     kept_bytes: int | None
 
     @property
@@ -122,20 +126,26 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
         weights_sha256=str(record["weights_sha256"]),
         split_sha256=str(record["split_sha256"]),
         class_order=tuple(map(int, record["class_order"])),
-        metrics={str(k): _number(v) for k, v in record["metrics"].items()},
+        metrics=_numbers(record["metrics"]),
+        metrics_in_task=_numbers(record.get("metrics_in_task") or {}),
+        metrics_ncm=_numbers(record.get("metrics_ncm") or {}),
         kept_bytes=None if kept is None else int(kept),
     )
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {str(k): None if v is None else float(v) for k, v in values.items()}
 
 
 def _verify(run: Run) -> None:
     """Raise ValueError unless file name, id and identity agree and every metric is a fraction."""
     if run.path.stem != run.id:
         raise ValueError(f"holds cell {run.id}, not the one it is named after")
-    for name, value in run.metrics.items():
+    for name, value in [
+        *run.metrics.items(),
+        *run.metrics_in_task.items(),
+        *run.metrics_ncm.items(),
+    ]:
         if value is not None and not -1 <= value <= 1:  # true for NaN too
             raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
     digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]

@@ -37,6 +37,26 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     return mean, math.sqrt(squares / (len(values) - 1))
 
 
+def t_half_width(values: Sequence[float], level: float = 0.95) -> float | None:
+    """Half of Student's t interval of the mean; None for fewer than 2 values."""
+    std = mean_std(values)[1]
+    if std is None:
+        return None
+    from scipy.special import stdtrit  # rarely asked for, slow to import
+
+    quantile = float(stdtrit(len(values) - 1, (1 + level) / 2))
+    return quantile * std / math.sqrt(len(values))
+
+
+def hedges_g(differences: Sequence[float]) -> float | None:
+    """Standardised mean of paired differences, mean / std (ddof 1), times Hedges' (1981) factor
+    1 - 3 / (4 (n - 1) - 1) against the bias of few units. None where std is missing or zero."""
+    mean, std = mean_std(differences)
+    if mean is None or not std:
+        return None
+    return mean / std * (1 - 3 / (4 * (len(differences) - 1) - 1))
+
+
 def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[str, float]:
     """The mean of each unit: per order over its seeds, or per (order, seed) as it is.
 
