@@ -161,6 +161,11 @@ def provenance(run: Run) -> Mapping[str, Any]:
         return {}  # a damaged record of how a result came about does not make the result wrong
 
 
+def record(run: Run) -> Mapping[str, Any]:
+    """The whole result file, for what tables do not need: the matrix and the diagnostics."""
+    return dict(json.loads(run.path.read_bytes()))
+
+
 def settings(run: Run) -> dict[str, Any]:
     """Every value that makes the run's method what it is, with its revision."""
     method = run.identity["method"]
