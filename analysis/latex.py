@@ -15,7 +15,9 @@ from analysis.tables import Table
 PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
 \usepackage[T1]{fontenc}
-\usepackage{booktabs,graphicx,siunitx}
+\usepackage{lmodern}
+\usepackage{adjustbox,booktabs,siunitx}
+\input{glyphtounicode}\pdfgentounicode=1
 \sisetup{separate-uncertainty=true,detect-all}
 \begin{document}
 """
@@ -62,7 +64,7 @@ def cell_tex(cell: Text) -> str:
 def to_latex(table: Table | None, extra: Sequence[Block] = ()) -> str:
     """One floating table per block, to be placed in a document with the packages it names."""
     body = "\n".join(table_of(block) for block in blocks(table, extra))
-    return f"% needs \\usepackage{{booktabs,graphicx,siunitx}}\n{_SETUP}\n{body}"
+    return f"% needs \\usepackage{{adjustbox,booktabs,siunitx}}\n{_SETUP}\n{body}"
 
 
 _SETUP = r"% and \sisetup{separate-uncertainty=true,detect-all}"
@@ -85,9 +87,8 @@ def tabular(grid: Grid) -> str:
     lines += [_row([tex(h) for h in grid.header]), r"\midrule"]
     lines += [_row([cell_tex(cell) for cell in row]) for row in grid.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    shown = "\n".join(lines)
-    if len(grid.header) > 8:
-        shown = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{shown}}}"
+    body = "\n".join(lines)
+    shown = f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{body}\n\\end{{adjustbox}}"
     return f"% {grid.title}\n{shown}" if grid.title else shown
 
 

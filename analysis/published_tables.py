@@ -1,7 +1,7 @@
 """The published main tables, rebuilt from `published/figures.csv` digit for digit.
 
 Bold and underline follow one rule that needs no test, since no per-run values are published:
-the highest and the second highest mean as printed.
+the highest and the second highest mean as printed, suspect cells left aside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ MARK = "†"
 
 RULE = (
     "Copied as printed, not measured here. Bold: highest mean of its column; underlined: second; "
-    "neither rests on a test, since no per-run values are published."
+    f"neither rests on a test, since no per-run values are published; cells marked {MARK} take no "
+    "part."
 )
 
 
@@ -120,16 +121,15 @@ def _column(
     found: Sequence[Published], rows: Sequence[str], picks: Callable[[Published], bool]
 ) -> list[Text]:
     cells = {figure.row: figure for figure in found if picks(figure)}
-    ranked = sorted({f.mean for f in cells.values()}, reverse=True)
+    ranked = sorted({f.mean for f in cells.values() if not f.caution}, reverse=True)
     best, second = [*ranked, None, None][:2]
-    return [
-        Text(
-            printed(figure), figure.mean == best, figure.mean == second, MARK * bool(figure.caution)
-        )
-        if (figure := cells.get(row))
-        else Text(NONE)
-        for row in rows
-    ]
+    return [_cell(cells[row], best, second) if row in cells else Text(NONE) for row in rows]
+
+
+def _cell(figure: Published, best: float | None, second: float | None) -> Text:
+    if figure.caution:
+        return Text(printed(figure), mark=MARK)
+    return Text(printed(figure), figure.mean == best, figure.mean == second)
 
 
 def printed(figure: Published) -> str:
