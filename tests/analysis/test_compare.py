@@ -357,3 +357,40 @@ def test_second_is_underlined_only_behind_a_best(fake, call):
     assert "| inflora | 8 | <u>56.50 ± 2.45</u> |" in out
     _, out, _ = call("--format", "latex", "--columns", "acc")
     assert r"\underline{\num{56.50 +- 2.45}}" in out
+
+
+def test_foreign_and_half_written_files_leave_the_table_standing(fake, call):
+    """Truncated, foreign, misnamed, NaN and temporary files: each is named or is no result."""
+    add_methods(fake)
+    folder = fake.path(fake.add("janus", order=7)).parent
+    nan = fake.edit(fake.add("seqlora", order=7), lambda r: r["metrics"].update(acc=float("nan")))
+    (folder / "notes.txt").write_text("mine")
+    (folder / "foreign.json").write_text('{"epoch": 3}')
+    (folder / ".half.json.tmp").write_text("{")
+    code, out, err = call("--columns", "acc")
+    assert code == 0
+    assert "nan" not in out.lower()
+    assert "2 files in the store are not usable results" in err
+    assert nan.name in err and "foreign.json" in err
+    assert "notes.txt" not in err and ".half" not in err
+
+
+def test_one_method_that_lacks_a_seed_is_averaged_and_paired_over_what_is_there(fake, call):
+    for seed in range(2):
+        for order in range(3):
+            fake.add("janus", 0.6 + seed / 10, order=order, seed=seed)
+            if (order, seed) != (2, 1):
+                fake.add("seqlora", 0.5 + seed / 10, order=order, seed=seed)
+    _, out, err = call("--columns", "acc")
+    assert "seqlora lacks order=2 seed=1, which janus has" in err
+    assert "-10.00 ± 0.00" in out  # the unpaired seed of order 2 does not shift the difference
+
+
+def test_a_single_run_has_no_spread_no_interval_and_no_stars(fake, call):
+    fake.add("janus")
+    fake.add("seqlora", 0.2)
+    code, out, _ = call("--columns", "acc", "--details")
+    assert code == 0
+    assert "60.00 ± --" in out
+    assert "±" in out and "--*" not in out and "00*" not in out
+    assert "-40.00 ± --" in out and "1.0000" in out
