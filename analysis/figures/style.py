@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ class Drawn:
     figure: Figure
     caption: str
     """What it shows, of how many units, and what bars and bands mean."""
+
+    def _repr_png_(self) -> bytes:
+        """How notebooks show it."""
+        buffer = BytesIO()
+        with styled():
+            self.figure.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
 
 
 def look(index: int) -> dict[str, Any]:
