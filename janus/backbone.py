@@ -59,12 +59,22 @@ def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Ten
 
     Resizing is bilinear with antialiasing, on the device.
     """
-    x = images.to(device, non_blocking=True).float().div_(255.0)
-    if x.shape[1] != config.channels:
-        x = x.expand(-1, config.channels, -1, -1) if x.shape[1] == 1 else x.mean(1, keepdim=True)
+    x = to_unit(images, device)
     size = config.image_size
     if x.shape[-2:] != (size, size):
         x = nn.functional.interpolate(
             x, (size, size), mode="bilinear", antialias=True, align_corners=False
         )
+    return normalise(x, config)
+
+
+def to_unit(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 images on any device to floats in [0, 1] on `device`."""
+    return images.to(device, non_blocking=True).float().div_(255.0)
+
+
+def normalise(x: Tensor, config: BackboneConfig) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] with the backbone's channels, mean and std."""
+    if x.shape[1] != config.channels:
+        x = x.expand(-1, config.channels, -1, -1) if x.shape[1] == 1 else x.mean(1, keepdim=True)
     return (x - config.mean) / config.std

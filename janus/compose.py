@@ -1,8 +1,9 @@
 """From names and dotted overrides to a checked `Cell`.
 
 Precedence, lowest first: dataclass default, bench file (its backbone and training section),
-method file, the method's section for that bench, then the caller's overrides (sweep file, then
-command line). No torch, no Hydra: sweeps compose thousands of cells through this one function.
+method file, the method's section for that bench (or for the bench that its file names in
+`values_of`), then the caller's overrides (sweep file, then command line).
+No torch, no Hydra: sweeps compose thousands of cells through this one function.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from janus.atomic import read_json
 from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.errors import ConfigError, suggest
 from janus.settings import MethodSpec, Setting, method_spec, names, read_yaml
@@ -34,6 +36,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
     bench_name, method_name = str(given.pop("bench", "glyphs")), str(given.pop("method", "janus"))
     bench_file = dict(read_yaml("bench", bench_name))
     spec = method_spec(method_name)
+    values_of = str(bench_file.pop("values_of", bench_name))
     backbone_name = str(given.pop("backbone", bench_file.pop("backbone", "vit_b16_in21k")))
 
     layers: dict[str, dict[str, Any]] = {
@@ -42,7 +45,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         "backbone": {"name": backbone_name} | read_yaml("backbone", backbone_name),
         "method": {name: setting.default for name, setting in spec.settings.items()},
     }
-    for key, value in spec.benches.get(bench_name, {}).items():
+    for key, value in spec.benches.get(values_of, {}).items():
         _assign(layers, spec, key if "." in key else f"method.{key}", value)
     order, seed = str(given.pop("order", "natural")), given.pop("seed", 0)
     if "eval" in given:
@@ -54,7 +57,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
 
     backbone = _build(BackboneConfig, "backbone", layers["backbone"])
     return Cell(
-        bench=_build(BenchConfig, "bench", layers["bench"]),
+        bench=_build(BenchConfig, "bench", _with_split(layers["bench"])),
         backbone=_with_file_hash(backbone),
         train=_build(TrainConfig, "train", layers["train"]),
         method=MethodConfig(
@@ -115,6 +118,22 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where} must be a mapping, got {value!r}")
     return dict(value)
+
+
+def _with_split(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what `python -m janus.data check` found out about a split that is not declared."""
+    if values.get("split_sha256") is not None:
+        return values
+    classes = values.get("classes")
+    path = _build(BenchConfig, "bench", values | {"classes": classes or 1, "tasks": 1}).split_file
+    found = read_json(path) or {}
+    if not found and not classes:
+        raise ConfigError(
+            f"bench {values['name']} is not known yet ({path} is missing): look at your images "
+            f"first: python -m janus.data check {values['name']} bench.root=DIR"
+        )
+    hashed = {"classes": classes or found["classes"], "split_sha256": found.get("split_sha256")}
+    return values | hashed
 
 
 def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:

@@ -10,15 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from janus.errors import ConfigError
 
-AUGMENTATIONS = ("none", "shift")
-"""Names of train-time augmentations; see `janus.data.augment`."""
+AUGMENTATIONS = ("none", "shift", "crop")
+"""Names of train-time augmentations; see `janus.data.augment` and `janus.data.views`."""
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+"""Kernels of the test-time resize, both antialiased; training crops are always bilinear."""
 
 CORE_REVISION = 1
 """Bumped whenever a change of the shared loop alters results; part of every cell's identity."""
@@ -64,6 +69,19 @@ class BenchConfig:
     """`test`, or `validation`: a fixed 20 % of the training images takes the test set's place."""
     root: str | None = field(default=None, metadata={"identity": False})
     """Folder of the data set; null: bundled with the package."""
+    cache: str | None = field(default=None, metadata={"identity": False})
+    """Folder of what `janus.data` writes (arrays, checks); null: `.janus` inside the root."""
+    crop_scale: float = field(default=0.08, metadata={"neutral": 0.08})
+    """Smallest share of the image's area that a random-resized crop keeps; the largest is 1."""
+    crop_ratio: float = field(default=4 / 3, metadata={"neutral": 4 / 3})
+    """Largest width / height of a random-resized crop; the smallest is its inverse."""
+    test_crop: float = field(default=1.0, metadata={"neutral": 1.0})
+    """Share of the shorter side that the test-time centre crop keeps: 0.875 resizes to 256 for a
+    crop of 224."""
+    test_interpolation: str = field(default="bilinear", metadata={"neutral": "bilinear"})
+    """`bilinear` or `bicubic`, for the test-time resize."""
+    stored_side: int | None = field(default=None, metadata={"neutral": None})
+    """Shorter side to which larger images are reduced once, before training; null: never."""
 
     def __post_init__(self) -> None:
         require(
@@ -93,6 +111,31 @@ class BenchConfig:
             self.test_per_class is None or self.test_per_class >= 1,
             f"bench.test_per_class must be at least 1, got {self.test_per_class}",
         )
+        for name in ("crop_scale", "test_crop"):
+            value = getattr(self, name)
+            require(0 < value <= 1, f"bench.{name} must be in (0, 1], got {value}")
+        require(self.crop_ratio >= 1, f"bench.crop_ratio must be >= 1, got {self.crop_ratio}")
+        require(
+            self.test_interpolation in INTERPOLATIONS,
+            f"bench.test_interpolation must be one of {', '.join(INTERPOLATIONS)}, "
+            f"got {self.test_interpolation!r}",
+        )
+        require(
+            self.stored_side is None or self.stored_side >= 8,
+            f"bench.stored_side must be at least 8, got {self.stored_side}",
+        )
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where `janus.data` keeps what it wrote about this bench."""
+        if self.cache is not None:
+            return Path(self.cache).expanduser()
+        return Path(self.root or ".").expanduser() / ".janus"
+
+    @property
+    def split_file(self) -> Path:
+        """What `python -m janus.data check` found: the split's hash, classes and domains."""
+        return self.cache_folder / f"split-{self.source}-{self.split}-{self.scenario}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,15 +217,16 @@ class Cell:
     method: MethodConfig
     train: TrainConfig
     order: str = "natural"
-    """`natural`, or the seed number of a permutation of the classes (or domains)."""
+    """`natural`; the seed number of a permutation of the classes (or domains); or one that papers
+    used: `pilot1993` and `coda1`, with any number (see `janus.data.orders`)."""
     seed: int = 0
     """Seeds everything random but the order."""
 
     def __post_init__(self) -> None:
         require(
-            self.order == "natural"
-            or (self.order.isdigit() and self.order == str(int(self.order))),
-            f"order must be 'natural' or a plain seed number >= 0, got {self.order!r}",
+            re.fullmatch(r"natural|(pilot|coda)?(0|[1-9][0-9]*)", self.order) is not None,
+            "order must be 'natural', a plain seed number >= 0, or a published one such as "
+            f"'pilot1993' or 'coda1', got {self.order!r}",
         )
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.backbone import prepare
 from janus.config import Cell
-from janus.data.bench import Images
+from janus.data.images import Images
 from janus.data.tasks import Stream, plain_batches
+from janus.data.views import plain_view
 from janus.heads import Prototypes
 from janus.losses import nearest_old_cosine
 from janus.methods.base import Method
@@ -29,20 +29,28 @@ class Counts:
     """Per task: right among all classes seen."""
     correct_in_task: list[int] = field(default_factory=list)
     """Per task: right among that task's own classes (task identity given)."""
+    correct_ncm: list[int] | None = None
+    """Per task: right by the nearest class mean, where means were given."""
 
 
 @torch.no_grad()
 def evaluate(
-    method: Method, stream: Stream, upto: int, cell: Cell, device: torch.device
+    method: Method,
+    stream: Stream,
+    upto: int,
+    cell: Cell,
+    device: torch.device,
+    means: Prototypes | None = None,
 ) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
     """Counts on the tests of tasks 0..upto, and (features, labels) of test `upto`.
 
-    Features are None for methods that have no single feature space.
+    Features are None for methods that have no single feature space. `means`: class means for a
+    second count by nearest mean, on the same features.
     """
     counts, newest = Counts(), None
     for index in range(upto + 1):
         task, images = stream.tasks[index], stream.tests[index]
-        right = right_in_task = 0
+        right = right_in_task = right_ncm = 0
         features: list[Tensor] = []
         for batch in plain_batches(images, cell, device):
             with torch.autocast(
@@ -50,12 +58,19 @@ def evaluate(
             ):
                 logits, found = method.predict(batch.images)
             right += int((logits.argmax(1) == batch.labels).sum())
-            own = logits[:, task.first : task.first + task.classes].argmax(1) + task.first
-            right_in_task += int((own == batch.labels).sum())
+            best, own = logits[:, task.first : task.first + task.classes].max(1)
+            # -inf: the method sent the image to another task, so it names no class of this one
+            named = best > float("-inf")
+            right_in_task += int(((own + task.first == batch.labels) & named).sum())
+            if found is not None and means is not None:
+                nearest = means.logits(found, logits.shape[1]).argmax(1)
+                right_ncm += int((nearest == batch.labels).sum())
             if found is not None and index == upto:
                 features.append(found.float())
         counts.correct.append(right)
         counts.correct_in_task.append(right_in_task)
+        if means is not None:
+            counts.correct_ncm = [*(counts.correct_ncm or []), right_ncm]
         if features:
             newest = (torch.cat(features), images.labels.to(device))
     return counts, newest
@@ -90,12 +105,11 @@ def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Ten
     if not tests:
         return []
     each = max(1, PROBE_IMAGES // len(tests))
-    pixels = []
+    parts = []
     for images in tests:
         index = torch.linspace(0, len(images) - 1, min(each, len(images))).round().long()
-        pixels.append(images.pixels[index])
-    parts = torch.cat(pixels)[:PROBE_IMAGES].split(64)
-    return [prepare(part, cell.backbone, device) for part in parts]
+        parts.append(plain_view(images.take(index), cell, device))
+    return list(torch.cat(parts)[:PROBE_IMAGES].split(64))
 
 
 def tree_bytes(tree: Any) -> int:

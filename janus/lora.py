@@ -2,6 +2,7 @@
 
     x (B, N, D) --> Linear qkv (frozen) -------------------> q | k | v  (B, N, 3D)
                 \\-> A (targets*r x D) -> B per target, * s ------^ added to the target thirds
+                \\-> frozen adapters of earlier tasks, if any ----^ (see bank.py)
 
 The Linear is wrapped; timm's attention is never re-implemented, so fused attention, compilation
 and every timm ViT with a fused `qkv` stay as they are.
@@ -9,7 +10,8 @@ and every timm ViT with a fused `qkv` stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +31,20 @@ class LoraQKV(nn.Module):
         super().__init__()
         width = linear.in_features
         self.linear = linear
-        self.block, self.targets, self.scale = block, targets, scale
+        self.block, self.targets = block, targets
+        self.scale: float | Tensor = scale
         self.width = width
         self.a = nn.Parameter(torch.zeros(len(targets), rank, width))
         self.b = nn.Parameter(torch.zeros(len(targets), width, rank))
         self.enabled = True
         self.tap: Tap | None = None
         self.probe: tuple[Tensor, Tensor] | None = None
+        self.frozen: tuple[Tensor, Tensor] | None = None
+        """A (targets, R, D) and B (targets, D, R) that add to the output and are not trained."""
+        self.gains: Tensor | None = None
+        """Factor (R,) of each frozen rank-one term; may carry a gradient."""
+        self.routing: Tensor | None = None
+        """R (targets, r, r) between A and B: the update becomes s B R A."""
 
     def rows(self, target: int) -> slice:
         """Output rows of the fused projection that belong to a target."""
@@ -49,14 +58,28 @@ class LoraQKV(nn.Module):
         out: Tensor = self.linear(x)
         if not self.enabled:
             return out
-        hidden = functional.linear(x, self.a.flatten(0, 1))
-        for target, low in enumerate(hidden.split(self.a.shape[1], dim=-1)):
-            out[..., self.rows(target)] += functional.linear(low, self.scale * self.b[target])
-            if self.probe is not None:
-                # adds zero; its gradient is G V without G (see `start_probe`)
-                basis, zero = self.probe
+        self._add(out, x, self.a, self.up())
+        if self.frozen is not None:
+            self._add(out, x, *self.frozen, self.gains)
+        if self.probe is not None:
+            # adds zero; its gradient is G V without G (see `start_probe`)
+            basis, zero = self.probe
+            for target in range(len(self.targets)):
                 out[..., self.rows(target)] += functional.linear(x @ basis, zero[target])
         return out
+
+    def _add(
+        self, out: Tensor, x: Tensor, a: Tensor, b: Tensor, gains: Tensor | None = None
+    ) -> None:
+        """Add B diag(gains) A x to the target thirds of `out`."""
+        hidden = functional.linear(x, a.flatten(0, 1)).split(a.shape[1], dim=-1)
+        for target, (low, up) in enumerate(zip(hidden, b.unbind(), strict=True)):
+            gained = low if gains is None else low * gains
+            out[..., self.rows(target)] += functional.linear(gained, up)
+
+    def up(self) -> Tensor:
+        """What follows A: s B, or s B R under a routing matrix; (targets, D, r)."""
+        return self.scale * (self.b if self.routing is None else self.b @ self.routing)
 
     def start_probe(self, basis: Tensor) -> None:
         """Let the next backward also leave (dL/dW) V, (targets, D, q), in `probe[1].grad`."""
@@ -66,7 +89,7 @@ class LoraQKV(nn.Module):
     @torch.no_grad()
     def update(self) -> Tensor:
         """The adapters' full-weight update s B A: (targets, D, D)."""
-        return self.scale * (self.b @ self.a)
+        return self.up() @ self.a
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -80,23 +103,44 @@ class LoraQKV(nn.Module):
         return [self.linear.weight.data[self.rows(t)] for t in range(len(self.targets))]
 
 
-def attach(model: nn.Module, targets: str, rank: int, scale: float) -> list[LoraQKV]:
-    """Wrap every block's `attn.qkv` of a timm ViT in place and return the wrappers.
+Layer = TypeVar("Layer", bound=LoraQKV)
 
-    Raises ConfigError when the model has no fused qkv or the rank does not fit its width.
+
+def attach(
+    model: nn.Module, targets: str, rank: int, scale: float, first: int = 0
+) -> list[LoraQKV]:
+    """Wrap the `attn.qkv` of a timm ViT's blocks in place and return the wrappers.
+
+    `first` as in `wrap`. Raises ConfigError when the model has no fused qkv or the rank does not
+    fit its width.
     """
+    width = qkv_width(model)
+    if not 1 <= rank <= width:
+        raise ConfigError(f"method.rank must be between 1 and the width {width}, got {rank}")
+    return wrap(model, lambda linear, block: LoraQKV(linear, block, targets, rank, scale), first)
+
+
+def qkv_width(model: nn.Module) -> int:
+    """Input width D of the blocks' fused qkv. Raises ConfigError when the model has none."""
     blocks = getattr(model, "blocks", None)
     if blocks is None or not all(hasattr(b, "attn") and hasattr(b.attn, "qkv") for b in blocks):
         raise ConfigError(
             f"{type(model).__name__} has no blocks[i].attn.qkv to adapt; choose a timm ViT "
             "(vit_*) as backbone.model"
         )
-    width = blocks[0].attn.qkv.in_features
-    if not 1 <= rank <= width:
-        raise ConfigError(f"method.rank must be between 1 and the width {width}, got {rank}")
+    return int(blocks[0].attn.qkv.in_features)
+
+
+def wrap(model: nn.Module, make: Callable[[nn.Linear, int], Layer], first: int = 0) -> list[Layer]:
+    """Replace the blocks' `attn.qkv` by `make(qkv, block index)`, on the same device.
+
+    `first` > 0: only that many of the first blocks, all where there are fewer.
+    """
+    qkv_width(model)
     layers = []
-    for index, block in enumerate(blocks):
-        layer = LoraQKV(block.attn.qkv, index, targets, rank, scale)
+    blocks = list(cast(Iterable[Any], model.blocks))
+    for index, block in enumerate(blocks[: first or None]):
+        layer = make(block.attn.qkv, index)
         layer.to(block.attn.qkv.weight.device)
         block.attn.qkv = layer
         layers.append(layer)

@@ -52,3 +52,30 @@ def decoupled_margin(
         return (nearest_old_cosine(features, prototypes, skip) - margin).clamp_min(0).mean()
     over = sharpness * (_cosines(features, prototypes, skip) - margin)
     return torch.logsumexp(functional.pad(over, (0, 1)), dim=-1).mean() / sharpness
+
+
+def augmented_triplet(
+    features: Tensor, labels: Tensor, prototypes: Tensor, skip: Tensor, margin: float
+) -> Tensor:
+    """Augmented Triplet Loss of LoRA-DRS [seen]: mean_i [ d(i, p) - d(i, n) + margin ]_+.
+
+    On unit features (B, D): p is the farthest sample of i's class in the batch, n the nearest
+    sample of another class or old prototype (P, D, unit rows); `skip` (B, P) marks prototypes of
+    the sample's own class (domain streams). Distances are Euclidean, at most 2, so that a margin
+    of 2 is always active. A sample without any negative adds nothing.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        unit = functional.normalize(features.float(), dim=-1)
+        same = labels[:, None] == labels[None, :]
+        among = _unit_distance(unit, unit)
+        farthest = among.masked_fill(~same, 0.0).amax(1)
+        nearest = among.masked_fill(same, float("inf")).amin(1)
+        if len(prototypes):
+            to_old = _unit_distance(unit, prototypes).masked_fill(skip, float("inf"))
+            nearest = torch.minimum(nearest, to_old.amin(1))
+        return (farthest - nearest + margin).clamp_min(0).mean()
+
+
+def _unit_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distances of unit rows; clamped so that the root has a gradient at zero."""
+    return (2 - 2 * x @ y.mT).clamp_min(1e-12).sqrt()

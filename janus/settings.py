@@ -138,7 +138,8 @@ class MethodSpec:
     """Where the defaults come from."""
     domains: str = "shared head"
     """Domain-incremental streams: `shared head` (policy A), `inferred domain` (policy B), `class
-    means`, or `no` with the reason."""
+    means`, or `no` with the reason. With a shared head, which nothing protects, the loop also
+    measures nearest class mean."""
     equations: tuple[str, ...] = ()
     """The defining equations, for docs/methods.md."""
     choices: tuple[str, ...] = ()
@@ -164,15 +165,23 @@ class MethodSpec:
 def method_spec(name: str) -> MethodSpec:
     """The declaration of the method `name`, with settings inherited through `extends`."""
     record = read_yaml("method", name)
-    settings: dict[str, Setting] = {}
-    for parent in record.pop("extends", []):
-        settings |= _read_settings(read_yaml("method", parent)["settings"], settings, parent)
-    settings |= _read_settings(record.pop("settings", None) or {}, settings, name)
+    settings = _declared_settings(record, name)
     record |= {key: tuple(record.get(key, ())) for key in ("equations", "choices", "guards")}
     try:
         return MethodSpec(name=name, settings=settings, **record)
     except TypeError as error:
         raise ConfigError(f"janus/conf/method/{name}.yaml: {error}") from None
+
+
+def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:
+    """Take `extends` and `settings` out of a method's record; parents may extend others.
+
+    A variant of a method extends it by name: it inherits settings, never values per bench.
+    """
+    settings: dict[str, Setting] = {}
+    for parent in record.pop("extends", []):
+        settings |= _declared_settings(read_yaml("method", parent), parent)
+    return settings | _read_settings(record.pop("settings", None) or {}, settings, name)
 
 
 def _read_settings(

@@ -249,6 +249,35 @@ class Basis:
         return have if need == 0 else float(captured[need - 1])
 
 
+@torch.no_grad()
+def leading_span(moment: Tensor, energy: float) -> Tensor:
+    """(D, k) orthonormal: fewest leading eigenvectors of `moment` whose sigma^2 reach `energy`.
+
+    Raises RunError (cause `nan`) where the moment is not finite.
+    """
+    if not bool(torch.isfinite(moment).all()):
+        raise RunError("the collected inputs are not finite: training diverged", cause="nan")
+    values, vectors = torch.linalg.eigh(moment.double())
+    values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
+    captured = values.cumsum(0) / values.sum().clamp_min(1e-300)
+    need = min(int((captured < energy - 1e-12).sum()) + 1, len(values))
+    span: Tensor = vectors[:, :need].float().clone(memory_format=torch.contiguous_format)
+    return span
+
+
+def complement(span: Tensor) -> Tensor:
+    """(D, D - k) orthonormal basis of what is orthogonal to `span` (D, k)."""
+    full, _ = torch.linalg.qr(span.double(), mode="complete")
+    rest: Tensor = full[:, span.shape[1] :].float().clone(memory_format=torch.contiguous_format)
+    return rest
+
+
+def padded(parts: list[Tensor]) -> Tensor:
+    """Bases (D, k_i) as one (blocks, D, k_max) tensor; zero columns change nothing."""
+    widest = max(part.shape[1] for part in parts)
+    return torch.stack([torch.nn.functional.pad(p, (0, widest - p.shape[1])) for p in parts])
+
+
 def energy_at(task: int, tasks: int, energy: float, rises: bool) -> float:
     """Threshold of task `task` (from 0): energy, or energy + (1 - energy) task / tasks [seen]."""
     return energy + (1 - energy) * task / tasks if rises else energy
@@ -256,8 +285,7 @@ def energy_at(task: int, tasks: int, energy: float, rises: bool) -> float:
 
 def stacked(bases: list[Basis]) -> Tensor:
     """All bases as one (blocks, D, q_max) tensor; missing columns are zero and change nothing."""
-    widest = max(b.size for b in bases)
-    return torch.stack([torch.nn.functional.pad(b.v, (0, widest - b.size)) for b in bases])
+    return padded([b.v for b in bases])
 
 
 def make_collector(kind: str, width: int, sketch: int, share: float, decay: float) -> Collector:

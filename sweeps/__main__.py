@@ -1,5 +1,7 @@
 """`python -m sweeps run NAME`: train the open cells of a sweep; `plan` and `status` only look.
 
+`choose` prints the winners of a tuning sweep as a sweep file.
+
 Exit status: 0 every cell has a result, 2 usage, 3 some cells failed or are missing, 130 stopped.
 """
 
@@ -19,6 +21,7 @@ from janus.config import Cell
 from janus.errors import JanusError
 from janus.store import Store
 from sweeps import report
+from sweeps.choose import choose
 from sweeps.drive import Note, Tally, drive
 from sweeps.load import KEYS, Request, load, sweep_names
 from sweeps.plan import Planned, plan_rows, read_list, split_open, without_effect, write_list
@@ -34,6 +37,9 @@ def main(words: Sequence[str]) -> int:
         return status(request)
     if given.action == "plan":
         return plan(request)
+    if given.action == "choose":
+        sys.stdout.write(choose(request.sweep, Store(request.store)))
+        return 0
     return run(request, command)
 
 
@@ -47,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "Other keys go to the cells, a comma list spans a grid: train.epochs=3 method.rank=4,8\n"
         "Keys of the cells: python -m janus --help",
     )
-    parser.add_argument("action", choices=["run", "plan", "status"])
+    parser.add_argument("action", choices=["run", "plan", "status", "choose"])
     parser.add_argument("name", metavar="NAME", help="name of the sweep")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     return parser

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import glyph_fonts, glyphs
+from janus.data import cifar, fashion, folders, glyph_fonts, glyphs, lists, prepared
+from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
 
@@ -24,44 +24,16 @@ log = logging.getLogger(__name__)
 VALIDATION_SHARE = 0.2
 
 
-@dataclass(frozen=True)
-class Images:
-    """Labelled images. N images, C channels."""
-
-    pixels: Tensor
-    """uint8 (N, C, H, W)"""
-    labels: Tensor
-    """int64 (N,): class"""
-    domains: Tensor
-    """int64 (N,): domain, zero where a bench has none"""
-    groups: Tensor
-    """int64 (N,): images of one source (a font family, a photographer) share a group"""
-
-    def __len__(self) -> int:
-        return int(self.labels.shape[0])
-
-    def take(self, index: Tensor) -> Images:
-        """The images at `index`."""
-        return Images(*(getattr(self, n)[index] for n in ("pixels", "labels", "domains", "groups")))
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A data set as a cell sees it."""
-
-    train: Images
-    test: Images
-    class_names: tuple[str, ...]
-    domain_names: tuple[str, ...]
-    sha256: str
-
-
 def load(config: BenchConfig) -> Bench:
     """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
-    if config.source not in LOADERS:
-        raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
-    bench = LOADERS[config.source](config)
-    if config.split_sha256 not in (None, bench.sha256):
+    bench = prepared.find(config) or read(config)
+    if config.split_sha256 is None:
+        raise DataError(
+            f"the split of bench {config.name} is not declared, so its results could not be told "
+            f"from those of another: python -m janus.data check {config.name} shows what it is; "
+            f"then declare it: bench.split_sha256={bench.sha256}"
+        )
+    if config.split_sha256 != bench.sha256:
         raise DataError(
             f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
             f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
@@ -77,6 +49,13 @@ def load(config: BenchConfig) -> Bench:
     return bench
 
 
+def read(config: BenchConfig) -> Bench:
+    """All of the bench from its original files, whatever was declared or prepared."""
+    if config.source not in LOADERS:
+        raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
+    return LOADERS[config.source](config)
+
+
 def _check(config: BenchConfig, bench: Bench) -> None:
     """Refuse data that would fail half way through a run, naming everything that is wrong."""
     problems = []
@@ -88,7 +67,7 @@ def _check(config: BenchConfig, bench: Bench) -> None:
             bench.class_names
         ):
             problems.append(f"a {name} label is out of range")
-        empty = [bench.class_names[c] for c in (counts == 0).nonzero()[:, 0].tolist()]
+        empty = [n for n, c in zip(bench.class_names, counts.tolist(), strict=False) if c == 0]
         if empty:
             problems.append(f"no {name} images of {', '.join(empty[:20])}")
     if config.scenario == "domain" and config.tasks > len(bench.domain_names):
@@ -135,7 +114,7 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     data = glyphs.load()
     parts = {
         split: Images(
-            pixels=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
+            store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
             labels=torch.from_numpy(getattr(data, f"{split}_labels")),
             domains=torch.from_numpy(getattr(data, f"{split}_styles")),
             groups=torch.from_numpy(getattr(data, f"{split}_families")),
@@ -151,4 +130,14 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     )
 
 
-LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {"glyphs": _load_glyphs}
+LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
+    "glyphs": _load_glyphs,
+    "fashion": fashion.load,
+    "cifar100": cifar.load,
+    "imagenet_r": lists.load_imagenet_r,
+    "domainnet": lists.load_domainnet,
+    "folder": folders.load,
+    "folder_subset": folders.load,
+}
+
+__all__ = ["LOADERS", "Bench", "Images", "load", "read"]

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from janus.backbone import prepare
 from janus.config import Cell
-from janus.data.augment import augment
-from janus.data.bench import Bench, Images
+from janus.data.images import Bench, Images, joined_images
+from janus.data.orders import make_order
+from janus.data.prefetch import ahead
+from janus.data.ragged import Ragged
+from janus.data.views import plain_view, train_view
 from janus.rng import generator
 
 EVAL_BATCH = 256
@@ -66,26 +68,38 @@ class Task:
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
+        return _ahead(self._train_batches(epoch, start), self.train, self.device)
+
+    def _train_batches(self, epoch: int | str, start: int) -> Iterator[Batch]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
         shuffled = torch.randperm(len(self.train), generator=generator("batches", *key))
         parts = shuffled.split(self.cell.train.batch_size)
         for step in range(start, len(parts)):
             part = self.train.take(parts[step])
-            images = prepare(part.pixels, self.cell.backbone, self.device)
             draw = generator("augment", *key, step)
-            images = augment(self.cell.bench.augment, images, draw)
-            yield _batch(images, part, self.device)
+            yield _batch(train_view(part, self.cell, self.device, draw), part, self.device)
 
     def plain_batches(self) -> Iterator[Batch]:
         """The training images once, in file order, under the test transform."""
-        yield from plain_batches(self.train, self.cell, self.device)
+        return plain_batches(self.train, self.cell, self.device)
 
 
 def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
     """All of `images`, in order, under the test transform."""
+    return _ahead(_plain_batches(images, cell, device), images, device)
+
+
+def _plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
     for index in torch.arange(len(images)).split(EVAL_BATCH):
         part = images.take(index)
-        yield _batch(prepare(part.pixels, cell.backbone, device), part, device)
+        yield _batch(plain_view(part, cell, device), part, device)
+
+
+def _ahead(batches: Iterator[Batch], images: Images, device: torch.device) -> Iterator[Batch]:
+    """In a thread where that helps: workers decode or the GPU copies while the loop computes."""
+    if isinstance(images.store, Ragged) or device.type == "cuda":
+        return ahead(batches)
+    return batches
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
@@ -103,13 +117,6 @@ class Stream:
     """Original class (or domain) numbers in order of appearance."""
     names: tuple[tuple[str, ...], ...]
     """Class (or domain) names of each task."""
-
-
-def make_order(order: str, count: int) -> list[int]:
-    """The permutation that an order names; its numbers are also written into every result."""
-    if order == "natural":
-        return list(range(count))
-    return [int(i) for i in np.random.default_rng(int(order)).permutation(count)]
 
 
 def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
@@ -161,16 +168,12 @@ def _select(images: Images, share: list[int], domain: bool, new_label: Tensor) -
     """The images of these classes (or domains), in file order, with labels re-numbered."""
     key = images.domains if domain else images.labels
     part = images.take(torch.isin(key, torch.tensor(share)).nonzero()[:, 0])
-    return Images(part.pixels, new_label[part.labels], part.domains, part.groups)
+    return part.relabelled(new_label[part.labels])
 
 
 def joined(stream: Stream) -> Task:
     """All tasks' training data as one task, for joint training (the upper bound)."""
     last = stream.tasks[-1]
-    every = [
-        torch.cat([getattr(t.train, n) for t in stream.tasks])
-        for n in ("pixels", "labels", "domains", "groups")
-    ]
     return Task(
         index=0,
         count=1,
@@ -180,6 +183,6 @@ def joined(stream: Stream) -> Task:
         fresh=last.seen,
         epochs=last.epochs,
         cell=last.cell,
-        train=Images(*every),
+        train=joined_images([t.train for t in stream.tasks]),
         device=last.device,
     )

@@ -5,16 +5,22 @@
 3. Train B_t and the head. 4. After the task a second pass grows V (DualGPM). [seen: authors' code]
 
 DualGPM stores the complement once V is wider than D/2 and then shrinks it. That is the same
-subspace in another form: here V is kept, and the tests hold the two forms equal.
+subspace in another form: here V is kept, and the tests hold the two forms equal. InfLoRA-b5
+(`blocks: 5`, plain GPM) therefore differs in nothing but the adapted blocks. InfLoRA+CA (`align`)
+re-trains the heads on class Gaussians after each task (janus/align.py) [seen: authors' code].
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from janus.align import Aligner
 from janus.data.tasks import Task
 from janus.lora import LoraQKV
+from janus.methods.base import Context
 from janus.methods.protected import ProtectedLora
 
 
@@ -34,13 +40,22 @@ def designed_a(moment: Tensor, basis: Tensor, rank: int) -> Tensor:
 
 
 class InfLora(ProtectedLora):
-    """Interference-free LoRA. Two extra passes per task."""
+    """Interference-free LoRA. Two extra passes per task, three with alignment."""
 
     passes_beside_training = 2.0
     trains_a = False
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.aligner: Aligner | None = None
+        if context.settings["align"]:
+            self.aligner = Aligner(context.width, context.settings, context.key)
+            self.passes_beside_training = 3.0
+
     def begin_task(self, task: Task) -> None:
         """Merge, then design A from a pass through the merged network, with train transforms."""
+        if self.aligner is not None:
+            self.aligner.begin_task(self.heads, self.context.device)
         super().begin_task(task)
         with torch.no_grad():
             for layer, collector in zip(
@@ -59,3 +74,21 @@ class InfLora(ProtectedLora):
     def end_task(self, task: Task) -> None:
         """Second pass; the threshold rises linearly from `subspace_energy` towards 1."""
         self.grow_bases(self.second_pass(task, augmented=True), task, one_sided=True)
+        if self.aligner is not None:
+            self.aligner.end_task(self.heads, *self.task_features(task), task)
+
+    def kept(self) -> dict[str, Any]:
+        """Merged weights, heads, bases, and with alignment a Gaussian per class."""
+        extra = {"aligner": self.aligner.state_dict()} if self.aligner is not None else {}
+        return super().kept() | extra
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the aligner's Gaussians."""
+        extra = {"aligner": self.aligner.state_dict()} if self.aligner is not None else {}
+        return super().state_dict() | extra
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """See LoraMethod."""
+        super().load_state_dict(state, task)
+        if self.aligner is not None:
+            self.aligner.load_state_dict(state["aligner"], self.context.device)

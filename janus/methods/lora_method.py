@@ -6,7 +6,7 @@ task's classes, prediction over the concatenated logits of all heads. Used as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,13 +29,17 @@ class LoraMethod(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        s = context.settings
-        self.layers: list[LoraQKV] = attach(context.backbone, s["targets"], s["rank"], s["scale"])
+        self.layers: list[LoraQKV] = self.make_layers(context)
         self.heads = LinearHeads(context.width)
         self.optimizer: TaskOptimizer | None = None
         self.before: list[tuple[Tensor, Tensor]] = []
         """A and B of every layer when the current task began."""
         self.first_class = 0
+
+    def make_layers(self, context: Context) -> list[LoraQKV]:
+        """Put the adapters into the backbone."""
+        s = context.settings
+        return attach(context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"])
 
     @property
     def carries_on(self) -> bool:
@@ -50,9 +54,13 @@ class LoraMethod(Method):
                 layer.merge()
                 self.start_adapter(layer, task)
         self.before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
-        if task.fresh:
-            self.heads.grow(task.fresh, self.context.key, self.context.device)
+        if classes := self.head_classes(task):
+            self.heads.grow(classes, self.context.key, self.context.device)
         self._start_training(task)
+
+    def head_classes(self, task: Task) -> int:
+        """Classes of the head that the task adds: its new ones; 0 where all are known."""
+        return task.fresh
 
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
         """Draw the new A and set B to zero."""
@@ -137,6 +145,21 @@ class LoraMethod(Method):
             assert self.optimizer is not None
             self.optimizer.load_state_dict(state["optimizer"])
 
+    # ---- inputs --------------------------------------------------------------------------------
+    @torch.no_grad()
+    def input_moments(self, batches: Iterable[Tensor]) -> list[Covariance]:
+        """Uncentred second moment of every adapted block's inputs over prepared images."""
+        moments = [Covariance(x.width) for x in self.layers]
+        nothing = torch.zeros(0, device=self.context.device)
+
+        def collect(block: int, rows: Tensor) -> None:
+            moments[block].update(rows, nothing)
+
+        with tapped(self.layers, collect):
+            for images in batches:
+                self.backbone(images)
+        return moments
+
     # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()
     def task_update(self) -> Tensor:
@@ -172,15 +195,8 @@ class LoraMethod(Method):
         facts: dict[str, Any] = {"update_norm": self._by_target(delta.norm(dim=(-2, -1)))}
         if not past:
             return facts
-        moments = [Covariance(x.width) for x in self.layers]
-        nothing = torch.zeros(0, device=self.context.device)
-
-        def collect(block: int, rows: Tensor) -> None:
-            moments[block].update(rows, nothing)
-
-        with self.previous_network(), tapped(self.layers, collect):
-            for images in past:
-                self.backbone(images)
+        with self.previous_network():
+            moments = self.input_moments(past)
         total = torch.stack([m.moment().to(delta.device) for m in moments])[:, None]
         raw = ((delta @ total) * delta).sum((-2, -1)).clamp_min(0).sqrt()
         size = delta.norm(dim=(-2, -1)) * total.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()

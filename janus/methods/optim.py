@@ -22,7 +22,7 @@ class TaskOptimizer:
         task: Task,
     ) -> None:
         """`groups`: (parameters, base learning rate); `settings`: conf/method/_training.yaml."""
-        self.schedule = str(settings["schedule"])
+        self.schedule, self.drop_at = str(settings["schedule"]), float(settings["drop_at"])
         self.epochs, self.steps_per_epoch = task.epochs, task.steps_per_epoch
         self.steps = 0
         made = [{"params": list(p), "lr": lr, "base": lr} for p, lr in groups]
@@ -38,10 +38,14 @@ class TaskOptimizer:
         """Share of the base learning rate at the current step.
 
         cosine: cos(99 pi e / (200 (K - 1))) at epoch e of K, stepped per epoch [seen: InfLoRA];
-        cosine_step: the same curve over single steps; constant: 1.
+        cosine_step: the same curve over single steps; drop: a tenth from `drop_at` of the epochs
+        on; constant: 1.
         """
         if self.schedule == "constant":
             return 1.0
+        if self.schedule == "drop":
+            late = self.steps // self.steps_per_epoch >= round(self.drop_at * self.epochs)
+            return 0.1 if late else 1.0
         if self.schedule == "cosine":
             at, last = self.steps // self.steps_per_epoch, self.epochs - 1
         else:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from janus.data.tasks import Task
-from janus.lora import LoraQKV, start_a, tapped
+from janus.lora import LoraQKV, start_a
 from janus.methods.base import Context
 from janus.methods.lora_method import LoraMethod
 from janus.rectify import without
-from janus.subspace import Basis, Collector, Covariance, energy_at, make_collector, stacked
+from janus.subspace import Basis, Collector, energy_at, make_collector, stacked
 
 
 class ProtectedLora(LoraMethod):
@@ -77,15 +77,9 @@ class ProtectedLora(LoraMethod):
     @torch.no_grad()
     def second_pass(self, task: Task, augmented: bool) -> list[Collector]:
         """Collect the inputs of one extra pass over the task's images."""
-        collectors: list[Collector] = [Covariance(x.width) for x in self.layers]
-
-        def collect(block: int, rows: Tensor) -> None:
-            collectors[block].update(rows, self.bases[block].v)
-
-        with tapped(self.layers, collect), self.context.autocast():
-            for batch in task.train_batches("pass") if augmented else task.plain_batches():
-                self.backbone(batch.images)
-        return collectors
+        batches = task.train_batches("pass") if augmented else task.plain_batches()
+        with self.context.autocast():
+            return list(self.input_moments(batch.images for batch in batches))
 
     def grow_bases(self, collectors: list[Collector], task: Task, one_sided: bool = False) -> None:
         """Extend every block's basis by what the task added, up to the energy threshold."""

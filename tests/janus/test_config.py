@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from janus.compose import compose
-from janus.config import canonical, cell_from_dict
+from janus.config import (
+    BackboneConfig,
+    BenchConfig,
+    Cell,
+    MethodConfig,
+    TrainConfig,
+    canonical,
+    cell_from_dict,
+)
 from janus.errors import ConfigError
 from janus.settings import method_spec, names
 from tests.conftest import toy_cell
@@ -78,7 +86,9 @@ def test_late_setting_keeps_old_identities():
     cell = toy_cell()
     assert "later" not in cell.identity()["method"]["values"]
     grown = dataclasses.replace(
-        cell.method, values={**cell.method.values, "later": 0}, neutral={"later": 0}
+        cell.method,
+        values={**cell.method.values, "later": 0},
+        neutral={**cell.method.neutral, "later": 0},
     )
     assert dataclasses.replace(cell, method=grown).id == cell.id
     used = dataclasses.replace(grown, values={**grown.values, "later": 1})
@@ -129,3 +139,36 @@ def test_every_method_file_is_complete(name):
 
 def test_exponents_in_yaml_are_numbers():
     assert method_spec("janus").settings["damping"].default == 0.01
+
+
+def test_identities_of_results_made_before_transforms_were_protocol_stay_valid():
+    """The literal is the id that the code without crop, test_crop and stored_side gave."""
+    cell = Cell(
+        bench=BenchConfig(
+            name="glyphs",
+            source="glyphs",
+            classes=100,
+            tasks=10,
+            split="bundled",
+            split_sha256="0a" * 32,
+        ),
+        backbone=BackboneConfig(
+            name="toy", model="vit_tiny_patch16_224", weights="random", image_size=32, channels=1
+        ),
+        method=MethodConfig(name="seqlora", values={"rank": 4}),
+        train=TrainConfig(epochs=5, batch_size=32),
+        order="3",
+        seed=1,
+    )
+    assert cell.id == "4ea6ce5610249803"
+    for field, value in (
+        ("crop_scale", 0.05),
+        ("crop_ratio", 1.5),
+        ("test_crop", 0.875),
+        ("test_interpolation", "bicubic"),
+        ("stored_side", 256),
+    ):
+        changed = dataclasses.replace(cell.bench, **{field: value})
+        assert dataclasses.replace(cell, bench=changed).id != cell.id
+    elsewhere = dataclasses.replace(cell.bench, root="/data", cache="/scratch")
+    assert dataclasses.replace(cell, bench=elsewhere).id == cell.id

@@ -36,7 +36,7 @@ def started(method: str, **overrides: Any):
 def train(method, task, steps: int | None = None):
     """One task by hand, through the contract alone."""
     method.begin_task(task)
-    for epoch in range(task.epochs):
+    for epoch in range(method.epochs(task)):
         for batch in task.train_batches(epoch):
             if steps == 0:
                 return
@@ -96,7 +96,7 @@ def test_carried_adapter_is_constrained_and_still_learns():
     method, stream = started("janus", **JANUS_LR, method__lifetime="carried")
     train(method, stream.tasks[0])
     method.begin_task(stream.tasks[1])
-    assert method.row_filter is not None and not method.leaks
+    assert method.rectifier.row_filter is not None and not method.rectifier.leaks
     train(method, stream.tasks[1])
     assert float(method.task_update().norm()) > 1e-3
 
@@ -137,10 +137,10 @@ def test_products_from_factor_gradients_equal_the_full_gradient():
         batch = next(iter(stream.tasks[1].train_batches(0)))
         sum(method.loss(batch).values()).backward()
         with torch.no_grad():
-            d = without(method._weight_gradient(), method.all_bases())
+            d = without(method.rectifier.weight_gradient(), method.all_bases())
             a = torch.stack([x.a for x in method.layers])
             b = torch.stack([x.b for x in method.layers])
-            bt_d, d_at = method._factor_products(method.all_bases())
+            bt_d, d_at = method.rectifier.factor_products()
         assert torch.allclose(bt_d, b.mT @ d, rtol=1e-3, atol=1e-5)
         assert torch.allclose(d_at, d @ a.mT, rtol=1e-3, atol=1e-5)
 

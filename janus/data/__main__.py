@@ -1,0 +1,155 @@
+"""`python -m janus.data list|check|fetch|prepare`: the images behind the benches.
+
+`list` says what is known and present; `check BENCH` reads everything and says what it found;
+`fetch BENCH` downloads, and is the only command that does; `prepare BENCH` decodes once, so that
+all runs share one memory-mapped copy. Overrides such as bench.root=DIR follow, as for a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from janus import atomic
+from janus.compose import compose
+from janus.config import BenchConfig
+from janus.data.catalogue import ORIGINS
+from janus.errors import ConfigError, DataError, JanusError
+from janus.settings import names, read_yaml
+
+
+def bench_of(name: str, overrides: dict[str, Any]) -> BenchConfig:
+    """The bench's configuration; its class count may still be unknown."""
+    given = {"bench.classes": 1 << 30} if not read_yaml("bench", name).get("classes") else {}
+    if wrong := [k for k in overrides if not k.startswith("bench.") and k != "eval"]:
+        raise ConfigError(f"{', '.join(wrong)}: only bench.* can be set here")
+    return compose({"bench": name, "backbone": "toy", **given, **overrides}).bench
+
+
+def list_benches() -> int:
+    """Print what is known about every bench."""
+    out = sys.stdout.write
+    out(f"{'bench':<18} {'images':<11} {'size':>7}  {'tasks':<14} where from; licence\n")
+    for name in names("bench"):
+        record, origin = read_yaml("bench", name), ORIGINS[name]
+        root = record.get("root")
+        if name in ("glyphs", "glyphs_styles"):
+            present = "bundled"
+        elif root is None:
+            present = "-"
+        else:
+            present = "present" if Path(root).expanduser().is_dir() else "missing"
+        tasks = f"{record['tasks']} {record['scenario']}-inc."
+        out(f"{name:<18} {present:<11} {origin.size:>7}  {tasks:<14} {origin.how}; ")
+        out(f"{origin.licence}\n")
+    out("next: python -m janus.data check BENCH bench.root=DIR\n")
+    return 0
+
+
+def check(config: BenchConfig) -> int:
+    """Read every image, print what the bench holds, and keep its split's hash."""
+    from janus.data import bench as benches
+    from janus.data import prepared
+    from janus.data.report import picture, table
+
+    bench = benches.read(config)
+    domain = config.scenario == "domain"
+    sys.stdout.write(
+        f"{config.name}: {len(bench.class_names)} classes, {len(bench.domain_names)} domains, "
+        f"{len(bench.train)} training and {len(bench.test)} test images\n"
+        f"{table(bench, config.tasks, domain)}\nsplit {config.split}: SHA-256 {bench.sha256}\n"
+    )
+    if config.split_sha256 not in (None, bench.sha256):
+        sys.stdout.write(f"which is NOT the known one, {config.split_sha256}\n")
+    if damaged := prepared.verify(config):
+        raise DataError(
+            f"the prepared {' and '.join(damaged)} images are damaged; write them again with: "
+            f"python -m janus.data prepare {config.name}"
+        )
+    if config.root is None and config.cache is None:
+        return 0
+    record = {
+        "split_sha256": bench.sha256,
+        "classes": len(bench.class_names),
+        "domains": len(bench.domain_names),
+    }
+    image = config.cache_folder / f"{config.name}.png"
+    try:
+        atomic.replace(config.split_file, atomic.json_writer(record))
+        picture(bench, config.tasks, domain, image)
+    except OSError as error:
+        raise DataError(f"{error}. Name a folder that you may write to: bench.cache=DIR") from None
+    sys.stdout.write(
+        f"one image of each class, a row a task: {image}\nnext: python -m janus.data prepare "
+        f"{config.name} bench.root={config.root}\n"
+    )
+    return 0
+
+
+def prepare(config: BenchConfig) -> int:
+    """Decode the bench once into memory-mapped arrays."""
+    from janus.data import bench as benches
+    from janus.data import prepared
+
+    if config.root is None and config.cache is None:
+        raise DataError(f"bench {config.name} is bundled; there is nothing to prepare")
+    folder = prepared.write(benches.read(config), config)
+    size = sum(p.stat().st_size for p in folder.iterdir())
+    sys.stdout.write(
+        f"{folder}: {size / 1e6:.0f} MB, used by every run from now on\n"
+        f"next: python -m janus bench={config.name} bench.root={config.root}\n"
+    )
+    return 0
+
+
+def fetch_bench(config: BenchConfig) -> int:
+    """Download and unpack what may be downloaded."""
+    from janus.data.fetch import fetch
+
+    origin = ORIGINS[config.name]
+    if not origin.downloads:
+        raise DataError(f"bench {config.name} cannot be fetched by us; get it so: {origin.how}")
+    root = Path(config.root or ".").expanduser()
+
+    def report(done: int, total: int) -> None:
+        sys.stderr.write(f"\r{done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    for download in origin.downloads:
+        path = fetch(download, root, report)
+        sys.stdout.write(f"\n{path} is whole and unpacked\n")
+    sys.stdout.write(
+        f"{origin.how}\nnext: python -m janus.data check {config.name} bench.root={root}\n"
+    )
+    return 0
+
+
+def main(words: list[str]) -> int:
+    """Run one command; returns the exit status."""
+    from janus.__main__ import parse_overrides
+
+    parser = argparse.ArgumentParser(prog="python -m janus.data", description=__doc__)
+    parser.add_argument("command", choices=["list", "check", "fetch", "prepare"])
+    parser.add_argument("bench", nargs="?")
+    parser.add_argument("overrides", nargs="*")
+    given = parser.parse_args(words)
+    if given.command == "list":
+        return list_benches()
+    if given.bench is None:
+        raise ConfigError(f"{given.command} which bench? Known: {', '.join(names('bench'))}")
+    config = bench_of(given.bench, parse_overrides(given.overrides))
+    commands = {"check": check, "fetch": fetch_bench, "prepare": prepare}
+    return commands[given.command](config)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (JanusError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,78 @@
+"""What a loader returns: labelled images, and the bench they form.
+
+Images are never copied when a bench is cut into tasks: each part remembers its rows of one store,
+so that a memory-mapped set costs its size once per machine, however many runs and tasks share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from janus.data.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images. N images, C channels."""
+
+    store: Tensor | Ragged
+    """uint8 (M, C, H, W), in memory or memory-mapped; or images of differing sizes"""
+    labels: Tensor
+    """int64 (N,): class"""
+    domains: Tensor
+    """int64 (N,): domain, zero where a bench has none"""
+    groups: Tensor
+    """int64 (N,): images of one source (a font family, a photographer) share a group"""
+    rows: Tensor | None = None
+    """int64 (N,): where each image lies in the store; None: in order, all of it"""
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def where(self) -> Tensor:
+        """Rows of the store, int64 (N,)."""
+        return torch.arange(len(self)) if self.rows is None else self.rows
+
+    @property
+    def pixels(self) -> Tensor:
+        """uint8 (N, C, H, W): a copy, for images of one size."""
+        if isinstance(self.store, Ragged):
+            raise TypeError("images of differing sizes have no common array")
+        return self.store if self.rows is None else self.store[self.rows]
+
+    def take(self, index: Tensor) -> Images:
+        """The images at `index`; no pixel is copied."""
+        return Images(
+            self.store,
+            self.labels[index],
+            self.domains[index],
+            self.groups[index],
+            index if self.rows is None else self.rows[index],
+        )
+
+    def relabelled(self, labels: Tensor) -> Images:
+        """The same images under other class numbers."""
+        return replace(self, labels=labels)
+
+
+def joined_images(parts: Sequence[Images]) -> Images:
+    """All of `parts`, which must lie in one store."""
+    assert all(p.store is parts[0].store for p in parts)
+    names = ("labels", "domains", "groups")
+    values = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
+    return Images(parts[0].store, rows=torch.cat([p.where() for p in parts]), **values)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A data set as a cell sees it."""
+
+    train: Images
+    test: Images
+    class_names: tuple[str, ...]
+    domain_names: tuple[str, ...]
+    sha256: str

@@ -1,0 +1,85 @@
+"""Random-resized crops of whole batches, as two small matrix products per image.
+
+Resizing is linear and separable: out = R X Cᵀ, where R (out x H) and C (out x W) hold the weights
+of an antialiased kernel over the crop box, and a flip is C read backwards. So one pair of batched
+products crops, resizes and flips every image of a batch at once, on any device. Weights follow
+Pillow's `resize`: support grows with the reduction, weights sum to one at borders.
+
+Shapes: B images, S x S pixels out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ATTEMPTS = 10
+"""Draws before torchvision's RandomResizedCrop falls back to a centre crop; ours does the same."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Where each image of a batch is cropped: int64 (B,) each, and bool (B,) for the flip."""
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor
+
+
+def draw_boxes(sizes: Tensor, scale: float, ratio: float, draw: torch.Generator) -> Boxes:
+    """Crops of images of `sizes` (B, 2: height, width), distributed as torchvision draws them.
+
+    Area share uniform in [scale, 1], aspect log-uniform in [1/ratio, ratio], position uniform,
+    flip in half of all images. [seen: InfLoRA, CODA, PILOT use torchvision's transform]
+    """
+    count = len(sizes)
+    u = torch.rand(count, 2 * ATTEMPTS + 3, generator=draw, dtype=torch.float64)
+    height, width = sizes[:, 0].double(), sizes[:, 1].double()
+    area = (height * width)[:, None] * (scale + (1 - scale) * u[:, :ATTEMPTS])
+    log = torch.tensor(ratio, dtype=torch.float64).log()
+    aspect = (log * (2 * u[:, ATTEMPTS : 2 * ATTEMPTS] - 1)).exp()
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (w > 0) & (h > 0) & (w <= width[:, None]) & (h <= height[:, None])
+    first = fits.int().argmax(1, keepdim=True)
+    found = fits.any(1)
+    # none fits: the whole image, cut to the nearest allowed aspect, from its centre
+    whole_w = torch.minimum(width, (height * ratio).round())
+    whole_h = torch.minimum(height, (width * ratio).round())
+    w = torch.where(found, w.gather(1, first)[:, 0], whole_w)
+    h = torch.where(found, h.gather(1, first)[:, 0], whole_h)
+    place = torch.where(found[:, None], u[:, -3:-1], torch.full_like(u[:, -3:-1], 0.5))
+    spare = torch.stack([height - h, width - w], 1)
+    free = torch.where(found[:, None], (place * (spare + 1)).floor(), (place * spare).floor())
+    top, left = free.long().unbind(1)
+    return Boxes(top, left, h.long(), w.long(), u[:, -1] < 0.5)
+
+
+def weights(start: Tensor, length: Tensor, full: int, out: int, flip: Tensor | None) -> Tensor:
+    """Antialiased bilinear weights (B, out, full) for [start, start + length) of `full` pixels."""
+    step = length.double()[:, None, None] / out
+    place = torch.arange(out, dtype=torch.float64, device=start.device).expand(len(start), out)
+    if flip is not None:
+        place = torch.where(flip[:, None], out - 1 - place, place)
+    centre = (place[:, :, None] + 0.5) * step
+    inside = torch.arange(full, device=start.device)[None, None] - start[:, None, None]
+    value = 1 - ((inside + 0.5 - centre) / step.clamp_min(1)).abs()
+    value = value.clamp_min(0) * ((inside >= 0) & (inside < length[:, None, None]))
+    return (value / value.sum(-1, keepdim=True)).float()
+
+
+def crop_resize(x: Tensor, boxes: Boxes, size: int) -> Tensor:
+    """The crops of float images `x` (B, C, H, W), resized to (B, C, size, size)."""
+    count, channels, height, width = x.shape
+    top, left, h, w, flip = (
+        t.to(x.device) for t in (boxes.top, boxes.left, boxes.height, boxes.width, boxes.flip)
+    )
+    rows = weights(top, h, height, size, None)
+    columns = weights(left, w, width, size, flip)
+    across = torch.bmm(x.reshape(count, channels * height, width), columns.transpose(1, 2))
+    across = across.view(count, channels, height, size).flatten(0, 1)
+    rows = rows[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
+    return torch.bmm(rows, across).view(count, channels, size, size)

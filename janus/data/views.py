@@ -1,0 +1,61 @@
+"""From stored images to what the backbone sees: the train and the test transform of a bench.
+
+Images of one size are cast, cropped and resized as whole batches on the device; images of differing
+sizes are cropped and resized by worker threads, as they are read. Values stay in [0, 1] until the
+backbone's mean and std, which default to none, as in this literature.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from janus.backbone import normalise, prepare, to_unit
+from janus.config import Cell
+from janus.data.augment import augment
+from janus.data.images import Images
+from janus.data.ragged import Ragged, centre, shorter_side
+from janus.data.resample import crop_resize, draw_boxes
+
+
+def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Generator) -> Tensor:
+    """Augmented float images (B, C, S, S), ready for the backbone; draws come from `draw`."""
+    bench, size = cell.bench, cell.backbone.image_size
+    if bench.augment != "crop":
+        return augment(bench.augment, plain_view(images, cell, device), draw)
+    rows = images.where()
+    if isinstance(images.store, Ragged):
+        boxes = draw_boxes(images.store.sizes(rows), bench.crop_scale, bench.crop_ratio, draw)
+        x = to_unit(_pinned(images.store.crops(rows, boxes, size), device), device)
+    else:
+        pixels = images.pixels
+        sizes = torch.tensor(pixels.shape[-2:]).expand(len(images), 2)
+        boxes = draw_boxes(sizes, bench.crop_scale, bench.crop_ratio, draw)
+        x = crop_resize(to_unit(_pinned(pixels, device), device), boxes, size)
+    return normalise(x, cell.backbone)
+
+
+def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
+    """Float images (B, C, S, S) under the test transform: resize, centre crop, normalise."""
+    bench, size = cell.bench, cell.backbone.image_size
+    side = round(size / bench.test_crop)
+    kernel = bench.test_interpolation
+    if isinstance(images.store, Ragged):
+        found = images.store.centres(images.where(), size, side, kernel)
+        return normalise(to_unit(_pinned(found, device), device), cell.backbone)
+    pixels = _pinned(images.pixels, device)
+    if side == size and kernel == "bilinear":
+        return prepare(pixels, cell.backbone, device)
+    x = to_unit(pixels, device)
+    height, width = shorter_side(x.shape[-2], x.shape[-1], side)
+    for shape in ((x.shape[-2], width), (height, width)):  # like Pillow: across, then down
+        if x.shape[-2:] != shape:
+            x = functional.interpolate(x, shape, mode=kernel, antialias=True, align_corners=False)
+            x = x.mul_(255).round_().clamp_(0, 255).div_(255)  # the cubic kernel overshoots
+    return normalise(centre(x, size), cell.backbone)
+
+
+def _pinned(pixels: Tensor, device: torch.device) -> Tensor:
+    """Page-locked where a GPU will fetch it, so that the copy does not hold up the loop."""
+    return pixels.pin_memory() if device.type == "cuda" else pixels

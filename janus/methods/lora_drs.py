@@ -1,0 +1,207 @@
+"""LoRA-DRS: training in a drift-resistant space from subtracted LoRA (Liu and Chang, CVPR 2025).
+
+Before task t > 1 the new images pass through W0 - sum_{j<t} B_j A_j, the pretrained weights with
+the old tasks' adapters *taken off*. U_k spans the leading directions of its block inputs, the
+fewest that hold 99 % of their energy (sigma^2); the finished optimiser step is projected onto it.
+Published with two quirks [seen: authors' code], each a setting here:
+* T = U_k U_k^T / |U_k U_k^T|_F: the step also shrinks by sqrt(k) (`sqrt_scaling`);
+* the input-space T is applied to B's output dimension too (`both_sides`).
+Local cross-entropy plus the augmented triplet loss; prediction by nearest class mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from janus.data.tasks import Batch, Task
+from janus.errors import ConfigError
+from janus.heads import Prototypes
+from janus.lora import LoraQKV
+from janus.losses import augmented_triplet
+from janus.methods.base import Context
+from janus.methods.lora_method import LoraMethod
+from janus.methods.rectified import Rectifier, in_weight_space
+from janus.rng import generator
+from janus.subspace import complement, leading_span, padded
+
+
+class LoraDrs(LoraMethod):
+    """Fresh adapters, their steps kept inside span(U_k).
+
+    With `rectify` (Figure 6 of Janus-LoRA) the safe gradient is D = G U_k U_k^T: what is protected
+    is the complement of span(U_k), V = U_k^perp, and the closed form applies as it stands. A then
+    starts inside span(U_k), so that A V = 0 and the whole update is blind to V [derived].
+    """
+
+    passes_beside_training = 2.0
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        s = context.settings
+        self.pristine = [[w.clone() for w in x.slices()] for x in self.layers]
+        """W0 of every layer and target; the weight file gives it back after a restart."""
+        self.spans: list[Tensor] = []
+        """U_k (D, k) per block; empty in the first task, which is not projected [seen]."""
+        self.prototypes = Prototypes(context.width)
+        self.prototypes.means = self.prototypes.means.to(context.device)
+        self.classes = 0
+        self.rectifier: Rectifier | None = None
+        self.in_weight_space = in_weight_space(s)
+        if s["rectify"] and (s["both_sides"] or s["sqrt_scaling"]):
+            raise ConfigError(
+                "method.rectify=true chooses both factors' steps itself; with it set "
+                "method.both_sides=false and method.sqrt_scaling=false"
+            )
+
+    # ---- tasks ---------------------------------------------------------------------------------
+    def begin_task(self, task: Task) -> None:
+        """Merge, find the drift-resistant space, start an adapter."""
+        self.classes = task.seen
+        for layer in self.layers:
+            layer.merge()
+        self.spans = self._find_spans(task) if task.index else []
+        super().begin_task(task)
+        # B starts sparse, not zero: the jump it makes is part of the task's update
+        self.before = [(a, torch.zeros_like(b)) for a, b in self.before]
+
+    def _find_spans(self, task: Task) -> list[Tensor]:
+        batches = task.train_batches("pass")
+        with self.subtracted_network(), self.context.autocast():
+            moments = self.input_moments(batch.images for batch in batches)
+        energy = self.context.settings["subspace_energy"]
+        return [leading_span(m.moment(), energy) for m in moments]
+
+    @contextmanager
+    def subtracted_network(self) -> Iterator[None]:
+        """The network with weights W0 - (W - W0), W holding all finished adapters merged."""
+        merged = [[w.clone() for w in x.slices()] for x in self.layers]
+        try:
+            for layer, start in zip(self.layers, self.pristine, strict=True):
+                for own, first in zip(layer.slices(), start, strict=True):
+                    own.copy_(2 * first - own)
+            yield
+        finally:
+            for layer, kept in zip(self.layers, merged, strict=True):
+                for own, value in zip(layer.slices(), kept, strict=True):
+                    own.copy_(value)
+
+    @torch.no_grad()
+    def start_adapter(self, layer: LoraQKV, task: Task) -> None:
+        """Random A (inside span(U_k) with a_init=projected); B with one N(0, 0.01^2) per column.
+
+        The source draws B with torch's sparse_ at sparsity 1 - 1/D [seen].
+        """
+        super().start_adapter(layer, task)
+        if self.spans and self.context.settings["a_init"] == "projected":
+            span = self.spans[layer.block]
+            layer.a.copy_(layer.a @ span @ span.mT)
+        draw = generator("lora-b", *self.context.key, task.index, layer.block)
+        targets, width, rank = layer.b.shape
+        row = torch.randint(width, (targets, 1, rank), generator=draw)
+        value = 0.01 * torch.randn(targets, 1, rank, generator=draw)
+        layer.b.copy_(torch.zeros(layer.b.shape).scatter_(1, row, value))
+
+    def _start_training(self, task: Task) -> None:
+        super()._start_training(task)
+        if self.context.settings["rectify"]:
+            start = torch.stack([a for a, _ in self.before])
+            self.rectifier = Rectifier(
+                self.layers, self.context.settings, self.protected(), start, constrained=False
+            )
+
+    def protected(self) -> Tensor:
+        """V (blocks, 1, D, q): what span(U_k) leaves out; empty in the first task."""
+        if not self.spans:
+            return torch.zeros(
+                len(self.layers), 1, self.context.width, 0, device=self.context.device
+            )
+        return padded([complement(span) for span in self.spans]).unsqueeze(1)
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """None when rectification steps the factors itself, in full-weight space."""
+        return [] if self.in_weight_space else super().adapter_parameters()
+
+    # ---- steps ---------------------------------------------------------------------------------
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy and the augmented triplet loss."""
+        if self.rectifier is not None:
+            self.rectifier.watch()
+        return super().loss(batch)
+
+    def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The augmented triplet loss against the batch and all old prototypes."""
+        s = self.context.settings
+        own = self.prototypes.own_class(batch.labels)
+        term = augmented_triplet(
+            features, batch.labels, self.prototypes.means, own, s["triplet_margin"]
+        )
+        return {"atl": s["triplet_weight"] * term}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Step, then keep the finished step inside span(U_k)."""
+        assert self.optimizer is not None
+        before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
+        if self.rectifier is not None:
+            self.rectifier.replace_gradients(self.optimizer)
+        self.optimizer.step()
+        if not self.spans:
+            return
+        s = self.context.settings
+        for layer, span, (a, b) in zip(self.layers, self.spans, before, strict=True):
+            shrink = span.shape[1] ** -0.5 if s["sqrt_scaling"] else 1.0
+            layer.a.copy_(a + shrink * ((layer.a - a) @ span @ span.mT))
+            if s["both_sides"]:
+                layer.b.copy_(b + shrink * (span @ (span.mT @ (layer.b - b))))
+
+    @torch.no_grad()
+    def end_task(self, task: Task) -> None:
+        """Store the prototypes of the new classes; they are never updated."""
+        self.prototypes.add(*self.task_features(task))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Cosine to the class means, or the logits of the training heads."""
+        if self.context.settings["classifier"] == "linear":
+            return super().classify(features)
+        return self.prototypes.logits(features, self.classes)
+
+    # ---- state ---------------------------------------------------------------------------------
+    def kept(self) -> dict[str, Any]:
+        """Merged weights, heads, prototypes; W0 is the backbone's own weight file."""
+        return super().kept() | {"prototypes": self.prototypes.state_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds prototypes, spans and the rectifier's moments."""
+        return super().state_dict() | {
+            "prototypes": self.prototypes.state_dict(),
+            "classes": self.classes,
+            "spans": list(self.spans),
+            "rectifier": self.rectifier.state_dict() if self.rectifier else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """See LoraMethod."""
+        device = self.context.device
+        self.prototypes.load_state_dict(state["prototypes"], device)
+        self.classes = state["classes"]
+        self.spans = [span.to(device) for span in state["spans"]]
+        super().load_state_dict(state, task)
+        if task is not None and self.rectifier is not None:
+            self.rectifier.load_state_dict(state["rectifier"])
+
+    @torch.no_grad()
+    def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
+        """Adds k per block, and |dW V|_F / |dW|_F against V = span(U_k)^perp."""
+        facts = super().diagnose(past)
+        if self.spans:
+            facts["span_size"] = [span.shape[1] for span in self.spans]
+            delta = self.task_update().double()
+            outside = (delta @ self.protected().double()).norm(dim=(-2, -1))
+            ratio = outside / delta.norm(dim=(-2, -1)).clamp_min(1e-30)
+            facts["violation_span"] = self._by_target(ratio)
+        return facts

@@ -1,0 +1,81 @@
+"""O-LoRA (Wang et al., EMNLP 2023): a new LoRA per task whose rows avoid those of the old ones.
+
+    W = W0 + sum_{i<=t} B_i A_i, only A_t and B_t trained;
+    loss = CE + l1 sum_{i<t} sum |A_t A_i^T| + l2 (|A_t|^2 + |B_t|^2)      [seen: authors' code]
+
+The source trains a T5; the vision port takes the shared LoRA protocol of this project [derived].
+Rows orthogonal to old rows do not protect old *inputs*: nothing here looks at them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from janus.bank import AdapterBank
+from janus.data.tasks import Batch, Task
+from janus.methods.base import Context
+from janus.methods.lora_method import LoraMethod
+
+
+def overlap(rows: Tensor, old: Tensor) -> Tensor:
+    """Entry-wise sum |A_t A_i^T| of rows (..., r, D) against old rows (..., R, D).
+
+    Zero exactly when every new row is orthogonal to every old one.
+    """
+    return (rows @ old.mT).abs().sum()
+
+
+class OLora(LoraMethod):
+    """LoraMethod with an orthogonality penalty on A; finished adapters are merged for speed."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.bank = AdapterBank()
+        self.old_rows: Tensor | None = None
+        """A of all earlier tasks, (L, P, R, D)."""
+
+    def _start_training(self, task: Task) -> None:
+        super()._start_training(task)
+        self.old_rows = self.bank.wide_a() if len(self.bank) else None
+
+    def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The penalty against earlier rows, and the ridge on the new adapter if asked for."""
+        s = self.context.settings
+        terms: dict[str, Tensor] = {}
+        rows = torch.stack([x.a for x in self.layers])
+        if self.old_rows is not None:
+            terms["orthogonality"] = s["orthogonality"] * overlap(rows, self.old_rows)
+        if s["ridge"]:
+            ups = torch.stack([x.b for x in self.layers])
+            terms["ridge"] = s["ridge"] * (rows.square().sum() + ups.square().sum())
+        return terms
+
+    def end_task(self, task: Task) -> None:
+        """Keep the adapter; the next begin_task merges it."""
+        self.bank.add(self.layers)
+
+    def kept(self) -> dict[str, Any]:
+        """All adapters (the merged weights are their sum) and the heads."""
+        return {"bank": self.bank.state(), "heads": self.heads.state()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the bank."""
+        return super().state_dict() | {"bank": self.bank.state()}
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """See LoraMethod."""
+        self.bank.load_state(state["bank"], self.context.device)
+        super().load_state_dict(state, task)
+
+    @torch.no_grad()
+    def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
+        """Adds the mean |cos| between the finished task's rows and all earlier rows."""
+        facts = super().diagnose(past)
+        if self.old_rows is not None:
+            rows = torch.stack([x.a for x in self.layers])
+            unit, old = (torch.nn.functional.normalize(a, dim=-1) for a in (rows, self.old_rows))
+            facts["row_overlap"] = float((unit @ old.mT).abs().mean())
+        return facts

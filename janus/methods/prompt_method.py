@@ -1,0 +1,149 @@
+"""What all prompt methods share: a query pass, a choice of prompts, a prompted pass, linear heads.
+
+The ViT stays frozen; prompts (and their keys) and the head of the current task are trained with
+cross-entropy over the current task's classes: the sources mask old logits with -inf, which is the
+same [seen: CODA-Prompt's code]. The query is computed once per step and used for choice and key
+loss; prediction takes two passes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from janus.data.tasks import Batch, Task
+from janus.heads import LinearHeads
+from janus.losses import local_cross_entropy
+from janus.methods.base import Context, Method
+from janus.methods.optim import TaskOptimizer
+from janus.prompts import PromptedViT
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Prompts for one batch."""
+
+    prompts: Sequence[Tensor]
+    """What the prompted pass takes: one prefix (B or 1, 2, L, A) per prompted block."""
+    cosines: Tensor | None = None
+    """(B, K) of the queries to the keys that were chosen; None for a method without key loss."""
+
+
+class PromptMethod(Method):
+    """Subclasses say which blocks are prompted, how prompts start, and how they are chosen."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.vit = PromptedViT(context.backbone, self.prompted_blocks())
+        self.heads = LinearHeads(context.width)
+        self.trained: dict[str, nn.Parameter] = {}
+        """Prompts, keys and the like that the current task trains."""
+        self.frozen: dict[str, Tensor] = {}
+        """Those of earlier tasks, stacked along the first dimension."""
+        self.optimizer: TaskOptimizer | None = None
+        self.first_class = 0
+        # the query is one forward pass over the images in every epoch
+        self.passes_beside_training = float(context.cell.train.epochs)
+
+    # ---- what subclasses say -------------------------------------------------------------------
+    @abstractmethod
+    def prompted_blocks(self) -> Sequence[int]:
+        """The blocks that take a prefix."""
+
+    @abstractmethod
+    def start_prompts(self, task: Task) -> dict[str, Tensor]:
+        """Start values of what this task trains anew; may move trained values to `frozen`."""
+
+    @abstractmethod
+    def choose(self, query: Tensor, training: bool) -> Choice:
+        """Prompts for queries (B, D)."""
+
+    def prompted(self, images: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+        """Features (B, D) of the prompted pass."""
+        return self.vit.prefixed(images, prompts)
+
+    # ---- tasks ---------------------------------------------------------------------------------
+    def begin_task(self, task: Task) -> None:
+        """Start the task's prompts, add a head for new classes, make the optimiser."""
+        for name, value in self.start_prompts(task).items():
+            self.trained[name] = nn.Parameter(value.to(self.context.device))
+        if task.fresh:
+            self.heads.grow(task.fresh, self.context.key, self.context.device)
+        self._start_training(task)
+
+    def freeze(self, name: str) -> None:
+        """Move the trained `name` (M, ...) behind the frozen ones of earlier tasks."""
+        if name in self.trained:
+            self.frozen[name] = self.every(name).detach().clone()
+            del self.trained[name]
+
+    def every(self, name: str) -> Tensor:
+        """Frozen and trained `name`, in order of the tasks; only the latter carry gradient."""
+        if name not in self.frozen:
+            return self.trained[name]
+        return torch.cat([self.frozen[name], self.trained[name]])
+
+    def _start_training(self, task: Task) -> None:
+        self.first_class = task.first
+        s = self.context.settings
+        head = [p for p in self.heads.parameters() if p.requires_grad]
+        groups = [(self.trained.values(), s["lr"]), (head, s["head_lr"])]
+        self.optimizer = TaskOptimizer(groups, s, task)
+
+    def trained_parameters(self) -> int:
+        """Prompts, keys and the current head."""
+        head = [p for p in self.heads.parameters() if p.requires_grad]
+        return sum(p.numel() for p in (*self.trained.values(), *head))
+
+    # ---- steps ---------------------------------------------------------------------------------
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the prompted pass; key loss w * mean_i sum_k (1 - cos(q_i, k))."""
+        choice = self.choose(self.vit.query(batch.images), training=True)
+        features = self.prompted(batch.images, choice.prompts)
+        logits = self.heads.parts[-1](features)
+        terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
+        if choice.cosines is not None:
+            far = (1 - choice.cosines).sum(1).mean()
+            terms["key"] = self.context.settings["key_weight"] * far
+        return terms
+
+    def update(self) -> None:
+        """One optimiser step."""
+        assert self.optimizer is not None
+        self.optimizer.step()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, D) of the prompted pass, without task identity: two passes."""
+        return self.prompted(images, self.choose(self.vit.query(images), training=False).prompts)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Concatenated logits of all heads."""
+        logits: Tensor = self.heads(features)
+        return logits
+
+    # ---- state ---------------------------------------------------------------------------------
+    def kept(self) -> dict[str, Any]:
+        """Prompts and keys of all tasks, and the heads."""
+        return {"trained": self.trained, "frozen": self.frozen, "heads": self.heads.state()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept, and the optimiser."""
+        return self.kept() | {
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """Restore prompts and heads; the optimiser only inside a task."""
+        device = self.context.device
+        self.trained = {n: nn.Parameter(v.to(device)) for n, v in state["trained"].items()}
+        self.frozen = {n: v.to(device) for n, v in state["frozen"].items()}
+        self.heads.load_state(state["heads"], device)
+        if task is not None:
+            self._start_training(task)
+            assert self.optimizer is not None
+            self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,154 @@
+"""`python -m janus.data`: what it prints, what it writes, and what it downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+
+from janus.compose import compose
+from janus.data import bench as benches
+from janus.data.__main__ import bench_of, main
+from janus.data.catalogue import ORIGINS, Download
+from janus.data.fetch import fetch, unpack
+from janus.data.stored import Stored
+from janus.errors import ConfigError, DataError
+from janus.settings import names
+from tests.janus import sets
+from tests.janus.test_formats import TOY
+
+
+def test_list_knows_every_bench(capsys):
+    assert set(ORIGINS) == set(names("bench"))
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines[1:-1]} == set(ORIGINS)
+
+
+def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsys):
+    root = sets.class_folders(tmp_path / "mine", {"train": 4, "test": 2}, ("cat", "dog", "eel"))
+    words = [f"bench.root={root}", "bench.tasks=3"]
+    request = {**TOY, "bench": "folder", "bench.root": str(root), "bench.tasks": 3}
+    with pytest.raises(ConfigError, match=r"janus\.data check folder"):
+        compose(request)
+    assert main(["check", "folder", *words]) == 0
+    out = capsys.readouterr().out
+    assert "3 classes" in out and "12 training and 6 test" in out and "SHA-256" in out
+    assert Image.open(root / ".janus/folder.png").size == (64, 3 * 64)
+    bench = compose(request).bench
+    assert bench.classes == 3 and bench.split_sha256 in out
+    assert main(["prepare", "folder", *words]) == 0
+    loaded = benches.load(bench)
+    assert isinstance(loaded.train.store, Stored) and len(loaded.train) == 12
+
+
+def test_check_says_when_the_images_are_not_the_known_ones(tmp_path, capsys):
+    sets.cifar(tmp_path)
+    words = [f"bench.root={tmp_path}", "bench.classes=4", "bench.tasks=2"]
+    assert main(["check", "cifar100", *words]) == 0
+    assert "NOT the known one" in capsys.readouterr().out
+
+
+def test_check_notices_prepared_bytes_that_changed(tmp_path):
+    sets.cifar(tmp_path)
+    words = [f"bench.root={tmp_path}", "bench.classes=4", "bench.tasks=2"]
+    assert main(["prepare", "cifar100", *words]) == 0
+    path = tmp_path / ".janus/cifar100-official/test.u8"
+    raw = bytearray(path.read_bytes())
+    raw[0] ^= 255
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="prepared test images are damaged"):
+        main(["check", "cifar100", *words])
+
+
+def test_what_must_be_got_by_hand_says_how(tmp_path):
+    with pytest.raises(DataError, match=r"http://ai\.bu\.edu/M3SDA"):
+        main(["fetch", "domainnet", f"bench.root={tmp_path}"])
+
+
+def test_only_settings_of_the_bench_are_taken():
+    with pytest.raises(ConfigError, match="only bench"):
+        bench_of("glyphs", {"train.epochs": 3})
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def server():
+    """Serves `content`, with ranges; breaks off after `stop` bytes once, if asked to."""
+
+    class Handler(BaseHTTPRequestHandler):
+        content, stop, ranges = b"", None, []
+
+        def do_GET(self):
+            asked = self.headers.get("Range")
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            Handler.ranges.append(start)
+            body = self.content[start:]
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            stop, Handler.stop = Handler.stop, None
+            self.wfile.write(body if stop is None else body[:stop])
+
+        def log_message(self, *_):
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serve = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
+    serve.start()
+    Handler.url = f"http://127.0.0.1:{http.server_port}/set.tar.gz"
+    yield Handler
+    http.shutdown()
+    http.server_close()
+
+
+def download_of(server, content):
+    server.content = content
+    return Download(server.url, hashlib.md5(content).hexdigest())
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+    content = archive({"set/a.bin": bytes(range(256)) * 400})
+    download = download_of(server, content)
+    server.stop = 500
+    with pytest.raises(DataError, match="same command again"):
+        fetch(download, tmp_path, lambda *_: None)
+    fetch(download, tmp_path, lambda *_: None)
+    assert server.ranges == [0, 500]
+    assert (tmp_path / "set/a.bin").read_bytes() == bytes(range(256)) * 400
+
+
+def test_a_download_with_another_sum_is_not_used(server, tmp_path):
+    download = Download(download_of(server, archive({"a": b"1"})).url, "0" * 32)
+    with pytest.raises(DataError, match="not the published"):
+        fetch(download, tmp_path, lambda *_: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", archive({"a": bytes(9000)})[:60]])
+def test_a_corrupted_archive_is_one_clear_error(content, tmp_path):
+    (tmp_path / "set.tar.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"set\.tar\.gz is damaged"):
+        unpack(tmp_path / "set.tar.gz", tmp_path)
+
+
+def test_an_archive_that_leads_out_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/set.tar.gz").write_bytes(archive({"../escaped": b"x"}))
+    with pytest.raises(DataError, match="damaged"):
+        unpack(tmp_path / "in/set.tar.gz", tmp_path / "in")
+    assert not (tmp_path / "escaped").exists()

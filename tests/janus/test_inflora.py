@@ -1,0 +1,29 @@
+"""InfLoRA's variants."""
+
+from __future__ import annotations
+
+import torch
+
+from janus.lora import LoraQKV
+from tests.janus.test_methods import started, train
+
+SIX_BLOCKS = {
+    "backbone__model_kwargs": {"patch_size": 8, "embed_dim": 32, "depth": 6, "num_heads": 2}
+}
+
+
+def test_b5_adapts_only_the_first_five_blocks():
+    method, stream = started("inflora_b5", **SIX_BLOCKS, method__lr=1e-2, train__epochs=1)
+    wrapped = [isinstance(b.attn.qkv, LoraQKV) for b in method.backbone.blocks]
+    assert wrapped == [True] * 5 + [False]
+    last = method.backbone.blocks[5].attn.qkv.weight.detach().clone()
+    for task in stream.tasks[:2]:
+        train(method, task)
+    assert torch.equal(method.backbone.blocks[5].attn.qkv.weight, last)
+    assert len(method.bases) == 5 and all(b.size for b in method.bases)
+    assert float(method.task_update().norm(dim=(-2, -1)).min()) > 0
+
+
+def test_b5_adapts_all_blocks_of_a_shallow_backbone():
+    method, _ = started("inflora_b5")
+    assert len(method.layers) == 2

@@ -1,0 +1,84 @@
+"""Tuning sweeps: who wins, and when nobody may."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from janus import atomic
+from janus.errors import ConfigError
+from janus.store import Store
+from sweeps.choose import choose
+from sweeps.load import load
+from sweeps.plan import plan_rows
+
+FILE = """
+methods: [ncm, seqlora, lora_gpm]
+orders: [100, 101]
+seeds: [100]
+fixed: {eval: validation}
+variants:
+  seqlora: {"lr=1e-3": {lr: 1e-3}, "lr=1e-4": {lr: 1e-4}}
+  lora_gpm:
+    "exact,lr=1e-3": {variant: exact, lr: 1e-3}
+    "exact,lr=1e-4": {variant: exact, lr: 1e-4}
+    "lr=1e-4": {lr: 1e-4}
+"""
+ACC = {
+    "ncm": 0.7,
+    "seqlora[lr=1e-3]": 0.5,
+    "seqlora[lr=1e-4]": 0.6,
+    "lora_gpm[exact,lr=1e-3]": 0.65,
+    "lora_gpm[exact,lr=1e-4]": 0.64,
+    "lora_gpm[lr=1e-4]": 0.9,
+}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    path = tmp_path / "tuning.yaml"
+    path.write_text(FILE)
+    return load(str(path), []).sweep
+
+
+def fill(sweep, store: Store, skip: str = "", fail: str = "") -> None:
+    for p in plan_rows(sweep):
+        if p.row == skip:
+            continue
+        if p.row == fail:
+            claim = store.claim(p.cell)
+            claim.fail({"cause": "nan", "message": "diverged"})
+            claim.release()
+            continue
+        record = {"id": p.cell.id, "metrics": {"acc": ACC[p.row]}}
+        atomic.create(store.result_path(p.cell.id), atomic.json_writer(record))
+
+
+def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, store):
+    fill(sweep, store)
+    chosen = yaml.safe_load(choose(sweep, store))
+    assert chosen["methods"] == ["ncm", "seqlora", "lora_gpm"]
+    assert chosen["variants"]["ncm"] == {"": {}}
+    assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-4}}
+    assert chosen["variants"]["lora_gpm"]["exact"] == {"variant": "exact", "lr": 1e-3}
+    path = store.root / "reporting.yaml"
+    path.write_text(choose(sweep, store))
+    labels = {p.row for p in plan_rows(load(str(path), []).sweep)}
+    assert labels == {"ncm", "seqlora", "lora_gpm", "lora_gpm[exact]"}
+
+
+def test_a_candidate_that_diverged_loses(sweep, store):
+    fill(sweep, store, fail="seqlora[lr=1e-4]")
+    chosen = yaml.safe_load(choose(sweep, store))
+    assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-3}}
+
+
+def test_nothing_is_chosen_before_every_candidate_ran(sweep, store):
+    fill(sweep, store, skip="seqlora[lr=1e-4]")
+    with pytest.raises(ConfigError, match=r"not finished.*seqlora\[lr=1e-4\]"):
+        choose(sweep, store)
+
+
+def test_nothing_is_tuned_on_the_test_set():
+    with pytest.raises(ConfigError, match="test set"):
+        choose(load("smoke", []).sweep, Store("nowhere"))
