@@ -26,6 +26,7 @@ from janus.data.tasks import Stream, Task, cut, joined
 from janus.errors import JanusError, RunError
 from janus.evaluate import evaluate, invasion, probe, tree_bytes
 from janus.heads import Prototypes
+from janus.memory import reuse_large_blocks
 from janus.methods import make
 from janus.methods.base import Context, Method
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
@@ -122,6 +123,7 @@ class _Run:
         cell = self.cell
         machine()  # the code's git state is that of now, not of the end
         reset_peak_memory(self.device)
+        reuse_large_blocks()
         found = weights.verify(cell.backbone)
         data = benches.load(cell.bench)
         self.stream = cut(data, cell, self.device)

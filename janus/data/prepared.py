@@ -56,7 +56,9 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         sums[name] = _write_pixels(folder / f"{name}.u8", images)
         index |= {f"{name}_{n}": getattr(images, n) for n in ("labels", "domains", "groups")}
         index[f"{name}_sizes"] = sizes[name]
-    save_file({n: t.contiguous() for n, t in index.items()}, str(folder / "index.safetensors"))
+    save_file(
+        {n: t.clone().contiguous() for n, t in index.items()}, str(folder / "index.safetensors")
+    )
     manifest = {
         "bench": config.name,
         "split": config.split,
@@ -123,7 +125,7 @@ def _shape(images: Images) -> list[int] | None:
 def _sizes(images: Images) -> Tensor:
     if isinstance(images.store, Ragged):
         return images.store.sizes(images.where())
-    return torch.tensor(images.store.shape[2:]).expand(len(images), 2)
+    return torch.tensor(images.store.shape[2:]).repeat(len(images), 1)
 
 
 def _write_pixels(path: Path, images: Images) -> str:
