@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import cycle
 from typing import Any, Protocol
 
 import torch
@@ -372,7 +373,8 @@ class _Run:
 
 
 def _describe(stream: Stream) -> list[dict[str, Any]]:
-    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, stream.tests, strict=True)
+    tests = stream.tests if len(stream.tests) == len(stream.tasks) else cycle(stream.tests)
+    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, tests, strict=False)
     return [
         {
             "classes": list(stream.names[task.index]),

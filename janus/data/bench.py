@@ -14,7 +14,7 @@ import torch
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import cifar, fashion, folders, glyph_fonts, glyphs, lists, prepared
+from janus.data import cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
@@ -92,7 +92,10 @@ def _validation(bench: Bench, per_domain: bool) -> Bench:
         count = max(1, round(VALIDATION_SHARE * len(members)))
         held[members[torch.from_numpy(by_rank[:count])]] = True
     return replace(
-        bench, train=train.take((~held).nonzero()[:, 0]), test=train.take(held.nonzero()[:, 0])
+        bench,
+        train=train.take((~held).nonzero()[:, 0]),
+        test=train.take(held.nonzero()[:, 0]),
+        shared_test=False,
     )
 
 
@@ -123,7 +126,8 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     }
     stat = glyphs.PATH.stat()
     return Bench(
-        **parts,
+        parts["train"],
+        parts["test"],
         class_names=glyphs.CLASSES,
         domain_names=glyph_fonts.STYLES,
         sha256=file_sha256(str(glyphs.PATH), stat.st_size, stat.st_mtime_ns),
@@ -135,6 +139,7 @@ LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "fashion": fashion.load,
     "cifar100": cifar.load,
     "imagenet_r": lists.load_imagenet_r,
+    "core50": core50.load,
     "domainnet": lists.load_domainnet,
     "folder": folders.load,
     "folder_subset": folders.load,

@@ -66,6 +66,7 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         "stored_side": config.stored_side,
         "class_names": list(bench.class_names),
         "domain_names": list(bench.domain_names),
+        "shared_test": bench.shared_test,
         "shape": {n: _shape(images) for n, images in parts.items()},
         "bytes": {n: (folder / f"{n}.u8").stat().st_size for n in parts},
         "sha256": sums,
@@ -91,10 +92,12 @@ def find(config: BenchConfig) -> Bench | None:
         if (folder / f"{name}.u8").stat().st_size != count:
             raise _damaged(folder, config, f"{name}.u8 does not have its {count} bytes")
     return Bench(
-        **parts,
+        parts["train"],
+        parts["test"],
         class_names=tuple(manifest["class_names"]),
         domain_names=tuple(manifest["domain_names"]),
         sha256=manifest["split_sha256"],
+        shared_test=manifest["shared_test"],
     )
 
 
