@@ -314,7 +314,7 @@ class _Run:
         return {
             "schema": SCHEMA,
             "id": self.cell.id,
-            "cell": asdict(self.cell) | {"backbone": self._portable_backbone()},
+            "cell": asdict(self.cell) | self._portable(),
             "identity": self.cell.identity(),
             "weights_sha256": weight_hash,
             "split_sha256": split,
@@ -332,10 +332,13 @@ class _Run:
             + self.method.passes_beside_training,
         }
 
-    def _portable_backbone(self) -> dict[str, Any]:
-        """The backbone without the path of a local file: a result must not depend on it."""
-        record = asdict(self.cell.backbone)
-        return record | {"weights": self.cell.identity()["backbone"]["weights"]}
+    def _portable(self) -> dict[str, Any]:
+        """Bench and backbone without paths: a result must not depend on where files lie."""
+        named = self.cell.identity()["backbone"]["weights"]
+        return {
+            "bench": asdict(self.cell.bench) | {"root": None, "cache": None},
+            "backbone": asdict(self.cell.backbone) | {"weights": named},
+        }
 
     def _provenance(self) -> dict[str, Any]:
         return machine() | {

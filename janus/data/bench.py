@@ -26,7 +26,7 @@ VALIDATION_SHARE = 0.2
 
 def load(config: BenchConfig) -> Bench:
     """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
-    bench = prepared.find(config) or read(config)
+    bench = _prepared(config) or read(config)
     if config.split_sha256 is None:
         raise DataError(
             f"the split of bench {config.name} is not declared, so its results could not be told "
@@ -47,6 +47,22 @@ def load(config: BenchConfig) -> Bench:
     if config.test_per_class is not None:
         bench = replace(bench, test=_capped(bench.test, config, config.test_per_class))
     return bench
+
+
+def _prepared(config: BenchConfig) -> Bench | None:
+    """The prepared arrays, unless they were made from another split than the declared one."""
+    found = prepared.find(config)
+    if found is not None and config.split_sha256 not in (None, found.sha256):
+        log.warning(
+            "the arrays in %s hold another split than %s declares; reading the original files. "
+            "Write them again with: python -m janus.data prepare %s bench.root=%s",
+            prepared.folder_of(config),
+            config.name,
+            config.name,
+            config.root,
+        )
+        return None
+    return found
 
 
 def read(config: BenchConfig) -> Bench:

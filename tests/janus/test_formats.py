@@ -235,3 +235,22 @@ def test_sessions_share_one_test_set_and_have_a_curve_but_no_bwt(tmp_path):
     curve = [row[0] / 18 for row in result["correct"]]
     assert metrics["acc"] == curve[-1] and metrics["maa"] == pytest.approx(sum(curve) / 8)
     assert metrics["bwt"] is metrics["forgetting"] is metrics["learning_acc"] is None
+
+
+def test_a_resumed_run_sees_the_same_crops_of_files(tmp_path):
+    cell = compose({**declared(sample("imagenet_r", tmp_path)), "train.batch_size": 2})
+    task = cut(benches.load(cell.bench), cell, CPU).tasks[0]
+    whole, tail = list(task.train_batches(3)), list(task.train_batches(3, start=2))
+    assert len(tail) == len(whole) - 2
+    assert all(torch.equal(a.images, b.images) for a, b in zip(whole[2:], tail, strict=True))
+    other = next(iter(task.train_batches(4)))
+    assert not torch.equal(whole[0].images, other.images)
+
+
+def test_a_result_does_not_say_where_the_images_lay(tmp_path):
+    cells = [
+        compose({**declared(sample("cifar100", tmp_path / name)), "method": "ncm"})
+        for name in ("here", "there")
+    ]
+    one, two = (Store(tmp_path / f"runs{n}") for n in range(2))
+    assert run_cell(cells[0], one) == run_cell(cells[1], two)
