@@ -74,7 +74,12 @@ def to_unit(images: Tensor, device: torch.device) -> Tensor:
 
 
 def normalise(x: Tensor, config: BackboneConfig) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] with the backbone's channels, mean and std."""
+    """Images (B, C, H, W) in [0, 1] with the backbone's channels, mean and std.
+
+    In place where that is possible: fresh memory costs more than the arithmetic.
+    """
     if x.shape[1] != config.channels:
-        x = x.expand(-1, config.channels, -1, -1) if x.shape[1] == 1 else x.mean(1, keepdim=True)
-    return (x - config.mean) / config.std
+        x = x.repeat(1, config.channels, 1, 1) if x.shape[1] == 1 else x.mean(1, keepdim=True)
+    if config.mean:
+        x = x.sub_(config.mean)
+    return x.div_(config.std) if config.std != 1 else x

@@ -44,11 +44,16 @@ def evaluate(
 ) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
     """Counts on the tests of tasks 0..upto, and (features, labels) of test `upto`.
 
+<<<<<<< HEAD
     Features are None for methods that have no single feature space. `means`: class means for a
     second count by nearest mean, on the same features.
+=======
+    Features are None for methods that have no single feature space, and for a shared test set.
+>>>>>>> data
     """
     counts, newest = Counts(), None
-    for index in range(upto + 1):
+    shared = len(stream.tests) < len(stream.tasks)  # one test set after every task
+    for index in range(1 if shared else upto + 1):
         task, images = stream.tasks[index], stream.tests[index]
         right = right_in_task = right_ncm = 0
         features: list[Tensor] = []
@@ -62,10 +67,14 @@ def evaluate(
             # -inf: the method sent the image to another task, so it names no class of this one
             named = best > float("-inf")
             right_in_task += int(((own + task.first == batch.labels) & named).sum())
+<<<<<<< HEAD
             if found is not None and means is not None:
                 nearest = means.logits(found, logits.shape[1]).argmax(1)
                 right_ncm += int((nearest == batch.labels).sum())
             if found is not None and index == upto:
+=======
+            if found is not None and index == upto and not shared:
+>>>>>>> data
                 features.append(found.float())
         counts.correct.append(right)
         counts.correct_in_task.append(right_in_task)

@@ -3,7 +3,8 @@
 `correct[t][j]` counts the correct predictions on task j's test images after training task t
 (both from 0, j <= t); `total[j]` is the number of those images. R[t, j] = correct / total.
 Two weightings circulate: by test image (InfLoRA, PILOT) and by task (Lopez-Paz); both are kept.
-A row that was not measured is None, and every metric that needs it is None too.
+A row that was not measured is None, and every metric that needs it is None too. Where all tasks
+share one test set (CORe50), rows and `total` have one entry, and metrics of single tasks are None.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def summarise(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float |
     if len(rows) < len(correct):
         return out
     tasks = len(rows)
+    if len(total) < tasks:
+        return out  # one test set for all tasks: there are no accuracies per task
     rate = [[c / n for c, n in zip(row, total, strict=False)] for row in rows]
     out["learning_acc"] = sum(rate[j][j] for j in range(tasks)) / tasks
     if tasks > 1:

@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import cycle
 from typing import Any, Protocol
 
 import torch
@@ -24,8 +25,14 @@ from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Stream, Task, cut, joined
 from janus.errors import JanusError, RunError
+<<<<<<< HEAD
 from janus.evaluate import tree_bytes
 from janus.measure import Measurements
+=======
+from janus.evaluate import evaluate, invasion, probe, tree_bytes
+from janus.heads import Prototypes
+from janus.memory import reuse_large_blocks
+>>>>>>> data
 from janus.methods import make
 from janus.methods.base import Context, Method
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
@@ -118,6 +125,7 @@ class _Run:
         cell = self.cell
         machine()  # the code's git state is that of now, not of the end
         reset_peak_memory(self.device)
+        reuse_large_blocks()
         found = weights.verify(cell.backbone)
         data = benches.load(cell.bench)
         self.stream = cut(data, cell, self.device)
@@ -283,7 +291,7 @@ class _Run:
         return {
             "schema": SCHEMA,
             "id": self.cell.id,
-            "cell": asdict(self.cell) | {"backbone": self._portable_backbone()},
+            "cell": asdict(self.cell) | self._portable(),
             "identity": self.cell.identity(),
             "weights_sha256": weight_hash,
             "split_sha256": split,
@@ -295,10 +303,13 @@ class _Run:
             "passes": sum(epochs) / len(epochs) + self.method.passes_beside_training,
         }
 
-    def _portable_backbone(self) -> dict[str, Any]:
-        """The backbone without the path of a local file: a result must not depend on it."""
-        record = asdict(self.cell.backbone)
-        return record | {"weights": self.cell.identity()["backbone"]["weights"]}
+    def _portable(self) -> dict[str, Any]:
+        """Bench and backbone without paths: a result must not depend on where files lie."""
+        named = self.cell.identity()["backbone"]["weights"]
+        return {
+            "bench": asdict(self.cell.bench) | {"root": None, "cache": None},
+            "backbone": asdict(self.cell.backbone) | {"weights": named},
+        }
 
     def _provenance(self) -> dict[str, Any]:
         return machine() | {
@@ -336,7 +347,8 @@ class _Run:
 
 
 def _describe(stream: Stream) -> list[dict[str, Any]]:
-    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, stream.tests, strict=True)
+    tests = stream.tests if len(stream.tests) == len(stream.tasks) else cycle(stream.tests)
+    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, tests, strict=False)
     return [
         {
             "classes": list(stream.names[task.index]),

@@ -190,8 +190,10 @@ def expand_orders(spec: Any) -> tuple[str, ...]:
     """`4` means seeded orders 0..3; a list names each, as `natural` or a seed number."""
     listed = list(range(_count("orders", spec))) if _is_count(spec) else _listed(spec)
     for order in listed:
-        if not re.fullmatch(r"natural|[0-9]+", str(order)):
-            raise ConfigError(f"an order is 'natural' or a seed number >= 0, got {order!r}")
+        if not re.fullmatch(r"natural|(pilot|coda)?[0-9]+", str(order)):
+            raise ConfigError(
+                f"an order is 'natural', a seed number >= 0 or like 'pilot1993', got {order!r}"
+            )
     return tuple(dict.fromkeys(map(str, listed)))
 
 

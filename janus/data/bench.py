@@ -14,7 +14,7 @@ import torch
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import cifar, fashion, folders, glyph_fonts, glyphs, lists, prepared
+from janus.data import cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
@@ -26,7 +26,7 @@ VALIDATION_SHARE = 0.2
 
 def load(config: BenchConfig) -> Bench:
     """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
-    bench = prepared.find(config) or read(config)
+    bench = _prepared(config) or read(config)
     if config.split_sha256 is None:
         raise DataError(
             f"the split of bench {config.name} is not declared, so its results could not be told "
@@ -47,6 +47,22 @@ def load(config: BenchConfig) -> Bench:
     if config.test_per_class is not None:
         bench = replace(bench, test=_capped(bench.test, config, config.test_per_class))
     return bench
+
+
+def _prepared(config: BenchConfig) -> Bench | None:
+    """The prepared arrays, unless they were made from another split than the declared one."""
+    found = prepared.find(config)
+    if found is not None and config.split_sha256 not in (None, found.sha256):
+        log.warning(
+            "the arrays in %s hold another split than %s declares; reading the original files. "
+            "Write them again with: python -m janus.data prepare %s bench.root=%s",
+            prepared.folder_of(config),
+            config.name,
+            config.name,
+            config.root,
+        )
+        return None
+    return found
 
 
 def read(config: BenchConfig) -> Bench:
@@ -92,7 +108,10 @@ def _validation(bench: Bench, per_domain: bool) -> Bench:
         count = max(1, round(VALIDATION_SHARE * len(members)))
         held[members[torch.from_numpy(by_rank[:count])]] = True
     return replace(
-        bench, train=train.take((~held).nonzero()[:, 0]), test=train.take(held.nonzero()[:, 0])
+        bench,
+        train=train.take((~held).nonzero()[:, 0]),
+        test=train.take(held.nonzero()[:, 0]),
+        shared_test=False,
     )
 
 
@@ -123,7 +142,8 @@ def _load_glyphs(config: BenchConfig) -> Bench:
     }
     stat = glyphs.PATH.stat()
     return Bench(
-        **parts,
+        parts["train"],
+        parts["test"],
         class_names=glyphs.CLASSES,
         domain_names=glyph_fonts.STYLES,
         sha256=file_sha256(str(glyphs.PATH), stat.st_size, stat.st_mtime_ns),
@@ -135,6 +155,7 @@ LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "fashion": fashion.load,
     "cifar100": cifar.load,
     "imagenet_r": lists.load_imagenet_r,
+    "core50": core50.load,
     "domainnet": lists.load_domainnet,
     "folder": folders.load,
     "folder_subset": folders.load,

@@ -63,6 +63,7 @@ ORIGINS: dict[str, Origin] = {
     "imagenet100": Origin(
         "15 GB", "on request", "by hand, after registering at https://image-net.org/download.php"
     ),
+    "core50": Origin("8 GB", "CC BY 4.0", "by hand: https://vlomonaco.github.io/core50"),
     "domainnet": Origin("18 GB", "non-commercial research", "by hand: http://ai.bu.edu/M3SDA"),
     "domainnet_domains": Origin(
         "18 GB", "non-commercial research", "by hand: http://ai.bu.edu/M3SDA"

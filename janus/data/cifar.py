@@ -86,7 +86,13 @@ def load(config: BenchConfig) -> Bench:
     if not isinstance(names, list) or not names:
         raise _damaged(folder / "meta", "it has no fine_label_names")
     classes = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
-    return Bench(**parts, class_names=classes, domain_names=("all",), sha256=split_hash(found))
+    return Bench(
+        parts["train"],
+        parts["test"],
+        class_names=classes,
+        domain_names=("all",),
+        sha256=split_hash(found),
+    )
 
 
 def _images(record: dict[str, Any], path: Path) -> Images:

@@ -65,7 +65,9 @@ def load(config: BenchConfig) -> Bench:
         listing += [f"{hash_pixels}  {names[0]}", f"{hash_labels}  {names[1]}"]
         parts[split] = _images(torch.from_numpy(pixels), torch.from_numpy(labels).long())
     digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()
-    return Bench(**parts, class_names=CLASSES, domain_names=("all",), sha256=digest)
+    return Bench(
+        parts["train"], parts["test"], class_names=CLASSES, domain_names=("all",), sha256=digest
+    )
 
 
 def _images(pixels: Tensor, labels: Tensor) -> Images:

@@ -92,7 +92,8 @@ def from_files(config: BenchConfig, split: Split) -> Bench:
         )
     refuse(problems, f"bench {config.name} in {split.root}")
     return Bench(
-        **parts,
+        parts["train"],
+        parts["test"],
         class_names=split.class_names,
         domain_names=split.domain_names,
         sha256=split.sha256,

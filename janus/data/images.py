@@ -76,3 +76,5 @@ class Bench:
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
     sha256: str
+    shared_test: bool = False
+    """The test images belong to no task: they are evaluated whole after every task."""

@@ -56,7 +56,9 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         sums[name] = _write_pixels(folder / f"{name}.u8", images)
         index |= {f"{name}_{n}": getattr(images, n) for n in ("labels", "domains", "groups")}
         index[f"{name}_sizes"] = sizes[name]
-    save_file({n: t.contiguous() for n, t in index.items()}, str(folder / "index.safetensors"))
+    save_file(
+        {n: t.clone().contiguous() for n, t in index.items()}, str(folder / "index.safetensors")
+    )
     manifest = {
         "bench": config.name,
         "split": config.split,
@@ -64,6 +66,7 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         "stored_side": config.stored_side,
         "class_names": list(bench.class_names),
         "domain_names": list(bench.domain_names),
+        "shared_test": bench.shared_test,
         "shape": {n: _shape(images) for n, images in parts.items()},
         "bytes": {n: (folder / f"{n}.u8").stat().st_size for n in parts},
         "sha256": sums,
@@ -89,10 +92,12 @@ def find(config: BenchConfig) -> Bench | None:
         if (folder / f"{name}.u8").stat().st_size != count:
             raise _damaged(folder, config, f"{name}.u8 does not have its {count} bytes")
     return Bench(
-        **parts,
+        parts["train"],
+        parts["test"],
         class_names=tuple(manifest["class_names"]),
         domain_names=tuple(manifest["domain_names"]),
         sha256=manifest["split_sha256"],
+        shared_test=manifest["shared_test"],
     )
 
 
@@ -123,7 +128,7 @@ def _shape(images: Images) -> list[int] | None:
 def _sizes(images: Images) -> Tensor:
     if isinstance(images.store, Ragged):
         return images.store.sizes(images.where())
-    return torch.tensor(images.store.shape[2:]).expand(len(images), 2)
+    return torch.tensor(images.store.shape[2:]).repeat(len(images), 1)
 
 
 def _write_pixels(path: Path, images: Images) -> str:

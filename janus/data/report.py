@@ -72,4 +72,4 @@ def _thumbnail(images: Images, at: int) -> np.ndarray:
     else:
         image = images.store[row].permute(1, 2, 0).expand(-1, -1, 3)
     small = resize(image.contiguous(), shorter_side(image.shape[0], image.shape[1], SIDE))
-    return centre(small.permute(2, 0, 1), SIDE).permute(1, 2, 0).numpy()
+    return centre(small, SIDE).permute(1, 2, 0).numpy()

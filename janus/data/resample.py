@@ -60,15 +60,17 @@ def draw_boxes(sizes: Tensor, scale: float, ratio: float, draw: torch.Generator)
 
 def weights(start: Tensor, length: Tensor, full: int, out: int, flip: Tensor | None) -> Tensor:
     """Antialiased bilinear weights (B, out, full) for [start, start + length) of `full` pixels."""
-    step = length.double()[:, None, None] / out
+    step = length.double()[:, None] / out
     place = torch.arange(out, dtype=torch.float64, device=start.device).expand(len(start), out)
     if flip is not None:
         place = torch.where(flip[:, None], out - 1 - place, place)
-    centre = (place[:, :, None] + 0.5) * step
-    inside = torch.arange(full, device=start.device)[None, None] - start[:, None, None]
-    value = 1 - ((inside + 0.5 - centre) / step.clamp_min(1)).abs()
-    value = value.clamp_min(0) * ((inside >= 0) & (inside < length[:, None, None]))
-    return (value / value.sum(-1, keepdim=True)).float()
+    # relative to the kernel's centre float32 is exact to 1e-5 of a pixel, far below a grey level
+    centre = (start[:, None] + (place + 0.5) * step - 0.5).float()[:, :, None]
+    pixel = torch.arange(full, dtype=torch.float32, device=start.device)
+    outside = (pixel < start[:, None]) | (pixel >= (start + length)[:, None])
+    value = (pixel - centre).abs_().div_(step.clamp_min(1).float()[:, :, None]).neg_().add_(1)
+    value = value.clamp_min_(0).masked_fill_(outside[:, None], 0)
+    return value.div_(value.sum(-1, keepdim=True))
 
 
 def crop_resize(x: Tensor, boxes: Boxes, size: int) -> Tensor:

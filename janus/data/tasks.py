@@ -112,7 +112,8 @@ class Stream:
 
     tasks: tuple[Task, ...]
     tests: tuple[Images, ...]
-    """Test images of each task, labels re-numbered like the training labels."""
+    """Test images of each task, labels re-numbered like the training labels; or one set, tested
+    after every task."""
     order: tuple[int, ...]
     """Original class (or domain) numbers in order of appearance."""
     names: tuple[tuple[str, ...], ...]
@@ -153,12 +154,13 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
                 device=device,
             )
         )
-        tests.append(_select(bench.test, share, domain, new_label))
+        if not bench.shared_test:
+            tests.append(_select(bench.test, share, domain, new_label))
         first += classes
     named = bench.domain_names if domain else bench.class_names
     return Stream(
         tasks=tuple(tasks),
-        tests=tuple(tests),
+        tests=tuple(tests) or (bench.test.relabelled(new_label[bench.test.labels]),),
         order=tuple(order),
         names=tuple(tuple(named[i] for i in share) for share in shares),
     )

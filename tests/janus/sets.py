@@ -107,6 +107,17 @@ def class_folders(root: Path, parts: dict[str, int], classes: tuple[str, ...]) -
     return root
 
 
+def core50(root: Path, classes: int) -> Path:
+    """core50_128x128/s1..s11/o1../C_ss_oo_fff.png."""
+    for session in range(1, 12):
+        for label in range(classes):
+            for frame in range(2):
+                name = f"C_{session:02d}_{label + 1:02d}_{frame:03d}.png"
+                folder = root / f"core50_128x128/s{session}/o{label + 1}"
+                save(folder / name, label, 100 * session + frame, (48, 48))
+    return root
+
+
 def domainnet(root: Path, domains: tuple[str, ...], classes: tuple[str, ...]) -> Path:
     """<domain>/<class>/*.jpg and <domain>_{train,test}.txt."""
     for d, domain in enumerate(domains):

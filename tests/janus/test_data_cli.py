@@ -47,6 +47,19 @@ def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsy
     assert isinstance(loaded.train.store, Stored) and len(loaded.train) == 12
 
 
+def test_prepared_arrays_of_an_earlier_state_of_a_folder_are_not_used(tmp_path, caplog):
+    root = sets.class_folders(tmp_path / "mine", {"train": 4, "test": 2}, ("cat", "dog"))
+    words = [f"bench.root={root}", "bench.tasks=2"]
+    request = {**TOY, "bench": "folder", "bench.root": str(root), "bench.tasks": 2}
+    for command in ("check", "prepare"):
+        assert main([command, "folder", *words]) == 0
+    sets.save(root / "train/cat/new.jpg", 0, 5)
+    assert len(benches.load(compose(request).bench).train) == 8
+    assert main(["check", "folder", *words]) == 0
+    assert len(benches.load(compose(request).bench).train) == 9
+    assert "another split" in caplog.text
+
+
 def test_check_says_when_the_images_are_not_the_known_ones(tmp_path, capsys):
     sets.cifar(tmp_path)
     words = [f"bench.root={tmp_path}", "bench.classes=4", "bench.tasks=2"]

@@ -43,6 +43,8 @@ def sample(name, root):
     if name in ("domainnet", "domainnet_domains"):
         root = sets.domainnet(root, DOMAINS, ("aircraft_carrier", "airplane"))
         return given(name, root, classes=2, tasks=2, split="official")
+    if name == "core50":
+        return given(name, sets.core50(root, 3), classes=3, tasks=8)
     if name == "imagenet100":
         root = sets.class_folders(root, {"train": 3, "val": 2}, sets.WNIDS)
         (root / "classes.txt").write_text("n07697313\nn01443537\n")
@@ -54,7 +56,7 @@ def sample(name, root):
 
 
 NAMES = ["cifar100", "imagenet_r", "domainnet", "domainnet_domains", "cub200", "imagenet100"]
-NAMES += ["folder"]
+NAMES += ["folder", "core50"]
 
 
 @pytest.mark.slow
@@ -221,3 +223,34 @@ def test_validation_opens_no_test_file(tmp_path):
         path.unlink()
     bench = benches.load(compose({**overrides, "eval": "validation"}).bench)
     assert len(bench.test) == 4 and len(bench.train) == 12
+
+
+def test_sessions_share_one_test_set_and_have_a_curve_but_no_bwt(tmp_path):
+    cell = compose({**declared(sample("core50", tmp_path / "data")), "method": "ncm"})
+    result = run_cell(cell, Store(tmp_path / "runs"))
+    assert result is not None
+    assert result["total"] == [18] and [len(row) for row in result["correct"]] == [1] * 8
+    assert [task["classes"] for task in result["tasks"]][:3] == [["s1"], ["s2"], ["s4"]]
+    metrics = result["metrics"]
+    curve = [row[0] / 18 for row in result["correct"]]
+    assert metrics["acc"] == curve[-1] and metrics["maa"] == pytest.approx(sum(curve) / 8)
+    assert metrics["bwt"] is metrics["forgetting"] is metrics["learning_acc"] is None
+
+
+def test_a_resumed_run_sees_the_same_crops_of_files(tmp_path):
+    cell = compose({**declared(sample("imagenet_r", tmp_path)), "train.batch_size": 2})
+    task = cut(benches.load(cell.bench), cell, CPU).tasks[0]
+    whole, tail = list(task.train_batches(3)), list(task.train_batches(3, start=2))
+    assert len(tail) == len(whole) - 2
+    assert all(torch.equal(a.images, b.images) for a, b in zip(whole[2:], tail, strict=True))
+    other = next(iter(task.train_batches(4)))
+    assert not torch.equal(whole[0].images, other.images)
+
+
+def test_a_result_does_not_say_where_the_images_lay(tmp_path):
+    cells = [
+        compose({**declared(sample("cifar100", tmp_path / name)), "method": "ncm"})
+        for name in ("here", "there")
+    ]
+    one, two = (Store(tmp_path / f"runs{n}") for n in range(2))
+    assert run_cell(cells[0], one) == run_cell(cells[1], two)

@@ -156,3 +156,16 @@ def test_parts_of_a_bench_share_its_memory():
     images = images_of(store)
     part = images.take(torch.tensor([4, 2, 7])).take(torch.tensor([2, 0]))
     assert part.store is store and part.where().tolist() == [7, 4]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("augmentation", ["none", "crop"])
+@pytest.mark.parametrize("kind", ["one size", "many sizes"])
+def test_views_on_a_gpu_equal_those_on_the_cpu(kind, augmentation):
+    cell = cell_of(augment=augmentation, test_crop=0.875)
+    sources = [picture(45, 45, n) if kind == "one size" else picture(*SIZES[n]) for n in range(6)]
+    store = torch.stack(sources).permute(0, 3, 1, 2) if kind == "one size" else stored(sources)
+    images = images_of(store)
+    views = [train_view(images, cell, d, generator("g")) for d in (CPU, torch.device("cuda"))]
+    assert (views[0] - views[1].cpu()).abs().max() < 1e-4
