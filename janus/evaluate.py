@@ -44,12 +44,8 @@ def evaluate(
 ) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
     """Counts on the tests of tasks 0..upto, and (features, labels) of test `upto`.
 
-<<<<<<< HEAD
-    Features are None for methods that have no single feature space. `means`: class means for a
-    second count by nearest mean, on the same features.
-=======
     Features are None for methods that have no single feature space, and for a shared test set.
->>>>>>> data
+    `means`: class means for a second count by nearest mean, on the same features.
     """
     counts, newest = Counts(), None
     shared = len(stream.tests) < len(stream.tasks)  # one test set after every task
@@ -67,18 +63,14 @@ def evaluate(
             # -inf: the method sent the image to another task, so it names no class of this one
             named = best > float("-inf")
             right_in_task += int(((own + task.first == batch.labels) & named).sum())
-<<<<<<< HEAD
             if found is not None and means is not None:
                 nearest = means.logits(found, logits.shape[1]).argmax(1)
                 right_ncm += int((nearest == batch.labels).sum())
-            if found is not None and index == upto:
-=======
             if found is not None and index == upto and not shared:
->>>>>>> data
                 features.append(found.float())
         counts.correct.append(right)
         counts.correct_in_task.append(right_in_task)
-        if means is not None:
+        if means is not None and found is not None:
             counts.correct_ncm = [*(counts.correct_ncm or []), right_ncm]
         if features:
             newest = (torch.cat(features), images.labels.to(device))

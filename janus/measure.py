@@ -47,7 +47,7 @@ class Measurements:
         counts, newest = evaluate(
             self.method, self.stream, upto, self.cell, self.device, self.means
         )
-        if newest is None:
+        if counts.correct_ncm is None:
             self.means = None  # no single feature space to take means in
         for name in ("correct", "correct_in_task", "correct_ncm"):
             rows = [None] * upto if joint else getattr(self, name)

@@ -25,14 +25,9 @@ from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Stream, Task, cut, joined
 from janus.errors import JanusError, RunError
-<<<<<<< HEAD
 from janus.evaluate import tree_bytes
 from janus.measure import Measurements
-=======
-from janus.evaluate import evaluate, invasion, probe, tree_bytes
-from janus.heads import Prototypes
 from janus.memory import reuse_large_blocks
->>>>>>> data
 from janus.methods import make
 from janus.methods.base import Context, Method
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
