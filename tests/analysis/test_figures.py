@@ -121,6 +121,18 @@ def test_time_is_summed_over_tasks(fake):
     assert lines(drawn(fake)["glyphs_training_time"])["janus"][1] == [2, 4, 6]
 
 
+def test_profiles_pool_the_units_of_all_benches(fake):
+    for bench in ("glyphs", "glyphs_styles"):
+        for order in range(2):
+            fake.add("janus", 0.5 + order / 10, order=order, bench=bench)
+            fake.add("seqlora", 0.4, order=order, bench=bench)
+    x, y = lines(drawn(fake)["profiles"])["janus"]
+    at = dict(zip(np.round(x, 6), y, strict=True))
+    assert [at[key] for key in sorted(at) if key < 50] == [100] * sum(v < 50 for v in x)
+    assert {at[key] for key in at if 50 < key < 60} == {50}
+    assert at[max(at)] == 0
+
+
 def test_what_was_not_measured_is_not_drawn(fake):
     fake.add("janus", provenance={"git": {}})
     names = set(drawn(fake))
@@ -148,6 +160,7 @@ def test_rows_differ_in_marker_or_dash_and_not_in_colour_alone():
     assert len({(look["marker"], look["linestyle"]) for look in looks}) == 16
 
 
+@pytest.mark.slow
 def test_files_are_vector_and_bitmap_and_repeat(fake, tmp_path):
     fake.add("janus")
     figure = drawn(fake)["glyphs_accuracy_after_task"]
