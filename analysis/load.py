@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
             continue
         if use:
             fresh[path.name] = entry or (mark, _reduced(run))
+            run = replace(run, recorded=fresh[path.name][1]["provenance"])
         yield path, run, ""
     if use and fresh != known:
         cache.write(root, fresh)
