@@ -9,7 +9,7 @@ import numpy as np
 from analysis import aggregate
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import DASHES, Drawn, canvas, legend, look
+from analysis.figures.style import Drawn, canvas, legend, look
 
 
 def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
@@ -34,8 +34,14 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     figure, (panel,) = canvas()
     for index, row in enumerate(common):
         line = 100 * aggregate.performance_profile(scores[row], thresholds.tolist())
-        style = look(index) | {"marker": "", "linestyle": DASHES[index % len(DASHES)]}
-        panel.plot(thresholds, line, drawstyle="steps-pre", label=row, **style)
+        panel.plot(
+            thresholds,
+            line,
+            drawstyle="steps-pre",
+            label=row,
+            markevery=(index % 10, 10),
+            **look(index),
+        )
     panel.set(xlabel="accuracy (%)", ylabel="units above it (%)", title=f"{len(benches)} benches")
     legend(figure, panel)
     return Drawn(

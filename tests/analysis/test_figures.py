@@ -143,6 +143,27 @@ def test_what_was_not_measured_is_not_drawn(fake):
     }
 
 
+def test_a_run_that_was_scored_only_at_the_end_is_drawn_where_it_was_scored(fake):
+    fake.add("janus")
+    cell = fake.add("joint", 0.8)
+    blank = dict.fromkeys(("maa", "bwt", "forgetting", "learning_acc"))
+    fake.edit(cell, lambda r: r["metrics"].update(blank))
+    fake.edit(cell, lambda r: r.update(correct=[None, None, r["correct"][2]]))
+    found = drawn(fake)
+    x, y = lines(found["glyphs_accuracy_after_task"])["joint"]
+    assert np.isnan(y[:2]).all() and y[2] == pytest.approx(80)
+    assert "joint" not in lines(found["glyphs_stability_plasticity"])
+    assert "glyphs_accuracy_matrices" in found
+
+
+def test_many_rows_leave_room_for_the_panel(fake):
+    for rank in range(2, 32):
+        fake.add("janus", 0.5 + rank / 100, method__rank=rank)
+    figure = drawn(fake)["glyphs_accuracy_after_task"].figure
+    figure.canvas.draw()
+    assert figure.axes[0].get_position().height * figure.get_figheight() > 1.2
+
+
 def test_published_figures_show_the_files_numbers():
     with (published.FOLDER / "figures.csv").open() as stream:
         rows = [r for r in csv.DictReader(stream) if r["kind"] == "digitised"]
