@@ -150,7 +150,7 @@ def test_a_run_that_was_scored_only_at_the_end_is_drawn_where_it_was_scored(fake
     fake.edit(cell, lambda r: r["metrics"].update(blank))
     fake.edit(cell, lambda r: r.update(correct=[None, None, r["correct"][2]]))
     found = drawn(fake)
-    x, y = lines(found["glyphs_accuracy_after_task"])["joint"]
+    _, y = lines(found["glyphs_accuracy_after_task"])["joint"]
     assert np.isnan(y[:2]).all() and y[2] == pytest.approx(80)
     assert "joint" not in lines(found["glyphs_stability_plasticity"])
     assert "glyphs_accuracy_matrices" in found
