@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from analysis.stats import Interval
 
 Values = NDArray[np.float64]
+DRAWS = 2_000
+"""Bootstrap resamples."""
+
 Scores = Sequence[Values]
 """One array per bench: the values of its units. Benches may have different numbers of units."""
 
@@ -52,7 +55,7 @@ def bootstrap(
     statistic: Callable[..., float],
     paired: bool,
     level: float = 0.95,
-    draws: int = 2_000,
+    draws: int | None = None,
     seed: int = 0,
 ) -> Interval | None:
     """Percentile interval of `statistic(*methods)`, resampling units inside each bench.
@@ -63,8 +66,8 @@ def bootstrap(
     if any(len(values) < 3 for scores in methods for values in scores):
         return None
     rng = np.random.default_rng(seed)
-    found = np.empty(draws)
-    for i in range(draws):
+    found = np.empty(DRAWS if draws is None else draws)
+    for i in range(len(found)):
         found[i] = statistic(*_resampled(methods, paired, rng))
     tail = (1 - level) / 2
     low, high = np.quantile(found, (tail, 1 - tail))

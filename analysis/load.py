@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
             continue
         if use:
             fresh[path.name] = entry or (mark, _reduced(run))
+            run = replace(run, recorded=fresh[path.name][1]["provenance"])
         yield path, run, ""
     if use and fresh != known:
         cache.write(root, fresh)
@@ -227,15 +228,22 @@ def labels(runs: Iterable[Run]) -> dict[str, str]:
     for run in runs:
         neutral.setdefault(run.method, {}).update(run.cell["method"].get("neutral") or {})
     values = {run.id: {**neutral[run.method], **settings(run)} for run in runs}
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    kinds = {key: repr(found) for key, found in values.items()}  # few among many runs
+    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run.method, run.bench), []).append(values[run.id])
+        groups.setdefault((run.method, run.bench), {})[kinds[run.id]] = values[run.id]
     varied: dict[str, set[str]] = {}
     for (method, _), group in groups.items():
-        names = {name for member in group for name in member}
-        differ = {name for name in names if len({_setting(m, name) for m in group}) > 1}
+        members = group.values()
+        names = {name for member in members for name in member}
+        differ = {name for name in names if len({_setting(m, name) for m in members}) > 1}
         varied.setdefault(method, set()).update(differ)
-    return {run.id: _label(run.method, varied[run.method], values[run.id]) for run in runs}
+    named: dict[tuple[str, str], str] = {}
+    for run in runs:
+        kind = (run.method, kinds[run.id])
+        if kind not in named:
+            named[kind] = _label(run.method, varied[run.method], values[run.id])
+    return {run.id: named[run.method, kinds[run.id]] for run in runs}
 
 
 def _label(method: str, names: set[str], values: Mapping[str, Any]) -> str:

@@ -7,8 +7,10 @@ declared beforehand; names that only people read are left out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from analysis.load import Run, text
@@ -47,13 +49,19 @@ class Group:
 
 def fields_of(run: Run) -> dict[str, Field]:
     """The protocol of a run by field name: `weights`, `split`, `epochs`, `core`, ..."""
-    identity = run.identity
+    parts = {name: run.identity[name] for name in (*PARTS, "core")}
+    return _fields(json.dumps(parts), run.schema, run.weights_sha256, run.split_sha256)
+
+
+@lru_cache(maxsize=1000)  # thousands of runs share a few protocols
+def _fields(parts: str, schema: int, weights: str, split: str) -> dict[str, Field]:
+    identity = json.loads(parts)
     bench, backbone = identity["bench"], identity["backbone"]
     out = {
-        "weights": _hashed(f"{backbone['model']}, {backbone['weights']}", run.weights_sha256),
-        "split": _hashed(bench["split"], run.split_sha256),
+        "weights": _hashed(f"{backbone['model']}, {backbone['weights']}", weights),
+        "split": _hashed(bench["split"], split),
         "core": _plain(identity["core"]),
-        "schema": _plain(run.schema),
+        "schema": _plain(schema),
     }
     for part in PARTS:
         for name, value in identity[part].items():

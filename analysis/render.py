@@ -7,7 +7,7 @@ Accuracies are percentages here; what was not measured is `--`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from analysis.tables import ALPHA, Column, Difference, Entry, Metric, Table
@@ -234,6 +234,14 @@ def blocks(table: Table | None, extra: Sequence[Block] = ()) -> list[Block]:
     """The table as a block of its own, then the further blocks."""
     own = [] if table is None else [Block(tuple(grids(table)), tuple(notes(table)))]
     return [*own, *extra]
+
+
+def per_bench(table: Table) -> Block:
+    """The table with one grid of means per bench: for pages that are read by scrolling down."""
+    means = [_means(table, [number]) for number in range(len(table.columns))]
+    named = [replace(grid, title=c.title) for grid, c in zip(means, table.columns, strict=True)]
+    further = (_differences(table),) if table.differences else ()
+    return Block((*named, *further), tuple(notes(table)))
 
 
 def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:

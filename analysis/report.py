@@ -115,7 +115,7 @@ def _summary(chosen: Selection) -> str:
 
 
 def _results(chosen: Selection, table: tables.Table) -> str:
-    parts = [markup.block(block, "Means") for block in render.blocks(table)]
+    parts = [markup.block(render.per_bench(table))]
     found = details.build(chosen.groups, chosen.labels, table)
     parts.append(markup.block(details.block(found, table)))
     judged = beside.judge_all(chosen.groups, chosen.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.figures import blocks, curves, facts, spread
+from analysis.figures import across, blocks, curves, facts, spread
 from analysis.figures.style import Drawn, save, styled
 from analysis.protocol import Group
 
@@ -35,6 +35,11 @@ def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str
             found = [make(group.bench, rows) for make in ONE_EACH]
             found += spread.sensitivity(group.bench, rows)
         out += [replace(d, name=f"{bench}_{d.name}") for d in found if d is not None]
+    if len(set(benches)) == len(benches):  # several protocols of one bench are no two benches
+        named = {g.bench: facts.rows_of(g, labels, order) for g in groups}
+        with styled():
+            profiles = across.profiles(named)
+        out += [profiles] if profiles else []
     return out
 
 

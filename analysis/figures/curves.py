@@ -10,6 +10,9 @@ from analysis.figures.facts import Rows
 from analysis.figures.style import WIDTH, Drawn, canvas, legend, look, write_values
 from analysis.published import figures as published_figures
 
+MOST_BANDS = 8
+"""Rows up to which curves carry bands."""
+
 
 def after_each_task(bench: str, rows: Rows) -> Drawn | None:
     """Accuracy over all classes seen after each task; the band is one std over the units."""
@@ -23,7 +26,7 @@ def after_each_task(bench: str, rows: Rows) -> Drawn | None:
         tasks = np.arange(1, values.shape[1] + 1)
         mean = values.mean(axis=0)
         panel.plot(tasks, mean, label=row, **look(index))
-        if len(values) > 1:
+        if len(values) > 1 and len(rows) <= MOST_BANDS:
             std = values.std(axis=0, ddof=1)
             panel.fill_between(
                 tasks, mean - std, mean + std, color=look(index)["color"], alpha=0.15, linewidth=0
@@ -33,11 +36,15 @@ def after_each_task(bench: str, rows: Rows) -> Drawn | None:
     panel.set(xlabel="task", ylabel="accuracy on classes seen (%)", title=bench)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, panel)
+    bands = (
+        "; bands: one standard deviation (ddof 1)."
+        if len(rows) <= MOST_BANDS
+        else "; without bands, which so many rows would hide each other with."
+    )
     return Drawn(
         "accuracy_after_task",
         figure,
-        f"Accuracy after each task on {bench}, mean over {_range(counts)} units; bands: one "
-        "standard deviation (ddof 1).",
+        f"Accuracy after each task on {bench}, mean over {_range(counts)} units{bands}",
     )
 
 

@@ -90,10 +90,12 @@ def styled() -> AbstractContextManager[None]:
 
 
 def legend(figure: Figure, panel: Axes) -> None:
-    """One legend below all panels, where it hides nothing."""
+    """One legend below all panels, where it hides nothing; the figure grows by its lines."""
     handles, names = panel.get_legend_handles_labels()
     longest = max(map(len, names))
     columns = 3 if longest < 15 else 2 if longest < 28 else 1
+    lines = -(-len(names) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.15 * max(0, lines - 2))
     figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import choose
+from analysis import aggregate, choose
 from analysis import compare as command
 
 REPO = Path(__file__).resolve().parents[2]
@@ -309,7 +309,8 @@ def test_interval_columns_are_t_intervals(fake, call):
     assert "half of the 95 % t interval" in out
 
 
-def test_details_show_benches_components_and_further_orders(fake, call):
+def test_details_show_benches_components_and_further_orders(fake, call, monkeypatch):
+    monkeypatch.setattr(aggregate, "DRAWS", 20)
     for seed in range(2):
         for order in range(4):
             fake.add("janus", 0.6 + order / 100, order=order, seed=seed)

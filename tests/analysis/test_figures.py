@@ -121,6 +121,18 @@ def test_time_is_summed_over_tasks(fake):
     assert lines(drawn(fake)["glyphs_training_time"])["janus"][1] == [2, 4, 6]
 
 
+def test_profiles_pool_the_units_of_all_benches(fake):
+    for bench in ("glyphs", "glyphs_styles"):
+        for order in range(2):
+            fake.add("janus", 0.5 + order / 10, order=order, bench=bench)
+            fake.add("seqlora", 0.4, order=order, bench=bench)
+    x, y = lines(drawn(fake)["profiles"])["janus"]
+    at = dict(zip(np.round(x, 6), y, strict=True))
+    assert [at[key] for key in sorted(at) if key < 50] == [100] * sum(v < 50 for v in x)
+    assert {at[key] for key in at if 50 < key < 60} == {50}
+    assert at[max(at)] == 0
+
+
 def test_what_was_not_measured_is_not_drawn(fake):
     fake.add("janus", provenance={"git": {}})
     names = set(drawn(fake))
@@ -129,6 +141,27 @@ def test_what_was_not_measured_is_not_drawn(fake):
         "glyphs_stability_plasticity",
         "glyphs_accuracy_matrices",
     }
+
+
+def test_a_run_that_was_scored_only_at_the_end_is_drawn_where_it_was_scored(fake):
+    fake.add("janus")
+    cell = fake.add("joint", 0.8)
+    blank = dict.fromkeys(("maa", "bwt", "forgetting", "learning_acc"))
+    fake.edit(cell, lambda r: r["metrics"].update(blank))
+    fake.edit(cell, lambda r: r.update(correct=[None, None, r["correct"][2]]))
+    found = drawn(fake)
+    _, y = lines(found["glyphs_accuracy_after_task"])["joint"]
+    assert np.isnan(y[:2]).all() and y[2] == pytest.approx(80)
+    assert "joint" not in lines(found["glyphs_stability_plasticity"])
+    assert "glyphs_accuracy_matrices" in found
+
+
+def test_many_rows_leave_room_for_the_panel(fake):
+    for rank in range(2, 32):
+        fake.add("janus", 0.5 + rank / 100, method__rank=rank)
+    figure = drawn(fake)["glyphs_accuracy_after_task"].figure
+    figure.canvas.draw()
+    assert figure.axes[0].get_position().height * figure.get_figheight() > 1.2
 
 
 def test_published_figures_show_the_files_numbers():
@@ -148,6 +181,7 @@ def test_rows_differ_in_marker_or_dash_and_not_in_colour_alone():
     assert len({(look["marker"], look["linestyle"]) for look in looks}) == 16
 
 
+@pytest.mark.slow
 def test_files_are_vector_and_bitmap_and_repeat(fake, tmp_path):
     fake.add("janus")
     figure = drawn(fake)["glyphs_accuracy_after_task"]

@@ -8,11 +8,12 @@ import subprocess
 
 import pytest
 
-from analysis import figures, paper, published_tables
+from analysis import aggregate, figures, paper, published_tables
 
 
 @pytest.fixture
 def write(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(aggregate, "DRAWS", 20)  # the intervals are tested elsewhere
     monkeypatch.setattr(figures, "ONE_EACH", figures.ONE_EACH[:1])
     monkeypatch.setattr(figures, "draw_published", lambda: [])  # looked at in test_figures
 
@@ -46,6 +47,7 @@ def test_every_number_names_its_cells_and_commits(fake, write, tmp_path):
     assert text.count("python -m janus bench=glyphs") == len(cells)
 
 
+@pytest.mark.slow
 def test_ours_and_published_are_separate_files(fake, write, tmp_path):
     sweep(fake)
     write("--sweep", "first")
@@ -57,6 +59,7 @@ def test_ours_and_published_are_separate_files(fake, write, tmp_path):
     assert (tmp_path / "p/figures/glyphs_accuracy_after_task.pdf").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_cell_is_written_down_and_exits_3(fake, write, tmp_path):
     cells = sweep(fake)
     lost = fake.cell("inflora", order=9)

@@ -32,6 +32,14 @@ def test_every_published_row_is_read():
         assert len(published.figures()) == len(list(csv.DictReader(stream))) == 667
 
 
+def test_published_names_are_ours_or_known_to_have_no_method_here():
+    foreign = {"adam_nscl", "cl_lora", "full_ft", "hide_prompt", "seq_ft"}
+    ours = {path.stem for path in (REPO / "janus/conf/method").glob("*.yaml")}
+    benches = {path.stem for path in (REPO / "janus/conf/bench").glob("*.yaml")}
+    assert {figure.method for figure in published.figures()} <= ours | foreign
+    assert {figure.bench for figure in published.figures()} <= benches | {""}
+
+
 def test_unknown_protocol_fields_are_missing_and_not_guessed():
     for figure in published.figures():
         assert "" not in figure.protocol.values()

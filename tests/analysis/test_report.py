@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from analysis import figures, report
+from analysis import aggregate, figures, report
 
 VOID = {"meta", "link", "img", "input", "br", "polyline"}
 
@@ -48,6 +48,7 @@ def sweep(fake, orders: int = 3) -> list:
 @pytest.fixture
 def write(fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(aggregate, "DRAWS", 20)  # the intervals are tested elsewhere
     monkeypatch.setattr(figures, "ONE_EACH", figures.ONE_EACH[:2])  # the others are drawn alike
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -95,6 +96,7 @@ def test_missing_failed_and_damaged_cells_are_listed(fake, write):
     assert "not readable as JSON" in text
 
 
+@pytest.mark.slow
 def test_every_picture_and_every_region_has_words(fake, write):
     sweep(fake)
     page = Page(write()[1])

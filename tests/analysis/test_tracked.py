@@ -89,6 +89,7 @@ def test_what_disagrees_is_named_and_what_still_runs_is_not():
     ]
 
 
+@pytest.mark.slow
 def test_no_folder_and_a_foreign_file_are_clear_errors(tmp_path):
     with pytest.raises(ConfigError, match="no folder"):
         tracked.read_offline(tmp_path / "nowhere")

@@ -1,0 +1,52 @@
+"""Figures over several benches at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from analysis import aggregate
+from analysis.figures import facts
+from analysis.figures.facts import Rows
+from analysis.figures.style import Drawn, canvas, legend, look
+
+
+def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
+    """Performance profiles: the share of all units of all benches above each accuracy.
+
+    After Agarwal et al. 2021. Only rows that were measured on every bench; nothing for fewer than
+    two benches or two rows.
+    """
+    common = [
+        row
+        for row in next(iter(benches.values()), {})
+        if all(row in rows and facts.metric(rows[row], "acc") for rows in benches.values())
+    ]
+    if len(benches) < 2 or len(common) < 2:
+        return None
+    scores = {
+        row: [np.array(list(facts.metric(rows[row], "acc").values())) for rows in benches.values()]
+        for row in common
+    }
+    every = np.concatenate([values for found in scores.values() for values in found])
+    thresholds = np.linspace(float(every.min()) - 1, float(every.max()) + 1, 101)
+    figure, (panel,) = canvas()
+    for index, row in enumerate(common):
+        line = 100 * aggregate.performance_profile(scores[row], thresholds.tolist())
+        panel.plot(
+            thresholds,
+            line,
+            drawstyle="steps-pre",
+            label=row,
+            markevery=(index % 10, 10),
+            **look(index),
+        )
+    panel.set(xlabel="accuracy (%)", ylabel="units above it (%)", title=f"{len(benches)} benches")
+    legend(figure, panel)
+    return Drawn(
+        "profiles",
+        figure,
+        f"Performance profiles of ACC over {', '.join(benches)}: share of the orders of all "
+        "benches above each accuracy. A curve above another is better at every threshold.",
+    )
