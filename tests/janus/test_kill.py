@@ -49,7 +49,7 @@ INSTANTS = {
     "in begin_task, after the merge": ("janus.heads:LinearHeads.grow", 3),
     "in end_task, bases half grown": ("janus.subspace:Basis.extend", 4),
     "in end_task, before the prototypes": ("janus.heads:Prototypes.add", 4),
-    "in evaluation": ("janus.run:evaluate", 3),
+    "in evaluation": ("janus.measure:evaluate", 3),
     "while saving a checkpoint": ("janus.atomic:_sync", 12),
     "before the commit": ("janus.store:Claim.commit", 1),
     "while committing, before the link": ("janus.store:atomic.create", 3),
