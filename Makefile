@@ -15,8 +15,10 @@ SWEEP_ARGS = bench=$(BENCH) "store=$(STORE)" $(if $(METHODS),"methods=[$(METHODS
   $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
   $(if $(WORKERS),workers=$(WORKERS)) $(ARGS)
 
+NO_OUTPUT = and not browser and not latex and not notebook
+
 .DEFAULT_GOAL := help
-.PHONY: help venv sweep compare check test lint bench
+.PHONY: help venv sweep compare report paper check test test-output lint bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
@@ -39,11 +41,20 @@ sweep: .venv/.ready ## run a sweep, then print its table
 compare: .venv/.ready ## print the table of a finished sweep again
 	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
 
+report: .venv/.ready ## write a sweep's page, report.html: tables, figures, every run
+	@$(BIN)/python analysis/report.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
+
+paper: .venv/.ready ## write paper/: every table (tex), figure (pdf) and REPRODUCIBILITY.md
+	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
+
 check: .venv/.ready ## quick tests (under a minute)
-	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu"
+	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
 
 test: .venv/.ready ## all tests that need no cluster and no GPU (under ten minutes)
-	@$(BIN)/python -m pytest -q -m "not slurm and not gpu"
+	@$(BIN)/python -m pytest -q -m "not slurm and not gpu $(NO_OUTPUT)"
+
+test-output: .venv/.ready ## what readers see: page in Chromium, tables in LaTeX, notebooks executed
+	@$(BIN)/python -m pytest -q -m "browser or latex or notebook"
 
 lint: .venv/.ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

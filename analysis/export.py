@@ -6,10 +6,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from analysis import stats
-from analysis.render import notes
+from analysis.render import Grid, notes
 from analysis.tables import ALPHA, PRIMARY, Column, Difference, Table
 
 COLUMNS = (
@@ -19,10 +20,12 @@ COLUMNS = (
     "metric",
     "mean",
     "std",
+    "half_width",
     "n",
     "unit",
     "runs",
     "best",
+    "second",
     "reference",
     "difference",
     "difference_std",
@@ -30,6 +33,7 @@ COLUMNS = (
     "interval_high",
     "interval_method",
     "n_paired",
+    "effect",
     "p",
     "p_holm",
     "p_smallest",
@@ -39,9 +43,18 @@ COLUMNS = (
 )
 
 
-def to_csv(table: Table) -> str:
-    """One line per bench, method and metric; the paired columns are filled for the endpoint."""
+def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
+    """One line per bench, method and metric; the paired columns are filled for the endpoint.
+
+    Without a table: the published figures in `records`. Other records are for JSON only.
+    """
     buffer = io.StringIO()
+    if table is None:
+        lines = (records or {}).get("published", [])
+        plain = csv.DictWriter(buffer, list(lines[0]) if lines else [], lineterminator="\n")
+        plain.writeheader()
+        plain.writerows(lines)
+        return buffer.getvalue()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for record in _means(table):
@@ -54,8 +67,10 @@ def to_csv(table: Table) -> str:
     return buffer.getvalue()
 
 
-def to_json(table: Table) -> str:
-    """The table, its paired differences and its notes as one JSON object."""
+def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
+    """The table, its paired differences, notes and further records as one JSON object."""
+    if table is None:
+        return json.dumps({"schema": 1, **(records or {})}, indent=1, allow_nan=False) + "\n"
     means = [
         {key: value for key, value in record.items() if key != "column"}
         | {"protocol": dict(record["column"].protocol)}
@@ -80,8 +95,17 @@ def to_json(table: Table) -> str:
             for d in table.differences
         ],
         "notes": notes(table),
+        **(records or {}),
     }
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def grid_records(grid: Grid) -> list[dict[str, str]]:
+    """The printed rows of a grid by its header; unnamed columns are left out."""
+    return [
+        {name: cell.shown for name, cell in zip(grid.header, row, strict=True) if name}
+        for row in grid.rows
+    ]
 
 
 def _means(table: Table) -> list[dict[str, Any]]:
@@ -98,10 +122,12 @@ def _means(table: Table) -> list[dict[str, Any]]:
                         "metric": metric.key,
                         "mean": entry.mean if entry else None,
                         "std": entry.std if entry else None,
+                        "half_width": entry.half_width if entry else None,
                         "n": entry.n if entry else 0,
                         "unit": column.unit,
                         "runs": entry.runs if entry else 0,
                         "best": entry.best if entry else False,
+                        "second": entry.second if entry else False,
                     }
                 )
     return out
@@ -120,6 +146,7 @@ def _paired(d: Difference) -> dict[str, Any]:
         "interval_high": d.interval.high if d.interval else None,
         "interval_method": d.interval.method if d.interval else None,
         "n_paired": d.n,
+        "effect": d.effect,
         "p": d.p,
         "p_holm": d.p_holm,
         "p_smallest": d.p_smallest,

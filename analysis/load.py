@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from analysis import cache
 from janus.config import SCHEMA, canonical
 from janus.errors import ConfigError
 from janus.store import Store
@@ -44,7 +46,13 @@ class Run:
     class_order: tuple[int, ...]
     metrics: Mapping[str, float | None]
     """Fractions, by the names of `janus.metrics.summarise`; None where not measured."""
+    metrics_in_task: Mapping[str, float | None]
+    """The same with the task given."""
+    metrics_ncm: Mapping[str, float | None]
+    """The same by nearest class mean, where a run measured it; else empty."""
     kept_bytes: int | None
+    recorded: Mapping[str, Any] | None = None
+    """The provenance, where it came with the record; None: still to be read."""
 
     @property
     def title(self) -> str:
@@ -72,18 +80,54 @@ def load(roots: Iterable[str | Path]) -> Loaded:
     for root in dict.fromkeys(Path(r).expanduser().resolve() for r in roots):
         if not root.is_dir():
             raise ConfigError(f"no store at {root}. Give the folder that runs were written to")
-        for path in sorted((root / "results").glob("*/*.json")):
-            if path.name.startswith("."):
-                continue  # a commit in progress
-            try:
-                run = read_run(path, root)
-            except ValueError as error:
-                skipped.append((path, str(error)))
+        for path, run, why in _read_store(root):
+            if run is None:
+                skipped.append((path, why))
                 continue
             first = found.setdefault(run.id, run)
             if first is not run and first.metrics != run.metrics:
                 skipped.append((path, f"differs from {first.path}, which is used"))
     return Loaded([found[key] for key in sorted(found)], skipped)
+
+
+def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
+    """(file, run, why not) for every result file, through the cache where the store is large."""
+    paths = _result_files(root)
+    use = cache.worthwhile(len(paths))
+    known = cache.read(root) if use else {}
+    fresh: dict[str, cache.Entry] = {}
+    for path in paths:
+        mark = cache.stamp(path, root / "runs" / path.parent.name / path.stem / "committed.json")
+        entry = known.get(path.name)
+        try:
+            if entry is not None and entry[0] == mark:
+                run = _from_record(entry[1], path, root)
+            else:
+                entry = None
+                run = read_run(path, root)
+        except ValueError as error:
+            yield path, None, str(error)
+            continue
+        if use:
+            fresh[path.name] = entry or (mark, _reduced(run))
+        yield path, run, ""
+    if use and fresh != known:
+        cache.write(root, fresh)
+
+
+def _result_files(root: Path) -> list[Path]:
+    """Result files by name; commits in progress (hidden names) are none."""
+    return sorted(
+        (p for p in (root / "results").glob("*/*.json") if not p.name.startswith(".")),
+        key=lambda p: p.name,
+    )
+
+
+def _reduced(run: Run) -> dict[str, Any]:
+    """What `_from_record` needs to make the run again, and its provenance."""
+    left_out = {"store", "path", "bench", "method", "order", "seed", "eval", "recorded"}
+    found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in left_out}
+    return found | {"provenance": dict(provenance(run))}
 
 
 def read_run(path: Path, root: Path) -> Run:
@@ -122,20 +166,27 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
         weights_sha256=str(record["weights_sha256"]),
         split_sha256=str(record["split_sha256"]),
         class_order=tuple(map(int, record["class_order"])),
-        metrics={str(k): _number(v) for k, v in record["metrics"].items()},
+        metrics=_numbers(record["metrics"]),
+        metrics_in_task=_numbers(record.get("metrics_in_task") or {}),
+        metrics_ncm=_numbers(record.get("metrics_ncm") or {}),
         kept_bytes=None if kept is None else int(kept),
+        recorded=record.get("provenance"),
     )
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
+    return {str(k): None if v is None else float(v) for k, v in values.items()}
 
 
 def _verify(run: Run) -> None:
     """Raise ValueError unless file name, id and identity agree and every metric is a fraction."""
     if run.path.stem != run.id:
         raise ValueError(f"holds cell {run.id}, not the one it is named after")
-    for name, value in run.metrics.items():
+    for name, value in [
+        *run.metrics.items(),
+        *run.metrics_in_task.items(),
+        *run.metrics_ncm.items(),
+    ]:
         if value is not None and not -1 <= value <= 1:  # true for NaN too
             raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
     digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
@@ -145,10 +196,17 @@ def _verify(run: Run) -> None:
 
 def provenance(run: Run) -> Mapping[str, Any]:
     """How the run came about (seconds, memory, numerics); empty when nothing was recorded."""
+    if run.recorded is not None:
+        return run.recorded
     try:
         return Store(run.store).provenance(run.id) or {}
     except (AttributeError, TypeError, ValueError):
         return {}  # a damaged record of how a result came about does not make the result wrong
+
+
+def record(run: Run) -> Mapping[str, Any]:
+    """The whole result file, for what tables do not need: the matrix and the diagnostics."""
+    return dict(json.loads(run.path.read_bytes()))
 
 
 def settings(run: Run) -> dict[str, Any]:
@@ -189,10 +247,19 @@ def _setting(values: Mapping[str, Any], name: str) -> str:
     return text(values[name]) if name in values else "--"
 
 
+_WORDS = {None: "null", True: "true", False: "false"}
+
+
 def text(value: Any) -> str:
     """A setting as it is typed on the command line: true, null, 0.5, natural."""
     if isinstance(value, str):
         return value
+    if type(value) is int:  # by far the most common, and json.dumps is slow in millions
+        return str(value)
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))  # 1.0 and 1 are one setting
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,12 +1,11 @@
-"""The table for people: aligned text, terminal, Markdown, LaTeX.
+"""The table for people: aligned text, terminal, Markdown (LaTeX: `latex.py`).
 
-All four show the same two grids (means; paired differences) and the same notes. Accuracies are
-percentages here; what was not measured is `--`.
+All show the same two grids (means; paired differences), the same further blocks and notes.
+Accuracies are percentages here; what was not measured is `--`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -22,6 +21,15 @@ class Text:
 
     value: str
     strong: bool = False
+    second: bool = False
+    """Underlined where the format can: second only to the strong one."""
+    mark: str = ""
+    """Footnote mark behind the value."""
+
+    @property
+    def shown(self) -> str:
+        """The value with its mark."""
+        return self.value + self.mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +66,21 @@ def _means(table: Table, numbers: Sequence[int]) -> Grid:
             n = table.units(method, number)
             row.append(Text(str(n) if n else NONE))
             for metric in table.metrics:
-                row.append(_entry(table.entry(method, number, metric.key), metric, n))
+                found = table.entry(method, number, metric.key)
+                row.append(_entry(found, metric, n, table.spread))
         rows.append(tuple(row))
     return Grid("", tuple(spans), tuple(header), tuple(rows), words=1)
 
 
-def _entry(entry: Entry | None, metric: Metric, row_n: int) -> Text:
+def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text:
     """`63.45 ± 0.31`; with its own n where it is not the row's."""
     if entry is None:
         return Text(NONE)
-    shown = f"{number(entry.mean, metric)} ± {number(entry.std, metric)}"
-    return Text(shown if entry.n == row_n else f"{shown} (n={entry.n})", entry.best)
+    behind = entry.half_width if spread == "ci" else entry.std
+    shown = f"{number(entry.mean, metric)} ± {number(behind, metric)}"
+    if entry.n != row_n:
+        shown += f" (n={entry.n})"
+    return Text(shown, entry.best, entry.second)
 
 
 def number(value: float | None, metric: Metric) -> str:
@@ -92,6 +104,7 @@ def _differences(table: Table) -> Grid:
         "difference",
         "95 % interval",
         "n",
+        "g",
         "p",
         "p (Holm)",
         "min p",
@@ -115,6 +128,7 @@ def _difference(d: Difference) -> tuple[Text, ...]:
         Text(f"{points(d.mean)} ± {spread}" if d.n else NONE, _significant(d)),
         Text(interval),
         Text(str(d.n)),
+        Text(NONE if d.effect is None else f"{d.effect:+.2f}"),
         Text(p_text(d.p)),
         Text(p_text(d.p_holm)),
         Text(p_text(d.p_smallest)),
@@ -133,7 +147,7 @@ def _significant(d: Difference) -> bool:
 
 def notes(table: Table) -> list[str]:
     """What a reader must know to read the numbers: one sentence each."""
-    out = [_unit_note(table.columns)]
+    out = [_unit_note(table.columns, table.spread)]
     units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit != "%"]
     if units:
         out.append(f"{', '.join(units)}. Seconds and memory depend on the machine.")
@@ -142,6 +156,9 @@ def notes(table: Table) -> list[str]:
             "Bold: better than every other row of its column "
             f"(paired exact sign-flip test, Holm over rows, p < {ALPHA})."
         )
+    if any(entry.second for entry in table.entries.values()):
+        out.append("Underlined, where the format can: better than every row but the bold one.")
+    out += _uneven_orders(table)
     out += [
         f"[{c.mark}] {', '.join(f'{name} {value}' for name, value in c.protocol)}; "
         "not tested against the bench's other columns."
@@ -151,15 +168,31 @@ def notes(table: Table) -> list[str]:
     return out + _test_notes(table.differences)
 
 
-def _unit_note(columns: Sequence[Column]) -> str:
+def _uneven_orders(table: Table) -> list[str]:
+    """A mean over fewer orders than the next row's is not its equal: it is said below."""
+    out = []
+    for number, column in enumerate(table.columns):
+        counts = {m: n for m in table.methods if (n := table.units(m, number))}
+        most = max(counts.values(), default=0)
+        few = [f"{method} {n}" for method, n in counts.items() if n < most]
+        if few:
+            out.append(
+                f"{column.title}: means over fewer than {most} {column.unit}s ({', '.join(few)}) "
+                "are not like for like; the paired differences are."
+            )
+    return out
+
+
+def _unit_note(columns: Sequence[Column], spread: str) -> str:
+    behind = "std (ddof 1)" if spread == "std" else "half of the 95 % t interval"
     single = [c.title for c in columns if c.unit == "seed"]
     if single and len(single) == len(columns):
         return (
-            "Percent, mean ± std (ddof 1) over n seeds of one single order; -- is not measured. "
+            f"Percent, mean ± {behind} over n seeds of one single order; -- is not measured. "
             "Nothing here says how results vary with the order."
         )
     note = (
-        "Percent, mean ± std (ddof 1) over n orders, seeds averaged inside an order; "
+        f"Percent, mean ± {behind} over n orders, seeds averaged inside an order; "
         "-- is not measured."
     )
     return note + (f" On {', '.join(single)}: n seeds of one single order." if single else "")
@@ -172,9 +205,9 @@ def _test_notes(differences: Sequence[Difference]) -> list[str]:
     family = f"{tests} tests" if tests != 1 else "one test"
     out = [
         "Differences: over common (order, seed) pairs; bootstrap interval (BCa; perc. = percentile)"
-        f"; two-sided sign-flip p; Holm over the table's {family}; min p: the smallest "
-        "p that n can give; wins: units in which the method is above/below the reference; "
-        f"bold: p (Holm) < {ALPHA}."
+        f"; g: Hedges' effect size; two-sided sign-flip p; Holm over the table's {family}; "
+        "min p: the smallest p that n can give; wins: units in which the method is above/below "
+        f"the reference; bold: p (Holm) < {ALPHA}."
     ]
     fewest = min((d.n for d in differences if d.n), default=0)
     if fewest and fewest < 6:
@@ -189,30 +222,52 @@ Line = list[Text]
 """Padded pieces of one printed line, gaps included."""
 
 
-def to_text(table: Table) -> str:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Grids that belong together, and what must be said below them."""
+
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...] = ()
+
+
+def blocks(table: Table | None, extra: Sequence[Block] = ()) -> list[Block]:
+    """The table as a block of its own, then the further blocks."""
+    own = [] if table is None else [Block(tuple(grids(table)), tuple(notes(table)))]
+    return [*own, *extra]
+
+
+def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
     """Plain aligned text; a trailing * stands for bold."""
-    blocks = [
-        "\n".join("".join(piece.value for piece in line).rstrip() for line in layout(grid, "*"))
-        for grid in grids(table)
-    ]
-    plain = [n.replace("Bold:", "*:").replace("bold:", "*:") for n in notes(table)]
-    return "\n\n".join([*blocks, "\n".join(plain)]) + "\n"
+    parts = []
+    for block in blocks(table, extra):
+        shown = [
+            "\n".join("".join(p.value for p in line).rstrip() for line in layout(grid, "*"))
+            for grid in block.grids
+        ]
+        plain = [n.replace("Bold:", "*:").replace("bold:", "*:") for n in block.notes]
+        parts.append("\n\n".join([*shown, *(["\n".join(plain)] if plain else [])]))
+    return "\n\n\n".join(parts) + "\n"
 
 
-def print_terminal(table: Table, stream: TextIO) -> None:
+def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] = ()) -> None:
     """Print for a terminal: bold is bold; benches stand below each other where it is narrow."""
     from rich.console import Console
     from rich.text import Text as RichText
 
     console = Console(file=stream, highlight=False)
-    for number, grid in enumerate(_fitting(table, console.width)):
-        for line in [[Text("")]] * (number > 0) + layout(grid):
-            styled = RichText.assemble(*((p.value, "bold" if p.strong else "") for p in line))
-            styled.rstrip()
-            console.print(styled, soft_wrap=True)  # a line too long is the terminal's to wrap
-    console.print()
-    for note in notes(table):
-        console.print(note, style="dim", markup=False)
+    first = True
+    for block in blocks(table, extra):
+        own = table is not None and first
+        shown = _fitting(table, console.width) if own and table else block.grids
+        for grid in shown:
+            for line in [[Text("")]] * (not first) + layout(grid):
+                styled = RichText.assemble(*((p.value, "bold" if p.strong else "") for p in line))
+                styled.rstrip()
+                console.print(styled, soft_wrap=True)  # a line too long is the terminal's to wrap
+            first = False
+        console.print()
+        for note in block.notes:
+            console.print(note, style="dim", markup=False)
 
 
 def _fitting(table: Table, width: int) -> list[Grid]:
@@ -229,7 +284,7 @@ def _width(grid: Grid) -> int:
 
 def layout(grid: Grid, star: str = "") -> list[Line]:
     """The lines of a grid: title or bench names, header, rule, rows; `star` marks strong cells."""
-    body = [[c.value + (star if c.strong else "") for c in row] for row in grid.rows]
+    body = [[c.shown + (star if c.strong else "") for c in row] for row in grid.rows]
     widths = [max(map(len, column)) for column in zip(grid.header, *body, strict=True)]
     title = Text(grid.title, strong=True) if grid.title else Text(_span_line(grid, widths))
     lines: list[Line] = [[title], _aligned(grid.header, widths, grid.words)]
@@ -258,74 +313,31 @@ def _aligned(
     return line
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: Table | None, extra: Sequence[Block] = ()) -> str:
     """Markdown tables; the bench's name stands in front of each column title."""
-    blocks = []
-    for grid in grids(table):
-        titles = [title for title, span in grid.spans for _ in range(span)]
-        header = [f"{t} {h}".strip() for t, h in zip(titles, grid.header, strict=True)]
-        rule = [":--" if i < grid.words else "--:" for i in range(len(header))]
-        body = [[f"**{c.value}**" if c.strong else c.value for c in row] for row in grid.rows]
-        lines = [f"{grid.title}:\n"] if grid.title else []
-        lines += [f"| {' | '.join(_pipes(row))} |" for row in [header, rule, *body]]
-        blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, "\n".join(f"- {note}" for note in notes(table))]) + "\n"
+    parts = []
+    for block in blocks(table, extra):
+        shown = [_markdown(grid) for grid in block.grids]
+        shown.append("\n".join(f"- {note}" for note in block.notes))
+        parts.append("\n\n".join(part for part in shown if part))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(grid: Grid) -> str:
+    titles = [title for title, span in grid.spans for _ in range(span)]
+    header = [f"{t} {h}".strip() for t, h in zip(titles, grid.header, strict=True)]
+    rule = [":--" if i < grid.words else "--:" for i in range(len(header))]
+    body = [[_marked(cell) for cell in row] for row in grid.rows]
+    lines = [f"{grid.title}:\n"] if grid.title else []
+    lines += [f"| {' | '.join(_pipes(row))} |" for row in [header, rule, *body]]
+    return "\n".join(lines)
+
+
+def _marked(cell: Text) -> str:
+    if cell.strong:
+        return f"**{cell.value}**{cell.mark}"
+    return f"<u>{cell.value}</u>{cell.mark}" if cell.second else cell.shown
 
 
 def _pipes(row: Sequence[str]) -> list[str]:
     return [value.replace("|", "\\|") for value in row]
-
-
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "<": r"$<$",
-    "…": r"\ldots{}",
-}
-
-
-def tex(value: str) -> str:
-    """Escaped text; a hyphen before a number is a minus, `--` stays the dash it prints as."""
-    escaped = "".join(_LATEX.get(c, c) for c in value)
-    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
-
-
-def to_latex(table: Table) -> str:
-    """booktabs tables, to be placed in a document that loads the package."""
-    blocks = []
-    for grid in grids(table):
-        columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
-        lines = [r"\begin{tabular}{" + columns + "}", r"\toprule"]
-        if any(title for title, _ in grid.spans):
-            lines += _tex_spans(grid)
-        lines += [_tex_row([tex(h) for h in grid.header]), r"\midrule"]
-        for row in grid.rows:
-            lines.append(_tex_row([_tex_cell(cell) for cell in row]))
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        blocks.append("\n".join([f"% {grid.title}", *lines] if grid.title else lines))
-    caption = "\n".join(tex(note) for note in notes(table))
-    tabulars = "\n\n\\medskip\n\n".join(blocks)
-    return (
-        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
-        f"{tabulars}\n\\caption{{{caption}}}\n\\end{{table}}\n"
-    )
-
-
-def _tex_spans(grid: Grid) -> list[str]:
-    cells, rules, start = [], [], 1
-    for title, span in grid.spans:
-        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{tex(title)}}}" if title else "")
-        if title:
-            rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
-        start += span
-    return [_tex_row(cells), "".join(rules)]
-
-
-def _tex_cell(cell: Text) -> str:
-    return f"\\textbf{{{tex(cell.value)}}}" if cell.strong else tex(cell.value)
-
-
-def _tex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"

@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -35,6 +36,26 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
         return mean, None
     squares = math.fsum((v - mean) ** 2 for v in values)
     return mean, math.sqrt(squares / (len(values) - 1))
+
+
+def t_half_width(values: Sequence[float], level: float = 0.95) -> float | None:
+    """Half of Student's t interval of the mean; None for fewer than 2 values."""
+    std = mean_std(values)[1]
+    if std is None:
+        return None
+    from scipy.special import stdtrit  # rarely asked for, slow to import
+
+    quantile = float(stdtrit(len(values) - 1, (1 + level) / 2))
+    return quantile * std / math.sqrt(len(values))
+
+
+def hedges_g(differences: Sequence[float]) -> float | None:
+    """Standardised mean of paired differences, mean / std (ddof 1), times Hedges' (1981) factor
+    1 - 3 / (4 (n - 1) - 1) against the bias of few units. None where std is missing or zero."""
+    mean, std = mean_std(differences)
+    if mean is None or not std:
+        return None
+    return mean / std * (1 - 3 / (4 * (len(differences) - 1) - 1))
 
 
 def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[str, float]:
@@ -96,13 +117,19 @@ def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0)
     if n <= EXACT_UP_TO:
         patterns = np.arange(2**n)[:, None] >> np.arange(n) & 1
         return float(np.mean(np.abs((2 * patterns - 1) @ values) >= threshold))
-    rng = np.random.default_rng(seed)
     extreme = 0
-    for start in range(0, draws, 10_000):
-        size = min(10_000, draws - start)
-        signs = 2 * rng.integers(0, 2, size=(size, n), dtype=np.int8) - 1
-        extreme += int(np.sum(np.abs(signs @ values) >= threshold))
+    signs = _random_signs(n, draws, seed)
+    for start in range(0, draws, 10_000):  # as floats for the fast product, a part at a time
+        part = signs[start : start + 10_000].astype(np.float64)
+        extreme += int(np.sum(np.abs(part @ values) >= threshold))
     return (extreme + 1) / (draws + 1)
+
+
+@lru_cache(maxsize=4)
+def _random_signs(n: int, draws: int, seed: int) -> NDArray[np.int8]:
+    """[draw, unit]: +1 or -1. The same for every test over n units, so made once."""
+    rng = np.random.default_rng(seed)
+    return 2 * rng.integers(0, 2, size=(draws, n), dtype=np.int8) - 1
 
 
 def wilcoxon_p(differences: Sequence[float]) -> float:

@@ -38,6 +38,14 @@ def _stored(key: str) -> Callable[[Run], float | None]:
     return lambda run: run.metrics.get(key)
 
 
+def _without_head(key: str) -> Callable[[Run], float | None]:
+    return lambda run: run.metrics_ncm.get(key)
+
+
+def _in_task(key: str) -> Callable[[Run], float | None]:
+    return lambda run: run.metrics_in_task.get(key)
+
+
 def _recorded(key: str) -> Callable[[Run], float | None]:
     def read(run: Run) -> float | None:
         value = provenance(run).get(key)
@@ -61,6 +69,10 @@ METRICS = {
         Metric(key="maa_taskmean", title="MAA/task", read=_stored("maa_taskmean")),
         Metric(key="forgetting", title="Forgetting", better=-1, read=_stored("forgetting")),
         Metric(key="learning_acc", title="Learning", read=_stored("learning_acc")),
+        Metric(key="acc_in_task", title="ACC in task", read=_in_task("acc")),
+        Metric(key="acc_ncm", title="ACC (NCM)", read=_without_head("acc")),
+        Metric(key="maa_ncm", title="MAA (NCM)", read=_without_head("maa")),
+        Metric(key="bwt_ncm", title="BWT (NCM)", read=_without_head("bwt")),
         Metric(
             key="seconds",
             title="Seconds",
@@ -99,6 +111,10 @@ class Entry:
     runs: int
     best: bool = False
     """Significantly better than every other row of the column (paired, Holm)."""
+    second: bool = False
+    """The same among the rows that are left when the best one is taken away."""
+    half_width: float | None = None
+    """Half of the 95 % t interval of the mean, where asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,8 @@ class Difference:
     """The same, adjusted over all methods and benches of the table."""
     p_smallest: float | None
     """What n units could give at best."""
+    effect: float | None
+    """Hedges' g of the differences: mean / std, corrected for few units."""
     wins: int
     losses: int
     """Units in which the method is better / worse than the reference."""
@@ -157,6 +175,8 @@ class Table:
     """By (method, column number, metric key)."""
     reference: str | None
     differences: tuple[Difference, ...]
+    spread: str = "std"
+    """What stands behind ±: `std`, or `ci` for half of a 95 % t interval."""
 
     def entry(self, method: str, column: int, metric: str) -> Entry | None:
         """The number at this place, or None when nothing was measured."""
@@ -178,6 +198,7 @@ def build(
     metrics: Sequence[str],
     reference: str | None = None,
     rows: Sequence[str] | None = None,
+    spread: str = "std",
 ) -> Table:
     """The table of these runs; rows in the order given, else by name with the reference last."""
     methods = tuple(rows) if rows else _row_order(labels.values(), reference)
@@ -190,13 +211,15 @@ def build(
         mark = number + 1 if benches.count(group.bench) > 1 else None
         column = Column(group.bench, mark, group.protocol, unit_of(group.runs))
         columns.append(column)
-        values = _values(group.runs, labels, {METRICS[PRIMARY], *shown})
+        values = values_of(group.runs, labels, {METRICS[PRIMARY], *shown})
         for metric in shown:
-            for method, entry in _entries(metric, values[metric.key], column.unit).items():
+            found = _entries(metric, values[metric.key], column.unit, spread)
+            for method, entry in found.items():
                 entries[method, number, metric.key] = entry
         if reference is not None:
             differences += _compare(column, methods, reference, values[PRIMARY])
-    return Table(tuple(columns), shown, methods, entries, reference, _adjust(differences))
+    adjusted = _adjust(differences)
+    return Table(tuple(columns), shown, methods, entries, reference, adjusted, spread)
 
 
 def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
@@ -208,7 +231,8 @@ def unit_of(runs: Sequence[Run]) -> str:
     return "order" if len({run.order for run in runs}) > 1 else "seed"
 
 
-def _values(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
+def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
+    """The stored values of these metrics; what a run did not measure is left out."""
     out: Values = {metric.key: {} for metric in metrics}
     for run in runs:
         for metric in metrics:
@@ -219,14 +243,18 @@ def _values(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]
 
 
 def _entries(
-    metric: Metric, values: Mapping[str, Mapping[Place, float]], unit: str
+    metric: Metric, values: Mapping[str, Mapping[Place, float]], unit: str, spread: str
 ) -> dict[str, Entry]:
     best = _best(metric, values, unit)
+    rest = {method: draws for method, draws in values.items() if method != best}
+    second = _best(metric, rest, unit) if best else None
     out = {}
     for method, draws in values.items():
-        units = stats.average_units(draws, unit)
-        mean, std = stats.mean_std(list(units.values()))
-        out[method] = Entry(mean, std, len(units), len(draws), method == best)
+        units = list(stats.average_units(draws, unit).values())
+        mean, std = stats.mean_std(units)
+        half = stats.t_half_width(units, 1 - ALPHA) if spread == "ci" else None
+        marks = (method == best, method == second)
+        out[method] = Entry(mean, std, len(units), len(draws), *marks, half)
     return out
 
 
@@ -278,6 +306,7 @@ def _compare(
                 p=stats.sign_flip_p(found) if found else None,
                 p_holm=None,
                 p_smallest=stats.smallest_p(len(found)) if found else None,
+                effect=stats.hedges_g(found),
                 wins=wins,
                 losses=losses,
                 method_lacks=pairing.only_theirs,

@@ -1,8 +1,9 @@
 """From names and dotted overrides to a checked `Cell`.
 
 Precedence, lowest first: dataclass default, bench file (its backbone and training section),
-method file, the method's section for that bench, then the caller's overrides (sweep file, then
-command line). No torch, no Hydra: sweeps compose thousands of cells through this one function.
+method file, the method's section for that bench (or for the bench that its file names in
+`values_of`), then the caller's overrides (sweep file, then command line).
+No torch, no Hydra: sweeps compose thousands of cells through this one function.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
     bench_name, method_name = str(given.pop("bench", "glyphs")), str(given.pop("method", "janus"))
     bench_file = dict(read_yaml("bench", bench_name))
     spec = method_spec(method_name)
+    values_of = str(bench_file.pop("values_of", bench_name))
     backbone_name = str(given.pop("backbone", bench_file.pop("backbone", "vit_b16_in21k")))
 
     layers: dict[str, dict[str, Any]] = {
@@ -43,7 +45,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         "backbone": {"name": backbone_name} | read_yaml("backbone", backbone_name),
         "method": {name: setting.default for name, setting in spec.settings.items()},
     }
-    for key, value in spec.benches.get(bench_name, {}).items():
+    for key, value in spec.benches.get(values_of, {}).items():
         _assign(layers, spec, key if "." in key else f"method.{key}", value)
     order, seed = str(given.pop("order", "natural")), given.pop("seed", 0)
     if "eval" in given:

@@ -78,9 +78,35 @@ def _line(name: str, default: Any, text: str) -> str:
 
 
 def list_methods() -> str:
-    """One line per method: name, family, paper, summary."""
-    lines = []
-    for name in names("method"):
-        spec = method_spec(name)
-        lines.append(f"{name:<12} {spec.family:<14} {spec.paper}\n{'':<12} {spec.summary}")
+    """The zoo, by family: name, paper, what is kept, what is trained, where defaults come from."""
+    specs = sorted(
+        (method_spec(name) for name in names("method")), key=lambda s: (s.family, s.name)
+    )
+    lines: list[str] = []
+    for spec in specs:
+        if not any(line == spec.family for line in lines):
+            lines += [*([""] if lines else []), spec.family]
+        lines += _wrapped(f"  {spec.name}", f"{spec.title}: {spec.summary}")
+        for label, text in (
+            ("paper", spec.paper),
+            ("keeps", spec.keeps),
+            ("trains", spec.trains),
+            ("defaults", spec.defaults),
+        ):
+            lines += _wrapped("", f"{label}: {text or '--'}")
+    lines += ["", *textwrap.wrap(LEGEND, 98)]
     return "\n".join(lines) + "\n"
+
+
+LEGEND = (
+    "keeps: between tasks, as numbers; trains: parameters per task; D feature width, L blocks, "
+    "r rank, q protected directions per block, T tasks, C classes of the task, C seen: of all "
+    "so far. Settings of one: python -m janus --help method=NAME"
+)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    """`text` beside `head`, in 100 columns."""
+    return textwrap.wrap(
+        text, 98, initial_indent=f"{head:<17}", subsequent_indent=" " * 17, break_on_hyphens=False
+    )

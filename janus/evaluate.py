@@ -29,21 +29,29 @@ class Counts:
     """Per task: right among all classes seen."""
     correct_in_task: list[int] = field(default_factory=list)
     """Per task: right among that task's own classes (task identity given)."""
+    correct_ncm: list[int] | None = None
+    """Per task: right by the nearest class mean, where means were given."""
 
 
 @torch.no_grad()
 def evaluate(
-    method: Method, stream: Stream, upto: int, cell: Cell, device: torch.device
+    method: Method,
+    stream: Stream,
+    upto: int,
+    cell: Cell,
+    device: torch.device,
+    means: Prototypes | None = None,
 ) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
-    """Counts on the tests of tasks 0..upto, and (features, labels) of test `upto`.
+    """Counts on the tests of tasks 0..upto (or the shared one), and (features, labels) of the last.
 
-    Features are None for methods that have no single feature space, and for a shared test set.
+    Features are None for methods that have no single feature space. `means`: class means for a
+    second count by nearest mean, on the same features.
     """
     counts, newest = Counts(), None
-    shared = len(stream.tests) < len(stream.tasks)  # one test set after every task
-    for index in range(1 if shared else upto + 1):
+    last = 0 if stream.shared_test else upto
+    for index in range(last + 1):
         task, images = stream.tasks[index], stream.tests[index]
-        right = right_in_task = 0
+        right = right_in_task = right_ncm = 0
         features: list[Tensor] = []
         for batch in plain_batches(images, cell, device):
             with torch.autocast(
@@ -55,10 +63,15 @@ def evaluate(
             # -inf: the method sent the image to another task, so it names no class of this one
             named = best > float("-inf")
             right_in_task += int(((own + task.first == batch.labels) & named).sum())
-            if found is not None and index == upto and not shared:
+            if found is not None and means is not None:
+                nearest = means.logits(found, logits.shape[1]).argmax(1)
+                right_ncm += int((nearest == batch.labels).sum())
+            if found is not None and index == last:
                 features.append(found.float())
         counts.correct.append(right)
         counts.correct_in_task.append(right_in_task)
+        if means is not None:
+            counts.correct_ncm = [*(counts.correct_ncm or []), right_ncm]
         if features:
             newest = (torch.cat(features), images.labels.to(device))
     return counts, newest

@@ -1,4 +1,4 @@
-"""Classifiers on features (B, D): growing linear heads, and nearest class mean."""
+"""Classifiers on features (B, D): linear heads that grow, a cosine head, nearest class mean."""
 
 from __future__ import annotations
 
@@ -53,6 +53,23 @@ class LinearHeads(nn.Module):
 
     def _linears(self) -> list[nn.Linear]:
         return [p for p in self.parts if isinstance(p, nn.Linear)]
+
+
+class CosineHead(nn.Module):
+    """sigma * cos(f, w_c) with a learned factor sigma: (B, D) -> (B, C)."""
+
+    def __init__(self, width: int, classes: int, sigma: float, key: tuple[str | int, ...]) -> None:
+        super().__init__()
+        draw = torch.rand(classes, width, generator=generator("cosine-head", *key))
+        self.weight = nn.Parameter((2 * draw - 1) * width**-0.5)
+        self.sigma = nn.Parameter(torch.tensor([sigma]))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits in float32, also under autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            unit = functional.normalize(features.float(), dim=-1)
+            logits: Tensor = self.sigma * (unit @ functional.normalize(self.weight, dim=-1).mT)
+        return logits
 
 
 class Prototypes:

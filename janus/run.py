@@ -19,14 +19,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from janus import checkpoint, metrics, weights
+from janus import checkpoint, weights
 from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Stream, Task, cut, joined
 from janus.errors import JanusError, RunError
-from janus.evaluate import evaluate, invasion, probe, tree_bytes
-from janus.heads import Prototypes
+from janus.evaluate import tree_bytes
+from janus.measure import Measurements
 from janus.memory import reuse_large_blocks
 from janus.methods import make
 from janus.methods.base import Context, Method
@@ -107,14 +107,10 @@ class _Run:
         self.cell, self.claim, self.observer, self.device = cell, claim, observer, device
         self.checkpoint_s = checkpoint_s
         self.task_index = self.epoch = self.step = 0
-        self.correct: list[list[int] | None] = []
-        self.correct_in_task: list[list[int] | None] = []
-        self.diagnostics: list[dict[str, Any]] = []
         self.seconds: list[float] = []
         self.spent = 0.0
         """Seconds spent on the current task by earlier attempts."""
         self.numerics: list[dict[str, Any]] = []
-        self.centres = Prototypes(0)
         self.trained_parameters = 0
         self.last_save = self.last_step_note = time.monotonic()
 
@@ -131,7 +127,7 @@ class _Run:
         context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
         self.tasks = (joined(self.stream),) if self.method.joint else self.stream.tasks
-        self.centres = Prototypes(context.width)
+        self.measured = Measurements(self.method, self.stream, cell, self.device)
         self._resume()
         record = numerics(self.device)
         if record not in self.numerics:
@@ -153,11 +149,10 @@ class _Run:
         at = state["position"]
         self.task_index, self.epoch, self.step = at["task"], at["epoch"], at["step"]
         self.in_task = bool(self.epoch or self.step)
-        for name in ("correct", "correct_in_task", "diagnostics", "seconds", "numerics"):
-            setattr(self, name, state[name])
+        self.seconds, self.numerics = state["seconds"], state["numerics"]
         self.spent = state["spent"]
         self.trained_parameters = state["trained_parameters"]
-        self.centres.load_state_dict(state["centres"], self.device)
+        self.measured.load_state_dict(state)
         task = self.tasks[self.task_index] if self.in_task else None
         self.method.load_state_dict(state["method"], task)
         log.info("%s resumes at task %d, epoch %d", self.cell.title, *list(at.values())[:2])
@@ -167,7 +162,7 @@ class _Run:
     # ---- one task ------------------------------------------------------------------------------
     def _one_task(self, task: Task) -> None:
         self.task_started = time.monotonic()
-        epochs = task.epochs if self.method.trains else 0
+        epochs = self.method.epochs(task)
         self._notify("begin", {"task": task.index, "tasks": len(self.tasks), "epochs": epochs})
         self._beat(task, None)
         if not self.in_task:
@@ -241,16 +236,12 @@ class _Run:
             "step": done,
             "steps": steps * task.epochs,
             "loss": loss,
-            "accuracy": self._accuracy(),
+            "accuracy": self.measured.accuracy(),
             "seconds_left": self._seconds_left(task, done / (steps * task.epochs)),
         }
         self.claim.beat(facts)
         if loss is not None:
             self._notify("step", facts)
-
-    def _accuracy(self) -> float | None:
-        point = metrics.after_task(self.correct[-1], self._totals()) if self.correct else None
-        return point[0] if point else None
 
     def _seconds_left(self, task: Task, share: float) -> float | None:
         """From the pace of the finished tasks, or of this one."""
@@ -260,22 +251,9 @@ class _Run:
         spent = self.spent + time.monotonic() - self.task_started
         return spent / share * (left - share) if share > 0.02 else None
 
-    @torch.no_grad()
     def _measure(self, task: Task) -> None:
-        """Fill one row of the matrix and one entry of the diagnostics."""
-        upto = len(self.stream.tasks) - 1 if self.method.joint else task.index
-        counts, newest = evaluate(self.method, self.stream, upto, self.cell, self.device)
-        if self.method.joint:
-            self.correct = self.correct_in_task = [None] * upto  # type: ignore[assignment]
-            self.correct_in_task = list(self.correct)
-        self.correct.append(counts.correct)
-        self.correct_in_task.append(counts.correct_in_task)
-        past = probe(self.stream.tests[: task.index], self.cell, self.device)
-        facts = {"task": task.index, **self.method.diagnose(past)}
-        if not self.method.joint:
-            facts |= invasion(newest, self.centres)
-        self.diagnostics.append(facts)
-        accuracy = self._accuracy()
+        self.measured.after(task)
+        accuracy = self.measured.accuracy()
         seconds = self.spent + time.monotonic() - self.task_started
         facts = {"task": task.index, "tasks": len(self.tasks)}
         left = self._seconds_left(task, 1.0)
@@ -293,24 +271,18 @@ class _Run:
             {
                 "position": {"task": self.task_index, "epoch": self.epoch, "step": self.step},
                 "method": self.method.state_dict(),
-                "correct": self.correct,
-                "correct_in_task": self.correct_in_task,
-                "diagnostics": self.diagnostics,
                 "seconds": self.seconds,
                 "spent": spent,
                 "numerics": self.numerics,
                 "trained_parameters": self.trained_parameters,
-                "centres": self.centres.state_dict(),
-            },
+            }
+            | self.measured.state_dict(),
         )
         self.last_save = time.monotonic()
 
-    def _totals(self) -> list[int]:
-        return [len(images) for images in self.stream.tests]
-
     def _result(self, weight_hash: str, split: str) -> dict[str, Any]:
         """Deterministic facts only."""
-        totals = self._totals()
+        epochs = [self.method.epochs(task) for task in self.tasks]
         return {
             "schema": SCHEMA,
             "id": self.cell.id,
@@ -320,16 +292,10 @@ class _Run:
             "split_sha256": split,
             "class_order": list(self.stream.order),
             "tasks": _describe(self.stream),
-            "correct": self.correct,
-            "correct_in_task": self.correct_in_task,
-            "total": totals,
-            "metrics": metrics.summarise(self.correct, totals),
-            "metrics_in_task": metrics.summarise(self.correct_in_task, totals),
-            "diagnostics": self.diagnostics,
+            **self.measured.facts(),
             "kept_bytes": tree_bytes(self.method.kept()),
             "trained_parameters": self.trained_parameters,
-            "passes": float(self.cell.train.epochs if self.method.trains else 0)
-            + self.method.passes_beside_training,
+            "passes": sum(epochs) / len(epochs) + self.method.passes_beside_training,
         }
 
     def _portable(self) -> dict[str, Any]:
@@ -376,7 +342,7 @@ class _Run:
 
 
 def _describe(stream: Stream) -> list[dict[str, Any]]:
-    tests = stream.tests if len(stream.tests) == len(stream.tasks) else cycle(stream.tests)
+    tests = cycle(stream.tests) if stream.shared_test else stream.tests
     tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, tests, strict=False)
     return [
         {

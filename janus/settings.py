@@ -138,7 +138,8 @@ class MethodSpec:
     """Where the defaults come from."""
     domains: str = "shared head"
     """Domain-incremental streams: `shared head` (policy A), `inferred domain` (policy B), `class
-    means`, or `no` with the reason."""
+    means`, or `no` with the reason. With a shared head, which nothing protects, the loop also
+    measures nearest class mean."""
     equations: tuple[str, ...] = ()
     """The defining equations, for docs/methods.md."""
     choices: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
 """The winners of a tuning sweep, as the text of a sweep file for the reporting sweeps.
 
-The candidates of a row are its variants whose names differ in `key=value` parts only:
-`exact,lr=1e-3` and `exact,lr=2e-3` compete for the row `exact`. The highest mean ACC over the
-tuning orders and seeds wins; a tie goes to the candidate listed first.
+The candidates of a row are the tuning sweep's rows whose names differ in `key=value` parts only:
+`janus[exact,lr=1e-3]` and `janus[exact,lr=2e-3]` compete for `janus[exact]`. The highest mean ACC
+over the tuning orders and seeds wins; a tie goes to the candidate listed first.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 from collections.abc import Mapping
 from statistics import fmean
 
+from janus.config import Value
 from janus.errors import ConfigError
 from janus.store import Store
-from sweeps.plan import Planned, Sweep, plan_rows
+from sweeps.plan import Planned, Row, Sweep, plan_rows, rows
 
 
 def choose(sweep: Sweep, store: Store) -> str:
@@ -36,38 +37,41 @@ def choose(sweep: Sweep, store: Store) -> str:
             f"run them first: python -m sweeps run {sweep.name} store={store.root}"
         )
     lines = [f"# Written by: python -m sweeps choose {sweep.name}"]
-    chosen: dict[str, dict[str, Mapping[str, object]]] = {}
-    for (method, row), candidates in _candidates(sweep).items():
-        scores = {name: _score(planned, method, name, store) for name in candidates}
-        winner = max(candidates, key=lambda name: (scores[name], -candidates.index(name)))
-        if scores[winner] < 0:
-            raise ConfigError(f"every candidate of {method}[{row}] failed; look at: status")
+    chosen: dict[str, dict[str, Mapping[str, Value]]] = {}
+    for (method, name), candidates in _candidates(sweep).items():
+        scores = [_score(planned, row, store) for row in candidates]
+        best = scores.index(max(scores))
+        if scores[best] < 0:
+            raise ConfigError(f"every candidate of {method}[{name}] failed; look at: status")
         told = ", ".join(
-            f"{name or 'default'}: " + ("failed" if score < 0 else f"{100 * score:.2f}")
-            for name, score in scores.items()
+            f"{row.label.removeprefix(method)}: {'failed' if score < 0 else f'{100 * score:.2f}'}"
+            for row, score in zip(candidates, scores, strict=True)
         )
-        lines.append(f"# {method}{f'[{row}]' if row else ''}  {told}")
-        chosen.setdefault(method, {})[row] = dict(sweep.variants.get(method, {}).get(winner, {}))
+        lines.append(f"# {method}  {told}")
+        chosen.setdefault(method, {})[name] = {
+            key.removeprefix("method."): value
+            for key, value in candidates[best].overrides.items()
+            if key not in sweep.fixed
+        }
     lines.append(f"methods: {json.dumps(list(chosen))}")
     lines.append("variants:")
-    lines += [f"  {method}: {json.dumps(rows)}" for method, rows in chosen.items()]
+    lines += [f"  {method}: {json.dumps(found)}" for method, found in chosen.items()]
     return "\n".join(lines) + "\n"
 
 
-def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[str]]:
-    """{(method, row): names of the variants that compete for it}."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for method in sweep.methods:
-        for name in sweep.variants.get(method, {"": {}}):
-            row = ",".join(part for part in name.split(",") if "=" not in part)
-            found.setdefault((method, row), []).append(name)
+def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[Row]]:
+    """{(method, name of the row): the tuning rows that compete for it}."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows(sweep):
+        parts = row.label.removeprefix(row.method).strip("[]").split(",")
+        name = ",".join(part for part in parts if "=" not in part)
+        found.setdefault((row.method, name), []).append(row)
     return found
 
 
-def _score(planned: list[Planned], method: str, variant: str, store: Store) -> float:
+def _score(planned: list[Planned], row: Row, store: Store) -> float:
     """Mean ACC of a candidate's cells; -1 when one of them failed."""
-    label = f"{method}[{variant}]" if variant else method
-    results = [store.result(p.cell.id) for p in planned if p.row == label]
+    results = [store.result(p.cell.id) for p in planned if p.row == row.label]
     if not all(results):
         return -1.0
     return fmean(float(r["metrics"]["acc"]) for r in results if r)

@@ -53,7 +53,7 @@ class Method(ABC):
     """One continual-learning method. Subclasses live in one file each."""
 
     trains = True
-    """False: nothing is trained, the loop goes from begin_task to end_task."""
+    """False: nothing is ever trained. For single tasks, see `epochs`."""
     joint = False
     """True: trained once on all tasks' data (an upper bound, not a continual learner)."""
     passes_beside_training = 0.0
@@ -62,6 +62,10 @@ class Method(ABC):
     def __init__(self, context: Context) -> None:
         self.context = context
         self.backbone = context.backbone
+
+    def epochs(self, task: Task) -> int:
+        """Training passes over this task's images; 0: the loop goes straight to `end_task`."""
+        return task.epochs if self.trains else 0
 
     @abstractmethod
     def begin_task(self, task: Task) -> None:

@@ -299,3 +299,98 @@ def test_a_sweeps_own_row_names_head_the_table(tmp_path):
     path.write_text(json.dumps({"cells": [{"id": "a" * 16, "title": title, "row": "janus[none]"}]}))
     cell = read_plan(path).cells[0]
     assert (cell.bench, cell.method, cell.row) == ("glyphs", "janus", "janus[none]")
+
+
+def test_interval_columns_are_t_intervals(fake, call):
+    for order, acc in enumerate((0.5, 0.6, 0.7)):
+        fake.add("janus", acc, order=order)
+    _, out, _ = call("--spread", "ci", "--columns", "acc")
+    assert "60.00 ± 24.84" in out  # 4.303 * 10 / sqrt(3)
+    assert "half of the 95 % t interval" in out
+
+
+def test_details_show_benches_components_and_further_orders(fake, call):
+    for seed in range(2):
+        for order in range(4):
+            fake.add("janus", 0.6 + order / 100, order=order, seed=seed)
+            fake.add("seqlora", 0.5 + order / 90 + seed / 100, order=order, seed=seed)
+    code, out, _ = call("--details", "--columns", "acc")
+    assert code == 0
+    assert "Across 1 bench, ACC" in out
+    line = next(x for x in out.splitlines() if x.startswith("glyphs  janus"))
+    assert line.split() == ["glyphs", "janus", "4", "8", "1.29", "0.00", "100.00"]
+    assert "More orders to decide" in out
+    record = json.loads(call("--details", "--format", "json")[1])["details"]
+    assert [row["method"] for row in record["across"]] == ["seqlora", "janus"]
+
+
+def test_rows_without_a_common_order_are_refused_unless_allowed(fake, call):
+    fake.add("janus", order=0)
+    fake.add("seqlora", order="natural")
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert "no common order" in err
+    assert call("--allow", "orders")[0] == 0
+
+
+def test_a_mean_over_fewer_orders_is_said_below_the_table(fake, call):
+    add_methods(fake)
+    fake.add("janus", order=8)
+    _, out, _ = call()
+    assert "means over fewer than 4 orders (seqlora 3)" in out
+
+
+def test_nearest_class_mean_and_in_task_columns_are_shown_where_measured(fake, call):
+    cell = fake.add("janus")
+    fake.edit(cell, lambda r: r.update(metrics_ncm={"acc": 0.81, "bwt": None}))
+    fake.add("seqlora")
+    _, out, _ = call("--columns", "acc,acc_ncm,acc_in_task")
+    assert "81.00" in out
+    assert next(x for x in out.splitlines() if x.startswith("seqlora")).split()[-4:][0] == "--"
+
+
+def test_second_is_underlined_only_behind_a_best(fake, call):
+    for order in range(8):
+        for method, acc in (("janus", 0.7), ("inflora", 0.6), ("seqlora", 0.5)):
+            fake.add(method, acc - order / 100, order=order)
+    _, out, _ = call("--format", "markdown", "--columns", "acc")
+    assert "| inflora | 8 | <u>56.50 ± 2.45</u> |" in out
+    _, out, _ = call("--format", "latex", "--columns", "acc")
+    assert r"\underline{\num{56.50 +- 2.45}}" in out
+
+
+def test_foreign_and_half_written_files_leave_the_table_standing(fake, call):
+    """Truncated, foreign, misnamed, NaN and temporary files: each is named or is no result."""
+    add_methods(fake)
+    folder = fake.path(fake.add("janus", order=7)).parent
+    nan = fake.edit(fake.add("seqlora", order=7), lambda r: r["metrics"].update(acc=float("nan")))
+    (folder / "notes.txt").write_text("mine")
+    (folder / "foreign.json").write_text('{"epoch": 3}')
+    (folder / ".half.json.tmp").write_text("{")
+    code, out, err = call("--columns", "acc")
+    assert code == 0
+    assert "nan" not in out.lower()
+    assert "2 files in the store are not usable results" in err
+    assert nan.name in err and "foreign.json" in err
+    assert "notes.txt" not in err and ".half" not in err
+
+
+def test_one_method_that_lacks_a_seed_is_averaged_and_paired_over_what_is_there(fake, call):
+    for seed in range(2):
+        for order in range(3):
+            fake.add("janus", 0.6 + seed / 10, order=order, seed=seed)
+            if (order, seed) != (2, 1):
+                fake.add("seqlora", 0.5 + seed / 10, order=order, seed=seed)
+    _, out, err = call("--columns", "acc")
+    assert "seqlora lacks order=2 seed=1, which janus has" in err
+    assert "-10.00 ± 0.00" in out  # the unpaired seed of order 2 does not shift the difference
+
+
+def test_a_single_run_has_no_spread_no_interval_and_no_stars(fake, call):
+    fake.add("janus")
+    fake.add("seqlora", 0.2)
+    code, out, _ = call("--columns", "acc", "--details")
+    assert code == 0
+    assert "60.00 ± --" in out
+    assert "±" in out and "--*" not in out and "00*" not in out
+    assert "-40.00 ± --" in out and "1.0000" in out

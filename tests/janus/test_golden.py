@@ -44,7 +44,7 @@ def fingerprint(name: str) -> dict[str, object]:
     losses = []
     for task in (joined(stream),) if method.joint else stream.tasks[:2]:
         method.begin_task(task)
-        for epoch in range(task.epochs if method.trains else 0):
+        for epoch in range(method.epochs(task)):
             for batch in task.train_batches(epoch):
                 total = sum(method.loss(batch).values())
                 total.backward()

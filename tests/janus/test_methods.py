@@ -36,7 +36,7 @@ def started(method: str, **overrides: Any):
 def train(method, task, steps: int | None = None):
     """One task by hand, through the contract alone."""
     method.begin_task(task)
-    for epoch in range(task.epochs):
+    for epoch in range(method.epochs(task)):
         for batch in task.train_batches(epoch):
             if steps == 0:
                 return

@@ -63,6 +63,10 @@ ROWS = [
     Row("lora_drs_clean"),
     Row("lora_drs_gr"),
     Row("lora_drs_gr", {"method__precondition": "weight", "method__lr": 1e-4}),
+    Row("ranpac", {"train__first_epochs": 3, "method__projection": 100}),
+    Row("ease", {"method__bottleneck": 4}, quick=True),
+    Row("linear_probe"),
+    Row("joint_probe"),
 ]
 """One line per method and per variant that keeps state of its own."""
 

@@ -17,6 +17,7 @@ methods: [ncm, seqlora, lora_gpm]
 orders: [100, 101]
 seeds: [100]
 fixed: {eval: validation}
+grid: {method.rank: [2, 4]}
 variants:
   seqlora: {"lr=1e-3": {lr: 1e-3}, "lr=1e-4": {lr: 1e-4}}
   lora_gpm:
@@ -43,14 +44,15 @@ def sweep(tmp_path):
 
 def fill(sweep, store: Store, skip: str = "", fail: str = "") -> None:
     for p in plan_rows(sweep):
-        if p.row == skip:
+        if skip and skip in p.row:
             continue
-        if p.row == fail:
+        if fail and fail in p.row:
             claim = store.claim(p.cell)
             claim.fail({"cause": "nan", "message": "diverged"})
             claim.release()
             continue
-        record = {"id": p.cell.id, "metrics": {"acc": ACC[p.row]}}
+        acc = ACC[p.row.replace(",rank=2", "").replace(",rank=4", "")] + ("rank=4" in p.row) / 1e3
+        record = {"id": p.cell.id, "metrics": {"acc": acc}}
         atomic.create(store.result_path(p.cell.id), atomic.json_writer(record))
 
 
@@ -59,8 +61,12 @@ def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, s
     chosen = yaml.safe_load(choose(sweep, store))
     assert chosen["methods"] == ["ncm", "seqlora", "lora_gpm"]
     assert chosen["variants"]["ncm"] == {"": {}}
-    assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-4}}
-    assert chosen["variants"]["lora_gpm"]["exact"] == {"variant": "exact", "lr": 1e-3}
+    assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-4, "rank": 4}}
+    assert chosen["variants"]["lora_gpm"]["exact"] == {
+        "variant": "exact",
+        "lr": 1e-3,
+        "rank": 4,
+    }
     path = store.root / "reporting.yaml"
     path.write_text(choose(sweep, store))
     labels = {p.row for p in plan_rows(load(str(path), []).sweep)}
@@ -68,14 +74,14 @@ def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, s
 
 
 def test_a_candidate_that_diverged_loses(sweep, store):
-    fill(sweep, store, fail="seqlora[lr=1e-4]")
+    fill(sweep, store, fail="seqlora[lr=1e-4")
     chosen = yaml.safe_load(choose(sweep, store))
-    assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-3}}
+    assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-3, "rank": 4}}
 
 
 def test_nothing_is_chosen_before_every_candidate_ran(sweep, store):
-    fill(sweep, store, skip="seqlora[lr=1e-4]")
-    with pytest.raises(ConfigError, match=r"not finished.*seqlora\[lr=1e-4\]"):
+    fill(sweep, store, skip="seqlora[lr=1e-4")
+    with pytest.raises(ConfigError, match=r"not finished.*seqlora\[lr=1e-4"):
         choose(sweep, store)
 
 

@@ -1,0 +1,85 @@
+"""Statistics over several benches at once, with stratified bootstrap intervals.
+
+After Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the Statistical Precipice):
+interquartile mean, probability of improvement, performance profiles. `Scores` hold one array of
+values per bench; the bootstrap resamples units inside each bench, never across benches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats import Interval
+
+Values = NDArray[np.float64]
+Scores = Sequence[Values]
+"""One array per bench: the values of its units. Benches may have different numbers of units."""
+
+
+def interquartile_mean(scores: Scores) -> float:
+    """Mean of the middle half of all values of all benches; less swayed by one odd bench than
+    the mean, and by one odd value less than the median. NaN for no values."""
+    values = np.sort(np.concatenate([np.asarray(s, dtype=np.float64) for s in scores]))
+    cut = len(values) // 4
+    middle = values[cut : len(values) - cut]
+    return float(middle.mean()) if len(middle) else float("nan")
+
+
+def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
+    """How often a random unit of ours beats one of theirs on the same bench; ties count half.
+
+    Mann and Whitney's U / (n m), averaged over benches. It says how often, not by how much.
+    """
+    shares = []
+    for a, b in zip(ours, theirs, strict=True):
+        above = (a[:, None] > b[None, :]).mean() + (a[:, None] == b[None, :]).mean() / 2
+        shares.append(float(above))
+    return float(np.mean(shares))
+
+
+def performance_profile(scores: Scores, thresholds: Sequence[float]) -> Values:
+    """For each threshold the share of all values above it."""
+    values = np.concatenate([np.asarray(s, dtype=np.float64) for s in scores])
+    above = values[None, :] > np.asarray(thresholds)[:, None]
+    return np.asarray(above.mean(axis=1), dtype=np.float64)
+
+
+def bootstrap(
+    methods: Sequence[Scores],
+    statistic: Callable[..., float],
+    paired: bool,
+    level: float = 0.95,
+    draws: int = 2_000,
+    seed: int = 0,
+) -> Interval | None:
+    """Percentile interval of `statistic(*methods)`, resampling units inside each bench.
+
+    `paired`: unit i is the same order for every method, and is drawn for all of them at once.
+    None when some bench has fewer than 3 units.
+    """
+    if any(len(values) < 3 for scores in methods for values in scores):
+        return None
+    rng = np.random.default_rng(seed)
+    found = np.empty(draws)
+    for i in range(draws):
+        found[i] = statistic(*_resampled(methods, paired, rng))
+    tail = (1 - level) / 2
+    low, high = np.quantile(found, (tail, 1 - tail))
+    return Interval(float(low), float(high), "percentile")
+
+
+def _resampled(
+    methods: Sequence[Scores], paired: bool, rng: np.random.Generator
+) -> list[list[Values]]:
+    out: list[list[Values]] = [[] for _ in methods]
+    for bench in range(len(methods[0])):
+        drawn = None
+        for number, scores in enumerate(methods):
+            values = scores[bench]
+            if drawn is None or not paired:
+                drawn = rng.integers(0, len(values), len(values))
+            out[number].append(values[drawn])
+    return out

@@ -1,0 +1,198 @@
+"""Published figures beside ours: a block of their own, with a verdict for every comparable pair."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from analysis import published_tables, stats, tables, verdict
+from analysis.load import Run
+from analysis.protocol import Group
+from analysis.published import SOURCES, Published, summaries
+from analysis.published_tables import MARK, printed
+from analysis.render import NONE, Block, Grid, Text
+from analysis.verdict import Sample, Verdict
+
+METRICS = published_tables.METRICS
+
+
+def figures_block(benches: Collection[str]) -> Block:
+    """All published summaries on these benches (all benches for none), as printed."""
+    found = summaries(benches)
+    lines: dict[tuple[str, ...], dict[str, Published]] = {}
+    for figure in found:
+        order = figure.protocol.get("order", "")
+        place = (figure.bench, figure.protocol.get("tasks", NONE), figure.row, figure.source)
+        weighting = figure.protocol.get("weighting", "")
+        key = (*place, f"{figure.place} {figure.kind}", "" if weighting == "image" else weighting)
+        again = 0  # two runs of one configuration in one log are two lines
+        while figure.metric in lines.setdefault((*key, order, str(again)), {}):
+            again += 1
+        lines[*key, order, str(again)][figure.metric] = figure
+    notes: dict[str, int] = {}
+    rows = tuple(_line(key, cells, notes) for key, cells in sorted(lines.items(), key=_line_order))
+    header = ("bench", "T", "method", "ACC", "MAA", "BWT", "n", "source")
+    title = "Published figures (copied as printed, not measured here)"
+    grid = Grid(title, (("", len(header)),), header, rows, words=3)
+    return Block(
+        (grid,),
+        (
+            "n: runs, where the source says it. (task): mean over tasks instead of over images.",
+            *(f"[{number}] {text}." for text, number in notes.items()),
+        ),
+    )
+
+
+def _line_order(item: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
+    bench, tasks, row, *rest = item[0]
+    return bench, int(tasks) if tasks.isdigit() else 0, *rest[:1], row, *rest[1:]
+
+
+def _line(
+    key: tuple[str, ...], cells: Mapping[str, Published], notes: dict[str, int]
+) -> tuple[Text, ...]:
+    bench, tasks, row, source, _, weighting, *_ = key
+    first = next(iter(cells.values()))
+    remarks = [cell.caution for cell in cells.values() if cell.caution]
+    if first.kind not in ("table", "log"):
+        remarks.append(first.kind)
+    said = [_protocol_text(first)] if _protocol_text(first) else []
+    numbers = [notes.setdefault(text, len(notes) + 1) for text in dict.fromkeys([*remarks, *said])]
+    values = [
+        Text(printed(cells[metric]), mark=MARK * bool(cells[metric].caution))
+        if metric in cells
+        else Text(NONE)
+        for metric, _ in METRICS
+    ]
+    n = Text(NONE if first.n is None else str(first.n))
+    marks = " " + "".join(f"[{number}]" for number in sorted(set(numbers))) if numbers else ""
+    name = f"{row} (task)" if weighting else row
+    return Text(bench), Text(tasks), Text(name), *values, n, Text(SOURCES[source] + marks)
+
+
+def _protocol_text(figure: Published) -> str:
+    known = [f"{k} {v}" for k, v in figure.protocol.items() if k not in ("tasks", "weighting")]
+    return ", ".join(known)
+
+
+def our_sample(runs: Sequence[Run], metric: str) -> Sample | None:
+    """Our side of a comparison: percent over the runs' units, and what the protocol says.
+
+    Over orders when there are several, over the seeds of the natural order otherwise.
+    """
+    unit = tables.unit_of(runs)
+    values = {
+        (run.order, run.seed): v for run in runs if (v := run.metrics.get(metric)) is not None
+    }
+    if not values:
+        return None
+    units = [100 * v for v in stats.average_units(values, unit).values()]
+    mean, std = stats.mean_std(units)
+    return Sample(mean or 0.0, std, len(units), _our_protocol(runs, metric))
+
+
+def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
+    bench, backbone = runs[0].identity["bench"], runs[0].identity["backbone"]
+    orders = {run.order for run in runs}
+    plain = (backbone["mean"], backbone["std"]) == (0, 1)
+    out = {
+        "tasks": str(bench["tasks"]),
+        "weights": str(backbone["model"]).partition(".")[2] or str(backbone["model"]),
+        "split": str(bench["split"]),
+        "order": "natural" if orders == {"natural"} else f"{len(orders)} of our orders",
+        "epochs": str(runs[0].identity["train"]["epochs"]),
+        "normalisation": "none" if plain else f"mean {backbone['mean']}, std {backbone['std']}",
+    }
+    return out if metric == "bwt" else out | {"weighting": "image"}
+
+
+Judged = tuple[str, str, str, Published, Sample, Verdict]
+"""(column title, row, metric title, published figure, our sample, verdict)."""
+
+
+def judge_all(
+    groups: Sequence[Group], labels: Mapping[str, str], allow: Collection[str] = ()
+) -> list[Judged]:
+    """A verdict for every row of ours and every published figure of its method and bench."""
+    out: list[Judged] = []
+    for group in groups:
+        found = [f for f in summaries([group.bench]) if f.kind in ("table", "log", "reproduction")]
+        for label in sorted({labels[run.id] for run in group.runs}):
+            runs = [run for run in group.runs if labels[run.id] == label]
+            for metric, title in METRICS:
+                sample = our_sample(runs, metric)
+                if sample is None:
+                    continue
+                for figure in found:
+                    if figure.metric == metric and _same_row(label, figure):
+                        word = verdict.judge(sample, verdict.sample_of(figure), allow)
+                        out.append((group.bench, label, title, figure, sample, word))
+    return out
+
+
+def _same_row(label: str, figure: Published) -> bool:
+    """`janus[oe+gr]` is the published variant `oe+gr`; a row without brackets the whole method."""
+    method, _, inside = label.partition("[")
+    variant = inside.removesuffix("]")
+    if method != figure.method:
+        return False
+    return figure.variant == variant or (bool(variant) and "=" in variant and not figure.variant)
+
+
+def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Block:
+    """The verdicts as a grid, with what was assumed as notes."""
+    header = ("bench", "method", "metric", "ours", "published", "ours - published", "verdict", "")
+    notes: dict[str, int] = {}
+    rows = []
+    for bench, label, metric, figure, sample, found in judged:
+        spread = NONE if sample.std is None else f"{sample.std:.2f}"
+        interval = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+        texts = [
+            found.why,
+            SOURCES[figure.source] + (f": {figure.kind}" * (figure.kind != "table")),
+        ]
+        if found.assumed:
+            texts.append(f"not stated on one side, taken to agree: {', '.join(found.assumed)}")
+        if figure.caution:
+            texts.append(figure.caution)
+        marks = "".join(f"[{notes.setdefault(text, len(notes) + 1)}]" for text in texts)
+        cells = (bench, label, metric, f"{sample.mean:.2f} ± {spread}", printed(figure))
+        difference = f"{found.difference:+.2f}{interval}"
+        rows.append(tuple(map(Text, (*cells, difference, found.word, marks))))
+    grid = Grid("Verdicts on published figures", (("", len(header)),), header, tuple(rows), words=3)
+    rule = (
+        f"reproduced: the 95 % interval (Welch) of the difference lies within "
+        f"±{verdict.MARGIN:g} point; different: it excludes 0 and is not reproduced; "
+        "inconclusive: neither."
+    )
+    allowed = [f"Allowed to differ: {', '.join(allow)}."] if allow else []
+    return Block(
+        (grid,), (rule, *allowed, *(f"[{number}] {text}." for text, number in notes.items()))
+    )
+
+
+def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """The verdicts as plain values, percent."""
+    return [
+        {
+            "bench": bench,
+            "method": label,
+            "metric": metric,
+            "ours": sample.mean,
+            "ours_std": sample.std,
+            "ours_n": sample.n,
+            "published": figure.mean,
+            "published_std": figure.std,
+            "published_n": figure.n,
+            "source": figure.source,
+            "place": figure.place,
+            "caution": figure.caution or None,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "verdict": found.word,
+            "why": found.why,
+            "assumed": list(found.assumed),
+        }
+        for bench, label, metric, figure, sample, found in judged
+    ]

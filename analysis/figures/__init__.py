@@ -1,0 +1,44 @@
+"""The figures of a selection of runs, and the paper's own ones redrawn from published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from analysis.figures import blocks, curves, facts, spread
+from analysis.figures.style import Drawn, save, styled
+from analysis.protocol import Group
+
+__all__ = ["Drawn", "draw", "draw_published", "save"]
+
+ONE_EACH = (
+    curves.after_each_task,
+    spread.stability_plasticity,
+    spread.order_effect,
+    spread.pairwise,
+    spread.parts,
+    curves.accuracy_matrices,
+    blocks.null_space_violation,
+    blocks.feature_invasion,
+    curves.training_time,
+)
+
+
+def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]) -> list[Drawn]:
+    """Every figure that the runs allow, bench by bench; names start with the bench."""
+    out: list[Drawn] = []
+    benches = [group.bench for group in groups]
+    for number, group in enumerate(groups):
+        bench = group.bench + (f"_{number + 1}" if benches.count(group.bench) > 1 else "")
+        rows = facts.rows_of(group, labels, order)
+        with styled():
+            found = [make(group.bench, rows) for make in ONE_EACH]
+            found += spread.sensitivity(group.bench, rows)
+        out += [replace(d, name=f"{bench}_{d.name}") for d in found if d is not None]
+    return out
+
+
+def draw_published() -> list[Drawn]:
+    """The paper's figures that can be redrawn from published numbers."""
+    with styled():
+        return [curves.published_trajectory(), blocks.published_violation()]

@@ -1,0 +1,101 @@
+"""What the figures show, read from result files: plain numbers, before anything is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import load, stats, tables
+from analysis.load import Run
+from analysis.protocol import Group
+from janus import metrics
+
+Rows = Mapping[str, Sequence[Run]]
+"""Runs of one bench by row, in the order in which they are drawn."""
+
+Array = NDArray[np.float64]
+
+
+def rows_of(group: Group, labels: Mapping[str, str], order: Sequence[str]) -> dict[str, list[Run]]:
+    """The group's runs by row; rows in the order given, rows without runs left out."""
+    found: dict[str, list[Run]] = {}
+    for run in group.runs:
+        found.setdefault(labels[run.id], []).append(run)
+    return {row: found[row] for row in order if row in found}
+
+
+def curve(run: Run) -> list[float]:
+    """Accuracy in percent over all images seen, after each task; NaN where not measured."""
+    record = load.record(run)
+    points = [metrics.after_task(row, record["total"]) for row in record["correct"]]
+    return [math.nan if p is None else 100 * p[0] for p in points]
+
+
+def matrix(run: Run) -> Array:
+    """[t, j]: accuracy in percent on task j after task t; NaN above the diagonal."""
+    record = load.record(run)
+    tasks = len(record["total"])
+    out = np.full((tasks, tasks), np.nan)
+    for t, row in enumerate(record["correct"]):
+        for j, count in enumerate(row or ()):
+            out[t, j] = 100 * count / record["total"][j]
+    return out
+
+
+def seconds(run: Run) -> list[float]:
+    """Training seconds after each task, summed up; empty where they were not recorded."""
+    return list(np.cumsum(load.provenance(run).get("seconds_per_task") or []))
+
+
+def diagnostic(run: Run, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
+    """What `read` finds in the diagnostics of each task that has it."""
+    values = [read(d) for d in load.record(run)["diagnostics"] or () if d]
+    return [v for v in values if v is not None]
+
+
+def violation(run: Run, projection: str) -> Array | None:
+    """Per block |dW X_past| (un-normalised, as the paper plots it), mean over the later tasks."""
+    found = diagnostic(run, lambda d: (d.get("violation_past_raw") or {}).get(projection))
+    return np.mean(found, axis=0) if found else None
+
+
+def invasion(run: Run) -> list[tuple[float, float]]:
+    """(own-centre cosine, nearest-old-centre cosine) per later task."""
+    return [
+        pair
+        for pair in diagnostic(run, lambda d: (d.get("own_centre"), d.get("danger")))
+        if None not in pair
+    ]
+
+
+def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> Array:
+    """[unit, point]: seeds averaged inside an order, as everywhere. Empty where nothing is."""
+    unit = tables.unit_of(runs)
+    lines: dict[str, list[Sequence[float]]] = {}
+    for run in runs:
+        values = read(run)
+        if len(values):
+            key = run.order if unit == "order" else f"{run.order}/{run.seed}"
+            lines.setdefault(key, []).append(values)
+    return np.array([np.mean(group, axis=0) for group in lines.values()])
+
+
+def metric(runs: Sequence[Run], key: str) -> dict[str, float]:
+    """Percent of one metric by unit."""
+    values = {(r.order, r.seed): v for r in runs if (v := r.metrics.get(key)) is not None}
+    units = stats.average_units(values, tables.unit_of(runs))
+    return {unit: 100 * value for unit, value in units.items()}
+
+
+def numeric_settings(runs: Iterable[Run]) -> list[str]:
+    """Settings whose values are numbers and differ between the runs."""
+    values: dict[str, set[float]] = {}
+    for run in runs:
+        for name, value in load.settings(run).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                values.setdefault(name, set()).add(float(value))
+    return sorted(n for n, found in values.items() if len(found) > 1 and n != "revision")

@@ -1,0 +1,197 @@
+"""Figures of differences between rows: stability against plasticity, order effect, pairs, parts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from analysis import load, stats
+from analysis.figures import facts
+from analysis.figures.facts import Rows
+from analysis.figures.style import WIDTH, Drawn, canvas, legend, look
+
+
+def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
+    """BWT against learning accuracy: one point a unit, a large one for the mean."""
+    figure, (panel,) = canvas(height=2.8)
+    drawn = 0
+    for index, (row, runs) in enumerate(rows.items()):
+        x, y = facts.metric(runs, "learning_acc"), facts.metric(runs, "bwt")
+        units = [unit for unit in x if unit in y]
+        if not units:
+            continue
+        style = look(index) | {"linestyle": "none"}
+        panel.plot([x[u] for u in units], [y[u] for u in units], alpha=0.35, **style)
+        means = float(np.mean([x[u] for u in units])), float(np.mean([y[u] for u in units]))
+        panel.plot(*[[m] for m in means], label=row, markersize=8, markeredgecolor="white", **style)
+        drawn += 1
+    if not drawn:
+        return None
+    panel.set(
+        xlabel="learning accuracy (%): plasticity", ylabel="BWT (points): stability", title=bench
+    )
+    legend(figure, panel)
+    return Drawn(
+        "stability_plasticity",
+        figure,
+        f"Stability against plasticity on {bench}: small points are orders, large ones means.",
+    )
+
+
+def order_effect(bench: str, rows: Rows) -> Drawn | None:
+    """ACC of every order, joined over the rows: how much the order alone moves all of them."""
+    values = {row: facts.metric(runs, "acc") for row, runs in rows.items()}
+    orders = sorted({unit for found in values.values() for unit in found})
+    if len(orders) < 2:
+        return None
+    figure, (panel,) = canvas(width=max(WIDTH, 0.45 * len(rows) + 1))
+    for order in orders:
+        line = [values[row].get(order, math.nan) for row in values]
+        panel.plot(range(len(values)), line, color="0.6", linewidth=0.7, zorder=1, label=order)
+    for index, (row, found) in enumerate(values.items()):
+        style = look(index) | {"linestyle": "none"}
+        panel.plot([index] * len(found), list(found.values()), gid=row, zorder=2, **style)
+    panel.set_xticks(range(len(values)), list(values), rotation=30, ha="right")
+    panel.set(ylabel="ACC (%)", title=bench)
+    return Drawn(
+        "order_effect",
+        figure,
+        f"ACC on {bench} for each of {len(orders)} orders; a grey line joins one order. Parallel "
+        "lines: the order moves all methods alike, which pairing takes out.",
+    )
+
+
+def pairwise(bench: str, rows: Rows) -> Drawn | None:
+    """Mean paired difference of row i to row j, starred where Holm's p is below 0.05."""
+    names = list(rows)
+    if len(names) < 2:
+        return None
+    values = {row: facts.metric(runs, "acc") for row, runs in rows.items()}
+    mean = np.full((len(names), len(names)), np.nan)
+    tests: list[tuple[int, int, float]] = []
+    for i, ours in enumerate(names):
+        for j, theirs in enumerate(names):
+            common = [u for u in values[ours] if u in values[theirs]]
+            if i == j or not common:
+                continue
+            found = [values[ours][u] - values[theirs][u] for u in common]
+            mean[i, j] = float(np.mean(found))
+            if i < j:
+                tests.append((i, j, stats.sign_flip_p(found)))
+    adjusted = stats.holm([p for *_, p in tests])
+    sure = {(i, j) for (i, j, _), p in zip(tests, adjusted, strict=True) if p < 0.05}
+    size = max(2.6, 0.42 * len(names) + 1.4)
+    figure, (panel,) = canvas(width=size + 0.8, height=size)
+    limit = float(np.nanmax(np.abs(mean))) or 1.0
+    image = panel.imshow(mean, cmap="PuOr", vmin=-limit, vmax=limit)
+    for (i, j), value in np.ndenumerate(mean):
+        if not math.isnan(value):
+            star = "*" if (i, j) in sure or (j, i) in sure else ""
+            tone = "white" if abs(value) > 0.6 * limit else "black"
+            panel.text(
+                j, i, f"{value:+.1f}{star}", ha="center", va="center", fontsize=6, color=tone
+            )
+    panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    panel.set_yticks(range(len(names)), names)
+    panel.set_title(bench)
+    panel.grid(False)
+    figure.colorbar(image, ax=panel, label="ACC of row - column (points)", shrink=0.8)
+    return Drawn(
+        "pairwise",
+        figure,
+        f"Paired differences of ACC on {bench} over common orders; *: p < 0.05 (exact sign-flip, "
+        f"Holm over the {len(tests)} pairs).",
+    )
+
+
+def parts(bench: str, rows: Rows) -> Drawn | None:
+    """Ablation: ACC and BWT of every configuration, where a method has several."""
+    methods = [row.partition("[")[0] for row in rows]
+    if len(set(methods)) == len(methods):
+        return None
+    figure, panels = canvas(2, width=2 * WIDTH, height=0.24 * len(rows) + 0.9)
+    for panel, (key, title) in zip(
+        panels, (("acc", "ACC (%)"), ("bwt", "BWT (points)")), strict=True
+    ):
+        for index, (row, runs) in enumerate(rows.items()):
+            found = list(facts.metric(runs, key).values())
+            if not found:
+                continue
+            mean, _ = stats.mean_std(found)
+            half = stats.t_half_width(found)
+            colour = look(methods.index(row.partition("[")[0]))["color"]
+            panel.errorbar(
+                [mean or 0.0],
+                [index],
+                xerr=None if half is None else [half],
+                fmt="o",
+                color=colour,
+                capsize=2,
+                label=row,
+            )
+        panel.set_yticks(range(len(rows)), list(rows))
+        panel.invert_yaxis()
+        panel.set_xlabel(title)
+    panels[1].set_yticklabels([])
+    return Drawn(
+        "ablation",
+        figure,
+        f"Configurations on {bench}: mean over orders with 95 % t intervals. These show each "
+        "row's own spread; the paired table says which differences hold.",
+    )
+
+
+def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
+    """ACC over each numeric setting that varies, one line per combination of the others."""
+    by_method: dict[str, list[load.Run]] = {}
+    for runs in rows.values():
+        for run in runs:
+            by_method.setdefault(run.method, []).append(run)
+    out = []
+    for method, runs in by_method.items():
+        for name in facts.numeric_settings(runs):
+            drawn = _sensitivity(bench, method, name, runs)
+            out += [drawn] if drawn else []
+    return out
+
+
+def _sensitivity(bench: str, method: str, name: str, runs: list[load.Run]) -> Drawn | None:
+    lines: dict[str, dict[float, list[load.Run]]] = {}
+    for run in runs:
+        others = {k: load.text(v) for k, v in load.settings(run).items() if k != name}
+        rest = ",".join(f"{k}={v}" for k, v in sorted(others.items()))
+        value = load.settings(run).get(name)
+        if isinstance(value, int | float):
+            lines.setdefault(rest, {}).setdefault(float(value), []).append(run)
+    lines = {rest: found for rest, found in lines.items() if len(found) > 1}
+    if not lines:
+        return None
+    figure, (panel,) = canvas()
+    names = _short(list(lines))
+    for index, found in enumerate(lines.values()):
+        xs = sorted(found)
+        units = [list(facts.metric(found[x], "acc").values()) for x in xs]
+        means = [float(np.mean(u)) for u in units]
+        bars = [stats.mean_std(u)[1] or 0.0 for u in units]
+        panel.errorbar(xs, means, yerr=bars, capsize=2, label=names[index], **look(index))
+    every = sorted({x for found in lines.values() for x in found})
+    if min(every) > 0 and max(every) / min(every) >= 8:
+        panel.set_xscale("log")
+    panel.set_xticks(every, [f"{x:g}" for x in every])
+    panel.minorticks_off()
+    panel.set(xlabel=name, ylabel="ACC (%)", title=f"{method} on {bench}")
+    if len(lines) > 1:
+        legend(figure, panel)
+    return Drawn(
+        f"sensitivity_{method}_{name}",
+        figure,
+        f"ACC of {method} on {bench} over {name}; bars: one standard deviation over orders.",
+    )
+
+
+def _short(texts: list[str]) -> list[str]:
+    """Only the settings in which the lines differ."""
+    split = [text.split(",") for text in texts]
+    common = set(split[0]).intersection(*split[1:])
+    return [",".join(part for part in parts_ if part not in common) or "all" for parts_ in split]

@@ -1,0 +1,125 @@
+"""One look for every figure: colours that colour-blind readers and grey printers can tell apart.
+
+Okabe and Ito's (2008) palette, with a marker and a dash for each colour so that no line is told by
+its colour alone. Figures are made without pyplot: nothing global is changed, no display is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8a8a00")
+MARKERS = "osD^vPX*"
+DASHES = ("-", "--", "-.", ":")
+WIDTH = 3.4
+"""Inches of one column of a two-column paper."""
+
+RC: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.4,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "janus",
+    "figure.dpi": 100,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A finished figure with its words."""
+
+    name: str
+    """File name without ending."""
+    figure: Figure
+    caption: str
+    """What it shows, of how many units, and what bars and bands mean."""
+
+    def _repr_png_(self) -> bytes:
+        """How notebooks show it."""
+        buffer = BytesIO()
+        with styled():
+            self.figure.savefig(buffer, format="png", dpi=150)
+        return buffer.getvalue()
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour, marker and dash of the index-th row."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": DASHES[(index // len(COLOURS)) % len(DASHES)],
+    }
+
+
+def canvas(
+    columns: int = 1, width: float = WIDTH, height: float = 2.4, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure and its panels, row by row. To be called, and drawn on, inside `styled`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    return figure, [panel for line in panels for panel in line]
+
+
+def styled() -> AbstractContextManager[None]:
+    """The project's style while a figure is made; matplotlib's settings are as before after it."""
+    return matplotlib.rc_context(RC)
+
+
+def legend(figure: Figure, panel: Axes) -> None:
+    """One legend below all panels, where it hides nothing."""
+    handles, names = panel.get_legend_handles_labels()
+    longest = max(map(len, names))
+    columns = 3 if longest < 15 else 2 if longest < 28 else 1
+    figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
+
+
+def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: float) -> None:
+    """The numbers of a matrix into its cells; white on dark ones."""
+    size = max(4, 7 - max(0, len(values) - 8) * 0.25)
+    for i, line in enumerate(values):
+        for j, value in enumerate(line):
+            if not math.isnan(value):
+                tone = "white" if value < colour_limit else "black"
+                panel.text(
+                    j, i, f"{value:.0f}", ha="center", va="center", color=tone, fontsize=size
+                )
+
+
+def save(drawn: Drawn, folder: Path) -> list[Path]:
+    """Write the figure as PDF and PNG (300 dpi), the same bytes for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out = []
+    kinds: dict[str, dict[str, Any]] = {
+        ".pdf": {"metadata": {"CreationDate": None}},
+        ".png": {"dpi": 300},
+    }
+    with styled():
+        for ending, extra in kinds.items():
+            path = folder / f"{drawn.name}{ending}"
+            drawn.figure.savefig(path, **extra)
+            out.append(path)
+    return out

@@ -1,0 +1,72 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. A first look at a sweep
+#
+# Reads a run store (`JANUS_STORE`, default `runs`): what is there, the table, the curves, and, when
+# `JANUS_WANDB` names a folder of offline W&B runs, whether both sources agree.
+
+# %%
+import os
+from pathlib import Path
+
+from IPython.display import Markdown, display
+
+from analysis import details, figures, load, protocol, render, tables, tracked
+
+store = Path(os.environ.get("JANUS_STORE", "runs"))
+loaded = load.load([store])
+runs = [run for run in loaded.runs if run.eval == "test"]
+labels = load.labels(runs)
+print(f"{len(runs)} runs, {len(set(labels.values()))} configurations")
+print(f"orders: {sorted({run.order for run in runs})}, seeds: {sorted({r.seed for r in runs})}")
+for path, why in loaded.skipped:
+    print(f"not usable: {path}: {why}")
+
+# %% [markdown]
+# ## The table
+#
+# Runs that differ in protocol are refused here, as everywhere.
+
+# %%
+groups = protocol.split_by_protocol(runs, labels)
+reference = "janus" if "janus" in labels.values() else None
+table = tables.build(groups, labels, ["acc", "maa", "bwt", "learning_acc"], reference)
+display(Markdown(render.to_markdown(table)))
+
+# %% [markdown]
+# ## Curves, and how much the order alone moves everything
+
+# %%
+for drawn in figures.draw(groups, labels, table.methods):
+    if drawn.name.endswith(("accuracy_after_task", "order_effect")):
+        display(drawn)
+        print(drawn.caption)
+
+# %%
+extra = details.block(details.build(groups, labels, table), table)
+display(Markdown(render.to_markdown(None, [extra])))
+
+# %% [markdown]
+# ## Do the store and W&B agree?
+
+# %%
+folder = os.environ.get("JANUS_WANDB")
+if folder:
+    seen = tracked.read_offline(Path(folder))
+    problems = tracked.disagreements(seen, {run.id: run.metrics for run in runs})
+    print(f"{len(seen)} tracked runs; disagreements: {problems or 'none'}")
+    assert not problems
+else:
+    print("JANUS_WANDB is not set: nothing to compare with")

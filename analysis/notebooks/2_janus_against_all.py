@@ -1,0 +1,75 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. Janus against C-LoRA and all others
+#
+# Paired differences to Janus over common orders, where they come from (plasticity or stability),
+# and what was published. Methods without runs in the store are simply not there.
+
+# %%
+import os
+from pathlib import Path
+
+from IPython.display import Markdown, display
+
+from analysis import beside, figures, load, protocol, render, stats, tables
+
+store = Path(os.environ.get("JANUS_STORE", "runs"))
+runs = [run for run in load.load([store]).runs if run.eval == "test"]
+labels = load.labels(runs)
+groups = protocol.split_by_protocol(runs, labels)
+rows = sorted(set(labels.values()))
+janus = next(row for row in rows if row.partition("[")[0] == "janus")
+present = sorted({run.method for run in runs})
+print(f"reference: {janus}; methods: {', '.join(present)}")
+if "c_lora" not in present:
+    print("no runs of c_lora in this store: python -m janus method=c_lora ... makes one")
+
+# %%
+table = tables.build(groups, labels, ["acc", "bwt", "learning_acc"], janus)
+display(Markdown(render.to_markdown(table)))
+
+# %% [markdown]
+# ## Order by order
+#
+# The sign of each single order says more than a star that so few orders cannot earn.
+
+# %%
+for difference in table.differences:
+    points = ", ".join(f"{100 * d:+.2f}" for d in difference.differences)
+    smallest = stats.smallest_p(difference.n)
+    print(f"{difference.method} - {janus}: {points}  (smallest p possible: {smallest:.4f})")
+
+# %% [markdown]
+# ## Gain by plasticity or by stability?
+
+# %%
+for drawn in figures.draw(groups, labels, table.methods):
+    if drawn.name.endswith(("stability_plasticity", "pairwise", "feature_invasion")):
+        display(drawn)
+        print(drawn.caption)
+
+# %% [markdown]
+# ## Against what was published
+#
+# The bundled benches are on nobody's table; on CIFAR-100, ImageNet-R and others each pair gets a
+# verdict.
+
+# %%
+judged = beside.judge_all(groups, labels)
+if judged:
+    display(Markdown(render.to_markdown(None, [beside.verdict_block(judged)])))
+else:
+    print("no published figure is on these benches; Janus-LoRA's own trajectory:")
+    display(figures.draw_published()[0])

@@ -1,0 +1,126 @@
+"""From finished runs to a folder for a paper: `python analysis/paper.py --sweep smoke --out paper`.
+
+Every table as LaTeX, every figure as PDF and PNG, the published tables and figures rebuilt beside
+them (never mixed with ours), one document that shows all tables, and `REPRODUCIBILITY.md` with the
+cells and commits behind each number. Exit code as `compare.py`; `--published-only` needs no store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as a file: find the project, and import nothing from beside it
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
+
+from analysis import (
+    beside,
+    details,
+    export,
+    figures,
+    latex,
+    published_tables,
+    render,
+    reproducibility,
+    selection,
+    tables,
+)
+from analysis.selection import Selection, say
+from janus.errors import JanusError
+
+COLUMN_SETS = {
+    "main": ("acc", "maa", "bwt"),
+    "stability": ("forgetting", "learning_acc", "acc_taskmean", "maa_taskmean"),
+    "cost": ("seconds", "memory", "kept"),
+}
+"""Tables of our runs, by file name."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the folder that `argv` asks for; return the exit code."""
+    p = argparse.ArgumentParser(prog="python analysis/paper.py", description=__doc__)
+    selection.add_options(p)
+    p.add_argument("--out", default="paper", metavar="DIR", help="default: paper")
+    p.add_argument("--published-only", action="store_true", help="published tables and figures")
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = p.parse_args(words)
+    folder = Path(args.out)
+    try:
+        names = _published(folder)
+        missing = False
+        if not args.published_only:
+            chosen = selection.select(args)
+            if not chosen.runs:
+                say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+                selection.warn_missing(chosen)
+                return 3
+            names = [*_ours(folder, chosen, shlex.join(words)), *names]
+            selection.warn_missing(chosen)
+            missing = bool(chosen.missing)
+        _write(folder / "tables.tex", _document(names))
+    except (JanusError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    say(f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)")
+    return 3 if missing else 0
+
+
+def _published(folder: Path) -> list[str]:
+    """The published tables and figures; returns the tables' names."""
+    names = []
+    for layout, block in published_tables.all_tables():
+        names.append(f"published_{layout.key}")
+        text = latex.table_of(block, f"{latex.tex(layout.caption)}.", f"tab:{names[-1]}")
+        _write(folder / "tables" / f"{names[-1]}.tex", text)
+    for drawn in figures.draw_published():
+        figures.save(drawn, folder / "figures")
+    return names
+
+
+def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
+    """Our tables and figures, and where they come from; returns the tables' names."""
+    found = {
+        name: tables.build(
+            chosen.groups, chosen.labels, columns, chosen.reference, chosen.rows or None
+        )
+        for name, columns in COLUMN_SETS.items()
+    }
+    main_table = found["main"]
+    blocks = {name: render.blocks(table)[0] for name, table in found.items()}
+    for name in ("stability", "cost"):  # the paired comparison stands in the main table only
+        blocks[name] = render.Block(blocks[name].grids[:1], tuple(render.notes(found[name])[:2]))
+    extra = details.build(chosen.groups, chosen.labels, main_table)
+    blocks["details"] = details.block(extra, main_table)
+    judged = beside.judge_all(chosen.groups, chosen.labels)
+    if judged:
+        blocks["verdicts"] = beside.verdict_block(judged)
+    for name, block in blocks.items():
+        text = latex.table_of(block, label=f"tab:{name}")
+        _write(folder / "tables" / f"{name}.tex", text)
+    records = {"details": details.to_json(extra), "verdicts": beside.to_json(judged)}
+    _write(folder / "numbers.json", export.to_json(main_table, records))
+    drawn = figures.draw(chosen.groups, chosen.labels, main_table.methods)
+    for figure in drawn:
+        figures.save(figure, folder / "figures")
+    text = reproducibility.text(chosen, found, [d.name for d in drawn], words)
+    _write(folder / "REPRODUCIBILITY.md", text)
+    return list(blocks)
+
+
+def _document(names: Sequence[str]) -> str:
+    """A document that shows every table once."""
+    body = "\n\\clearpage\n".join(rf"\input{{tables/{name}.tex}}" for name in names)
+    return f"{latex.PREAMBLE}{body}\n\\end{{document}}\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

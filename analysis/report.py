@@ -1,0 +1,196 @@
+"""One self-contained page of a sweep: `python analysis/report.py --sweep smoke --out report.html`.
+
+Tables, figures, every run and what failed, with the commands that make each number again. The page
+loads nothing from anywhere. Exit code as `compare.py`: 0 complete, 2 usage, 3 incomplete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+if not __package__:  # started as a file: find the project, and import nothing from beside it
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
+
+from analysis import (
+    beside,
+    details,
+    figures,
+    load,
+    markup,
+    plan,
+    protocol,
+    render,
+    run_page,
+    selection,
+    tables,
+)
+from analysis.selection import Selection, say
+from janus.errors import JanusError
+
+COLUMNS = ("acc", "maa", "bwt", "forgetting", "learning_acc", "seconds", "memory")
+PAGE = Path(__file__).parent / "page"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page that `argv` asks for; return the exit code."""
+    p = argparse.ArgumentParser(prog="python analysis/report.py", description=__doc__)
+    selection.add_options(p)
+    p.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
+    p.add_argument(
+        "--runs", type=int, default=200, metavar="N", help="most runs with details (default: 200)"
+    )
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = p.parse_args(words)
+    try:
+        chosen = selection.select(args)
+        if not chosen.runs:
+            say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+            selection.warn_missing(chosen)
+            return 3
+        Path(args.out).write_text(page(chosen, args, words), encoding="utf-8")
+    except (JanusError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    say(f"wrote {args.out}")
+    selection.warn_missing(chosen)
+    return 3 if chosen.missing else 0
+
+
+def page(chosen: Selection, args: argparse.Namespace, words: Sequence[str]) -> str:
+    """The whole page as text."""
+    table = tables.build(
+        chosen.groups, chosen.labels, COLUMNS, chosen.reference, chosen.rows or None
+    )
+    title = f"Sweep {args.sweep}" if args.sweep else "Runs"
+    sections = {
+        "Summary": _summary(chosen),
+        "Results": _results(chosen, table),
+        "Figures": _figures(chosen, table),
+        "Protocol": _protocol(chosen),
+        "Failures": _failures(chosen),
+        "Reproduce": _reproduce(chosen, words),
+        "Every run": _runs(chosen, args.runs),
+    }
+    links = "".join(f'<li><a href="#{_anchor(name)}">{name}</a></li>' for name in sections)
+    body = "".join(
+        f'<section id="{_anchor(name)}"><h2>{name}</h2>{content}</section>'
+        for name, content in sections.items()
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(title)}</title><link rel="icon" href="data:,">'
+        f"<style>{(PAGE / 'style.css').read_text()}</style></head><body>"
+        f'<a class="skip" href="#results">To the results</a><header><h1>{escape(title)}</h1>'
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav></header><main>{body}</main>'
+        f"<script>{(PAGE / 'page.js').read_text()}</script></body></html>\n"
+    )
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
+def _summary(chosen: Selection) -> str:
+    planned = len(chosen.planned.cells) if chosen.planned else None
+    seconds = sum(float(load.provenance(run).get("seconds") or 0) for run in chosen.runs)
+    facts = {
+        "benches": ", ".join(sorted({run.bench for run in chosen.runs})),
+        "rows": str(len(set(chosen.labels.values()))),
+        "orders": str(len({run.order for run in chosen.runs})),
+        "seeds": str(len({run.seed for run in chosen.runs})),
+        "runs": f"{len(chosen.runs)}" + (f" of {planned} planned" if planned else ""),
+        "missing": str(len(chosen.missing)),
+        "training hours": f"{seconds / 3600:.2f}",
+        "scored on": ", ".join(sorted({run.eval for run in chosen.runs})),
+    }
+    pairs = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
+    return f'<dl class="facts">{pairs}</dl>'
+
+
+def _results(chosen: Selection, table: tables.Table) -> str:
+    parts = [markup.block(block, "Means") for block in render.blocks(table)]
+    found = details.build(chosen.groups, chosen.labels, table)
+    parts.append(markup.block(details.block(found, table)))
+    judged = beside.judge_all(chosen.groups, chosen.labels)
+    if judged:
+        parts.append(markup.block(beside.verdict_block(judged)))
+    return "".join(parts)
+
+
+def _figures(chosen: Selection, table: tables.Table) -> str:
+    drawn = figures.draw(chosen.groups, chosen.labels, table.methods)
+    return f'<div class="figures">{"".join(map(markup.picture, drawn))}</div>'
+
+
+def _protocol(chosen: Selection) -> str:
+    parts = []
+    for group in chosen.groups:
+        fields = protocol.fields_of(group.runs[0])
+        rows = [(name, field.shown) for name, field in sorted(fields.items())]
+        marks = "".join(f", {name} {value}" for name, value in group.protocol)
+        parts.append(markup.plain_table(rows, ("field", "value"), group.bench + marks))
+    return "".join(parts)
+
+
+def _failures(chosen: Selection) -> str:
+    rows = [(c.id, c.title, plan.state(c, chosen.roots)) for c in chosen.missing]
+    rows += [(path.stem, str(path), why) for path, why in chosen.loaded.skipped]
+    if not rows:
+        return (
+            "<p>None: every planned cell has a result, and every file in the store is usable.</p>"
+        )
+    return markup.plain_table(
+        rows, ("cell", "what", "why"), "Planned cells without a usable result"
+    )
+
+
+def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
+    shown = [word for word in words if not word.startswith("--out")]
+    lines = []
+    if chosen.planned and chosen.planned.command:
+        lines += ["# train what is missing (finished cells are never trained again)"]
+        lines += [chosen.planned.command, ""]
+    if "--out" in words:
+        shown.remove(words[words.index("--out") + 1])
+    options = shlex.join(shown)
+    lines += [
+        "# the tables of this page",
+        f"python analysis/compare.py {options} --columns {','.join(COLUMNS)} --details",
+        "",
+        "# this page",
+        f"python analysis/report.py {options}",
+    ]
+    commits = sorted(
+        {
+            str((load.provenance(run).get("git") or {}).get("sha") or "not recorded")
+            for run in chosen.runs
+        }
+    )
+    note = "Every run below carries the command that trains it alone."
+    return (
+        f"<pre>{escape(chr(10).join(lines))}</pre><p>{note}</p>"
+        f"<h3>Commits that trained these runs</h3>{markup.bullet_list(commits)}"
+    )
+
+
+def _runs(chosen: Selection, most: int) -> str:
+    runs = sorted(chosen.runs, key=lambda r: (r.bench, chosen.labels[r.id], r.order, r.seed))
+    left = len(runs) - most
+    said = f"<p>{left} further runs are left out (--runs N shows more).</p>" if left > 0 else ""
+    sections = "".join(run_page.section(run, chosen.labels[run.id]) for run in runs[:most])
+    return (
+        '<p class="filter"><label for="filter">Filter by words, e.g. janus order=3</label><br>'
+        '<input id="filter" type="search"> <span id="shown" role="status"></span></p>'
+        f"{said}{sections}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Which runs a command works on: the options that choose them, and the choice itself.
+
+Shared by the table, the report and the paper folder, so that all three mean the same runs by the
+same words. Remarks for people go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis import choose, load, plan, protocol
+from analysis.load import Run
+from analysis.protocol import Group
+from janus.errors import ComparisonError, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Runs that passed every filter and every check, named and grouped."""
+
+    roots: tuple[Path, ...]
+    loaded: load.Loaded
+    planned: plan.Plan | None
+    missing: tuple[plan.Planned, ...]
+    runs: tuple[Run, ...]
+    """One per (protocol, row, order, seed); empty when nothing matches."""
+    labels: dict[str, str]
+    """Run id to the name of its row."""
+    rows: tuple[str, ...]
+    """Rows in the order asked for; empty: the default order."""
+    groups: tuple[Group, ...]
+    reference: str | None
+
+
+def add_options(p: argparse.ArgumentParser) -> None:
+    """The options that choose runs."""
+
+    def several(option: str, metavar: str, text: str) -> None:
+        p.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+
+    several("--store", "DIR", "run store (default: runs); may be repeated")
+    several("--bench", "NAME[,NAME]", "benches to show (default: all)")
+    several(
+        "--methods",
+        "ROW[,ROW]",
+        "rows to show, in this order (default: all); janus[rank=4] picks configurations",
+    )
+    several(
+        "--where",
+        "KEY=VALUE",
+        "keep runs with this field, e.g. train.epochs=5; values of one key are alternatives",
+    )
+    p.add_argument(
+        "--eval",
+        choices=("test", "validation"),
+        default="test",
+        help="which images the runs were scored on (default: test)",
+    )
+    p.add_argument("--reference", metavar="ROW", help="row to compare to (default: janus)")
+    p.add_argument("--sweep", metavar="NAME", help="show this sweep's cells, list missing ones")
+    p.add_argument("--expect", metavar="FILE", help='list of {"id", "title"} that must be there')
+    several(
+        "--allow",
+        "FIELD[,FIELD]",
+        "protocol fields that may differ: printed side by side, never averaged or tested",
+    )
+
+
+def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
+    """The stores that were named, or the default one."""
+    return tuple(Path(root) for root in args.store or ["runs"])
+
+
+def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Selection:
+    """Load, filter, name, check. Raises JanusError for what the user must mend.
+
+    `also_allowed`: values of --allow that name no field of a run, but something the caller knows.
+    """
+    roots = roots_of(args)
+    loaded = load.load(roots)
+    _warn_skipped(loaded)
+    planned = _planned(args, roots)
+    runs = _filtered(args, loaded.runs, planned)
+    missing = tuple(_missing(args, planned, {run.id for run in loaded.runs}))
+    if not runs:
+        return Selection(roots, loaded, planned, missing, (), {}, (), (), None)
+    labels = load.labels(runs) | _sweep_rows(planned, runs)
+    rows = choose.rows(set(labels.values()), choose.names(args.methods), "--methods")
+    runs = [run for run in runs if not rows or labels[run.id] in rows]
+    labels = {run.id: labels[run.id] for run in runs}
+    runs = _one_per_place(runs, labels)
+    allow = [name for name in choose.names(args.allow) if name not in also_allowed]
+    groups = tuple(protocol.split_by_protocol(runs, labels, allow))
+    if planned is None and "orders" not in also_allowed:
+        _refuse_disjoint_orders(groups, labels)
+    reference = _reference(args.reference, set(labels.values()))
+    return Selection(
+        roots, loaded, planned, missing, tuple(runs), labels, tuple(rows), groups, reference
+    )
+
+
+def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> plan.Plan | None:
+    if args.sweep and args.expect:
+        raise ConfigError("give --sweep or --expect, not both")
+    if args.sweep:
+        return plan.find_sweep(args.sweep, roots)
+    return plan.read_plan(Path(args.expect)) if args.expect else None
+
+
+def _filtered(
+    args: argparse.Namespace, runs: Sequence[Run], planned: plan.Plan | None
+) -> list[Run]:
+    """The runs that the filters leave; those of the other eval are counted on stderr."""
+    if args.sweep and planned:
+        ids = {cell.id for cell in planned.cells}
+        runs = [run for run in runs if run.id in ids]
+    chosen = [run for run in runs if run.eval == args.eval]
+    if len(chosen) < len(runs):
+        other = "validation" if args.eval == "test" else "test"
+        count = len(runs) - len(chosen)
+        noun = "run" if count == 1 else "runs"
+        say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
+    return choose.where(choose.benches(chosen, choose.names(args.bench)), args.where)
+
+
+def _missing(
+    args: argparse.Namespace, planned: plan.Plan | None, done: set[str]
+) -> list[plan.Planned]:
+    """Planned cells without a result, among the benches and methods that were asked for."""
+    if planned is None:
+        return []
+    benches = choose.names(args.bench)
+    methods = [name.partition("[")[0] for name in choose.names(args.methods)]
+    return [
+        cell
+        for cell in plan.missing(planned, done)
+        if (not benches or cell.bench in benches) and (not methods or cell.method in methods)
+    ]
+
+
+def _sweep_rows(planned: plan.Plan | None, runs: Sequence[Run]) -> dict[str, str]:
+    """Run id to the name that the sweep gave its configuration; a sweep's rows never mix any."""
+    named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
+    return {run.id: row for run in runs if (row := named.get(run.id))}
+
+
+def _one_per_place(runs: Sequence[Run], labels: dict[str, str]) -> list[Run]:
+    """Runs without repetitions of one (protocol, configuration, order, seed); told on stderr."""
+    kept: dict[tuple[object, ...], Run] = {}
+    for run in runs:
+        fields = tuple(sorted((k, f.key) for k, f in protocol.fields_of(run).items()))
+        place = (run.bench, fields, labels[run.id], run.order, run.seed)
+        first = kept.setdefault(place, run)
+        if first is not run:
+            say(f"{run.id} repeats {first.id} ({run.title}) and is left out")
+    return list(kept.values())
+
+
+def _refuse_disjoint_orders(groups: Sequence[Group], labels: dict[str, str]) -> None:
+    """Rows measured over orders of which none is common cannot stand in one column.
+
+    A sweep on its way is no such case: its plan says what is still to come.
+    """
+    for group in groups:
+        orders: dict[str, set[str]] = {}
+        for run in group.runs:
+            orders.setdefault(labels[run.id], set()).add(run.order)
+        for first, second in zip(sorted(orders), sorted(orders)[1:], strict=False):
+            if not orders[first] & orders[second]:
+                raise ComparisonError(
+                    f"cannot compare {first!r} and {second!r} on {group.bench}: no common order\n"
+                    f"  {first}: {_listed(orders[first])}\n  {second}: {_listed(orders[second])}\n"
+                    "Run the missing orders, keep one kind with --where order=..., or pass "
+                    "--allow orders to print the means side by side."
+                )
+
+
+def _listed(orders: set[str]) -> str:
+    shown = sorted(orders, key=lambda o: (not o.isdigit(), int(o) if o.isdigit() else 0, o))
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def _reference(wanted: str | None, labels: set[str]) -> str | None:
+    found = choose.reference(labels, wanted)
+    if found is None and any(label.startswith("janus[") for label in labels):
+        say("several configurations of janus: choose one with --reference for paired differences")
+    return found
+
+
+def say(message: str) -> None:
+    """Tell the person; stdout is for the table alone."""
+    print(message, file=sys.stderr)
+
+
+def _warn_skipped(loaded: load.Loaded) -> None:
+    if len(loaded.skipped) == 1:
+        say("1 file in the store is not a usable result and is left out:")
+    elif loaded.skipped:
+        say(f"{len(loaded.skipped)} files in the store are not usable results and are left out:")
+    for path, why in loaded.skipped:
+        say(f"  {path}: {why}")
+
+
+def warn_missing(chosen: Selection) -> None:
+    """List the planned cells that have no result, and the command that runs them."""
+    planned = chosen.planned
+    if not chosen.missing or planned is None:
+        return
+    say(f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:")
+    for cell in chosen.missing:
+        say(f"  {cell.id}  {cell.title}  ({plan.state(cell, chosen.roots)})")
+    say(f"run them with: {planned.command or f'the command that wrote {planned.source}'}")

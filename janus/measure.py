@@ -1,0 +1,117 @@
+"""What the loop measures at the end of every task: counts, diagnostics, and the class means of
+domain streams. Test images are looked at here and nothing of them reaches the method.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from janus import metrics
+from janus.config import Cell
+from janus.data.tasks import Stream, Task
+from janus.evaluate import evaluate, invasion, probe
+from janus.heads import Prototypes
+from janus.methods.base import Method
+from janus.settings import method_spec
+
+
+class Measurements:
+    """The accuracy matrices and diagnostics of one run, as far as it has come."""
+
+    def __init__(self, method: Method, stream: Stream, cell: Cell, device: torch.device) -> None:
+        self.method, self.stream, self.cell, self.device = method, stream, cell, device
+        self.correct: list[list[int] | None] = []
+        self.correct_in_task: list[list[int] | None] = []
+        self.correct_ncm: list[list[int] | None] = []
+        self.diagnostics: list[dict[str, Any]] = []
+        width = method.context.width
+        self.centres = Prototypes(width)
+        """Class centres of test images, for the diagnostics."""
+        self.means: Prototypes | None = None
+        """Means of the method's own training features by (class, domain), each from the end of
+        its task: a nearest-class-mean classifier to stand beside a shared head that nothing
+        protects. None: not measured."""
+        shared = method_spec(cell.method.name).domains.startswith("shared head")
+        if cell.bench.scenario == "domain" and shared:
+            self.means = Prototypes(width)
+
+    @torch.no_grad()
+    def after(self, task: Task) -> None:
+        """Fill one row of each matrix and one entry of the diagnostics."""
+        joint = self.method.joint
+        upto = len(self.stream.tasks) - 1 if joint else task.index
+        if self.means is not None:
+            self._add_means(task)
+        counts, newest = evaluate(
+            self.method, self.stream, upto, self.cell, self.device, self.means
+        )
+        if newest is None:
+            self.means = None  # no single feature space to take means in
+        for name in ("correct", "correct_in_task", "correct_ncm"):
+            rows = [None] * upto if joint else getattr(self, name)
+            setattr(self, name, [*rows, getattr(counts, name)])
+        own_tests = not self.stream.shared_test
+        past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
+        facts = {"task": task.index, **self.method.diagnose(past)}
+        if not joint and own_tests:
+            facts |= invasion(newest, self.centres)
+        self.diagnostics.append(facts)
+
+    def _add_means(self, task: Task) -> None:
+        """One extra pass, by the loop and not by the method: `passes` does not count it."""
+        assert self.means is not None
+        features, labels = self.method.task_features(task)
+        domains = task.train.domains.to(labels.device)
+        for domain in domains.unique():
+            mine = domains == domain
+            self.means.add(features[mine], labels[mine])
+
+    def totals(self) -> list[int]:
+        """Test images of each task, or of the one test set."""
+        return [len(images) for images in self.stream.tests]
+
+    def accuracy(self) -> float | None:
+        """Over all test images seen, after the last finished task."""
+        point = metrics.after_task(self.correct[-1], self.totals()) if self.correct else None
+        return point[0] if point else None
+
+    def facts(self) -> dict[str, Any]:
+        """The measured part of a result."""
+        totals = self.totals()
+        found: dict[str, Any] = {
+            "correct": self.correct,
+            "correct_in_task": self.correct_in_task,
+            "total": totals,
+            "metrics": metrics.summarise(self.correct, totals),
+            "metrics_in_task": metrics.summarise(self.correct_in_task, totals),
+            "diagnostics": self.diagnostics,
+        }
+        if self.means is not None:
+            found["correct_ncm"] = self.correct_ncm
+            found["metrics_ncm"] = metrics.summarise(self.correct_ncm, totals)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Continues in `load_state_dict`, bit for bit."""
+        return {
+            "correct": self.correct,
+            "correct_in_task": self.correct_in_task,
+            "correct_ncm": self.correct_ncm,
+            "diagnostics": self.diagnostics,
+            "centres": self.centres.state_dict(),
+            "means": self.means.state_dict() if self.means else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint; one from before class means were kept goes on without."""
+        for name in ("correct", "correct_in_task", "diagnostics"):
+            setattr(self, name, state[name])
+        self.centres.load_state_dict(state["centres"], self.device)
+        if state.get("means") is None:
+            self.means = None
+        else:
+            self.correct_ncm = state["correct_ncm"]
+            assert self.means is not None
+            self.means.load_state_dict(state["means"], self.device)

@@ -1,0 +1,119 @@
+"""EASE (Zhou et al., CVPR 2024): one adapter per task, one subspace each, prototypes in all.
+
+1. Task t trains a fresh adapter under a cosine proxy head with local cross-entropy; all adapters
+   are frozen afterwards. 2. Features of all adapters are kept side by side (T D numbers, T forward
+   passes). 3. New classes get mean features in every subspace. Old classes have no images left, so
+   their prototype in the new subspace t is synthesised: with i the subspace of the old class's
+   own task, softmax over new classes c of cos(p_old,i , p_c,i) weighs the sum of p_c,t.
+4. logit_c = cos in c's own subspace + (alpha / (T - 1)) * sum of cos in the others. [seen: PILOT]
+
+Synthesised once, when the subspace appears, as step 3 says; the public code can also redo it at
+every later task with all classes met since [choice]. In domain streams prototypes are keyed
+(class, domain) and a class scores its best one [choice].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from janus.adapters import use
+from janus.data.tasks import Task
+from janus.methods.adapter_method import AdapterMethod
+from janus.methods.base import Context
+
+
+def synthesise(old: Tensor, own: Tensor, new: Tensor) -> Tensor:
+    """Prototypes of old classes in the newest subspace: (R, D).
+
+    old (R, T - 1, D): prototypes of the old classes in the older subspaces; own (R,): the subspace
+    of each one's task; new (C, T, D): prototypes of the new classes in every subspace.
+    """
+    at_home = functional.normalize(old[torch.arange(len(own), device=own.device), own], dim=-1)
+    there = functional.normalize(new[:, own], dim=-1)  # (C, R, D)
+    weights = torch.einsum("rd,crd->rc", at_home, there).softmax(dim=-1)
+    return weights @ new[:, -1]
+
+
+class Ease(AdapterMethod):
+    """Expandable subspaces. T forward passes at test, t passes at the end of task t."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.passes_beside_training = (context.cell.bench.tasks + 1) / 2
+        device = context.device
+        self.prototypes = torch.zeros(0, 0, context.width, device=device)
+        """(R, T, D): one row per (class, task), its means in every subspace."""
+        self.row_classes = torch.zeros(0, dtype=torch.long, device=device)
+        self.row_tasks = torch.zeros(0, dtype=torch.long, device=device)
+        self.classes = 0
+
+    def begin_task(self, task: Task) -> None:
+        """A fresh adapter."""
+        self.classes = task.seen
+        self.add_adapter(task)
+
+    @torch.no_grad()
+    def end_task(self, task: Task) -> None:
+        """Freeze the adapter; means of the new classes everywhere, old ones synthesised."""
+        self.freeze_adapter()
+        features, labels = self.task_features(task)
+        each = features.float().unflatten(-1, (len(self.adapters), -1))
+        present = labels.unique()
+        new = torch.stack([each[labels == c].mean(0) for c in present])
+        old = self.prototypes
+        if len(old):
+            added = synthesise(old, self.row_tasks, new)
+            new = torch.cat([torch.cat([old, added[:, None]], 1), new])
+        self.prototypes = new
+        self.row_classes = torch.cat([self.row_classes, present])
+        at = torch.full_like(present, len(self.adapters) - 1)
+        self.row_tasks = torch.cat([self.row_tasks, at])
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features of all adapters side by side: (B, T D). Leaves the last adapter in use."""
+        found = []
+        for adapter in self.adapters:
+            use(self.layers, adapter)
+            found.append(self.backbone(images))
+        return torch.cat(found, dim=-1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Own-subspace cosine plus alpha times the mean of the others: (B, classes seen)."""
+        tasks = len(self.adapters)
+        share = self.context.settings["alpha"] / max(tasks - 1, 1)
+        weight = torch.full((len(self.row_tasks), tasks), share, device=features.device)
+        weight.scatter_(1, self.row_tasks[:, None], 1.0)
+        with torch.autocast(features.device.type, enabled=False):
+            unit = functional.normalize(features.float().unflatten(-1, (tasks, -1)), dim=-1)
+            rows = functional.normalize(self.prototypes, dim=-1) * weight[..., None]
+            scores = unit.flatten(1) @ rows.flatten(1).mT
+        out = scores.new_full((len(scores), self.classes), float("-inf"))
+        return out.scatter_reduce(1, self.row_classes.expand(len(scores), -1), scores, "amax")
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits; there is no single feature space."""
+        return self.classify(self.features(images)), None
+
+    # ---- state ---------------------------------------------------------------------------------
+    def kept(self) -> dict[str, Any]:
+        """All adapters, and the prototypes in all subspaces."""
+        return {"adapters": super().state_dict()["adapters"]} | self._rows()
+
+    def _rows(self) -> dict[str, Tensor]:
+        names = ("prototypes", "row_classes", "row_tasks")
+        return {name: getattr(self, name) for name in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the prototypes."""
+        return super().state_dict() | self._rows() | {"classes": self.classes}
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """See AdapterMethod."""
+        super().load_state_dict(state, task)
+        for name in self._rows():
+            setattr(self, name, state[name].to(self.context.device))
+        self.classes = state["classes"]

@@ -1,0 +1,121 @@
+"""RanPAC (McDonnell et al., NeurIPS 2023): a ridge classifier on random projections.
+
+1. First-session adaptation: in the first task a bottleneck adapter is trained under a proxy head,
+   then the network is frozen for good. 2. h = ReLU(f W_rand), W_rand (D, M) ~ N(0, 1).
+3. After every task G += H^T H, Q += H^T Y with one-hot Y. 4. W = (G + lambda I)^-1 Q, lambda from
+   10^{-8..8} by squared error on a fifth of the current task. [seen: PILOT]
+G and Q are sums over images: with nothing adapted and a fixed lambda the classifier does not
+depend on the order of the classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from janus.data.tasks import Task
+from janus.methods.adapter_method import AdapterMethod
+from janus.methods.base import Context
+from janus.ridge import choose_penalty, solve_ridge
+from janus.rng import generator
+
+PENALTIES = [10.0**power for power in range(-8, 9)]
+HELD_OUT = 0.2
+"""Share of the task's images on which the penalty is chosen [seen]."""
+
+
+class RanPac(AdapterMethod):
+    """Trains in the first task only; afterwards one pass per task."""
+
+    passes_beside_training = 1.0
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        size = context.settings["projection"]
+        # of the seed alone: the classifier must not depend on the order of the classes
+        source = generator("ranpac", context.cell.seed)
+        draw = torch.randn(context.width, size, generator=source)
+        self.projection = draw.to(context.device)
+        self.gram = torch.zeros(size, size, dtype=torch.float64, device=context.device)
+        self.moment = torch.zeros(size, 0, dtype=torch.float64, device=context.device)
+        self.weights = torch.zeros(size, 0, device=context.device)
+        self.penalty = 0.0
+        self.classes = 0
+
+    def epochs(self, task: Task) -> int:
+        """The adapter is trained in the first task, and not at all with `adapt` off."""
+        return task.epochs if task.index == 0 and self.context.settings["adapt"] else 0
+
+    def begin_task(self, task: Task) -> None:
+        """Start the adapter in the first task; make room for new classes."""
+        self.classes = task.seen
+        self.moment = functional.pad(self.moment, (0, task.seen - self.moment.shape[1]))
+        if self.epochs(task):
+            self.add_adapter(task)
+
+    def project(self, features: Tensor) -> Tensor:
+        """ReLU(f W_rand): (B, D) -> (B, M), in float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            return functional.relu(features.float() @ self.projection)
+
+    @torch.no_grad()
+    def end_task(self, task: Task) -> None:
+        """Freeze what was adapted, add the task's moments, choose the penalty, solve."""
+        if self.epochs(task):
+            self.freeze_adapter()
+        features, labels = self.task_features(task)
+        rows = self.project(features).double()
+        targets = functional.one_hot(labels, self.classes).double()
+        self.gram.addmm_(rows.mT, rows)
+        self.moment.addmm_(rows.mT, targets)
+        self.penalty = self.context.settings["ridge"] or self._chosen(rows, targets, task)
+        self.weights = solve_ridge(self.gram, self.moment, self.penalty).float()
+
+    def _chosen(self, rows: Tensor, targets: Tensor, task: Task) -> float:
+        """The penalty by squared error on a random fifth of the task."""
+        key = (*self.context.key, task.index)
+        shuffled = torch.randperm(len(rows), generator=generator("ranpac-held-out", *key))
+        cut = min(round((1 - HELD_OUT) * len(rows)), len(rows) - 1)
+        fit, held = shuffled.to(rows.device).tensor_split([cut])
+        return choose_penalty(rows[fit], targets[fit], rows[held], targets[held], PENALTIES)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """h W: (B, classes seen)."""
+        projected = self.project(features)
+        with torch.autocast(features.device.type, enabled=False):
+            return projected @ self.weights
+
+    # ---- state ---------------------------------------------------------------------------------
+    def kept(self) -> dict[str, Any]:
+        """The adapter, W_rand, G and Q."""
+        return {
+            "adapters": super().state_dict()["adapters"],
+            "projection": self.projection,
+            "gram": self.gram,
+            "moment": self.moment,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Adds the moments, the penalty and the classifier; W_rand is drawn again."""
+        return super().state_dict() | {
+            "gram": self.gram,
+            "moment": self.moment,
+            "weights": self.weights,
+            "penalty": self.penalty,
+            "classes": self.classes,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """See AdapterMethod."""
+        super().load_state_dict(state, task)
+        device = self.context.device
+        for name in ("gram", "moment", "weights"):
+            setattr(self, name, state[name].to(device))
+        self.penalty, self.classes = state["penalty"], state["classes"]
+
+    def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
+        """The penalty in use."""
+        return {"ridge_penalty": self.penalty}

@@ -1,0 +1,108 @@
+"""The folder for a paper: its files, the origin of each number, and LaTeX that compiles."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from analysis import figures, paper, published_tables
+
+
+@pytest.fixture
+def write(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "ONE_EACH", figures.ONE_EACH[:1])
+    monkeypatch.setattr(figures, "draw_published", lambda: [])  # looked at in test_figures
+
+    def call(*arguments: str) -> int:
+        return paper.main(["--store", str(fake.root), "--out", str(tmp_path / "p"), *arguments])
+
+    return call
+
+
+def sweep(fake) -> list:
+    cells = [
+        fake.add(method, 0.5 + order / 50 + i / 10, order=order)
+        for order in range(3)
+        for i, method in enumerate(("janus", "seqlora"))
+    ]
+    fake.plan("first", cells)
+    return cells
+
+
+def test_every_number_names_its_cells_and_commits(fake, write, tmp_path):
+    cells = sweep(fake)
+    assert write("--sweep", "first") == 0
+    text = (tmp_path / "p/REPRODUCIBILITY.md").read_text()
+    line = next(x for x in text.splitlines() if x.startswith("| glyphs | janus"))
+    assert "52.00 ± 2.00" in line and "`abc`" in line and "3 orders" in line
+    janus = {cell.id for cell in cells if cell.method.name == "janus"}
+    assert set(re.findall(r"`([0-9a-f]{16})`", line)) == janus
+    assert "python -m sweeps first" in text
+    for cell in cells:
+        assert f"`{cell.id}` {cell.title}" in text
+    assert text.count("python -m janus bench=glyphs") == len(cells)
+
+
+def test_ours_and_published_are_separate_files(fake, write, tmp_path):
+    sweep(fake)
+    write("--sweep", "first")
+    names = {path.name for path in (tmp_path / "p/tables").glob("*.tex")}
+    assert {"main.tex", "stability.tex", "cost.tex", "details.tex"} <= names
+    assert {f"published_{layout.key}.tex" for layout in published_tables.LAYOUTS} <= names
+    inputs = re.findall(r"\\input\{tables/(.*?)\}", (tmp_path / "p/tables.tex").read_text())
+    assert set(inputs) == names
+    assert (tmp_path / "p/figures/glyphs_accuracy_after_task.pdf").exists()
+
+
+def test_a_missing_cell_is_written_down_and_exits_3(fake, write, tmp_path):
+    cells = sweep(fake)
+    lost = fake.cell("inflora", order=9)
+    fake.plan("first", [*cells, lost])
+    assert write("--sweep", "first") == 3
+    text = (tmp_path / "p/REPRODUCIBILITY.md").read_text()
+    assert "Incomplete: 1 planned cells" in text and lost.id in text
+
+
+def test_published_tables_need_no_store(write, tmp_path):
+    assert write("--store", "nowhere", "--published-only") == 0
+    assert not (tmp_path / "p/REPRODUCIBILITY.md").exists()
+
+
+def test_an_empty_store_exits_3(write):
+    assert write() == 3
+
+
+@pytest.mark.latex
+def test_the_tables_compile_and_keep_every_digit(fake, write, tmp_path):
+    assert shutil.which("pdflatex"), "this test needs texlive with booktabs and siunitx"
+    sweep(fake)
+    write("--sweep", "first")
+    folder = tmp_path / "p"
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    text = subprocess.run(
+        ["pdftotext", "-layout", "tables.pdf", "-"], cwd=folder, capture_output=True, text=True
+    ).stdout.replace("−", "-")  # the minus that is printed
+    shown = re.sub(r" *± *", " ± ", text)
+    assert "52.00 ± 2.00" in shown
+    for _, block in published_tables.all_tables():
+        for row in block.grids[0].rows:
+            name = next(line for line in shown.splitlines() if row[0].value in line)
+            assert name
+            for cell in row[1:]:
+                assert cell.value in shown
+    janus = next(x for x in shown.splitlines() if "Janus-LoRA" in x and "77.19" in x)
+    digits = (
+        "77.19 0.39 82.52 0.35 -6.71 0.50 75.78 0.16 81.64 0.27 -6.05 0.66 71.57 0.45 77.11 0.35 "
+        "-5.77 0.46"
+    )
+    assert re.findall(r"-?[0-9]+[.][0-9]+", janus) == digits.split()

@@ -1,0 +1,184 @@
+"""The published figures: whole, unknown where unknown, marked where suspect, digit for digit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import beside, compare, published, published_tables, verdict
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def cells(key: str) -> dict[tuple[str, str], str]:
+    """(row, heading column) -> printed text of a rebuilt table."""
+    (layout,) = [x for x in published_tables.LAYOUTS if x.key == key]
+    (grid,) = published_tables.block(layout).grids
+    titles = [title for title, span in grid.spans for _ in range(span)]
+    return {
+        (row[0].value, f"{title} {head}".strip()): cell
+        for row in grid.rows
+        for cell, title, head in zip(row, titles, grid.header, strict=True)
+    }
+
+
+def test_every_published_row_is_read():
+    with (published.FOLDER / "figures.csv").open() as stream:
+        assert len(published.figures()) == len(list(csv.DictReader(stream))) == 667
+
+
+def test_unknown_protocol_fields_are_missing_and_not_guessed():
+    for figure in published.figures():
+        assert "" not in figure.protocol.values()
+        if figure.source == "janus-lora":
+            assert not {"weights", "order", "normalisation"} & figure.protocol.keys()
+            assert figure.std_ddof is None
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "text"),
+    [
+        ("SeqLoRA (Fine-Tuning)", "T = 5 ACC", "69.75 ± 0.87"),
+        ("InfLoRA", "T = 10 ACC", "73.90 ± 0.69"),
+        ("BiLoRA", "T = 20 BWT", "-5.48 ± 0.61"),
+        ("Janus-LoRA", "T = 20 MAA", "77.11 ± 0.35"),
+    ],
+)
+def test_the_imagenet_r_table_is_rebuilt_digit_for_digit(row, column, text):
+    assert cells("janus_imagenet_r")[row, column].value == text
+
+
+def test_every_cell_of_the_main_tables_is_the_csvs_digits():
+    """Independent of the reader: mean and std as strings in the file."""
+    with (published.FOLDER / "figures.csv").open() as stream:
+        rows = [
+            r
+            for r in csv.DictReader(stream)
+            if r["source"] == "janus-lora" and r["place"].startswith(("ImageNet-R t", "General"))
+        ]
+    found = [
+        c.value for k in ("janus_imagenet_r", "janus_generalization") for c in cells(k).values()
+    ]
+    assert len(rows) == 162
+    for row in rows:
+        assert f"{row['mean']} ± {row['std']}" in found
+
+
+def test_bold_and_underline_are_the_two_highest_printed_means():
+    table = cells("janus_imagenet_r")
+    column = {row: c for (row, head), c in table.items() if head == "T = 10 BWT"}
+    assert [row for row, c in column.items() if c.strong] == ["BiLoRA"]
+    assert [row for row, c in column.items() if c.second] == ["LoRA-DRS"]
+
+
+def test_suspicious_cells_are_marked_and_the_reason_said():
+    table = cells("janus_imagenet_r")
+    assert {table["DualPrompt", f"T = 20 {m}"].mark for m in ("ACC", "MAA", "BWT")} == {"†"}
+    assert table["DualPrompt", "T = 10 ACC"].mark == ""
+    assert table["InfLoRA", "T = 10 ACC"].mark == "†"
+    notes = " ".join(published_tables.block(published_tables.LAYOUTS[0]).notes)
+    assert "DualPrompt on imagenet_r T=20: the same nine digits as T=10" in notes
+
+
+def test_two_logged_runs_of_one_configuration_are_two_lines():
+    (grid,) = beside.figures_block(["imagenet_r"]).grids
+    shown = [row[3].value for row in grid.rows if row[2].value.startswith("InfLoRAb5 (rank 10, lr")]
+    assert {"72.63", "73.52", "73.95"} <= set(shown)
+
+
+def test_published_figures_are_printed_without_a_store(tmp_path):
+    command = [sys.executable, str(REPO / "analysis/compare.py"), "--published"]
+    done = subprocess.run(
+        [*command, "--bench", "cifar100"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "88.68 ± 0.25" in done.stdout
+
+
+def test_a_bench_that_nobody_published_on_is_answered_with_the_nearest(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert compare.main(["--published", "--bench", "cifar10"]) == 2
+    assert "Did you mean 'cifar100'" in capsys.readouterr().err
+
+
+def imagenet_r(fake, values, method="inflora", **fields):
+    """Runs under InfLoRA's own protocol on ImageNet-R, with these accuracies in percent."""
+    for seed, value in enumerate(values):
+        cell = fake.add(method, value / 100, order="natural", seed=seed, bench__tasks=10, **fields)
+        fake.edit(cell, _renamed)
+
+
+def _renamed(record):
+    identity = record["identity"]
+    identity["bench"] |= {"name": "imagenet_r", "split": "random 80/20 by the code"}
+    identity["backbone"] |= {"model": "vit_base_patch16_224.augreg_in21k", "mean": 0.0, "std": 1.0}
+    identity["train"]["epochs"] = 50
+
+
+@pytest.fixture
+def trusting(monkeypatch):
+    from analysis import load
+
+    monkeypatch.setattr(load, "_verify", lambda run: None)  # the identity above was edited
+
+
+def call(fake, capsys, *arguments):
+    code = compare.main(["--store", str(fake.root), *arguments])
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+LOGGED = [run.totals[-1] for run in published.inflora_logs() if run.commit == "e08b00e"][:5]
+
+
+def test_verdicts_stand_in_a_block_of_their_own_with_the_assumptions(fake, capsys, trusting):
+    imagenet_r(fake, LOGGED)
+    code, out, _ = call(fake, capsys, "--published", "--columns", "acc")
+    assert code == 0
+    verdicts = out[out.index("Verdicts on published figures") :]
+    lines = [line for line in verdicts.splitlines() if " ACC " in line]
+    words = {word for line in lines for word in ("reproduced", "different") if word in line}
+    assert words == {"reproduced", "different"}
+    assert "taken to agree: weights" in verdicts
+    assert "1.4 points below" in verdicts
+    assert (
+        "SD-LoRA, ICLR 2025" in verdicts
+        and "weights augreg_in21k / augreg_in21k_ft_in1k" in verdicts
+    )
+
+
+def test_verdicts_are_in_the_json(fake, capsys, trusting):
+    imagenet_r(fake, LOGGED)
+    _, out, _ = call(fake, capsys, "--published", "--format", "json")
+    found = json.loads(out)["verdicts"]
+    own = [v for v in found if v["source"] == "inflora-logs" and v["metric"] == "ACC"]
+    assert {v["verdict"] for v in own} == {verdict.REPRODUCED, verdict.NOT_COMPARABLE}
+    reproduced = next(v for v in own if v["verdict"] == verdict.REPRODUCED)
+    assert reproduced["difference"] == pytest.approx(0, abs=0.06)  # counts of 1000 images
+
+
+def test_seeded_orders_are_not_compared_with_the_natural_one_unless_allowed(fake, capsys, trusting):
+    for order, value in enumerate(LOGGED):
+        cell = fake.add("inflora", value / 100, order=order, bench__tasks=10)
+        fake.edit(cell, _renamed)
+    _, out, _ = call(fake, capsys, "--published", "--format", "json")
+    own = [v for v in json.loads(out)["verdicts"] if v["source"] == "inflora-logs"]
+    assert {v["verdict"] for v in own} == {verdict.NOT_COMPARABLE}
+    _, out, _ = call(fake, capsys, "--published", "--allow", "order", "--format", "json")
+    own = [v for v in json.loads(out)["verdicts"] if v["source"] == "inflora-logs"]
+    assert verdict.REPRODUCED in {v["verdict"] for v in own}
+
+
+def test_the_bundled_bench_has_nothing_published(fake, capsys):
+    fake.add()
+    code, out, err = call(fake, capsys, "--published")
+    assert code == 0
+    assert "nothing to judge" in err
+    assert "Published figures" not in out

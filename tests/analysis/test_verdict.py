@@ -1,0 +1,109 @@
+"""Every verdict on InfLoRA's published per-seed logs, and Welch's interval against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from analysis import published, stats, verdict
+from analysis.verdict import Sample
+
+
+def logs(bench: str, shuffled: bool = False) -> list[published.LoggedRun]:
+    return [
+        run
+        for run in published.inflora_logs()
+        if (run.commit, run.bench, run.shuffled) == ("e08b00e", bench, shuffled)
+    ]
+
+
+def ours(bench: str, **protocol: str) -> Sample:
+    """The authors' per-seed ACC as if it were ours."""
+    mean, std = stats.mean_std([run.totals[-1] for run in logs(bench)])
+    known = {"tasks": "10", "weights": "augreg_in21k", "order": "natural", "weighting": "image"}
+    return Sample(mean, std, 5, known | protocol)
+
+
+def figure(source: str, bench: str, tasks: str = "10", **fields) -> published.Published:
+    wanted = {"method": "inflora", "metric": "acc", "variant": ""} | fields
+    (found,) = [
+        f
+        for f in published.summaries([bench], int(tasks))
+        if f.source == source
+        and f.protocol.get("weighting") != "task"
+        and f.kind in ("table", "log")
+        and all(getattr(f, name) == value for name, value in wanted.items())
+        and f.protocol.get("order") != "shuffled, seed 1993"
+    ]
+    return found
+
+
+def test_the_logs_reproduce_their_own_summary():
+    found = verdict.judge(
+        ours("imagenet_r"), verdict.sample_of(figure("inflora-logs", "imagenet_r"))
+    )
+    assert found.word == verdict.REPRODUCED
+    assert found.low == pytest.approx(-found.high, abs=0.01)
+    assert found.high < 0.4
+
+
+def test_the_row_in_the_janus_table_is_different_from_the_authors_logs():
+    found = verdict.judge(ours("imagenet_r"), verdict.sample_of(figure("janus-lora", "imagenet_r")))
+    assert found.word == verdict.DIFFERENT
+    assert found.difference == pytest.approx(75.34 - 73.90, abs=0.01)
+    assert set(found.assumed) == {"weights", "order", "weighting"}
+
+
+def test_five_spread_out_seeds_are_inconclusive():
+    found = verdict.judge(ours("cifar100"), verdict.sample_of(figure("janus-lora", "cifar100")))
+    assert found.word == verdict.INCONCLUSIVE
+    assert found.low < -1 < 0 < found.high
+
+
+def test_other_weights_are_not_comparable_and_allowing_them_leaves_the_missing_n():
+    other = verdict.sample_of(figure("sd-lora", "imagenet_r"))
+    found = verdict.judge(ours("imagenet_r"), other)
+    assert found.word == verdict.NOT_COMPARABLE
+    assert "weights augreg_in21k / augreg_in21k_ft_in1k" in found.why
+    found = verdict.judge(ours("imagenet_r"), other, allow=["weights", "order"])
+    assert found.word == verdict.NOT_COMPARABLE
+    assert "how many runs" in found.why
+
+
+def test_a_single_run_is_not_comparable():
+    (run,) = logs("imagenet_r", shuffled=True)
+    single = Sample(run.totals[-1], None, 1, {"tasks": "10"})
+    found = verdict.judge(ours("imagenet_r"), single)
+    assert (found.word, found.low) == (verdict.NOT_COMPARABLE, None)
+    assert "single run" in found.why
+    assert verdict.judge(single, ours("imagenet_r")).why.startswith("ours")
+
+
+def test_another_weighting_is_not_comparable():
+    found = verdict.judge(
+        ours("imagenet_r"), Sample(74.81, 0.39, 5, {"tasks": "10", "weighting": "task"})
+    )
+    assert "weighting image / task" in found.why
+
+
+def test_the_interval_is_welchs():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(75, 0.4, 5), rng.normal(74, 1.2, 8)
+    theirs = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    sides = [Sample(x.mean(), x.std(ddof=1), len(x), {}) for x in (a, b)]
+    assert verdict.welch_interval(*sides) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_an_unknown_divisor_only_widens():
+    row = figure("janus-lora", "imagenet_r")
+    assert row.std_ddof is None
+    assert verdict.sample_of(row).std == pytest.approx(row.std * (5 / 4) ** 0.5)
+    log = figure("inflora-logs", "imagenet_r")
+    assert verdict.sample_of(log).std == log.std
+
+
+def test_a_narrow_interval_away_from_zero_may_still_be_reproduced():
+    a, b = Sample(75.5, 0.1, 5, {}), Sample(75.0, 0.1, 5, {})
+    assert verdict.judge(a, b).word == verdict.REPRODUCED
+    assert verdict.judge(Sample(76.5, 0.1, 5, {}), b).word == verdict.DIFFERENT

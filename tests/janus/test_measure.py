@@ -1,0 +1,74 @@
+"""What the loop measures beside the method's own accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from janus.backbone import build
+from janus.data import bench as benches
+from janus.data.tasks import cut
+from janus.measure import Measurements
+from janus.methods import make
+from janus.methods.base import Context
+from janus.run import run_cell
+from janus.store import Store
+from tests.conftest import toy_cell
+
+STYLES: dict[str, Any] = {
+    "bench": "glyphs_styles",
+    "bench__tasks": 2,
+    "bench__train_per_class": 2,
+    "train__epochs": 1,
+}
+
+
+def measuring(method: str, **overrides: Any) -> tuple[Measurements, Any]:
+    cell, cpu = toy_cell(method, **overrides), torch.device("cpu")
+    stream = cut(benches.load(cell.bench), cell, cpu)
+    made = make(Context(cell, build(cell.backbone, cpu), cpu))
+    return Measurements(made, stream, cell, cpu), stream
+
+
+def test_class_means_are_keyed_by_class_and_domain():
+    """Two tasks of two or three styles each: the means by hand."""
+    measured, stream = measuring("linear_probe", **STYLES)
+    task = stream.tasks[0]
+    measured.method.begin_task(task)
+    measured.after(task)
+    features, labels = measured.method.task_features(task)
+    domains = task.train.domains
+    assert len(measured.means.classes) == 100 * len(domains.unique())
+    first = (domains == domains.min()) & (labels == 7)
+    unit = torch.nn.functional.normalize(features[first].mean(0), dim=-1)
+    assert torch.allclose(measured.means.means[7], unit, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_nearest_class_mean_beside_a_shared_head_is_that_of_frozen_features(tmp_path):
+    """A linear probe never moves the features: its own means classify as method=ncm does."""
+    store = Store(tmp_path)
+    cell = {**STYLES, "bench__tasks": 5}
+    probe = run_cell(toy_cell("linear_probe", **cell), store, threads=1)
+    ncm = run_cell(toy_cell("ncm", **cell), store, threads=1)
+    assert probe["correct_ncm"] == ncm["correct"] != probe["correct"]
+    assert probe["metrics_ncm"] == ncm["metrics"]
+
+
+@pytest.mark.parametrize(("method", "bench"), [("linear_probe", {}), ("ncm", STYLES)])
+def test_nothing_is_measured_without_domains_or_without_a_shared_head(method, bench):
+    measured, _ = measuring(method, **bench)
+    assert measured.means is None
+
+
+def test_no_means_are_kept_for_a_method_without_one_feature_space(monkeypatch):
+    measured, stream = measuring("linear_probe", **STYLES)
+    task = stream.tasks[0]
+    measured.method.begin_task(task)
+    predict = measured.method.predict
+    monkeypatch.setattr(measured.method, "predict", lambda images: (predict(images)[0], None))
+    measured.after(task)
+    assert measured.means is None and "correct_ncm" not in measured.facts()
+    assert len(measured.facts()["correct"]) == 1
