@@ -42,14 +42,14 @@ def evaluate(
     device: torch.device,
     means: Prototypes | None = None,
 ) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
-    """Counts on the tests of tasks 0..upto, and (features, labels) of test `upto`.
+    """Counts on the tests of tasks 0..upto (or the shared one), and (features, labels) of the last.
 
-    Features are None for methods that have no single feature space, and for a shared test set.
-    `means`: class means for a second count by nearest mean, on the same features.
+    Features are None for methods that have no single feature space. `means`: class means for a
+    second count by nearest mean, on the same features.
     """
     counts, newest = Counts(), None
-    shared = len(stream.tests) < len(stream.tasks)  # one test set after every task
-    for index in range(1 if shared else upto + 1):
+    last = 0 if stream.shared_test else upto
+    for index in range(last + 1):
         task, images = stream.tasks[index], stream.tests[index]
         right = right_in_task = right_ncm = 0
         features: list[Tensor] = []
@@ -66,7 +66,7 @@ def evaluate(
             if found is not None and means is not None:
                 nearest = means.logits(found, logits.shape[1]).argmax(1)
                 right_ncm += int((nearest == batch.labels).sum())
-            if found is not None and index == upto and not shared:
+            if found is not None and index == last:
                 features.append(found.float())
         counts.correct.append(right)
         counts.correct_in_task.append(right_in_task)

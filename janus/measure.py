@@ -52,9 +52,10 @@ class Measurements:
         for name in ("correct", "correct_in_task", "correct_ncm"):
             rows = [None] * upto if joint else getattr(self, name)
             setattr(self, name, [*rows, getattr(counts, name)])
-        past = probe(self.stream.tests[: task.index], self.cell, self.device)
+        own_tests = not self.stream.shared_test
+        past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
         facts = {"task": task.index, **self.method.diagnose(past)}
-        if not joint:
+        if not joint and own_tests:
             facts |= invasion(newest, self.centres)
         self.diagnostics.append(facts)
 
@@ -68,7 +69,7 @@ class Measurements:
             self.means.add(features[mine], labels[mine])
 
     def totals(self) -> list[int]:
-        """Test images of each task."""
+        """Test images of each task, or of the one test set."""
         return [len(images) for images in self.stream.tests]
 
     def accuracy(self) -> float | None:

@@ -342,7 +342,7 @@ class _Run:
 
 
 def _describe(stream: Stream) -> list[dict[str, Any]]:
-    tests = stream.tests if len(stream.tests) == len(stream.tasks) else cycle(stream.tests)
+    tests = cycle(stream.tests) if stream.shared_test else stream.tests
     tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, tests, strict=False)
     return [
         {

@@ -119,6 +119,11 @@ class Stream:
     names: tuple[tuple[str, ...], ...]
     """Class (or domain) names of each task."""
 
+    @property
+    def shared_test(self) -> bool:
+        """Whether all tasks share one test set."""
+        return len(self.tests) < len(self.tasks)
+
 
 def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
     """Cut `bench` into the tasks of `cell`.
