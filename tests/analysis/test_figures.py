@@ -121,6 +121,7 @@ def test_time_is_summed_over_tasks(fake):
     assert lines(drawn(fake)["glyphs_training_time"])["janus"][1] == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_profiles_pool_the_units_of_all_benches(fake):
     for bench in ("glyphs", "glyphs_styles"):
         for order in range(2):
@@ -156,6 +157,7 @@ def test_a_run_that_was_scored_only_at_the_end_is_drawn_where_it_was_scored(fake
     assert "glyphs_accuracy_matrices" in found
 
 
+@pytest.mark.slow
 def test_many_rows_leave_room_for_the_panel(fake):
     for rank in range(2, 32):
         fake.add("janus", 0.5 + rank / 100, method__rank=rank)

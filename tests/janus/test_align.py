@@ -67,6 +67,7 @@ def test_logit_norm_forgets_the_scale_of_the_logits():
     assert torch.equal(aligned_loss(parts, y, 0.0), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slca", "inflora_ca"])
 def test_alignment_moves_only_the_heads(name):
     method, stream = started(name, train__epochs=1, method__align_samples=16)

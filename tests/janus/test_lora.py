@@ -59,6 +59,7 @@ def test_only_the_targets_thirds_move():
         assert torch.allclose(moved[..., rows], want, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_equals_peft_where_peft_can_express_it():
     """PEFT adapts the whole fused Linear: give it the q, k and v adapters as one block matrix."""
     peft = pytest.importorskip("peft")

@@ -62,6 +62,7 @@ def test_default_janus_task_is_blind_to_past_inputs():
     assert leak(method) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -161,6 +162,7 @@ def test_margin_loss_starts_with_the_second_task():
     assert set(method.loss(next(iter(stream.tasks[1].train_batches(0))))) == {"ce", "dml"}
 
 
+@pytest.mark.slow
 def test_janus_with_everything_off_is_seqlora(tmp_path):
     off = {"method__estimate": False, "method__rectify": False, "method__margin_loss": False}
     ours = run_cell(toy_cell("janus", **off), Store(tmp_path), threads=1)
@@ -204,6 +206,7 @@ def test_designed_a_equals_the_svd_of_the_residual():
     assert torch.allclose(3 * a.mT @ a, u @ u.mT, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_nearest_class_mean_does_not_depend_on_the_order(tmp_path):
     first, second = (
         run_cell(toy_cell("ncm", order=o), Store(tmp_path), threads=1) for o in ("0", "1")
@@ -211,6 +214,7 @@ def test_nearest_class_mean_does_not_depend_on_the_order(tmp_path):
     assert first["metrics"]["acc"] == second["metrics"]["acc"]
 
 
+@pytest.mark.slow
 def test_joint_sees_everything_and_reports_only_the_end(tmp_path):
     result = run_cell(toy_cell("joint"), Store(tmp_path), threads=1)
     assert result["correct"][:-1] == [None] * 3 and len(result["correct"][-1]) == 4

@@ -29,6 +29,7 @@ def test_a_claimed_run_cannot_be_claimed_again(tmp_path):
     assert store.claim(cell).number == 2
 
 
+@pytest.mark.slow
 def test_claim_of_an_ended_process_is_free_at_once(tmp_path):
     store, cell = Store(tmp_path), toy_cell()
     code = (

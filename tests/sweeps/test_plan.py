@@ -35,6 +35,7 @@ sweeps = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sweeps)
 def test_every_row_gets_the_same_orders_crossed_with_the_same_seeds(sweep: Sweep) -> None:
@@ -49,6 +50,7 @@ def test_every_row_gets_the_same_orders_crossed_with_the_same_seeds(sweep: Sweep
         assert found == wanted
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sweeps)
 def test_no_cell_is_planned_twice_and_the_list_is_stable(sweep: Sweep) -> None:
@@ -57,6 +59,7 @@ def test_no_cell_is_planned_twice_and_the_list_is_stable(sweep: Sweep) -> None:
     assert ids == [cell.id for cell in plan(sweep)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sweeps, st.integers(0, 60))
 def test_a_sweep_cut_short_holds_whole_pairs_but_for_the_last(sweep: Sweep, cut: int) -> None:
