@@ -14,7 +14,15 @@ from statistics import fmean
 from janus.config import Value
 from janus.errors import ConfigError
 from janus.store import Store
+from sweeps.console import say
+from sweeps.load import Request
 from sweeps.plan import Planned, Row, Sweep, plan_rows, rows
+
+
+def print_choice(request: Request, command: str) -> int:
+    """The action: print the winners."""
+    say(choose(request.sweep, Store(request.store)).rstrip("\n"))
+    return 0
 
 
 def choose(sweep: Sweep, store: Store) -> str:

@@ -7,6 +7,7 @@ one value is fixed for all of them, a comma list spans a grid.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,13 @@ class Request:
     store: Path
     workers: int | None
     device: str
+
+    def usable_workers(self) -> int:
+        """Cells trained at a time on this machine: as told, else one per usable core."""
+        if self.workers is not None:
+            return self.workers
+        usable = getattr(os, "sched_getaffinity", None)
+        return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def sweep_names() -> list[str]:

@@ -1,0 +1,75 @@
+"""`run`: train the open cells of a sweep, then say what was done and what is missing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from janus.config import Cell
+from janus.store import Store
+from sweeps import report
+from sweeps.console import say, tell
+from sweeps.drive import Note, Tally, drive
+from sweeps.load import Request
+from sweeps.plan import Planned, plan_rows, split_open, without_effect, write_list
+from sweeps.watch import make_watch
+
+
+def run(request: Request, command: str) -> int:
+    """Train what is open, then say what was done and what is missing."""
+    start = time.monotonic()
+    store, planned = Store(request.store), plan_rows(request.sweep)
+    titles = {p.cell.id: p.title for p in planned}
+    split = split_open(titles, store)
+    write_list(store, request.sweep.name, command, planned)
+    for key, methods in without_effect(request.sweep).items():
+        tell(f"note: {key} is no setting of: {', '.join(methods)}")
+    tell(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
+    if fixed := request.sweep.fixed:
+        tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
+    try:
+        tally, workers = _train(request, store, planned)
+    except KeyboardInterrupt:
+        split = split_open(titles, store)
+        tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
+        return 130
+    split = split_open(titles, store)
+    if tally.last:
+        say(report.summary_text(tally, time.monotonic() - start, workers))
+    missing = [cell_id for cell_id in titles if cell_id not in set(split.done)]
+    if not missing:
+        say(f"all {len(titles)} cells of {request.sweep.name} are done")
+        return 0
+    why = report.reasons(missing, store, tally)
+    say(report.failure_text(why, titles, len(missing), command))
+    return 3
+
+
+def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[Tally, int]:
+    """Drive the sweep; workers are started when there is something to train."""
+    titles = {p.cell.id: p.title for p in planned}
+    left = len(titles) - len(split_open(titles, store).done)
+    with ExitStack() as stack:
+        pools: list[Any] = []
+
+        def run_round(cells: Sequence[Cell], note: Note) -> None:
+            if not pools:
+                from sweeps.tune import RayPool
+
+                workers = (
+                    None if _elsewhere(request) else max(1, min(request.usable_workers(), left))
+                )
+                pools.append(stack.enter_context(RayPool(store, workers, request.device)))
+            pools[0].run(cells, note)
+
+        with make_watch(titles, len(titles) - left, store) as watch:
+            tally = drive([p.cell for p in planned], store, run_round, watch.note)
+        return tally, pools[0].workers if pools else request.usable_workers()
+
+
+def _elsewhere(request: Request) -> bool:
+    """Whether an existing cluster decides how many cells are trained at a time."""
+    return request.workers is None and bool(os.environ.get("RAY_ADDRESS"))
