@@ -134,6 +134,7 @@ def test_profiles_pool_the_units_of_all_benches(fake):
     assert at[max(at)] == 0
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_not_drawn(fake):
     fake.add("janus", provenance={"git": {}})
     names = set(drawn(fake))

@@ -33,6 +33,7 @@ def sweep(fake) -> list:
     return cells
 
 
+@pytest.mark.slow
 def test_every_number_names_its_cells_and_commits(fake, write, tmp_path):
     cells = sweep(fake)
     assert write("--sweep", "first") == 0

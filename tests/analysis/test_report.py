@@ -116,6 +116,7 @@ def test_names_from_the_store_cannot_become_markup(fake, write):
     assert text.count("<script>") == 1
 
 
+@pytest.mark.slow
 def test_many_runs_are_cut_off_and_said(fake, write):
     sweep(fake)
     _, text = write("--runs", "2")

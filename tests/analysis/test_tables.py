@@ -78,6 +78,7 @@ def test_methods_without_common_orders_are_not_tested(fake):
     assert (found.n, found.mean, found.p, found.p_holm, found.p_smallest) == (0,) + (None,) * 4
 
 
+@pytest.mark.slow
 def test_holm_counts_every_method_and_bench_of_the_table(fake):
     for bench in ("glyphs", "glyphs_styles"):
         for order in range(6):

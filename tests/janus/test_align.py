@@ -89,6 +89,7 @@ def test_the_first_task_is_not_aligned():
     assert all(map(torch.equal, before, method.heads.parameters()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "restarts"), [("slca", True), ("inflora_ca", False)])
 def test_slca_goes_on_from_the_heads_as_before_alignment(name, restarts):
     method, stream = started(name, train__epochs=1, method__align_samples=16)

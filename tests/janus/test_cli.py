@@ -75,6 +75,7 @@ def test_bad_input_is_one_line_and_exit_2(janus, words, message, tmp_path):
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_missing_hub_weights_are_told_at_once_with_the_command(tmp_path):
     """In a process of its own: the hub's client reads its cache folder when it is imported."""
     start = time.monotonic()

@@ -49,6 +49,7 @@ def test_prediction_equals_running_each_expert_by_hand():
         assert bool((others == float("-inf")).all())
 
 
+@pytest.mark.slow
 def test_right_expert_is_chosen_on_separable_tasks():
     """Domains that differ by a shift of all pixels lie apart in any feature space."""
     method, stream = trained(method__clusters=2)

@@ -150,6 +150,7 @@ def test_domains_follow_the_published_order(tmp_path):
     assert all(task.classes == 2 and len(task.train) == 6 for task in stream.tasks)
 
 
+@pytest.mark.slow
 def test_a_list_of_400000_lines_is_read_in_under_two_seconds(tmp_path):
     rows = [(f"data/DomainNet/real/zebra/real_345_{n:06d}.jpg", n % 345) for n in range(400_000)]
     sets.yaml_list(tmp_path / "list.yaml", rows)

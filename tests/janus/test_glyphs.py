@@ -42,6 +42,7 @@ def test_every_class_and_style_has_the_declared_number_of_images(
     assert set(counts.values()) == {glyphs.PER_STYLE[split]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_images_are_inked_never_clipped_and_never_repeated(
     data: glyphs.GlyphData, split: str

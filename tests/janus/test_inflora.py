@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from janus.lora import LoraQKV
@@ -12,6 +13,7 @@ SIX_BLOCKS = {
 }
 
 
+@pytest.mark.slow
 def test_b5_adapts_only_the_first_five_blocks():
     method, stream = started("inflora_b5", **SIX_BLOCKS, method__lr=1e-2, train__epochs=1)
     wrapped = [isinstance(b.attn.qkv, LoraQKV) for b in method.backbone.blocks]

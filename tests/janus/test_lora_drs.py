@@ -77,6 +77,7 @@ def test_finished_steps_stay_inside_the_span(both_sides):
         assert (float((v.T @ d_b).norm()) < 1e-3 * float(d_b.norm())) is both_sides
 
 
+@pytest.mark.slow
 def test_published_scaling_divides_the_step_by_sqrt_k():
     plain, stream = trained_once(method__sqrt_scaling=False)
     scaled, _ = trained_once()
@@ -128,6 +129,7 @@ def test_a_batch_of_one_class_has_no_triplets_and_finite_gradients():
     assert float(loss.detach()) == 0.0 and bool(x.grad.isfinite().all())
 
 
+@pytest.mark.slow
 def test_predicts_by_class_means_or_by_its_heads():
     by_means, stream = started("lora_drs", **FAST)
     by_heads, _ = started("lora_drs", **FAST, method__classifier="linear")

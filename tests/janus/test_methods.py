@@ -85,6 +85,7 @@ def test_every_safe_variant_is_blind_to_past_inputs(options):
     assert leak(method) < 1e-5
 
 
+@pytest.mark.slow
 def test_random_a_without_constraint_leaks():
     options = {"method__a_init": "random", "method__constrained": False}
     method, stream = started("janus", **JANUS_LR, **options)
@@ -93,6 +94,7 @@ def test_random_a_without_constraint_leaks():
     assert leak(method) > 1e-3
 
 
+@pytest.mark.slow
 def test_carried_adapter_is_constrained_and_still_learns():
     method, stream = started("janus", **JANUS_LR, method__lifetime="carried")
     train(method, stream.tasks[0])
@@ -172,6 +174,7 @@ def test_janus_with_everything_off_is_seqlora(tmp_path):
     assert ours["correct"] == plain["correct"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "blind"), [("naive", False), ("both", False), ("exact", True)])
 def test_lora_gpm_variants(variant, blind):
     method, stream = started("lora_gpm", method__variant=variant, **JANUS_LR)
@@ -224,6 +227,7 @@ def test_joint_sees_everything_and_reports_only_the_end(tmp_path):
     assert len(joined(stream).train) == sum(len(t.train) for t in stream.tasks)
 
 
+@pytest.mark.slow
 @zoo.each([r for r in zoo.ROWS if not method_spec(r.method).domains.startswith("no")])
 def test_runs_domain_incremental(row, tmp_path):
     stream = {"bench": "glyphs_styles", "bench__tasks": 5, "bench__train_per_class": 2}

@@ -146,6 +146,7 @@ def test_dualprompt_trains_the_true_task_and_selects_by_key():
         assert torch.equal(choice.prompts[0][0], method.trained["general"][0])
 
 
+@pytest.mark.slow
 def test_dualprompts_general_prompt_goes_on_and_old_experts_stay():
     method, stream = started("dualprompt", **RATES)
     train(method, stream.tasks[0])

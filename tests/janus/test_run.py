@@ -127,6 +127,7 @@ def test_altered_checkpoint_is_noticed(tmp_path):
         checkpoint.read(path)
 
 
+@pytest.mark.slow
 def test_failing_observer_does_not_end_the_run(tmp_path, caplog):
     class Broken:
         def notify(self, event, facts):

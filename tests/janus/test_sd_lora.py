@@ -33,6 +33,7 @@ def test_old_directions_never_move_while_magnitudes_do():
     assert len(moved) == 3 and bool((moved > 1e-4).all())
 
 
+@pytest.mark.slow
 def test_forward_equals_the_formula():
     method, stream = two_tasks()
     train(method, stream.tasks[2], steps=3)
