@@ -19,12 +19,13 @@ from janus.heads import Prototypes
 from janus.losses import decoupled_margin
 from janus.methods.base import Context
 from janus.methods.protected import ProtectedLora
-from janus.methods.rectified import Rectifier, in_weight_space
+from janus.methods.rectifiable import Rectifiable
+from janus.methods.rectified import Rectifier
 from janus.rectify import without
 from janus.subspace import Collector
 
 
-class JanusLora(ProtectedLora):
+class JanusLora(Rectifiable, ProtectedLora):
     """The recipe of docs/janus-lora.md: per step CE (+ DML), rectify, step; OE for free."""
 
     def __init__(self, context: Context) -> None:
@@ -34,9 +35,6 @@ class JanusLora(ProtectedLora):
         self.prototypes.means = self.prototypes.means.to(context.device)
         self.collectors: list[Collector] = []
         self.collecting = False
-        self.rectifier: Rectifier | None = None
-        """The Gradient Rectification of the current task."""
-        self.in_weight_space = in_weight_space(s)
         self.passes_beside_training = float(s["margin_loss"])
 
     # ---- tasks ---------------------------------------------------------------------------------
@@ -51,15 +49,11 @@ class JanusLora(ProtectedLora):
         super()._start_training(task)
         last = task.steps_per_epoch * (task.epochs - 1)
         self.collect_from = last if s["estimator"] == "gs" else 0
-        if s["rectify"]:
-            start = torch.stack([a for a, _ in self.before])
-            self.rectifier = Rectifier(
-                self.layers, s, self.all_bases(), start, constrained=s["constrained"]
-            )
 
-    def adapter_parameters(self) -> list[torch.nn.Parameter]:
-        """None when this class steps the factors itself, in full-weight space."""
-        return [] if self.in_weight_space else super().adapter_parameters()
+    def make_rectifier(self, start: Tensor) -> Rectifier:
+        """Where A reads V (carried adapters, random A), `constrained` keeps to its blind rows."""
+        s = self.context.settings
+        return Rectifier(self.layers, s, self.all_bases(), start, constrained=s["constrained"])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, the margin loss, and (for free) the estimate's look at the inputs."""
@@ -67,8 +61,6 @@ class JanusLora(ProtectedLora):
         self.collecting = bool(self.collectors) and self.optimizer.steps >= self.collect_from
         for layer in self.layers:
             layer.tap = self._collect if self.collecting else None
-        if self.rectifier is not None:
-            self.rectifier.watch()
         terms = super().loss(batch)
         for layer in self.layers:
             layer.tap = None
@@ -102,19 +94,18 @@ class JanusLora(ProtectedLora):
     @torch.no_grad()
     def update(self) -> None:
         """Make the gradients safe and jointly optimal, step, and keep the finished step safe."""
-        assert self.optimizer is not None
-        before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
+        before_a, before_b = self.step()
+        if self.protects and not (self.rectifier is not None and self.rectifier.leaks):
+            self.project_step(before_a, self.all_bases())
         if self.rectifier is not None:
-            self.rectifier.replace_gradients(self.optimizer)
-        elif self.protects:
+            self.rectifier.filter_step(before_b)
+
+    def project_gradients(self) -> None:
+        """Without rectification only g_A is made blind to V."""
+        if self.protects:
             for layer, basis in zip(self.layers, self.bases, strict=True):
                 assert layer.a.grad is not None
                 layer.a.grad = without(layer.a.grad, basis.v)
-        self.optimizer.step()
-        if self.protects and not (self.rectifier is not None and self.rectifier.leaks):
-            self.project_step([a for a, _ in before], self.all_bases())
-        if self.rectifier is not None:
-            self.rectifier.filter_step([b for _, b in before])
 
     # ---- task ends -----------------------------------------------------------------------------
     @torch.no_grad()
@@ -131,11 +122,10 @@ class JanusLora(ProtectedLora):
         return super().kept() | {"prototypes": self.prototypes.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds the running estimate, prototypes and full-weight moments."""
+        """Adds the running estimate and prototypes."""
         return super().state_dict() | {
             "collectors": [c.state_dict() for c in self.collectors],
             "prototypes": self.prototypes.state_dict(),
-            "rectifier": self.rectifier.state_dict() if self.rectifier else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
@@ -147,5 +137,3 @@ class JanusLora(ProtectedLora):
             self.collectors = self.make_collectors(self.context.settings["estimator"])
             for collector, stored in zip(self.collectors, state["collectors"], strict=True):
                 collector.load_state_dict(stored)
-        if task is not None and self.rectifier is not None:
-            self.rectifier.load_state_dict(state["rectifier"])

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from janus.data.tasks import Batch, Task
 from janus.errors import ConfigError
@@ -24,13 +24,13 @@ from janus.heads import Prototypes
 from janus.lora import LoraQKV
 from janus.losses import augmented_triplet
 from janus.methods.base import Context
-from janus.methods.lora_method import LoraMethod
-from janus.methods.rectified import Rectifier, in_weight_space
+from janus.methods.rectifiable import Rectifiable
+from janus.methods.rectified import Rectifier
 from janus.rng import generator
 from janus.subspace import complement, leading_span, padded
 
 
-class LoraDrs(LoraMethod):
+class LoraDrs(Rectifiable):
     """Fresh adapters, their steps kept inside span(U_k).
 
     With `rectify` (Figure 6 of Janus-LoRA) the safe gradient is D = G U_k U_k^T: what is protected
@@ -50,8 +50,6 @@ class LoraDrs(LoraMethod):
         self.prototypes = Prototypes(context.width)
         self.prototypes.means = self.prototypes.means.to(context.device)
         self.classes = 0
-        self.rectifier: Rectifier | None = None
-        self.in_weight_space = in_weight_space(s)
         if s["rectify"] and (s["both_sides"] or s["sqrt_scaling"]):
             raise ConfigError(
                 "method.rectify=true chooses both factors' steps itself; with it set "
@@ -106,13 +104,11 @@ class LoraDrs(LoraMethod):
         value = 0.01 * torch.randn(targets, 1, rank, generator=draw)
         layer.b.copy_(torch.zeros(layer.b.shape).scatter_(1, row, value))
 
-    def _start_training(self, task: Task) -> None:
-        super()._start_training(task)
-        if self.context.settings["rectify"]:
-            start = torch.stack([a for a, _ in self.before])
-            self.rectifier = Rectifier(
-                self.layers, self.context.settings, self.protected(), start, constrained=False
-            )
+    def make_rectifier(self, start: Tensor) -> Rectifier:
+        """Protects what span(U_k) leaves out; A starts inside it, so no constraint is needed."""
+        return Rectifier(
+            self.layers, self.context.settings, self.protected(), start, constrained=False
+        )
 
     def protected(self) -> Tensor:
         """V (blocks, 1, D, q): what span(U_k) leaves out; empty in the first task."""
@@ -122,17 +118,7 @@ class LoraDrs(LoraMethod):
             )
         return padded([complement(span) for span in self.spans]).unsqueeze(1)
 
-    def adapter_parameters(self) -> list[nn.Parameter]:
-        """None when rectification steps the factors itself, in full-weight space."""
-        return [] if self.in_weight_space else super().adapter_parameters()
-
     # ---- steps ---------------------------------------------------------------------------------
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy and the augmented triplet loss."""
-        if self.rectifier is not None:
-            self.rectifier.watch()
-        return super().loss(batch)
-
     def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The augmented triplet loss against the batch and all old prototypes."""
         s = self.context.settings
@@ -145,15 +131,11 @@ class LoraDrs(LoraMethod):
     @torch.no_grad()
     def update(self) -> None:
         """Step, then keep the finished step inside span(U_k)."""
-        assert self.optimizer is not None
-        before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
-        if self.rectifier is not None:
-            self.rectifier.replace_gradients(self.optimizer)
-        self.optimizer.step()
+        before = self.step()
         if not self.spans:
             return
         s = self.context.settings
-        for layer, span, (a, b) in zip(self.layers, self.spans, before, strict=True):
+        for layer, span, a, b in zip(self.layers, self.spans, *before, strict=True):
             shrink = span.shape[1] ** -0.5 if s["sqrt_scaling"] else 1.0
             layer.a.copy_(a + shrink * ((layer.a - a) @ span @ span.mT))
             if s["both_sides"]:
@@ -176,23 +158,20 @@ class LoraDrs(LoraMethod):
         return super().kept() | {"prototypes": self.prototypes.state_dict()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds prototypes, spans and the rectifier's moments."""
+        """Adds prototypes and spans."""
         return super().state_dict() | {
             "prototypes": self.prototypes.state_dict(),
             "classes": self.classes,
             "spans": list(self.spans),
-            "rectifier": self.rectifier.state_dict() if self.rectifier else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
+        """See LoraMethod; the spans come first, a rectifier is made from them."""
         device = self.context.device
         self.prototypes.load_state_dict(state["prototypes"], device)
         self.classes = state["classes"]
         self.spans = [span.to(device) for span in state["spans"]]
         super().load_state_dict(state, task)
-        if task is not None and self.rectifier is not None:
-            self.rectifier.load_state_dict(state["rectifier"])
 
     @torch.no_grad()
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:

@@ -11,21 +11,20 @@ in `exact` it keeps the exact safety, in `naive` it is the plain closed form, wh
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import nn
+from torch import Tensor
 
 from janus.data.tasks import Batch, Task
 from janus.errors import ConfigError
 from janus.lora import LoraQKV, start_a
 from janus.methods.base import Context
 from janus.methods.protected import ProtectedLora
-from janus.methods.rectified import Rectifier, in_weight_space
+from janus.methods.rectifiable import Rectifiable
+from janus.methods.rectified import Rectifier
 from janus.rectify import without
 
 
-class LoraGpm(ProtectedLora):
+class LoraGpm(Rectifiable, ProtectedLora):
     """SeqLoRA with fresh adapters and projected gradients; one extra pass per task."""
 
     passes_beside_training = 1.0
@@ -33,8 +32,6 @@ class LoraGpm(ProtectedLora):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         s = context.settings
-        self.rectifier: Rectifier | None = None
-        self.in_weight_space = in_weight_space(s)
         if s["rectify"] and s["variant"] == "both":
             raise ConfigError(
                 "method.rectify=true already forms B's step from the projected gradient; with it "
@@ -48,23 +45,15 @@ class LoraGpm(ProtectedLora):
         else:
             start_a(layer, (*self.context.key, task.index))
 
-    def _start_training(self, task: Task) -> None:
-        super()._start_training(task)
+    def make_rectifier(self, start: Tensor) -> Rectifier:
+        """Constrained to A's blind rows in the exact variant only."""
         s = self.context.settings
-        if s["rectify"]:
-            start = torch.stack([a for a, _ in self.before])
-            exact = s["variant"] == "exact"
-            self.rectifier = Rectifier(self.layers, s, self.all_bases(), start, constrained=exact)
+        exact = s["variant"] == "exact"
+        return Rectifier(self.layers, s, self.all_bases(), start, constrained=exact)
 
-    def adapter_parameters(self) -> list[nn.Parameter]:
-        """None when rectification steps the factors itself, in full-weight space."""
-        return [] if self.in_weight_space else super().adapter_parameters()
-
-    def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Cross-entropy; some variants need G V beside the factor gradients."""
-        if self.rectifier is not None:
-            self.rectifier.watch()
-        elif self.protects and self.context.settings["variant"] == "both":
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy; `both` needs G V beside the factor gradients."""
+        if self.protects and self.context.settings["variant"] == "both":
             for layer in self.layers:
                 layer.start_probe(self.bases[layer.block].v)
         return super().loss(batch)
@@ -72,19 +61,14 @@ class LoraGpm(ProtectedLora):
     @torch.no_grad()
     def update(self) -> None:
         """Project or rectify, step, and in the exact variant project the finished step."""
-        assert self.optimizer is not None
-        before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
-        if self.rectifier is not None:
-            self.rectifier.replace_gradients(self.optimizer)
-        else:
-            self._project_gradients()
-        self.optimizer.step()
+        before_a, before_b = self.step()
         if self.protects and self.context.settings["variant"] == "exact":
-            self.project_step([a for a, _ in before], self.all_bases())
+            self.project_step(before_a, self.all_bases())
         if self.rectifier is not None:
-            self.rectifier.filter_step([b for _, b in before])
+            self.rectifier.filter_step(before_b)
 
-    def _project_gradients(self) -> None:
+    def project_gradients(self) -> None:
+        """g_A loses its part along V; in `both`, g_B becomes that of the projected gradient."""
         for layer, basis in zip(self.layers, self.bases, strict=True):
             if not basis.size or layer.a.grad is None:
                 continue
@@ -98,15 +82,3 @@ class LoraGpm(ProtectedLora):
     def end_task(self, task: Task) -> None:
         """A second pass over the task's images, then grow V."""
         self.grow_bases(self.second_pass(task, augmented=False), task)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the rectifier's moments."""
-        return super().state_dict() | {
-            "rectifier": self.rectifier.state_dict() if self.rectifier else None
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        super().load_state_dict(state, task)
-        if task is not None and self.rectifier is not None:
-            self.rectifier.load_state_dict(state["rectifier"])
