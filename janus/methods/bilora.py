@@ -67,14 +67,9 @@ class BiLora(LoraMethod):
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
         """Nothing to draw."""
 
-    def adapter_parameters(self) -> list[nn.Parameter]:
+    def own_parameters(self) -> list[nn.Parameter]:
         """The coefficients."""
         return [self.coefficients]
-
-    def trained_parameters(self) -> int:
-        """Coefficients and the current head."""
-        head = [p for p in self.heads.parameters() if p.requires_grad]
-        return self.coefficients.numel() + sum(p.numel() for p in head)
 
     # ---- forward -------------------------------------------------------------------------------
     def features(self, images: Tensor) -> Tensor:

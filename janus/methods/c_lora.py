@@ -78,13 +78,9 @@ class CLora(LoraMethod):
         self.tasks_routed = task.index
         self.left, self.right = carrying(self.old, self.context.settings["routing_energy"])
 
-    def adapter_parameters(self) -> list[nn.Parameter]:
+    def own_parameters(self) -> list[nn.Parameter]:
         """A, B and R_new."""
-        return [*super().adapter_parameters(), self.new]
-
-    def trained_parameters(self) -> int:
-        """Adds R_new."""
-        return super().trained_parameters() + self.new.numel()
+        return [*super().own_parameters(), self.new]
 
     # ---- forward -------------------------------------------------------------------------------
     def features(self, images: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
-"""What all LoRA methods here share: adapters on a frozen ViT, local cross-entropy, linear heads.
+"""What all LoRA methods here share: adapters on a frozen ViT, under linear heads.
 
-Section 0 of the protocol [seen: InfLoRA]: one head per task, cross-entropy over the current
-task's classes, prediction over the concatenated logits of all heads. Used as it is by SeqLoRA.
+Used as it is by SeqLoRA.
 """
 
 from __future__ import annotations
@@ -11,18 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from janus.data.tasks import Batch, Task
-from janus.heads import LinearHeads
+from janus.data.tasks import Task
 from janus.lora import LoraQKV, attach, start_a, tapped
-from janus.losses import local_cross_entropy
-from janus.methods.base import Context, Method
-from janus.methods.optim import TaskOptimizer
+from janus.methods.base import Context
+from janus.methods.heads_method import HeadsMethod
 from janus.subspace import Covariance
 
 
-class LoraMethod(Method):
+class LoraMethod(HeadsMethod):
     """One low-rank pair per target projection and block, trained with a local loss."""
 
     trains_a = True
@@ -30,11 +27,8 @@ class LoraMethod(Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.layers: list[LoraQKV] = self.make_layers(context)
-        self.heads = LinearHeads(context.width)
-        self.optimizer: TaskOptimizer | None = None
         self.before: list[tuple[Tensor, Tensor]] = []
         """A and B of every layer when the current task began."""
-        self.first_class = 0
 
     def make_layers(self, context: Context) -> list[LoraQKV]:
         """Put the adapters into the backbone."""
@@ -54,77 +48,32 @@ class LoraMethod(Method):
                 layer.merge()
                 self.start_adapter(layer, task)
         self.before = [(x.a.detach().clone(), x.b.detach().clone()) for x in self.layers]
-        if classes := self.head_classes(task):
-            self.heads.grow(classes, self.context.key, self.context.device)
-        self._start_training(task)
-
-    def head_classes(self, task: Task) -> int:
-        """Classes of the head that the task adds: its new ones; 0 where all are known."""
-        return task.fresh
+        super().begin_task(task)
 
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
         """Draw the new A and set B to zero."""
         start_a(layer, (*self.context.key, task.index))
 
     def _start_training(self, task: Task) -> None:
-        self.first_class = task.first
-        s = self.context.settings
         for layer in self.layers:
             layer.a.requires_grad_(self.trains_a)
-        self.optimizer = TaskOptimizer(
-            [
-                (self.adapter_parameters(), s["lr"]),
-                ((p for p in self.heads.parameters() if p.requires_grad), s["head_lr"]),
-            ],
-            s,
-            task,
-        )
+        super()._start_training(task)
 
-    def adapter_parameters(self) -> list[torch.nn.Parameter]:
-        """The adapter parameters that the task's optimiser steps."""
+    def own_parameters(self) -> list[nn.Parameter]:
+        """The adapters: A, where it is trained, and B."""
         return [p for x in self.layers for p in (x.a, x.b) if p.requires_grad]
-
-    def trained_parameters(self) -> int:
-        """Adapters and the current head."""
-        adapters = [p for x in self.layers for p in (x.a, x.b) if p.requires_grad]
-        head = [p for p in self.heads.parameters() if p.requires_grad]
-        return sum(p.numel() for p in (*adapters, *head))
-
-    # ---- steps ---------------------------------------------------------------------------------
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy over the current task's classes."""
-        features = self.features(batch.images)
-        logits = self.heads.parts[-1](features)
-        terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
-        return terms | self.extra_loss(features, batch)
-
-    def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Further terms of a subclass."""
-        return {}
-
-    def update(self) -> None:
-        """One optimiser step."""
-        assert self.optimizer is not None
-        self.optimizer.step()
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Concatenated logits of all heads."""
-        logits: Tensor = self.heads(features)
-        return logits
 
     # ---- state ---------------------------------------------------------------------------------
     def kept(self) -> dict[str, Any]:
         """The merged projections and the heads."""
-        return {"weights": [x.slices() for x in self.layers], "heads": self.heads.state()}
+        return super().kept() | {"weights": [x.slices() for x in self.layers]}
 
     def state_dict(self) -> dict[str, Any]:
         """Merged weights bit for bit, current adapters, heads, optimiser."""
-        return {
+        return super().state_dict() | {
             "weights": [x.slices() for x in self.layers],
             "adapters": [{"a": x.a, "b": x.b} for x in self.layers],
             "before": [list(pair) for pair in self.before],
-            "heads": self.heads.state(),
-            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
         }
 
     def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
@@ -139,11 +88,7 @@ class LoraMethod(Method):
                 layer.a.copy_(pair["a"])
                 layer.b.copy_(pair["b"])
         self.before = [(a.to(device), b.to(device)) for a, b in state["before"]]
-        self.heads.load_state(state["heads"], device)
-        if task is not None:
-            self._start_training(task)
-            assert self.optimizer is not None
-            self.optimizer.load_state_dict(state["optimizer"])
+        super().load_state_dict(state, task)
 
     # ---- inputs --------------------------------------------------------------------------------
     @torch.no_grad()

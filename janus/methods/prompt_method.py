@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from janus.data.tasks import Batch, Task
-from janus.heads import LinearHeads
 from janus.losses import local_cross_entropy
-from janus.methods.base import Context, Method
-from janus.methods.optim import TaskOptimizer
+from janus.methods.base import Context
+from janus.methods.heads_method import HeadsMethod
 from janus.prompts import PromptedViT
 
 
@@ -34,19 +33,16 @@ class Choice:
     """(B, K) of the queries to the keys that were chosen; None for a method without key loss."""
 
 
-class PromptMethod(Method):
+class PromptMethod(HeadsMethod):
     """Subclasses say which blocks are prompted, how prompts start, and how they are chosen."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.vit = PromptedViT(context.backbone, self.prompted_blocks())
-        self.heads = LinearHeads(context.width)
         self.trained: dict[str, nn.Parameter] = {}
         """Prompts, keys and the like that the current task trains."""
         self.frozen: dict[str, Tensor] = {}
         """Those of earlier tasks, stacked along the first dimension."""
-        self.optimizer: TaskOptimizer | None = None
-        self.first_class = 0
         # the query is one forward pass over the images in every epoch
         self.passes_beside_training = float(context.cell.train.epochs)
 
@@ -72,9 +68,7 @@ class PromptMethod(Method):
         """Start the task's prompts, add a head for new classes, make the optimiser."""
         for name, value in self.start_prompts(task).items():
             self.trained[name] = nn.Parameter(value.to(self.context.device))
-        if task.fresh:
-            self.heads.grow(task.fresh, self.context.key, self.context.device)
-        self._start_training(task)
+        super().begin_task(task)
 
     def freeze(self, name: str) -> None:
         """Move the trained `name` (M, ...) behind the frozen ones of earlier tasks."""
@@ -88,17 +82,9 @@ class PromptMethod(Method):
             return self.trained[name]
         return torch.cat([self.frozen[name], self.trained[name]])
 
-    def _start_training(self, task: Task) -> None:
-        self.first_class = task.first
-        s = self.context.settings
-        head = [p for p in self.heads.parameters() if p.requires_grad]
-        groups = [(self.trained.values(), s["lr"]), (head, s["head_lr"])]
-        self.optimizer = TaskOptimizer(groups, s, task)
-
-    def trained_parameters(self) -> int:
-        """Prompts, keys and the current head."""
-        head = [p for p in self.heads.parameters() if p.requires_grad]
-        return sum(p.numel() for p in (*self.trained.values(), *head))
+    def own_parameters(self) -> list[nn.Parameter]:
+        """Prompts, keys and the like of this task."""
+        return list(self.trained.values())
 
     # ---- steps ---------------------------------------------------------------------------------
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -112,38 +98,22 @@ class PromptMethod(Method):
             terms["key"] = self.context.settings["key_weight"] * far
         return terms
 
-    def update(self) -> None:
-        """One optimiser step."""
-        assert self.optimizer is not None
-        self.optimizer.step()
-
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) of the prompted pass, without task identity: two passes."""
         return self.prompted(images, self.choose(self.vit.query(images), training=False).prompts)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Concatenated logits of all heads."""
-        logits: Tensor = self.heads(features)
-        return logits
-
     # ---- state ---------------------------------------------------------------------------------
     def kept(self) -> dict[str, Any]:
         """Prompts and keys of all tasks, and the heads."""
-        return {"trained": self.trained, "frozen": self.frozen, "heads": self.heads.state()}
+        return super().kept() | {"trained": self.trained, "frozen": self.frozen}
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, and the optimiser."""
-        return self.kept() | {
-            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
-        }
+        return self.kept() | super().state_dict()
 
     def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
         """Restore prompts and heads; the optimiser only inside a task."""
         device = self.context.device
         self.trained = {n: nn.Parameter(v.to(device)) for n, v in state["trained"].items()}
         self.frozen = {n: v.to(device) for n, v in state["frozen"].items()}
-        self.heads.load_state(state["heads"], device)
-        if task is not None:
-            self._start_training(task)
-            assert self.optimizer is not None
-            self.optimizer.load_state_dict(state["optimizer"])
+        super().load_state_dict(state, task)

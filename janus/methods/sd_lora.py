@@ -82,13 +82,9 @@ class SdLora(LoraMethod):
         _resize(layer, rank)
         super().start_adapter(layer, task)
 
-    def adapter_parameters(self) -> list[nn.Parameter]:
+    def own_parameters(self) -> list[nn.Parameter]:
         """The new pair and every magnitude."""
-        return [*super().adapter_parameters(), self.magnitudes]
-
-    def trained_parameters(self) -> int:
-        """Adds the magnitudes."""
-        return super().trained_parameters() + self.magnitudes.numel()
+        return [*super().own_parameters(), self.magnitudes]
 
     # ---- forward -------------------------------------------------------------------------------
     def features(self, images: Tensor) -> Tensor:

@@ -11,91 +11,52 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from janus.align import Aligner
-from janus.data.tasks import Batch, Task
-from janus.heads import LinearHeads
-from janus.losses import local_cross_entropy
-from janus.methods.base import Context, Method
-from janus.methods.optim import TaskOptimizer
+from janus.data.tasks import Task
+from janus.methods.base import Context
+from janus.methods.heads_method import HeadsMethod
 
 
-class Slca(Method):
+class Slca(HeadsMethod):
     """Slow backbone, fast head; then heads aligned on N(shrunk mean, covariance)."""
 
     passes_beside_training = 1.0
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.heads = LinearHeads(context.width)
         self.aligner = Aligner(context.width, context.settings, context.key)
-        self.optimizer: TaskOptimizer | None = None
-        self.first_class = 0
         self.backbone.requires_grad_(True)
 
     def begin_task(self, task: Task) -> None:
         """Heads as before the last alignment, plus one for new classes."""
         self.aligner.begin_task(self.heads, self.context.device)
-        if task.fresh:
-            self.heads.grow(task.fresh, self.context.key, self.context.device)
-        self._start_training(task)
+        super().begin_task(task)
 
-    def _start_training(self, task: Task) -> None:
-        s = self.context.settings
-        self.first_class = task.first
-        groups = [(self._slow(), s["lr"]), (self._fast(), s["head_lr"])]
-        self.optimizer = TaskOptimizer(groups, s, task)
-
-    def _slow(self) -> list[nn.Parameter]:
+    def own_parameters(self) -> list[nn.Parameter]:
+        """The whole backbone."""
         return list(self.backbone.parameters())
-
-    def _fast(self) -> list[nn.Parameter]:
-        return [p for p in self.heads.parameters() if p.requires_grad]
-
-    def trained_parameters(self) -> int:
-        """The whole backbone and the current head."""
-        return sum(p.numel() for p in (*self._slow(), *self._fast()))
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy over the current task's classes."""
-        logits = self.heads.parts[-1](self.features(batch.images))
-        return {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
-
-    def update(self) -> None:
-        """One optimiser step."""
-        assert self.optimizer is not None
-        self.optimizer.step()
 
     def end_task(self, task: Task) -> None:
         """One pass for the class statistics, then alignment."""
         self.aligner.end_task(self.heads, *self.task_features(task), task)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Concatenated logits of all heads."""
-        logits: Tensor = self.heads(features)
-        return logits
-
     # ---- state ---------------------------------------------------------------------------------
     def kept(self) -> dict[str, Any]:
         """The whole network, the heads, and a Gaussian per class."""
-        return {
+        return super().kept() | {
             "backbone": self.backbone.state_dict(),
-            "heads": self.heads.state(),
             "aligner": self.aligner.state_dict(),
         }
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept, and the optimiser."""
-        return self.kept() | {"optimizer": self.optimizer.state_dict() if self.optimizer else None}
+        return self.kept() | super().state_dict()
 
     def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
         """Restore the network and heads; the optimiser only inside a task."""
         with torch.no_grad():
             self.backbone.load_state_dict(state["backbone"])
-        self.heads.load_state(state["heads"], self.context.device)
         self.aligner.load_state_dict(state["aligner"], self.context.device)
-        if task is not None:
-            self._start_training(task)
-            assert self.optimizer is not None
-            self.optimizer.load_state_dict(state["optimizer"])
+        super().load_state_dict(state, task)
