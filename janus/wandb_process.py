@@ -132,6 +132,8 @@ def serve(lines: IO[str]) -> None:
             case "close" if run:
                 run.end(told["exit_code"])
                 run = None
+                if told["mark"]:
+                    Path(told["mark"]).touch()
     signal.alarm(PARTING_S)  # the trainer is gone: nobody is left to end a process that hangs
     if run:
         run.end(1)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from janus import metrics
+from janus.config import canonical
 
 STEPS = 100
 """Steps of a task in W&B's history: 99 for progress inside it, the last for its end."""
@@ -57,7 +58,7 @@ def config(cell: Mapping[str, Any], identity: Mapping[str, Any], about: Mapping[
         "seed": cell["seed"],
         "sweep": about.get("sweep"),
         "cell": dict(cell),
-        "identity": dict(identity),
+        "identity": canonical(identity),  # as text, which W&B leaves as it is: 1.0 would become 1
     }
 
 

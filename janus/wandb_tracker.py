@@ -25,6 +25,9 @@ from janus import wandb_rows
 from janus.config import Cell
 from janus.store import Store
 
+COMPLETE = "complete"
+"""File in a run's `wandb` folder when all of it is written."""
+
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
@@ -38,20 +41,21 @@ ATTEMPTS = 3
 class Child:
     """One process that talks to W&B."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         home = str(Path(janus.__file__).resolve().parent.parent)
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
+        everything = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
             "WANDB_ERROR_REPORTING": "false",  # no reports to wandb's makers unless asked for
+            **environment,
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "janus.wandb_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=everything,
             text=True,
             start_new_session=True,  # Ctrl-C on the terminal is for the trainer
         )
@@ -105,6 +109,11 @@ def _children(parent: int) -> list[int]:
             if int(fields[1]) == parent:
                 found.append(int(entry.name))
     return found
+
+
+def is_complete(run_dir: Path) -> bool:
+    """Whether all of a finished run was written, by whichever attempt."""
+    return (run_dir / "wandb" / COMPLETE).exists()
 
 
 class WandbTracker:
@@ -170,8 +179,15 @@ class WandbTracker:
 
     def _close(self, exit_code: int) -> None:
         if self.child is not None:
-            self.child.send({"do": "close", "exit_code": exit_code})
+            mark = str(self.folder / "wandb" / COMPLETE) if exit_code == 0 else None
+            self.child.send({"do": "close", "exit_code": exit_code, "mark": mark})
             self.child = None
+
+    def replay(self, result: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+        """Tell a run that has finished, from the store."""
+        seconds = {"seconds_per_task": provenance.get("seconds_per_task", [])}
+        self.notify("start", {**result, **seconds})
+        self.notify("done", {"result": result, "provenance": provenance})
 
     def end(self) -> None:
         """Nothing more will be told: a run that is not done counts as stopped."""
@@ -181,7 +197,9 @@ class WandbTracker:
 class Tracking:
     """The process behind the runs of this process, started with the first of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment or {}
+        """Variables of the process that differ from ours."""
         self._child: Child | None = None
         self._failed = 0
 
@@ -191,7 +209,7 @@ class Tracking:
             self._failed += 1
             self._child = None
         if self._child is None and self._failed < ATTEMPTS:
-            self._child = Child()
+            self._child = Child(self._environment)
         return self._child
 
     @contextmanager
