@@ -59,7 +59,8 @@ def read_offline(folder: Path) -> list[Tracked]:
     with ThreadPoolExecutor(READERS) as pool:
         parts = list(pool.map(inspect, paths))
     found: dict[str, Offline] = {}
-    for part in sorted(parts, key=lambda part: part.started):
+    begun = [part for part in parts if part.id]  # a file may end before its first record
+    for part in sorted(begun, key=lambda part: part.started):
         earlier = found.setdefault(part.id, part)
         if earlier is not part:
             part.history[:0] = earlier.history

@@ -24,7 +24,7 @@ from janus import wandb_account
 from janus.heat_map import draw
 
 INIT_S = 30.0
-"""Seconds to reach the server; then the run is kept on disk for later."""
+"""Seconds to reach the server, if WANDB_INIT_TIMEOUT names none; then the run stays on disk."""
 PARTING_S = 60
 """Seconds that are left for the last run when the trainer is gone."""
 
@@ -64,7 +64,7 @@ class Run:
             save_code=False,
             x_save_requirements=False,  # versions are in the provenance; listing them takes longer
             x_stats_pid=told["pid"],
-            init_timeout=INIT_S,
+            init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT") or INIT_S),
         )
         return self.wandb.init(
             mode=mode,

@@ -86,6 +86,8 @@ def _curves(rows: Sequence[metrics.Row] | None, total: Sequence[int], task: int,
     if not rows or rows[task] is None:
         return {}
     found = metrics.summarise(rows[: task + 1], total)
+    if len(total) == 1:
+        found["learning_acc"] = None  # one test set for all tasks: the first row does not show it
     named = {f"{name}{kind}": found[key] for name, key in CURVES.items()}
     return {name: value for name, value in named.items() if value is not None}
 
