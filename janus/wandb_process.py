@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from janus import wandb_account
 from janus.heat_map import draw
+from janus.wandb_tracker import COMPLAINT
 
 INIT_S = 30.0
 """Seconds to reach the server, if WANDB_INIT_TIMEOUT names none; then the run stays on disk."""
@@ -148,7 +149,7 @@ def _messages(lines: IO[str]) -> Iterator[dict[str, Any]]:
 
 def complain(what: str) -> None:
     """One line, which the trainer passes on as a warning."""
-    sys.stderr.write(" ".join(what.split())[:500] + "\n")
+    sys.stderr.write(f"{COMPLAINT}{' '.join(what.split())[:500]}\n")
     sys.stderr.flush()
 
 

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
 """Seconds that the process may take to finish when the trainer has nothing left to do."""
+COMPLAINT = "tracker: "
+"""How the process begins a line that people should see."""
 BACKLOG = 1000
 """Messages waiting for a slow process from which on those that are not essential are dropped."""
 ATTEMPTS = 3
@@ -81,7 +84,9 @@ class Child:
         assert self.process.stderr is not None
         with suppress(OSError, ValueError):
             for line in self.process.stderr:
-                log.warning("W&B: %s", line.rstrip())
+                ours = line.startswith(COMPLAINT)  # the rest is chat of wandb's
+                text = line.removeprefix(COMPLAINT).rstrip()
+                log.log(logging.WARNING if ours else logging.INFO, "W&B: %s", text)
 
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -225,6 +230,11 @@ class Tracking:
             yield tracker
         finally:
             tracker.end()
+
+    def catch_up(self, backlog: int = 20) -> None:
+        """Wait until few messages are left; for those who replay many runs and train none."""
+        while self._child and self._child.alive() and self._child.waiting.qsize() > backlog:
+            time.sleep(0.02)
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
         """Wait for what is not logged yet, but not for long. No process is left afterwards."""

@@ -51,7 +51,7 @@ def dashboard(request: Request, command: str) -> int:
         raise ConfigError(
             "a dashboard needs one more package: pip install wandb-workspaces"
         ) from None
-    kept = store.root / "sweeps" / f"{record['name']}.dashboard.json"
+    kept = store.root / "dashboards" / f"{record['name']}.json"
     known = (atomic.read_json(kept) or {}).get("url")
     made = workspace(record["name"], violation_keys(store, record["cells"]), _entity())
     if known:

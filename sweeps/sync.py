@@ -34,7 +34,7 @@ BATCH = 32
 QUIET_S = 60.0
 """A file of a finished cell that was written to later than this ago may still be in use."""
 WRITING_S = 600.0
-"""For all cells that are written from their results."""
+"""For the last of the cells that are written from their results."""
 
 Upload = Callable[[Sequence[Path]], str]
 """Uploads run folders; returns what wandb said."""
@@ -86,22 +86,23 @@ def bring_up_to_date(store: Store, record: Mapping[str, Any], upload: Upload) ->
 
 def write_missing(store: Store, record: Mapping[str, Any]) -> int:
     """Write offline runs of finished cells that have no complete one; how many."""
-    done, tracking, written = store.done(), Tracking({"WANDB_MODE": "offline"}), 0
+    done, tracking = store.done(), Tracking({"WANDB_MODE": "offline"})
+    folders = {entry["id"]: store.run_dir(entry["id"]) for entry in record["cells"]}
+    todo = {i for i, folder in folders.items() if i in done and not is_complete(folder)}
+    todo -= {i for i in todo if _in_use(folders[i])}
     try:
         for entry in record["cells"]:
-            folder = store.run_dir(entry["id"])
-            if entry["id"] not in done or is_complete(folder) or _in_use(folder):
+            if entry["id"] not in todo:
                 continue
             result = store.result(entry["id"]) or {}
-            provenance = store.provenance(entry["id"]) or {}
             about = {"sweep": record["name"], "row": entry.get("row")}
             with tracking.observe(cell_from_dict(result["cell"]), store, about) as tracker:
                 assert tracker is not None
-                tracker.replay(result, provenance)
-            written += 1
+                tracker.replay(result, store.provenance(entry["id"]) or {})
+            tracking.catch_up()
     finally:
         tracking.close(WRITING_S)
-    return written
+    return sum(is_complete(folders[cell_id]) for cell_id in todo)
 
 
 def _in_use(folder: Path) -> bool:
