@@ -18,7 +18,7 @@ SWEEP_ARGS = bench=$(BENCH) "store=$(STORE)" $(if $(METHODS),"methods=[$(METHODS
 NO_OUTPUT = and not browser and not latex and not notebook
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sweep compare report paper check test test-output lint bench
+.PHONY: help venv sweep compare report paper wandb-sync check test test-output lint bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
@@ -46,6 +46,9 @@ report: .venv/.ready ## write a sweep's page, report.html: tables, figures, ever
 
 paper: .venv/.ready ## write paper/: every table (tex), figure (pdf) and REPRODUCIBILITY.md
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
+
+wandb-sync: .venv/.ready ## upload tracked runs of a sweep that wait on disk (docs/tracking.md)
+	@$(BIN)/python -m sweeps sync $(SWEEP) "store=$(STORE)" $(ARGS)
 
 check: .venv/.ready ## quick tests (under a minute)
 	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"

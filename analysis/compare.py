@@ -41,6 +41,12 @@ def parser() -> argparse.ArgumentParser:
     )
     selection.add_options(p)
     p.add_argument(
+        "--wandb",
+        metavar="WHERE",
+        help="read what W&B recorded instead of the store: a folder of offline runs, or "
+        "ENTITY/PROJECT online",
+    )
+    p.add_argument(
         "--columns",
         default="acc,maa,bwt",
         metavar="NAME[,NAME]",

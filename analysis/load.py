@@ -139,8 +139,13 @@ def read_run(path: Path, root: Path) -> Run:
         raise ValueError(f"not readable as JSON ({type(error).__name__})") from None
     if not isinstance(record, dict) or "schema" not in record:
         raise ValueError("not a result file")
-    if record["schema"] != SCHEMA:
-        raise ValueError(f"schema {record['schema']!r}; this version reads {SCHEMA}")
+    return run_from(record, path, root)
+
+
+def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
+    """The run in the record of a result. Raises ValueError saying why it cannot be used."""
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"schema {record.get('schema')!r}; this version reads {SCHEMA}")
     try:
         run = _from_record(record, path, root)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

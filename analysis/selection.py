@@ -81,8 +81,12 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
     `also_allowed`: values of --allow that name no field of a run, but something the caller knows.
     """
     roots = roots_of(args)
-    loaded = load.load(roots)
-    _warn_skipped(loaded)
+    loaded = _load(args, roots)
+    tracked = getattr(args, "wandb", None)
+    names = (
+        ("tracked run", "tracked runs") if tracked else ("file in the store", "files in the store")
+    )
+    _warn_skipped(loaded, *names)
     planned = _planned(args, roots)
     runs = _filtered(args, loaded.runs, planned)
     missing = tuple(_missing(args, planned, {run.id for run in loaded.runs}))
@@ -101,6 +105,15 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
     return Selection(
         roots, loaded, planned, missing, tuple(runs), labels, tuple(rows), groups, reference
     )
+
+
+def _load(args: argparse.Namespace, roots: Sequence[Path]) -> load.Loaded:
+    """The runs of the stores, or those that W&B recorded where that was asked for."""
+    if not getattr(args, "wandb", None):
+        return load.load(roots)
+    from analysis import tracked
+
+    return tracked.read(args.wandb)
 
 
 def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> plan.Plan | None:
@@ -196,11 +209,11 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _warn_skipped(loaded: load.Loaded) -> None:
+def _warn_skipped(loaded: load.Loaded, one: str, many: str) -> None:
     if len(loaded.skipped) == 1:
-        say("1 file in the store is not a usable result and is left out:")
+        say(f"1 {one} is not a usable result and is left out:")
     elif loaded.skipped:
-        say(f"{len(loaded.skipped)} files in the store are not usable results and are left out:")
+        say(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
     for path, why in loaded.skipped:
         say(f"  {path}: {why}")
 

@@ -4,8 +4,9 @@ The store is the truth; this reads the copy, to look at runs whose store is else
 that both agree. Offline files are read by wandb's own command (`wandb leet inspect`), which needs
 neither network nor login; wandb is imported only for a project online.
 
-What is read, by the names of a result: `config["cell"]`, `summary["metrics"]` (fractions), and
-in the history one row a task with `task` (from 0) and `accuracy`; the run id is the cell's id.
+What is read is what `janus.wandb_rows` writes: in the configuration `cell` and `identity`; in the
+summary `metrics` (fractions) and the other facts of a result; in the history one row a task with
+`task` (from 0) and `accuracy`. The run id is the cell's id.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis import load
 from janus.errors import ConfigError, DataError
+
+READERS = 4
+"""Files read side by side, each by a process of wandb's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class Tracked:
     """Accuracy over all images seen after each task, as far as it was logged."""
     state: str
     """`finished`, `running` (also: killed), `failed`, `crashed`."""
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    source: str = field(default="", compare=False)
+    """The folder or project that it was read from."""
 
 
 def read_offline(folder: Path) -> list[Tracked]:
@@ -45,15 +55,19 @@ def read_offline(folder: Path) -> list[Tracked]:
     """
     if not folder.is_dir():
         raise ConfigError(f"no folder {folder}. Give the one that holds the offline W&B runs")
-    parts = [_inspect(path) for path in sorted(folder.rglob("run-*.wandb"))]
-    found: dict[str, dict[str, Any]] = {}
-    for part in sorted(parts, key=lambda p: str(p["start_time"])):
-        earlier = found.get(part["run_id"], {})
-        joined = {**earlier.get("points", {}), **part["points"]}
-        summary = {**earlier.get("summary", {}), **part["summary"]}
-        found[part["run_id"]] = {**part, "points": joined, "summary": summary}
+    paths = sorted(path for path in folder.rglob("run-*.wandb") if path.is_file())
+    with ThreadPoolExecutor(READERS) as pool:
+        parts = list(pool.map(inspect, paths))
+    found: dict[str, Offline] = {}
+    begun = [part for part in parts if part.id]  # a file may end before its first record
+    for part in sorted(begun, key=lambda part: part.started):
+        earlier = found.setdefault(part.id, part)
+        if earlier is not part:
+            part.history[:0] = earlier.history
+            part.summary = earlier.summary | part.summary
+            found[part.id] = part
     return [
-        _tracked(key, run["config"], run["summary"], run["points"], run["state"])
+        _tracked(key, run.config, run.summary, _points(run.history), run.state, str(folder))
         for key, run in sorted(found.items())
     ]
 
@@ -67,7 +81,7 @@ def read_project(project: str, api: Any = None) -> list[Tracked]:
     out = []
     for run in api.runs(project):
         points = _points(run.scan_history(keys=["task", "accuracy"]))
-        out.append(_tracked(run.id, run.config, dict(run.summary), points, run.state))
+        out.append(_tracked(run.id, run.config, dict(run.summary), points, run.state, project))
     return sorted(out, key=lambda run: run.id)
 
 
@@ -77,12 +91,14 @@ def _tracked(
     summary: Mapping[str, Any],
     points: Mapping[int, float],
     state: str,
+    source: str,
 ) -> Tracked:
     metrics = {k: float(v) for k, v in dict(summary.get("metrics") or {}).items() if v is not None}
     curve: list[float] = []
     while len(curve) in points:  # up to the first task that was not logged
         curve.append(points[len(curve)])
-    return Tracked(key, config.get("cell") or {}, metrics, tuple(curve), state)
+    cell = config.get("cell") or {}
+    return Tracked(key, cell, metrics, tuple(curve), state, config, summary, source)
 
 
 def _points(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:
@@ -93,22 +109,83 @@ def _points(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:
     }
 
 
-def _inspect(path: Path) -> dict[str, Any]:
-    """Configuration, summary, state and history of one offline file."""
-    run = json.loads(_wandb("--summary", path))
-    rows = (json.loads(line) for line in _wandb("", path).splitlines())
-    run["points"] = _points(row["history"]["item"] for row in rows if row["type"] == "history")
-    return dict(run)
+@dataclass
+class Offline:
+    """One offline file; a run has as many as it had attempts."""
+
+    id: str = ""
+    started: str = ""
+    state: str = "running"
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Name, group, job type, tags and so on."""
+    axes: dict[str, str] = field(default_factory=dict)
+    """{metric, or pattern of metrics: the one that it is drawn over}."""
+    systems: list[dict[str, Any]] = field(default_factory=list)
+    """Samples of processor, memory, disk and accelerator."""
 
 
-def _wandb(option: str, path: Path) -> str:
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
-    done = subprocess.run(
-        [*command, *([option] if option else []), str(path)], capture_output=True, text=True
-    )
+def inspect(path: Path) -> Offline:
+    """What one file holds. Raises DataError when wandb cannot read it."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise DataError(f"wandb cannot read {path}: {done.stderr.strip()[:300]}")
-    return done.stdout
+    found = Offline()
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        _add(record["type"], record.get(record["type"]) or {}, found)
+    return found
+
+
+def _add(kind: str, record: Mapping[str, Any], to: Offline) -> None:
+    match kind:
+        case "run":
+            to.id, to.started = record["run_id"], str(record["start_time"])
+            to.config |= (record.get("config") or {}).get("update") or {}
+            to.settings = {k: v for k, v in record.items() if k not in ("config", "telemetry")}
+        case "config":
+            to.config |= record.get("update") or {}
+        case "summary":
+            to.summary |= record.get("update") or {}
+        case "history":
+            to.history.append(record["item"])
+        case "metric":
+            to.axes[record.get("name") or record["glob_name"]] = record.get("step_metric", "")
+        case "stats":
+            to.systems.append(record["item"])
+        case "exit":
+            to.state = "failed" if record.get("exit_code") else "finished"
+
+
+def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
+    """Finished runs as tables know them, with W&B in the store's place; others are skipped.
+
+    Each is verified as a result file is: its identity must hash to its id.
+    """
+    runs, skipped = [], []
+    for run in tracked:
+        path = Path(run.source) / run.id
+        if run.state != "finished":
+            skipped.append((path, f"not finished ({run.state})"))
+            continue
+        try:
+            # the identity is kept as text: W&B turns 1.0 into 1, and the hash would not be the same
+            identity = json.loads(run.config.get("identity") or "{}")
+            record = {**run.config, **run.summary, "id": run.id, "identity": identity}
+            runs.append(load.run_from(record, path, Path(run.source)))
+        except ValueError as error:
+            skipped.append((path, str(error)))
+    return load.Loaded(sorted(runs, key=lambda run: run.id), skipped)
+
+
+def read(where: str) -> load.Loaded:
+    """Finished runs from a folder, or from the project `entity/project` online."""
+    if Path(where).is_dir() or where.count("/") != 1:
+        return as_runs(read_offline(Path(where)))
+    return as_runs(read_project(where))
 
 
 def disagreements(tracked: Iterable[Tracked], stored: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -18,7 +18,9 @@ from janus.config import Value
 from janus.describe import describe, list_methods
 from janus.errors import ConfigError, JanusError, RunError, suggest
 from janus.settings import Setting
-from janus.tracking import make_progress, percent
+from janus.tracking import Together, make_progress, percent
+from janus.wandb_account import wanted
+from janus.wandb_tracker import Tracking
 from janus.weights import weight_file
 
 EXECUTION: dict[str, Value] = {
@@ -26,6 +28,7 @@ EXECUTION: dict[str, Value] = {
     "device": "auto",
     "threads": 0,
     "checkpoint_s": 60.0,
+    "tracker": "none",
 }
 """How a run is executed; never part of a cell's identity. Defaults by key."""
 
@@ -34,7 +37,9 @@ EXECUTION_HELP = {
     "device": "auto, cpu, cuda, cuda:1, ...",
     "threads": "CPU threads; 0: all cores",
     "checkpoint_s": "seconds of training between checkpoints inside a task",
+    "tracker": "wandb: also log to Weights & Biases (docs/tracking.md); none",
 }
+CHOICES: dict[str, tuple[Value, ...]] = {"tracker": ("none", "wandb")}
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,9 @@ def split_request(overrides: dict[str, Any]) -> Request:
     execution = dict(EXECUTION)
     for key in list(overrides):
         if key in EXECUTION:
-            example = Setting(default=EXECUTION[key], help=EXECUTION_HELP[key], min=0)
+            example = Setting(
+                default=EXECUTION[key], help=EXECUTION_HELP[key], min=0, choices=CHOICES.get(key)
+            )
             execution[key] = example.check(key, overrides.pop(key))
     return Request(overrides, execution)
 
@@ -141,7 +148,7 @@ def _may_be_gone(cell: Any, store: Any) -> bool:
 
 def _train(cell: Any, execution: dict[str, Any]) -> int:
     weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
-    from janus.run import run_cell
+    about: dict[str, Any] | None = {} if wanted(execution["tracker"]) else None
     from janus.store import Store
 
     store = Store(execution["store"])
@@ -151,22 +158,35 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
         "threads": execution["threads"] or None,
         "checkpoint_s": execution["checkpoint_s"],
     }
+    tracking = Tracking()
+    try:
+        with tracking.observe(cell, store, about) as tracker:
+            result = _run(cell, store, tracker, options)
+        m = result["metrics"]
+        sys.stdout.write(
+            f"ACC {percent(m['acc'])}  MAA {percent(m['maa'])}  BWT {percent(m['bwt'])}  "
+            f"({cell.title})\n{store.result_path(cell.id)}\n"
+        )
+        sys.stdout.flush()
+    finally:
+        tracking.close()
+    return 0
+
+
+def _run(cell: Any, store: Any, tracker: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The cell's result, waiting for another machine that may be at work on it."""
+    from janus.run import run_cell
+
     while True:
         try:
             with make_progress(cell.title) as progress:
-                result = run_cell(cell, store, progress, **options)
-            break
+                result = run_cell(cell, store, Together(progress, tracker), **options)
+            assert result is not None
+            return result
         except RunError as error:
             if error.cause != "claimed" or not _may_be_gone(cell, store):
                 raise
         time.sleep(WAIT_S)
-    assert result is not None
-    m = result["metrics"]
-    sys.stdout.write(
-        f"ACC {percent(m['acc'])}  MAA {percent(m['maa'])}  BWT {percent(m['bwt'])}  "
-        f"({cell.title})\n{store.result_path(cell.id)}\n"
-    )
-    return 0
 
 
 def run(words: list[str]) -> int:

@@ -77,20 +77,22 @@ class Measurements:
         point = metrics.after_task(self.correct[-1], self.totals()) if self.correct else None
         return point[0] if point else None
 
-    def facts(self) -> dict[str, Any]:
-        """The measured part of a result."""
-        totals = self.totals()
+    def matrices(self) -> dict[str, Any]:
+        """The counts and diagnostics of a result, as far as they go."""
         found: dict[str, Any] = {
             "correct": self.correct,
             "correct_in_task": self.correct_in_task,
-            "total": totals,
-            "metrics": metrics.summarise(self.correct, totals),
-            "metrics_in_task": metrics.summarise(self.correct_in_task, totals),
+            "total": self.totals(),
             "diagnostics": self.diagnostics,
         }
-        if self.means is not None:
-            found["correct_ncm"] = self.correct_ncm
-            found["metrics_ncm"] = metrics.summarise(self.correct_ncm, totals)
+        return found | ({"correct_ncm": self.correct_ncm} if self.means is not None else {})
+
+    def facts(self) -> dict[str, Any]:
+        """The measured part of a result."""
+        found, totals = self.matrices(), self.totals()
+        for name in ("", "_in_task", "_ncm"):
+            if f"correct{name}" in found:
+                found[f"metrics{name}"] = metrics.summarise(found[f"correct{name}"], totals)
         return found
 
     def state_dict(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Observer(Protocol):
     """Hears of progress; whatever it raises is logged and ignored."""
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """`event`: begin, step, task or done; `facts`: see the calls in this file."""
+        """`event`: start, begin, step, task, done or failed; `facts`: see the calls below."""
 
 
 def run_cell(
@@ -132,13 +132,14 @@ class _Run:
         record = numerics(self.device)
         if record not in self.numerics:
             self.numerics.append(record)
+        self._notify("start", {"cell": self._portable()} | self._so_far(self.seconds))
         while self.task_index < len(self.tasks):
             if until_task is not None and self.task_index >= until_task:
                 return None
             self._one_task(self.tasks[self.task_index])
-        result = self._result(found, data.sha256)
-        self.claim.commit(result, self._provenance())
-        self._notify("done", {"metrics": result["metrics"]})
+        result, provenance = self._result(found, data.sha256), self._provenance()
+        self.claim.commit(result, provenance)
+        self._notify("done", {"result": result, "provenance": provenance})
         return result
 
     def _resume(self) -> None:
@@ -255,11 +256,18 @@ class _Run:
         self.measured.after(task)
         accuracy = self.measured.accuracy()
         seconds = self.spent + time.monotonic() - self.task_started
-        facts = {"task": task.index, "tasks": len(self.tasks)}
-        left = self._seconds_left(task, 1.0)
-        self._notify(
-            "task", facts | {"accuracy": accuracy, "seconds": seconds, "seconds_left": left}
-        )
+        facts = {
+            "task": task.index,
+            "tasks": len(self.tasks),
+            "accuracy": accuracy,
+            "seconds": seconds,
+            "seconds_left": self._seconds_left(task, 1.0),
+        }
+        self._notify("task", facts | self._so_far([*self.seconds, seconds]))
+
+    def _so_far(self, seconds: list[float]) -> dict[str, Any]:
+        """All that was measured, also by earlier attempts: an observer may have missed some."""
+        return self.measured.matrices() | {"seconds_per_task": seconds}
 
     # ---- state ---------------------------------------------------------------------------------
     def _save(self) -> None:
@@ -286,7 +294,7 @@ class _Run:
         return {
             "schema": SCHEMA,
             "id": self.cell.id,
-            "cell": asdict(self.cell) | self._portable(),
+            "cell": self._portable(),
             "identity": self.cell.identity(),
             "weights_sha256": weight_hash,
             "split_sha256": split,
@@ -299,9 +307,9 @@ class _Run:
         }
 
     def _portable(self) -> dict[str, Any]:
-        """Bench and backbone without paths: a result must not depend on where files lie."""
+        """The cell without paths: a result must not depend on where files lie."""
         named = self.cell.identity()["backbone"]["weights"]
-        return {
+        return asdict(self.cell) | {
             "bench": asdict(self.cell.bench) | {"root": None, "cache": None},
             "backbone": asdict(self.cell.backbone) | {"weights": named},
         }
@@ -330,6 +338,7 @@ class _Run:
             self.claim.fail(record)
         except (OSError, RunError) as second:
             log.error("could not note the failure of %s: %s", self.cell.title, second)
+        self._notify("failed", record)
 
     def _notify(self, event: str, facts: Mapping[str, Any]) -> None:
         if self.observer is None:

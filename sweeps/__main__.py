@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from janus.errors import JanusError
 from sweeps.choose import print_choice
 from sweeps.console import tell
+from sweeps.dashboard import dashboard
 from sweeps.load import KEYS, Request, load, sweep_names
 from sweeps.look import plan, status
 from sweeps.run import run
+from sweeps.sync import sync
 
 Action = Callable[[Request, str], int]
 
@@ -24,6 +26,8 @@ ACTIONS: dict[str, tuple[str, Action]] = {
     "run": ("train the open cells, each once", run),
     "plan": ("print what run would do", plan),
     "status": ("print how far the sweep is, from the store alone", status),
+    "sync": ("upload what waits for Weights & Biases", sync),
+    "dashboard": ("make a workspace at Weights & Biases that shows the sweep", dashboard),
     "choose": ("print the winners of a tuning sweep as a sweep file", print_choice),
 }
 """What can be done with a sweep. An action takes the request and the command that would run it."""

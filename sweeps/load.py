@@ -42,6 +42,7 @@ KEYS = {
     "workers": "cells trained at a time; null: one per core",
     "store": "folder of the run store",
     "device": "auto, cpu or cuda; a cell takes one GPU or one core",
+    "tracker": "wandb: log every cell to Weights & Biases too; none",
 }
 """Every key of a sweep file, with its meaning."""
 
@@ -57,6 +58,7 @@ class Request:
     store: Path
     workers: int | None
     device: str
+    tracker: str = "none"
 
     def usable_workers(self) -> int:
         """Cells trained at a time on this machine: as told, else one per usable core."""
@@ -163,8 +165,11 @@ def _request(
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda, got {device!r}")
+    tracker = str(record.get("tracker", "none"))
+    if tracker not in ("none", "wandb"):
+        raise ConfigError(f"tracker must be none or wandb, got {tracker!r}")
     store = Path(str(record.get("store", "runs"))).expanduser().resolve()
-    return Request(sweep, store, workers, device)
+    return Request(sweep, store, workers, device, tracker)
 
 
 def _check_names(record: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from janus.config import Cell
 from janus.store import Store
+from janus.wandb_account import wanted
 from sweeps import report
 from sweeps.console import say, tell
 from sweeps.drive import Note, Tally, drive
@@ -62,12 +63,20 @@ def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[
                 workers = (
                     None if _elsewhere(request) else max(1, min(request.usable_workers(), left))
                 )
-                pools.append(stack.enter_context(RayPool(store, workers, request.device)))
+                pool = RayPool(store, workers, request.device, _tracked(request, planned))
+                pools.append(stack.enter_context(pool))
             pools[0].run(cells, note)
 
         with make_watch(titles, len(titles) - left, store) as watch:
             tally = drive([p.cell for p in planned], store, run_round, watch.note)
         return tally, pools[0].workers if pools else request.usable_workers()
+
+
+def _tracked(request: Request, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
+    """What W&B is told of each cell beside the cell itself; empty: nothing is tracked."""
+    if not wanted(request.tracker):
+        return {}
+    return {p.cell.id: {"sweep": request.sweep.name, "row": p.row} for p in planned}
 
 
 def _elsewhere(request: Request) -> bool:

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
@@ -25,6 +25,7 @@ from typing import Any
 from janus.config import Cell, cell_from_dict
 from janus.errors import ClusterError
 from janus.store import Store
+from janus.wandb_tracker import Tracking
 from sweeps import leftovers
 from sweeps.attempt import Outcome, attempt
 from sweeps.drive import Note
@@ -65,6 +66,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         """Take the cell and import what training needs."""
         self.job = config["job"]
+        self.tracking = Tracking()
         import janus.run  # noqa: F401
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -86,10 +88,15 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         if device == "auto":  # Ray hides the GPUs from trials that were not given one
             device = "cuda" if torch.cuda.is_available() else "cpu"
         threads = 1 if device == "cpu" else None
-        outcome = attempt(
-            cell, store, lambda: run_cell(cell, store, device=device, threads=threads)
-        )
+        with self.tracking.observe(cell, store, self.job["tracked"]) as tracker:
+            outcome = attempt(
+                cell, store, lambda: run_cell(cell, store, tracker, device=device, threads=threads)
+            )
         return {"outcome": json.dumps(asdict(outcome)), "done": True}
+
+    def cleanup(self) -> None:
+        """Before the process ends."""
+        self.tracking.close()
 
 
 class _InOrder(FIFOScheduler):  # type: ignore[misc]
@@ -131,8 +138,16 @@ def crashed(cell_id: str, error: str) -> Outcome:
 class RayPool:
     """Workers that train cells. Use as a context manager: leaving it ends every process."""
 
-    def __init__(self, store: Store, workers: int | None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        store: Store,
+        workers: int | None,
+        device: str = "auto",
+        tracked: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.store = store
+        self.tracked = tracked or {}
+        """{cell id: what W&B is told beside the cell}; other cells are not tracked."""
         self.workers = workers or 0
         """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
         self.device = device
@@ -202,6 +217,7 @@ class RayPool:
             "store": str(self.store.root),
             "device": self.device,
             "stalled": self.store.stalled_claim(cell.id),
+            "tracked": self.tracked.get(cell.id),
         }
 
     def _parent(self) -> str:

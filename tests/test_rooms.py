@@ -17,7 +17,8 @@ FORBIDDEN = {
 }
 ONLY_IN = {
     "hydra": {"janus/__main__.py", "sweeps/"},
-    "wandb": {"janus/tracking.py", "analysis/"},
+    "wandb": {"janus/wandb_process.py", "sweeps/dashboard.py", "analysis/"},
+    "wandb_workspaces": {"sweeps/dashboard.py"},
     "ray": {"sweeps/tune.py", "cluster/"},
 }
 

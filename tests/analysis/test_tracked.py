@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from analysis import load, tracked
+from janus.config import cell_from_dict
 from janus.errors import ConfigError, DataError
-
-TRACK = """
-import json, sys, wandb
-folder, path, rows = sys.argv[1], sys.argv[2], int(sys.argv[3])
-record = json.load(open(path))
-settings = wandb.Settings(x_disable_stats=True, console="off", silent=True)
-run = wandb.init(mode="offline", dir=folder, id=record["id"], project="janus",
-                 config={"cell": record["cell"]}, settings=settings)
-for task, row in list(enumerate(record["correct"]))[:rows]:
-    run.log({"task": task, "accuracy": sum(row) / sum(record["total"][: task + 1])})
-if rows >= len(record["total"]):
-    run.summary["metrics"] = record["metrics"]
-run.finish()
-"""
+from janus.store import Store
+from janus.wandb_tracker import Tracking
 
 
-def track(folder, path, rows: int = 3) -> None:
-    """An offline run of a stored result, in a process of its own as a training run is."""
-    command = [sys.executable, "-c", TRACK, str(folder), str(path), str(rows)]
-    subprocess.run(command, check=True, capture_output=True)
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def track(folder, path, rows: int = 10**6) -> None:
+    """An offline run of a stored result below `folder`, by the tracker of training runs.
+
+    `rows`: tasks after which the run was stopped.
+    """
+    record = json.loads(path.read_text())
+    store, tracking = Store(folder), Tracking()
+    with tracking.observe(cell_from_dict(record["cell"]), store, {}) as tracker:
+        if rows < len(record["correct"]):
+            cut = ("correct", "correct_in_task", "diagnostics")
+            so_far = {name: record[name][:rows] for name in cut}
+            tracker.notify("start", record | so_far | {"seconds_per_task": [1.0] * rows})
+        else:
+            tracker.replay(record, {"seconds_per_task": [1.0] * len(record["correct"])})
+    tracking.close(120.0)
 
 
 @pytest.mark.slow
 def test_offline_runs_and_the_store_agree(fake, tmp_path):
     cells = [fake.add("janus", [[0.9], [0.7, 0.8], [0.5, 0.6, 0.7]]), fake.add("seqlora", order=1)]
     for cell in cells:
-        track(tmp_path, fake.path(cell))
-    found = tracked.read_offline(tmp_path)
+        track(tmp_path / "w", fake.path(cell))
+    found = tracked.read_offline(tmp_path / "w")
     runs = {run.id: run for run in load.load([fake.root]).runs}
     assert {run.id for run in found} == runs.keys()
     for run in found:
@@ -61,6 +65,30 @@ def test_a_run_that_was_stopped_and_went_on_is_one_run(fake, tmp_path):
     (run,) = tracked.read_offline(tmp_path)
     assert len(run.curve) == 3
     assert run.metrics["acc"] == pytest.approx(0.6)
+
+
+@pytest.mark.slow
+def test_runs_read_from_wandb_are_those_of_the_store_and_unfinished_ones_are_named(fake, tmp_path):
+    done, cut = fake.add("janus"), fake.add("seqlora")
+    track(tmp_path / "w", fake.path(done))
+    track(tmp_path / "w", fake.path(cut), rows=1)
+    found = tracked.read(str(tmp_path / "w"))
+    (run,) = found.runs
+    (stored,) = [r for r in load.load([fake.root]).runs if r.id == done.id]
+    for name in ("bench", "method", "order", "seed", "eval", "identity", "class_order"):
+        assert getattr(run, name) == getattr(stored, name)
+    assert run.weights_sha256 == stored.weights_sha256
+    assert run.metrics == pytest.approx(stored.metrics)
+    ((path, why),) = found.skipped
+    assert path.name == cut.id and "not finished" in why
+
+
+def test_a_tracked_run_whose_identity_was_altered_is_not_used():
+    run = tracked.Tracked(
+        "a" * 16, {}, {}, (), "finished", {"identity": '{"order": "0"}'}, {"schema": 1}, "w"
+    )
+    loaded = tracked.as_runs([run])
+    assert loaded.runs == [] and "damaged" in loaded.skipped[0][1]
 
 
 def test_a_project_online_is_read_the_same_way():
