@@ -110,6 +110,8 @@ class _Run:
         self.seconds: list[float] = []
         self.spent = 0.0
         """Seconds spent on the current task by earlier attempts."""
+        self.resumed_s = 0.0
+        """Training seconds that earlier attempts left in the checkpoint."""
         self.numerics: list[dict[str, Any]] = []
         self.trained_parameters = 0
         self.last_save = self.last_step_note = time.monotonic()
@@ -151,6 +153,7 @@ class _Run:
         self.in_task = bool(self.epoch or self.step)
         self.seconds, self.numerics = state["seconds"], state["numerics"]
         self.spent = state["spent"]
+        self.resumed_s = sum(self.seconds) + self.spent
         self.trained_parameters = state["trained_parameters"]
         self.measured.load_state_dict(state)
         task = self.tasks[self.task_index] if self.in_task else None
@@ -238,6 +241,9 @@ class _Run:
             "loss": loss,
             "accuracy": self.measured.accuracy(),
             "seconds_left": self._seconds_left(task, done / (steps * task.epochs)),
+            # from these, work done twice can be counted after a crash
+            "seconds": sum(self.seconds) + self.spent + time.monotonic() - self.task_started,
+            "resumed_s": self.resumed_s,
         }
         self.claim.beat(facts)
         if loss is not None:
