@@ -39,6 +39,13 @@ def reset_peak_memory(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def device_memory_bytes(device: torch.device) -> int | None:
+    """Memory of the whole GPU, of which `peak_memory_bytes` is a part; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Peak of the process (resident set, or allocated on the GPU)."""
     if device.type == "cuda":

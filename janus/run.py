@@ -24,13 +24,19 @@ from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Stream, Task, cut, joined
-from janus.errors import JanusError, RunError
+from janus.errors import JanusError, RunError, cause_of
 from janus.evaluate import tree_bytes
 from janus.measure import Measurements
 from janus.memory import reuse_large_blocks
 from janus.methods import make
 from janus.methods.base import Context, Method
-from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
+from janus.provenance import (
+    device_memory_bytes,
+    machine,
+    numerics,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
 from janus.store import Claim, Store
 
 log = logging.getLogger(__name__)
@@ -320,13 +326,14 @@ class _Run:
             "seconds_per_task": self.seconds,
             "seconds": sum(self.seconds),
             "peak_memory_bytes": peak_memory_bytes(self.device),
+            "device_memory_bytes": device_memory_bytes(self.device),
             "committed_at": time.time(),
         }
 
     def note_failure(self, error: Exception) -> None:
         """Leave the reason in the store, if the store can still be written."""
         record = {
-            "cause": getattr(error, "cause", type(error).__name__),
+            "cause": cause_of(error),
             "message": str(error),
             "traceback": "" if isinstance(error, JanusError) else traceback.format_exc(),
             "task": self.task_index,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from janus import atomic
@@ -52,7 +53,7 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
 
 def _add(found: Repeated, attempts: list[dict[str, Any]]) -> None:
     found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
-    for attempt, successor in zip(attempts, attempts[1:], strict=False):
+    for attempt, successor in pairwise(attempts):
         if attempt["beat"] is None or attempt["provenance"]:
             reached = float((attempt["provenance"] or {}).get("seconds", 0.0))
         else:

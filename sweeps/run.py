@@ -62,7 +62,8 @@ def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[
                 workers = (
                     None if _elsewhere(request) else max(1, min(request.usable_workers(), left))
                 )
-                pools.append(stack.enter_context(RayPool(store, workers, request.device)))
+                every = [p.cell for p in planned]
+                pools.append(stack.enter_context(RayPool(store, workers, request.device, every)))
             pools[0].run(cells, note)
 
         with make_watch(titles, len(titles) - left, store) as watch:

@@ -71,7 +71,7 @@ class Driver:
     """A `python -m sweeps run` of its own, with a log of its own."""
 
     def __init__(self, words: list[str], tmp: str) -> None:
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the driver)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sweeps", "run", "smoke", *words],
             env={**os.environ, "TMPDIR": tmp},
