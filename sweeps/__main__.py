@@ -15,7 +15,7 @@ from janus.errors import JanusError
 from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.load import KEYS, Request, load, sweep_names
-from sweeps.look import plan, status
+from sweeps.look import plan, probe, status
 from sweeps.run import run
 
 Action = Callable[[Request, str], int]
@@ -23,6 +23,7 @@ Action = Callable[[Request, str], int]
 ACTIONS: dict[str, tuple[str, Action]] = {
     "run": ("train the open cells, each once", run),
     "plan": ("print what run would do", plan),
+    "probe": ("time two steps of each row that was never measured, then plan", probe),
     "status": ("print how far the sweep is, from the store alone", status),
     "choose": ("print the winners of a tuning sweep as a sweep file", print_choice),
 }

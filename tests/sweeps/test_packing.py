@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from janus import atomic
 from janus.config import Cell
 from janus.errors import OUT_OF_MEMORY
 from janus.store import Store
@@ -155,32 +154,23 @@ def test_pretended_gpus_are_packed_and_running_out_of_memory_halves_and_retries(
 ) -> None:
     from sweeps.tune import RayPool
 
-    cells = cells_of(["methods=[seqlora,janus]", "orders=3", "seeds=2", *tiny])
+    cells = cells_of(["methods=[seqlora,janus]", "orders=3", *tiny])
     log = short_tmp / "log"
     heard: list[Outcome] = []
-    with RayPool(store, workers=8, device="auto", sweep=cells, gpus=2) as pool:
+    with RayPool(store, workers=4, device="auto", sweep=cells, gpus=1) as pool:
         pool.trial = pretended(log, room=1)
         tally = drive(cells, store, pool.run, heard.append)
     lines = [line.split() for line in log.read_text().splitlines()]
     tried = Counter((method, int(shared)) for method, _, shared, _ in lines)
-    assert tried["seqlora", 1] == 1 and tried["seqlora", 4] == 5, "one probe, the others packed"
-    assert tried["janus", 1] == 6 and tried["janus", 4] == tried["janus", 2] == 5, "4, 2, alone"
+    assert tried["seqlora", 1] == 1 and tried["seqlora", 4] == 2, "one probe, the others packed"
+    assert [tried["janus", shared] for shared in (1, 4, 2)] == [3, 2, 2], "probe; 4, 2, alone"
     assert store.done() == {cell.id for cell in cells}, "every cell has its result in the end"
-    assert tally.retried() == {OUT_OF_MEMORY: (10, 5)}
-    ended = {(pid, cell_id) for method, cell_id, shared, pid in lines if int(shared) > 1}
-    failed = {pid for method, _, shared, pid in lines if method == "janus" and int(shared) > 1}
-    used_after = Counter(pid for pid, _ in ended)
-    assert all(
-        used_after[pid] == 1 or pid not in failed or last_line(lines, pid)[0] == "janus"
-        for pid in used_after
-    ), "a worker is replaced after a failure"
-    assert heard[-1].status == "done"
-    record = atomic.read_json(store.run_dir(cells[0].id) / "committed.json")
-    assert record == {"attempt": 1}
-
-
-def last_line(lines: list[list[str]], pid: str) -> list[str]:
-    return [line for line in lines if line[3] == pid][-1]
+    assert tally.retried() == {OUT_OF_MEMORY: (4, 2)}
+    assert len(heard) == 6 + 4
+    spoiled = {pid for method, _, shared, pid in lines if method == "janus" and shared != "1"}
+    for pid in spoiled:  # a failure is the last thing that a worker does
+        assert [line for line in lines if line[3] == pid][-1][0] == "janus"
+        assert sum(line[3] == pid and line[2] != "1" and line[0] == "janus" for line in lines) == 1
 
 
 @pytest.mark.slow

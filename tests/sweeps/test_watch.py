@@ -8,14 +8,12 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from janus import atomic
 from janus.config import Cell
 from janus.store import Store
-from sweeps import report
 from sweeps.__main__ import main
 from sweeps.attempt import Outcome
 from sweeps.load import load
-from sweeps.plan import Planned, plan_rows, split_open, write_list
+from sweeps.plan import Planned, plan_rows, write_list
 from sweeps.watch import LiveWatch, PlainWatch
 
 Put = Callable[[str], None]
@@ -73,22 +71,6 @@ def test_the_live_table_shows_running_cells_from_their_heartbeats(
     assert "0 done, 1 running, 0 failed, 3 open" in text
     assert "glyphs janus order=0 seed=0" in text
     assert "3/10" in text and "50.00" in text and "1:05" in text
-
-
-def test_a_forecast_comes_from_the_seconds_of_finished_cells(
-    store: Store, put_result: Put, planned: list[Planned]
-) -> None:
-    none = split_open(titles(planned), store)
-    assert "no forecast" in report.forecast_text(planned, none, store, 2)
-    for entry, seconds in zip(planned[:2], (60.0, 120.0), strict=True):
-        claim = store.claim(entry.cell)
-        assert claim is not None
-        put_result(entry.cell.id)
-        path = claim.attempt_dir / "provenance.json"
-        atomic.replace(path, atomic.json_writer({"seconds": seconds}))
-    split = split_open(titles(planned), store)
-    text = report.forecast_text(planned, split, store, 2)
-    assert text == "forecast: 2 cells, 3:00 of training, 1:30 on 2 workers"
 
 
 def test_status_groups_failures_by_cause_and_names_the_command(
