@@ -90,7 +90,9 @@ def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[
                     None if _elsewhere(request) else max(1, min(request.usable_workers(), left))
                 )
                 every = [p.cell for p in planned]
-                pools.append(stack.enter_context(RayPool(store, workers, request.device, every)))
+                pools.append(
+                    stack.enter_context(RayPool(store, workers, request.device, sweep=every))
+                )
             pools[0].run(cells, note)
 
         with make_watch(titles, len(titles) - left, store) as watch:

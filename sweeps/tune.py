@@ -167,6 +167,7 @@ class RayPool:
         store: Store,
         workers: int | None,
         device: str = "auto",
+        *,
         sweep: Sequence[Cell] = (),
         gpus: int | None = None,
     ) -> None:
