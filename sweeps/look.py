@@ -12,6 +12,7 @@ from sweeps.console import say, tell
 from sweeps.load import Request
 from sweeps.plan import plan_rows, read_list, split_open, without_effect
 from sweeps.repeated import repeated
+from sweeps.watch import pace_of_store
 
 
 def plan(request: Request, command: str) -> int:
@@ -66,6 +67,7 @@ def status(request: Request, command: str) -> int:
     say(report.counts(split))
     if split.running:
         say(report.running_text(split.running, titles, store))
+        say(f"  {pace_of_store(split, store)}")
     say(str(repeated(titles, store)))
     missing = len(titles) - len(split.done)
     if not missing:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from janus.store import Store
-from janus.tracking import clock
+from janus.tracking import clock, percent
 from sweeps.drive import Tally
 from sweeps.forecast import Forecast
 from sweeps.plan import Planned, Split
@@ -137,9 +137,13 @@ def running_text(cell_ids: Iterable[str], titles: Mapping[str, str], store: Stor
     lines = []
     for cell_id in cell_ids:
         beat = store.beat(cell_id)
-        at = f"task {beat['task'] + 1}/{beat['tasks']}" if beat else "starting"
-        left = f", left {clock(beat.get('seconds_left'))}" if beat else ""
-        lines.append(f"  running: {titles[cell_id]}  {at}{left}")
+        facts = "starting"
+        if beat:
+            facts = (
+                f"task {beat['task'] + 1}/{beat['tasks']}, accuracy so far "
+                f"{percent(beat.get('accuracy'))}, left {clock(beat.get('seconds_left'))}"
+            )
+        lines.append(f"  running: {titles[cell_id]}  {facts}")
     return "\n".join(lines)
 
 
