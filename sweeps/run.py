@@ -97,7 +97,7 @@ def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[
 
         with make_watch(titles, len(titles) - left, store) as watch:
             tally = drive([p.cell for p in planned], store, run_round, watch.note)
-        return tally, pools[0].workers if pools else request.usable_workers()
+        return tally, pools[0].side_by_side if pools else request.usable_workers()
 
 
 def _elsewhere(request: Request) -> bool:

@@ -177,6 +177,8 @@ class RayPool:
         self.gpus = gpus
         self.workers = workers or 0
         """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
+        self.side_by_side = 0
+        """The most cells that were trained at a time."""
         self.device = device
         self.node_cores = 1
         """Of the largest machine: what a cell can have at most."""
@@ -217,6 +219,9 @@ class RayPool:
             note(outcome)
 
         for batch in self.packing.batches(cells):
+            most = max(shared for _, shared in batch)
+            room = self.packing.gpus * most if self.packing.gpus else self.workers
+            self.side_by_side = max(self.side_by_side, min(self.workers, room))
             self._fit([self._job(cell, shared) for cell, shared in batch], _InOrder(hear))
 
     def _fit(self, jobs: list[dict[str, Any]], scheduler: _InOrder) -> None:
