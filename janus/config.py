@@ -41,8 +41,21 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+class _Part:
+    """What the parts of a cell have in common."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything of this part that can change a result."""
+        return _hashed(self)
+
+    @cached_property
+    def canonical(self) -> str:
+        """The identity as canonical JSON; kept, because thousands of cells share their parts."""
+        return canonical(self.identity())
+
+
 @dataclass(frozen=True, kw_only=True)
-class BenchConfig:
+class BenchConfig(_Part):
     """A data set cut into tasks under a named protocol."""
 
     name: str
@@ -139,7 +152,7 @@ class BenchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
+class BackboneConfig(_Part):
     """A timm vision transformer, its weights, and how pixels reach it."""
 
     name: str
@@ -166,9 +179,16 @@ class BackboneConfig:
         require(self.image_size >= 8, f"backbone.image_size must be >= 8, got {self.image_size}")
         require(self.channels in (1, 3), f"backbone.channels must be 1 or 3, got {self.channels}")
 
+    def identity(self) -> dict[str, Any]:
+        """As of every part; a weight file counts by its hash, not by where it lies."""
+        found = _hashed(self)
+        if self.weights not in ("bundled", "hub", "random"):
+            found["weights"] = "file"
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(_Part):
     """What every method of a comparison shares."""
 
     epochs: int = 20
@@ -194,7 +214,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodConfig:
+class MethodConfig(_Part):
     """A method by name, with every setting resolved and checked."""
 
     name: str
@@ -206,6 +226,16 @@ class MethodConfig:
     neutral: Mapping[str, Value] = field(default_factory=dict, metadata={"identity": False})
     """Settings added later, with the value that reproduces earlier behaviour: left out of the
     identity while they hold it, so that old results stay valid."""
+
+    def identity(self) -> dict[str, Any]:
+        """As of every part, without settings that hold their neutral value."""
+        found = _hashed(self)
+        found["values"] = {
+            name: value
+            for name, value in self.values.items()
+            if not (name in self.neutral and self.neutral[name] == value)
+        }
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,34 +262,25 @@ class Cell:
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result, and nothing else (no device, paths, workers)."""
-        method = _hashed(self.method)
-        method["values"] = {
-            name: value
-            for name, value in self.method.values.items()
-            if not (name in self.method.neutral and self.method.neutral[name] == value)
-        }
-        backbone = _hashed(self.backbone)
-        if self.backbone.weights not in ("bundled", "hub", "random"):
-            backbone["weights"] = "file"  # the file's hash identifies it, not where it lies
-        return {
-            "core": CORE_REVISION,
-            "bench": _hashed(self.bench),
-            "backbone": backbone,
-            "method": method,
-            "train": _hashed(self.train),
-            "order": self.order,
-            "seed": self.seed,
-        }
+        parts = {name: getattr(self, name).identity() for name in _PARTS}
+        return {"core": CORE_REVISION, "order": self.order, "seed": self.seed} | parts
 
     @cached_property
     def id(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical identity."""
-        return hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:16]
+        texts = {name: getattr(self, name).canonical for name in _PARTS}
+        texts |= {"core": str(CORE_REVISION), "seed": str(self.seed)}
+        texts["order"] = json.dumps(self.order)
+        text = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
+        return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:16]
 
     @property
     def title(self) -> str:
         """Short name for people: 'glyphs janus order=3 seed=0'."""
         return f"{self.bench.name} {self.method.name} order={self.order} seed={self.seed}"
+
+
+_PARTS = ("bench", "backbone", "method", "train")
 
 
 def _hashed(part: Any) -> dict[str, Any]:

@@ -41,6 +41,24 @@ class ComparisonError(JanusError):
     """Runs that differ in protocol were asked to stand in one table."""
 
 
+OUT_OF_MEMORY = "out-of-memory"
+"""Cause of a failure for lack of memory, on the device or the host: less company may help."""
+
+
+def cause_of(error: BaseException) -> str:
+    """The short kind of a failure, by which reports group and retries are decided."""
+    if isinstance(error, RunError):
+        return error.cause
+    text = str(error).lower()
+    starved = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    # torch is not imported here, so its error is told by name
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return OUT_OF_MEMORY
+    if isinstance(error, RuntimeError | OSError) and any(words in text for words in starved):
+        return OUT_OF_MEMORY
+    return type(error).__name__
+
+
 def suggest(name: str, valid: Iterable[str]) -> str:
     """' Did you mean ...?' for the nearest valid names, or the list of what exists."""
     names = sorted(valid)

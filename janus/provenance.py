@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from janus.hardware import cpu_name
+
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janus-lora")
 
 
@@ -23,7 +25,7 @@ def numerics(device: torch.device) -> dict[str, Any]:
     """What decides the last bits of a result. Equal records promise equal bytes."""
     on_gpu = device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
         "capability": "" if on_gpu else torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -37,6 +39,13 @@ def reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def device_memory_bytes(device: torch.device) -> int | None:
+    """Memory of the whole GPU, of which `peak_memory_bytes` is a part; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -60,7 +69,7 @@ def machine() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "python": platform.python_version(),
@@ -74,15 +83,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 def _git() -> dict[str, Any]:

@@ -24,13 +24,19 @@ from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Stream, Task, cut, joined
-from janus.errors import JanusError, RunError
+from janus.errors import JanusError, RunError, cause_of
 from janus.evaluate import tree_bytes
 from janus.measure import Measurements
 from janus.memory import reuse_large_blocks
 from janus.methods import make
 from janus.methods.base import Context, Method
-from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
+from janus.provenance import (
+    device_memory_bytes,
+    machine,
+    numerics,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
 from janus.store import Claim, Store
 
 log = logging.getLogger(__name__)
@@ -110,6 +116,8 @@ class _Run:
         self.seconds: list[float] = []
         self.spent = 0.0
         """Seconds spent on the current task by earlier attempts."""
+        self.resumed_s = 0.0
+        """Training seconds that earlier attempts left in the checkpoint."""
         self.numerics: list[dict[str, Any]] = []
         self.trained_parameters = 0
         self.last_save = self.last_step_note = time.monotonic()
@@ -152,6 +160,7 @@ class _Run:
         self.in_task = bool(self.epoch or self.step)
         self.seconds, self.numerics = state["seconds"], state["numerics"]
         self.spent = state["spent"]
+        self.resumed_s = sum(self.seconds) + self.spent
         self.trained_parameters = state["trained_parameters"]
         self.measured.load_state_dict(state)
         task = self.tasks[self.task_index] if self.in_task else None
@@ -239,6 +248,9 @@ class _Run:
             "loss": loss,
             "accuracy": self.measured.accuracy(),
             "seconds_left": self._seconds_left(task, done / (steps * task.epochs)),
+            # from these, work done twice can be counted after a crash
+            "seconds": sum(self.seconds) + self.spent + time.monotonic() - self.task_started,
+            "resumed_s": self.resumed_s,
         }
         self.claim.beat(facts)
         if loss is not None:
@@ -322,13 +334,14 @@ class _Run:
             "seconds_per_task": self.seconds,
             "seconds": sum(self.seconds),
             "peak_memory_bytes": peak_memory_bytes(self.device),
+            "device_memory_bytes": device_memory_bytes(self.device),
             "committed_at": time.time(),
         }
 
     def note_failure(self, error: Exception) -> None:
         """Leave the reason in the store, if the store can still be written."""
         record = {
-            "cause": getattr(error, "cause", type(error).__name__),
+            "cause": cause_of(error),
             "message": str(error),
             "traceback": "" if isinstance(error, JanusError) else traceback.format_exc(),
             "task": self.task_index,

@@ -18,7 +18,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -178,17 +178,21 @@ class Store:
 
     def claim(self, cell: Cell) -> Claim | None:
         """Try to become the one writer of the cell's run; None while somebody else is."""
-        last = self.last_claim(cell.id)
-        if last and not self._is_free(cell.id, last):
+        return self.claim_id(cell.id, asdict(cell))
+
+    def claim_id(self, cell_id: str, cell: Mapping[str, Any]) -> Claim | None:
+        """As `claim`, for a cell of another revision of the code, whose id we cannot compute."""
+        last = self.last_claim(cell_id)
+        if last and not self._is_free(cell_id, last):
             return None
-        run = self.run_dir(cell.id)
+        run = self.run_dir(cell_id)
         if last == 0:
-            atomic.create(run / "cell.json", atomic.json_writer(asdict(cell)))
+            atomic.create(run / "cell.json", atomic.json_writer(cell))
         record = {"owner": process_identity(), "claimed_at": time.time()}
         path = run / "claims" / f"{last + 1:06d}.json"
         if not atomic.create(path, atomic.json_writer(record)):
             return None
-        return Claim(self, cell.id, last + 1)
+        return Claim(self, cell_id, last + 1)
 
     def _is_free(self, cell_id: str, number: int) -> bool:
         """Whether claim `number` was released, its process ended, or it made no progress."""

@@ -15,9 +15,11 @@ from janus.errors import JanusError
 from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.dashboard import dashboard
+from sweeps.gc import collect
 from sweeps.load import KEYS, Request, load, sweep_names
-from sweeps.look import plan, status
+from sweeps.look import plan, probe, status
 from sweeps.run import run
+from sweeps.stores import export, merge
 from sweeps.sync import sync
 
 Action = Callable[[Request, str], int]
@@ -25,6 +27,7 @@ Action = Callable[[Request, str], int]
 ACTIONS: dict[str, tuple[str, Action]] = {
     "run": ("train the open cells, each once", run),
     "plan": ("print what run would do", plan),
+    "probe": ("time two steps of each row that was never measured, then plan", probe),
     "status": ("print how far the sweep is, from the store alone", status),
     "sync": ("upload what waits for Weights & Biases", sync),
     "dashboard": ("make a workspace at Weights & Biases that shows the sweep", dashboard),
@@ -32,9 +35,18 @@ ACTIONS: dict[str, tuple[str, Action]] = {
 }
 """What can be done with a sweep. An action takes the request and the command that would run it."""
 
+STORE_ACTIONS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
+    "merge": ("STORE... [store=runs]: bring the results of other stores into one", merge),
+    "export": ("DIR [store=runs] [sweep=NAME] --results-only: a copy to give away", export),
+    "gc": ("[store=runs] [keep=final] [dry=true]: delete what is no longer needed", collect),
+}
+"""What can be done with stores, whatever sweeps they hold. An action takes the words after it."""
+
 
 def main(words: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
+    if words and words[0] in STORE_ACTIONS and not {"-h", "--help"} & set(words):
+        return STORE_ACTIONS[words[0]][1](words[1:])
     given = _parser().parse_args(words)
     request = load(given.name, given.overrides)
     command = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
@@ -43,12 +55,13 @@ def main(words: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     actions = "\n".join(f"  {name:<10} {text}" for name, (text, _) in ACTIONS.items())
+    stores = "\n".join(f"  {name:<10} {text}" for name, (text, _) in STORE_ACTIONS.items())
     keys = "\n".join(f"  {key:<10} {text}" for key, text in KEYS.items())
     parser = argparse.ArgumentParser(
         prog="python -m sweeps",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train methods x orders x seeds on Ray Tune, each cell once.",
-        epilog=f"actions:\n{actions}\n\n"
+        epilog=f"actions:\n{actions}\n\nactions on stores, without NAME:\n{stores}\n\n"
         f"sweeps: {', '.join(sweep_names())}, or a YAML file\n\nkeys:\n{keys}\n\n"
         "Other keys go to the cells, a comma list spans a grid: train.epochs=3 method.rank=4,8\n"
         "Keys of the cells: python -m janus --help",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from janus.config import Cell
+from janus.errors import cause_of
 from janus.store import Store
 
 BUSY = ("claimed", "claim-lost")
@@ -30,6 +31,8 @@ class Outcome:
     message: str = ""
     seconds: float = 0.0
     """Spent inside the run; 0 when there was nothing to train."""
+    shared: int = 1
+    """Cells that had the device (or the machine's memory) together, this one included."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -48,7 +51,7 @@ def attempt(cell: Cell, store: Store, run: Callable[[], Mapping[str, Any] | None
         status = "done" if result is not None else "busy"
         metrics = (result or {}).get("metrics", {})
     except Exception as error:  # even a bug in one method must not end the other cells
-        cause = str(getattr(error, "cause", type(error).__name__))  # as run_cell notes it
+        cause = cause_of(error)
         status = "busy" if cause in BUSY else "failed"
         message = str(error)
     seconds = time.monotonic() - start

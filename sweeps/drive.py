@@ -16,9 +16,7 @@ from janus.config import Cell
 from janus.store import Store
 from sweeps.attempt import Outcome
 from sweeps.plan import split_open
-
-CRASH_RETRIES = 2
-"""More attempts at a cell whose process died; other failures would only come again."""
+from sweeps.policy import worth_another
 
 Note = Callable[[Outcome], None]
 RunRound = Callable[[Sequence[Cell], Note], None]
@@ -32,6 +30,8 @@ class Tally:
     last: dict[str, Outcome] = field(default_factory=dict)
     """The last outcome of each cell that was attempted."""
     attempts: Counter[str] = field(default_factory=Counter)
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By cell and cause."""
     trained: int = 0
     """Cells finished by this command."""
     training_s: float = 0.0
@@ -44,13 +44,22 @@ class Tally:
         self.trained += outcome.status == "done" and outcome.seconds > 0
         if outcome.status != "busy":
             self.attempts[outcome.cell_id] += 1
+        if outcome.status in ("failed", "crashed"):
+            self.failures[outcome.cell_id, outcome.cause] += 1
 
     def worth_trying(self, cell_id: str) -> bool:
-        """Whether another attempt may end differently."""
+        """Whether another attempt may end differently, by the cause of the last failure."""
         last = self.last.get(cell_id)
-        if last is None or last.status == "busy":
-            return True
-        return last.status == "crashed" and self.attempts[cell_id] <= CRASH_RETRIES
+        return last is None or worth_another(last, self.failures[cell_id, last.cause])
+
+    def retried(self) -> dict[str, tuple[int, int]]:
+        """{cause: (attempts that ended so, cells that have a result all the same)}."""
+        found: dict[str, tuple[int, int]] = {}
+        for (cell_id, cause), number in self.failures.items():
+            attempts, mended = found.get(cause, (0, 0))
+            done = self.last[cell_id].status == "done"
+            found[cause] = (attempts + number, mended + done)
+        return found
 
 
 def drive(

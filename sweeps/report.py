@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from janus.store import Store
-from janus.tracking import clock
+from janus.tracking import clock, percent
 from sweeps.drive import Tally
+from sweeps.forecast import Forecast
 from sweeps.plan import Planned, Split
-
-SAMPLES = 16
-"""Finished cells of a row that a forecast looks at."""
+from sweeps.policy import policy
 
 
 def counts(split: Split) -> str:
@@ -38,26 +37,48 @@ def plan_text(planned: Sequence[Planned], split: Split) -> str:
     return "\n".join(lines)
 
 
-def forecast_text(planned: Sequence[Planned], split: Split, store: Store, workers: int) -> str:
-    """Time that the open cells may take, from the seconds of this sweep's finished ones."""
-    done, left = set(split.done), len(planned) - len(split.done)
+def forecast_text(made: Forecast | None, left: int, probe: str) -> str:
+    """What the open cells may cost; `probe` is the command that measures when nothing is known."""
     if not left:
         return "nothing left to train"
-    known: dict[tuple[str, str], float] = {}
-    for key, cells in _by_pattern(planned).items():
-        seconds = _seconds([p.cell.id for p in cells if p.cell.id in done], store)
-        if seconds:
-            known[key] = sum(seconds) / len(seconds)
-    if not known:
-        return f"no forecast: none of these cells is finished yet; {left} to train"
-    usual = sum(known.values()) / len(known)
-    total = sum(known.get(_pattern(p), usual) for p in planned if p.cell.id not in done)
-    unmeasured = {_pattern(p) for p in planned if p.cell.id not in done} - set(known)
-    guess = f"; {len(unmeasured)} rows not measured yet, taken as average" if unmeasured else ""
+    if made is None:
+        return f"no forecast for {left} cells: nothing comparable is finished yet; measure: {probe}"
+    hours = "GPU-hours" if made.together else "core-hours"
+    lines = [
+        f"forecast for {made.device}: {made.cells} cells, {clock(made.training_s)} of training "
+        f"({made.training_s / 3600:.2f} {hours}), {clock(made.wall_s)} on the clock with "
+        f"{made.side_by_side} side by side",
+        f"  disk: {_size(made.disk_bytes)} more, {_size(made.free_bytes)} free",
+    ]
+    lines += [f"  on a GPU together: {fit} of {row}" for row, fit in made.together.items()]
+    if made.scaled:
+        lines.append(f"  {made.scaled} rows known from other settings of their methods, scaled")
+    if made.guessed:
+        lines.append(f"  {made.guessed} rows never measured, taken as average; measure: {probe}")
+    if made.elsewhere:
+        lines.append(f"  measured on other hardware: {', '.join(made.elsewhere)}")
+    return "\n".join(lines)
+
+
+def compared_text(made: Forecast | None, trained: int, training_s: float, wall_s: float) -> str:
+    """What the forecast said beside what it took; '' when there is nothing to compare."""
+    if made is None or not trained:
+        return ""
+    per_cell = 100 * (training_s / trained) / (made.training_s / made.cells) - 100
     return (
-        f"forecast: {left} cells, {clock(total)} of training, "
-        f"{clock(total / workers)} on {workers} workers{guess}"
+        f"forecast: {made.cells} cells, {clock(made.training_s)} of training, "
+        f"{clock(made.wall_s)} on the clock; it took: {trained} cells, {clock(training_s)}, "
+        f"{clock(wall_s)} ({per_cell:+.0f} % training per cell)"
     )
+
+
+def _size(number: float) -> str:
+    """Bytes for people: '1.2 GB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
 
 
 def failure_text(
@@ -73,6 +94,7 @@ def failure_text(
         first = message.splitlines()[0] if message else "no message"
         lines.append(f"  {cause}: {number} cells, e.g. {titles[cell_id]} ({cell_id})")
         lines.append(f"    {first}")
+        lines.append(f"    ({policy(cause).advice})")
     lines.append(f"the same command trains what is missing: {command}")
     return "\n".join(lines)
 
@@ -100,14 +122,28 @@ def summary_text(tally: Tally, wall_s: float, workers: int) -> str:
     )
 
 
+def retries_text(tally: Tally) -> str:
+    """What was tried again, by cause; '' when nothing was."""
+    lines = [
+        f"  {cause}: {attempts} attempts ended so, {mended} of their cells have a result now"
+        for cause, (attempts, mended) in tally.retried().items()
+        if mended
+    ]
+    return "\n".join(["tried again:", *lines]) if lines else ""
+
+
 def running_text(cell_ids: Iterable[str], titles: Mapping[str, str], store: Store) -> str:
     """One line for each running cell, from its heartbeat."""
     lines = []
     for cell_id in cell_ids:
         beat = store.beat(cell_id)
-        at = f"task {beat['task'] + 1}/{beat['tasks']}" if beat else "starting"
-        left = f", left {clock(beat.get('seconds_left'))}" if beat else ""
-        lines.append(f"  running: {titles[cell_id]}  {at}{left}")
+        facts = "starting"
+        if beat:
+            facts = (
+                f"task {beat['task'] + 1}/{beat['tasks']}, accuracy so far "
+                f"{percent(beat.get('accuracy'))}, left {clock(beat.get('seconds_left'))}"
+            )
+        lines.append(f"  running: {titles[cell_id]}  {facts}")
     return "\n".join(lines)
 
 
@@ -116,25 +152,6 @@ def _by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
     for entry in planned:
         found.setdefault(entry.row, []).append(entry)
     return found
-
-
-def _pattern(entry: Planned) -> tuple[str, str]:
-    return entry.cell.bench.name, entry.row
-
-
-def _by_pattern(planned: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
-    """Cells that should take equally long: same bench and row."""
-    found: dict[tuple[str, str], list[Planned]] = {}
-    for entry in planned:
-        found.setdefault(_pattern(entry), []).append(entry)
-    return found
-
-
-def _seconds(done_ids: Sequence[str], store: Store) -> list[float]:
-    """Training seconds of finished cells, of a sample spread evenly over many."""
-    step = max(1, len(done_ids) // SAMPLES)
-    records = (store.provenance(cell_id) for cell_id in done_ids[::step])
-    return [float(r["seconds"]) for r in records if r and "seconds" in r]
 
 
 def _distinct(values: Iterable[str]) -> str:

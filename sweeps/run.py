@@ -11,11 +11,12 @@ from typing import Any
 from janus.config import Cell
 from janus.store import Store
 from janus.wandb_account import wanted
-from sweeps import report
+from sweeps import forecast, report
 from sweeps.console import say, tell
 from sweeps.drive import Note, Tally, drive
 from sweeps.load import Request
 from sweeps.plan import Planned, plan_rows, split_open, without_effect, write_list
+from sweeps.repeated import repeated
 from sweeps.watch import make_watch
 
 
@@ -25,6 +26,11 @@ def run(request: Request, command: str) -> int:
     store, planned = Store(request.store), plan_rows(request.sweep)
     titles = {p.cell.id: p.title for p in planned}
     split = split_open(titles, store)
+    made = forecast.forecast(planned, split, store, request.usable_workers(), request.device)
+    if made is None:
+        made = forecast.kept(store, request.sweep.name)
+    else:
+        forecast.keep(store, request.sweep.name, made)
     write_list(store, request.sweep.name, command, planned)
     for key, methods in without_effect(request.sweep).items():
         tell(f"note: {key} is no setting of: {', '.join(methods)}")
@@ -39,7 +45,7 @@ def run(request: Request, command: str) -> int:
         return 130
     split = split_open(titles, store)
     if tally.last:
-        say(report.summary_text(tally, time.monotonic() - start, workers))
+        _say_what_was_done(request, store, tally, made, time.monotonic() - start, workers)
     missing = [cell_id for cell_id in titles if cell_id not in set(split.done)]
     if not missing:
         say(f"all {len(titles)} cells of {request.sweep.name} are done")
@@ -47,6 +53,27 @@ def run(request: Request, command: str) -> int:
     why = report.reasons(missing, store, tally)
     say(report.failure_text(why, titles, len(missing), command))
     return 3
+
+
+def _say_what_was_done(
+    request: Request,
+    store: Store,
+    tally: Tally,
+    made: forecast.Forecast | None,
+    wall_s: float,
+    workers: int,
+) -> None:
+    say(report.summary_text(tally, wall_s, workers))
+    for text in (
+        report.compared_text(made, tally.trained, tally.training_s, wall_s),
+        report.retries_text(tally),
+        f"counted from the store: {repeated(tally.last, store)}",
+    ):
+        if text:
+            say(text)
+    if tally.trained:
+        name = request.sweep.name
+        forecast.keep_outcome(store, name, tally.trained, tally.training_s, wall_s)
 
 
 def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[Tally, int]:
@@ -63,13 +90,19 @@ def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[
                 workers = (
                     None if _elsewhere(request) else max(1, min(request.usable_workers(), left))
                 )
-                pool = RayPool(store, workers, request.device, _tracked(request, planned))
+                pool = RayPool(
+                    store,
+                    workers,
+                    request.device,
+                    sweep=[p.cell for p in planned],
+                    tracked=_tracked(request, planned),
+                )
                 pools.append(stack.enter_context(pool))
             pools[0].run(cells, note)
 
         with make_watch(titles, len(titles) - left, store) as watch:
             tally = drive([p.cell for p in planned], store, run_round, watch.note)
-        return tally, pools[0].workers if pools else request.usable_workers()
+        return tally, pools[0].side_by_side if pools else request.usable_workers()
 
 
 def _tracked(request: Request, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:

@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from janus.config import Cell, cell_from_dict
-from janus.errors import ClusterError
+from janus.errors import OUT_OF_MEMORY, ClusterError
 from janus.store import Store
 from janus.wandb_tracker import Tracking
 from sweeps import leftovers
 from sweeps.attempt import Outcome, attempt
 from sweeps.drive import Note
+from sweeps.packing import Packing
+from sweeps.policy import CRASH, LOST_NODE
 
 USER_TOKEN = Path("~/.ray/auth_token").expanduser()
 
@@ -60,8 +62,15 @@ OBJECT_STORE_BYTES = 100_000_000
 """Ray's least comfortable size: nothing large passes through it."""
 
 
+class SpoiledError(Exception):
+    """Carries the outcome of a failed cell out of a GPU worker that must not be used again."""
+
+
 class CellTrial(tune.Trainable):  # type: ignore[misc]
-    """One trial = one cell; on a CPU the process is kept for the next, torch and all."""
+    """One trial = one cell; the process is kept for the next, torch and all.
+
+    But not after a failure on a GPU: what the failure left on the device goes with the process.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the cell and import what training needs."""
@@ -76,23 +85,33 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train the whole cell and report how it ended."""
-        import torch
-
-        from janus.run import run_cell
-
         cell = cell_from_dict(json.loads(self.job["cell"]))
         store = Store(self.job["store"])
         if self.job["stalled"] is not None:  # the driver watched long enough; we have just started
             store.trust(cell.id, *self.job["stalled"])
+        outcome = attempt(cell, store, lambda: self.run_cell(cell, store))
+        facts = json.dumps(asdict(outcome) | {"shared": self.job["shared"]})
+        if self.job["gpu"] and outcome.status == "failed":
+            raise SpoiledError(facts)
+        return {"outcome": facts, "done": True}
+
+    def run_cell(self, cell: Cell, store: Store) -> dict[str, Any] | None:
+        """Run the cell on the device that the job names, within its share of it."""
+        import torch
+
+        from janus.run import run_cell
+
         device = self.job["device"]
         if device == "auto":  # Ray hides the GPUs from trials that were not given one
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda":
+            torch.cuda.empty_cache()
+            # whoever needs more than was measured runs out of memory, not its neighbours
+            torch.cuda.set_per_process_memory_fraction(1 / self.job["shared"])
+        # one thread each: cells side by side on a core each beat one cell on all of them
         threads = 1 if device == "cpu" else None
         with self.tracking.observe(cell, store, self.job["tracked"]) as tracker:
-            outcome = attempt(
-                cell, store, lambda: run_cell(cell, store, tracker, device=device, threads=threads)
-            )
-        return {"outcome": json.dumps(asdict(outcome)), "done": True}
+            return run_cell(cell, store, tracker, device=device, threads=threads)
 
     def cleanup(self) -> None:
         """Before the process ends."""
@@ -119,8 +138,14 @@ class _InOrder(FIFOScheduler):  # type: ignore[misc]
         self.hear(Outcome(**json.loads(result["outcome"])))
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
-        """A trial's process died."""
-        self.hear(crashed(trial.config["job"]["id"], str(trial.get_error() or "")))
+        """A trial's process died, or is to be replaced."""
+        error = trial.get_pickled_error()
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, SpoiledError):
+            self.hear(Outcome(**json.loads(cause.args[0])))
+        else:
+            job = trial.config["job"]
+            self.hear(crashed(job["id"], str(error or trial.get_error() or ""), job["shared"]))
 
     def hear(self, outcome: Outcome) -> None:
         """Pass on the first outcome of each cell."""
@@ -129,29 +154,47 @@ class _InOrder(FIFOScheduler):  # type: ignore[misc]
             self.note(outcome)
 
 
-def crashed(cell_id: str, error: str) -> Outcome:
-    """The outcome of an attempt that could not report by itself."""
-    why = "killed for lack of memory" if "OutOfMemory" in error else "killed, or a native crash"
-    return Outcome(cell_id, "crashed", "crash", f"the worker process died ({why})")
+def crashed(cell_id: str, error: str, shared: int = 1) -> Outcome:
+    """The outcome of an attempt that could not report by itself, from Ray's words about it."""
+    cause, why = CRASH, "the worker process died (killed, or a native crash)"
+    if "OutOfMemory" in error or "low on memory" in error:
+        cause, why = OUT_OF_MEMORY, "the worker process was ended for lack of memory"
+    elif "node has died" in error or "raylet died" in error:
+        cause, why = LOST_NODE, "the machine that trained it was lost"
+    return Outcome(cell_id, "crashed", cause, why, shared=shared)
 
 
 class RayPool:
     """Workers that train cells. Use as a context manager: leaving it ends every process."""
+
+    trial: type[CellTrial] = CellTrial
 
     def __init__(
         self,
         store: Store,
         workers: int | None,
         device: str = "auto",
+        *,
+        sweep: Sequence[Cell] = (),
+        gpus: int | None = None,
         tracked: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        """`sweep`: all its cells, for what is measured; `gpus`: null takes those that Ray finds.
+
+        `tracked`: {cell id: what W&B is told beside the cell}; other cells are not tracked.
+        """
         self.store = store
+        self.sweep = sweep
+        self.gpus = gpus
         self.tracked = tracked or {}
-        """{cell id: what W&B is told beside the cell}; other cells are not tracked."""
         self.workers = workers or 0
         """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
+        self.side_by_side = 0
+        """The most cells that were trained at a time."""
         self.device = device
-        self.gpu = False
+        self.node_cores = 1
+        """Of the largest machine: what a cell can have at most."""
+        self.packing = Packing(store, 1)
         self.address = os.environ.get("RAY_ADDRESS")
         self._folder = Path()
         self._saved: dict[str, str | None] = {}
@@ -182,14 +225,24 @@ class RayPool:
 
     def run(self, cells: Sequence[Cell], note: Note) -> None:
         """Attempt each cell once; `note` hears of each as it ends."""
-        scheduler = _InOrder(note)
-        resources = {"cpu": 1.0, "gpu": 1.0} if self.gpu else {"cpu": 1.0}
+
+        def hear(outcome: Outcome) -> None:
+            self.packing.hear(outcome)
+            note(outcome)
+
+        for batch in self.packing.batches(cells):
+            most = max(shared for _, shared in batch)
+            room = self.packing.gpus * most if self.packing.gpus else self.workers
+            self.side_by_side = max(self.side_by_side, min(self.workers, room))
+            self._fit([self._job(cell, shared) for cell, shared in batch], _InOrder(hear))
+
+    def _fit(self, jobs: list[dict[str, Any]], scheduler: _InOrder) -> None:
         tuner = tune.Tuner(
-            tune.with_resources(CellTrial, resources),
-            param_space={"job": tune.grid_search([self._job(cell) for cell in cells])},
+            tune.with_resources(self.trial, lambda config: _resources(config["job"])),
+            param_space={"job": tune.grid_search(jobs)},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
-                reuse_actors=not self.gpu,
+                reuse_actors=True,
                 max_concurrent_trials=self.workers,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
@@ -205,12 +258,13 @@ class RayPool:
         )
         with _quiet("ray.tune"):
             tuner.fit()
-        for cell in cells:
-            if cell.id not in scheduler.heard:
-                scheduler.hear(crashed(cell.id, ""))
+        for job in jobs:
+            if job["id"] not in scheduler.heard:
+                scheduler.hear(crashed(job["id"], "", job["shared"]))
 
-    def _job(self, cell: Cell) -> dict[str, Any]:
+    def _job(self, cell: Cell, shared: int) -> dict[str, Any]:
         """What a worker needs, as plain data with absolute paths: its folder is not ours."""
+        gpu = bool(self.packing.gpus)
         return {
             "id": cell.id,
             "cell": json.dumps(asdict(cell)),
@@ -218,6 +272,9 @@ class RayPool:
             "device": self.device,
             "stalled": self.store.stalled_claim(cell.id),
             "tracked": self.tracked.get(cell.id),
+            "shared": shared,
+            "gpu": int(1e4 / shared) / 1e4 if gpu else 0.0,  # Ray's precision, never rounded up
+            "cpu": 1 if gpu else max(1, min(self.workers // shared, self.node_cores)),
         }
 
     def _parent(self) -> str:
@@ -249,6 +306,7 @@ class RayPool:
             else:
                 ray.init(
                     num_cpus=self.workers or 1,
+                    num_gpus=self.gpus,
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
                     _temp_dir=str(self._folder),
@@ -263,8 +321,17 @@ class RayPool:
         self.workers = self.workers or max(1, int(resources.get("CPU", 1)))
         if self.device == "cuda" and not gpus:
             raise ClusterError("device=cuda, but Ray sees no GPU here; use device=cpu")
-        self.gpu = self.device != "cpu" and gpus > 0
-        self.workers = min(self.workers, gpus) if self.gpu else self.workers
+        nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+        self.node_cores = max(int(node["Resources"].get("CPU", 1)) for node in nodes)
+        gpus = gpus if self.device != "cpu" else 0
+        places = max(1, self.workers // gpus) if gpus else self.workers
+        self.packing = Packing(self.store, places, gpus, self.sweep)
+
+
+def _resources(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """A whole core each on a GPU's share; on cores alone, more of them when memory was short."""
+    wanted = {"CPU": job["cpu"]} | ({"GPU": job["gpu"]} if job["gpu"] else {})
+    return tune.PlacementGroupFactory([wanted])
 
 
 def _reach(address: str, patience_s: float = 5.0) -> None:

@@ -20,7 +20,7 @@ from rich.text import Text
 from janus.store import Store
 from janus.tracking import clock, percent
 from sweeps.attempt import Outcome
-from sweeps.plan import split_open
+from sweeps.plan import Split, split_open
 
 
 def describe(outcome: Outcome, title: str, finished: int, total: int) -> str:
@@ -119,14 +119,32 @@ class LiveWatch(PlainWatch):
             )
         counts = f"{len(split.done)} done, {len(split.running)} running, "
         counts += f"{len(split.failed)} failed, {len(split.open)} open"
-        return Group(Text(f"{counts}; time left {clock(self._seconds_left())}"), table)
+        left = len(self.titles) - len(split.done)
+        return Group(Text(f"{counts}; {pace(self._ended(), self._spent(), left)}"), table)
 
-    def _seconds_left(self) -> float | None:
-        """From the pace of this command so far."""
-        ended = self.finished - self.finished_before
-        if not ended:
-            return None
-        return (time.monotonic() - self.started) / ended * (len(self.titles) - self.finished)
+    def _ended(self) -> int:
+        """Cells that ended while we looked on, here or in another driver."""
+        return self.finished - self.finished_before
+
+    def _spent(self) -> float:
+        return time.monotonic() - self.started
+
+
+def pace(ended: int, seconds: float, left: int) -> str:
+    """'12.0 cells an hour, time left 1:30:00', from the cells that ended in so many seconds."""
+    if not ended or seconds <= 0:
+        return "time left --"
+    return f"{3600 * ended / seconds:.1f} cells an hour, time left {clock(seconds / ended * left)}"
+
+
+def pace_of_store(split: Split, store: Store, window_s: float = 3600.0) -> str:
+    """As `pace`, from the store alone: results that appeared in the last hour."""
+    now = time.time()
+    times = [store.result_path(cell_id).stat().st_mtime for cell_id in split.done]
+    recent = [t for t in times if now - t < window_s]
+    left = len(split.open) + len(split.running) + len(split.failed)
+    # the first of them only starts the clock
+    return pace(len(recent) - 1, now - min(recent), left) if len(recent) > 1 else pace(0, 0.0, left)
 
 
 def make_watch(titles: Mapping[str, str], finished: int, store: Store) -> PlainWatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -172,3 +173,11 @@ def test_identities_of_results_made_before_transforms_were_protocol_stay_valid()
         assert dataclasses.replace(cell, bench=changed).id != cell.id
     elsewhere = dataclasses.replace(cell.bench, root="/data", cache="/scratch")
     assert dataclasses.replace(cell, bench=elsewhere).id == cell.id
+
+
+def test_the_id_is_the_hash_of_the_canonical_identity():
+    cell = compose({"bench": "glyphs", "method": "janus", "order": "pilot1993", "seed": 3})
+    whole = hashlib.sha256(canonical(cell.identity()).encode()).hexdigest()
+    assert cell.id == whole[:16]
+    moved = dataclasses.replace(cell, order="2")
+    assert moved.id == hashlib.sha256(canonical(moved.identity()).encode()).hexdigest()[:16]

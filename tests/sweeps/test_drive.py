@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
+import torch
 
 from janus.config import Cell
-from janus.errors import ConfigError, DataError, RunError
+from janus.errors import ConfigError, DataError, RunError, cause_of
 from janus.store import Store
 from sweeps.attempt import Outcome, attempt
-from sweeps.drive import CRASH_RETRIES, Note, Tally, drive
+from sweeps.drive import Note, Tally, drive
 from sweeps.load import load
 from sweeps.plan import plan
+from sweeps.policy import CRASH, LOST_NODE, POLICIES
 
 Put = Callable[[str], None]
 
@@ -42,9 +44,9 @@ class FakePool:
                 assert claim is not None
                 claim.fail({"cause": "nan", "message": "diverged"})
                 claim.release()
-            note(
-                Outcome(cell.id, status, seconds=1.0, cause="nan" if status == "failed" else status)
-            )
+            cause = {"failed": "nan", "crashed": CRASH, LOST_NODE: LOST_NODE}.get(status, status)
+            status = "crashed" if status == LOST_NODE else status
+            note(Outcome(cell.id, status, seconds=1.0, cause=cause))
 
     def drive(self, cells: Sequence[Cell], heard: list[Outcome] | None = None) -> Tally:
         note = heard.append if heard is not None else lambda _: None
@@ -96,9 +98,18 @@ def test_a_crashed_cell_is_tried_again_but_not_for_ever(
     scripts = {cells[0].id: ["crashed"] * 9, cells[1].id: ["crashed", "done"]}
     pool = FakePool(store, put_result, scripts)
     tally = pool.drive(cells)
-    assert tally.attempts[cells[0].id] == 1 + CRASH_RETRIES
+    assert tally.attempts[cells[0].id] == 1 + POLICIES[CRASH].retries
     assert tally.last[cells[1].id].status == "done"
     assert pool.rounds[1] == [cells[0].id, cells[1].id]
+
+
+def test_a_lost_node_does_not_count_against_the_cell(
+    store: Store, put_result: Put, cells: list[Cell]
+) -> None:
+    script = [LOST_NODE, "crashed", LOST_NODE, LOST_NODE, "crashed", LOST_NODE]
+    tally = FakePool(store, put_result, {cells[0].id: script}).drive(cells)
+    assert tally.last[cells[0].id].status == "done"
+    assert tally.retried() == {LOST_NODE: (4, 1), CRASH: (2, 1)}
 
 
 def test_cells_of_another_driver_are_waited_for_and_reported(
@@ -142,6 +153,8 @@ def test_losing_a_race_for_a_cell_is_no_failure(
         (DataError("no"), "failed", "DataError"),
         (ConfigError("no"), "failed", "ConfigError"),
         (ZeroDivisionError("no"), "failed", "ZeroDivisionError"),
+        (MemoryError("no"), "failed", "out-of-memory"),
+        (torch.OutOfMemoryError("no"), "failed", "out-of-memory"),
     ],
 )
 def test_whatever_a_run_raises_becomes_an_outcome(
@@ -152,6 +165,21 @@ def test_whatever_a_run_raises_becomes_an_outcome(
 
     outcome = attempt(cells[0], store, run)
     assert (outcome.status, outcome.cause, outcome.message) == (status, cause, "no")
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("CUDA out of memory. Tried to allocate 2 GiB", "out-of-memory"),
+        (
+            "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory",
+            "out-of-memory",
+        ),
+        ("shapes cannot be multiplied", "RuntimeError"),
+    ],
+)
+def test_lack_of_memory_is_told_from_other_runtime_errors(said: str, cause: str) -> None:
+    assert cause_of(RuntimeError(said)) == cause
 
 
 def test_ctrl_c_is_not_swallowed(store: Store, cells: list[Cell]) -> None:

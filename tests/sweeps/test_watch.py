@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
-from janus import atomic
 from janus.config import Cell
 from janus.store import Store
-from sweeps import report
 from sweeps.__main__ import main
 from sweeps.attempt import Outcome
 from sweeps.load import load
-from sweeps.plan import Planned, plan_rows, split_open, write_list
-from sweeps.watch import LiveWatch, PlainWatch
+from sweeps.plan import Planned, plan_rows, write_list
+from sweeps.watch import LiveWatch, PlainWatch, pace
 
 Put = Callable[[str], None]
 
@@ -75,20 +75,27 @@ def test_the_live_table_shows_running_cells_from_their_heartbeats(
     assert "3/10" in text and "50.00" in text and "1:05" in text
 
 
-def test_a_forecast_comes_from_the_seconds_of_finished_cells(
-    store: Store, put_result: Put, planned: list[Planned]
+def test_the_pace_tells_how_long_the_rest_takes() -> None:
+    assert pace(4, 1200.0, 6) == "12.0 cells an hour, time left 30:00"
+    assert pace(0, 1200.0, 6) == "time left --"
+
+
+def test_status_tells_task_accuracy_and_pace_of_running_cells_from_the_store_alone(
+    store: Store, put_result: Put, planned: list[Planned], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    none = split_open(titles(planned), store)
-    assert "no forecast" in report.forecast_text(planned, none, store, 2)
-    for entry, seconds in zip(planned[:2], (60.0, 120.0), strict=True):
-        claim = store.claim(entry.cell)
-        assert claim is not None
+    write_list(store, "smoke", "command", planned)
+    now = time.time()
+    for entry, age in zip(planned[:2], (600, 300), strict=True):
         put_result(entry.cell.id)
-        path = claim.attempt_dir / "provenance.json"
-        atomic.replace(path, atomic.json_writer({"seconds": seconds}))
-    split = split_open(titles(planned), store)
-    text = report.forecast_text(planned, split, store, 2)
-    assert text == "forecast: 2 cells, 3:00 of training, 1:30 on 2 workers"
+        os.utime(store.result_path(entry.cell.id), (now - age,) * 2)
+    claim = store.claim(planned[2].cell)
+    assert claim is not None
+    claim.beat({"task": 2, "tasks": 10, "accuracy": 0.5, "seconds_left": 65.0})
+    assert main(["status", "smoke", f"store={store.root}"]) == 3
+    out = capsys.readouterr().out
+    assert "order=1 seed=0  task 3/10, accuracy so far 50.00, left 1:05" in out
+    assert "6.0 cells an hour, time left 20:0" in out
+    assert "1 attempts at 1 cells" in out
 
 
 def test_status_groups_failures_by_cause_and_names_the_command(
@@ -106,6 +113,7 @@ def test_status_groups_failures_by_cause_and_names_the_command(
     assert "disk-full: 1 cells" in out
     assert "python -m sweeps run smoke" in out
     assert "and more" not in out
+    assert "not tried again: it would diverge again" in out
 
 
 def test_status_of_a_finished_sweep_is_zero(

@@ -1,0 +1,74 @@
+"""Work done twice, counted from the attempts in the store.
+
+Every attempt publishes how many training seconds its run holds and how many of them it took over
+from a checkpoint. What an attempt had reached and its successor did not take over was done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from janus import atomic
+from janus.store import Store
+
+BEAT_S = 5.0
+"""Heartbeats are at most this far apart while a run trains: what the last one may have missed."""
+
+
+@dataclass
+class Repeated:
+    """Attempts at some cells, and what those that came to nothing may have cost."""
+
+    cells: int = 0
+    """Cells that were attempted at all."""
+    attempts: int = 0
+    trained_twice: int = 0
+    """Cells trained to the end by more than one attempt."""
+    seconds: float = 0.0
+    """Training seconds done again, at most."""
+
+    def __str__(self) -> str:
+        text = f"{self.attempts} attempts at {self.cells} cells"
+        if self.attempts > self.cells:
+            text += f"; at most {self.seconds:.1f} s of training done twice"
+        return text + (f"; {self.trained_twice} cells trained twice" if self.trained_twice else "")
+
+
+def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
+    """Count attempts and repeated work of the cells. Failed attempts count as well."""
+    found = Repeated()
+    for cell_id in cell_ids:
+        last = store.attempts(cell_id)
+        if not last:
+            continue
+        found.cells += 1
+        found.attempts += last
+        if last > 1:
+            _add(found, [_read(store, cell_id, number) for number in range(1, last + 1)])
+    return found
+
+
+def _add(found: Repeated, attempts: list[dict[str, Any]]) -> None:
+    found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
+    for attempt, successor in pairwise(attempts):
+        if attempt["beat"] is None or attempt["provenance"]:
+            reached = float((attempt["provenance"] or {}).get("seconds", 0.0))
+        else:
+            missed = min(BEAT_S, max(0.0, successor["claimed_at"] - attempt["claimed_at"]))
+            reached = float(attempt["beat"].get("seconds", 0.0)) + missed
+        kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
+        found.seconds += max(0.0, reached - kept)
+
+
+def _read(store: Store, cell_id: str, number: int) -> dict[str, Any]:
+    run = store.run_dir(cell_id)
+    attempt = run / "attempts" / f"{number:06d}"
+    claim = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
+    return {
+        "claimed_at": float(claim.get("claimed_at", 0.0)),
+        "beat": atomic.read_json(attempt / "beat.json"),
+        "provenance": atomic.read_json(attempt / "provenance.json"),
+    }

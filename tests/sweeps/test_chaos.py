@@ -1,0 +1,64 @@
+"""Killed drivers and workers: the store alone decides what is left to do, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from janus import atomic
+from janus.config import Cell
+from janus.store import Store
+from sweeps.load import load
+from sweeps.plan import plan
+from sweeps.repeated import BEAT_S, repeated
+from tests.perf import chaos
+
+Put = Callable[[str], None]
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return plan(load("smoke", ["methods=[janus]", "orders=1"]).sweep)[0]
+
+
+def attempt(store: Store, cell: Cell, seconds: float, resumed_s: float, ends: bool = False) -> None:
+    """One attempt that had `seconds` of training, `resumed_s` of them taken over."""
+    claim = store.claim(cell)
+    assert claim is not None
+    claim.beat({"seconds": seconds, "resumed_s": resumed_s})
+    if ends:
+        path = claim.attempt_dir / "provenance.json"
+        atomic.replace(path, atomic.json_writer({"seconds": seconds}))
+    claim.release()
+
+
+def test_a_cell_trained_once_repeats_nothing(store: Store, cell: Cell) -> None:
+    attempt(store, cell, 30.0, 0.0, ends=True)
+    found = repeated([cell.id, "0" * 16], store)
+    assert (found.cells, found.attempts, found.trained_twice, found.seconds) == (1, 1, 0, 0.0)
+
+
+def test_what_a_checkpoint_kept_is_not_done_twice(store: Store, cell: Cell) -> None:
+    attempt(store, cell, 30.0, 0.0)
+    attempt(store, cell, 50.0, 24.0)
+    attempt(store, cell, 90.0, 50.0, ends=True)
+    found = repeated([cell.id], store)
+    assert found.attempts == 3
+    assert 6.0 <= found.seconds <= 6.0 + 2 * BEAT_S
+
+
+def test_a_cell_that_two_attempts_finished_counts_whole(store: Store, cell: Cell) -> None:
+    attempt(store, cell, 30.0, 0.0, ends=True)
+    attempt(store, cell, 31.0, 0.0, ends=True)
+    found = repeated([cell.id], store)
+    assert (found.trained_twice, found.seconds) == (1, 30.0)
+
+
+@pytest.mark.slow
+def test_killed_drivers_and_workers_change_no_result() -> None:
+    found = chaos.run(cells=8, kills=1)
+    assert found.drivers_killed == 1 and found.worker_killed
+    assert (found.lost, found.missing, found.different) == (0, 0, 0), found
+    assert found.repeated.attempts >= 8
+    assert found.repeated.trained_twice == 0

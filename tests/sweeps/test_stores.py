@@ -1,0 +1,155 @@
+"""Merging, exporting and tidying stores: nothing that was committed is lost or replaced."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from janus import atomic
+from janus.config import Cell
+from janus.errors import ConfigError
+from janus.store import Store
+from sweeps.__main__ import main
+from sweeps.load import load
+from sweeps.plan import Planned, plan_rows, read_list, write_list
+
+
+@pytest.fixture
+def planned() -> list[Planned]:
+    return plan_rows(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Store:
+    return Store(tmp_path / "other")
+
+
+def finish(store: Store, cell: Cell, acc: float = 0.5) -> None:
+    claim = store.claim(cell)
+    assert claim is not None
+    claim.commit({"id": cell.id, "metrics": {"acc": acc}}, {"seconds": 9.0, "host": "there"})
+    claim.release()
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_merged_results_are_the_same_bytes_with_their_provenance(
+    store: Store, other: Store, planned: list[Planned]
+) -> None:
+    finish(store, planned[0].cell)
+    finish(other, planned[1].cell)
+    write_list(other, "smoke", "command", planned[1:])
+    write_list(store, "smoke", "command", planned[:1])
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 0
+    assert store.done() == {planned[0].cell.id, planned[1].cell.id}
+    ours, theirs = (s.result_path(planned[1].cell.id).read_bytes() for s in (store, other))
+    assert ours == theirs
+    provenance = store.provenance(planned[1].cell.id) or {}
+    assert (provenance["host"], provenance["merged_from"]) == ("there", "other")
+    listed = [cell["id"] for cell in read_list(store, "smoke")["cells"]]
+    assert listed == [p.cell.id for p in planned]
+
+
+def test_merging_again_changes_nothing(store: Store, other: Store, planned: list[Planned]) -> None:
+    finish(other, planned[0].cell)
+    words = ["merge", str(other.root), f"store={store.root}"]
+    assert main(words) == 0
+    before = contents(store.root)
+    assert main(words) == 0
+    assert contents(store.root) == before
+
+
+def test_a_different_result_never_replaces_the_one_that_is_there(
+    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(store, planned[0].cell, 0.5)
+    finish(other, planned[0].cell, 0.6)
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 3
+    assert f"{planned[0].cell.id} has another result" in capsys.readouterr().err
+    assert (store.result(planned[0].cell.id) or {})["metrics"]["acc"] == 0.5
+
+
+def test_a_cell_in_training_is_left_to_its_trainer(
+    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(other, planned[0].cell)
+    claim = Store(store.root).claim(planned[0].cell)
+    assert claim is not None
+    words = ["merge", str(other.root), f"store={store.root}"]
+    assert main(words) == 3
+    assert "is being trained" in capsys.readouterr().err
+    claim.release()
+    assert main(words) == 0
+
+
+def test_an_export_holds_results_and_no_checkpoints_and_can_be_merged(
+    store: Store, other: Store, planned: list[Planned], tmp_path: Path
+) -> None:
+    finish(store, planned[0].cell)
+    finish(store, planned[1].cell)
+    write_list(store, "smoke", "command", planned[:1])
+    claim = store.claim(planned[2].cell)
+    assert claim is not None
+    atomic.replace(claim.checkpoint_dir / "00001.safetensors", atomic.json_writer({}))
+    folder = tmp_path / "given"
+    words = ["export", str(folder), f"store={store.root}", "sweep=smoke"]
+    assert main([*words, "--results-only"]) == 0
+    assert Store(folder).done() == {planned[0].cell.id}
+    assert not list(folder.rglob("*.safetensors"))
+    assert main(["merge", str(folder), f"store={other.root}"]) == 0
+    assert other.done() == {planned[0].cell.id}
+    with pytest.raises(ConfigError, match="not empty"):
+        main([*words, "--results-only"])
+    with pytest.raises(ConfigError, match="--results-only"):
+        main(words)
+
+
+def test_gc_deletes_what_nobody_needs_and_nothing_else(
+    store: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(store, planned[0].cell)
+    for entry in planned[:2]:  # one finished, one in the middle
+        for name in ("00001", "00002"):
+            path = store.run_dir(entry.cell.id) / "ckpt" / "000001" / f"{name}.safetensors"
+            atomic.replace(path, atomic.json_writer({}))
+    old, young = store.root / "results" / ".a.tmp", store.root / "results" / ".b.tmp"
+    for path in (old, young):
+        path.write_text("half")
+    os.utime(old, (time.time() - 1e6,) * 2)
+    before = contents(store.root)
+
+    assert main(["gc", f"store={store.root}", "dry=true"]) == 0
+    assert "would delete 2 checkpoints of finished cells and 1 half-written" in (
+        capsys.readouterr().out
+    )
+    assert contents(store.root) == before
+
+    assert main(["gc", f"store={store.root}", "keep=final"]) == 0
+    gone = set(before) - set(contents(store.root))
+    ckpt = (store.run_dir(planned[0].cell.id) / "ckpt" / "000001").relative_to(store.root)
+    assert gone == {str(ckpt / "00001.safetensors"), "results/.a.tmp"}
+    assert main(["gc", f"store={store.root}"]) == 0
+    assert set(before) - set(contents(store.root)) == gone | {str(ckpt / "00002.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["merge"], "give the stores"),
+        (["merge", "nowhere"], "no store in"),
+        (["merge", "a", "stor=b"], "'store'"),
+        (["export", "--results-only"], "give one folder"),
+        (["gc", "keep=all"], "none or final"),
+        (["gc", "runs"], "store=DIR"),
+        (["gc", "store=nowhere"], "no store in"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_is_valid(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        main(words)
