@@ -11,12 +11,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from janus.errors import JanusError
+from janus.errors import ConfigError, JanusError
 from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.load import KEYS, Request, load, sweep_names
 from sweeps.look import plan, status
 from sweeps.run import run
+from sweeps.search import search
 
 Action = Callable[[Request, str], int]
 
@@ -24,6 +25,7 @@ ACTIONS: dict[str, tuple[str, Action]] = {
     "run": ("train the open cells, each once", run),
     "plan": ("print what run would do", plan),
     "status": ("print how far the sweep is, from the store alone", status),
+    "search": ("find the best values of each row on tuning cells, as a sweep file", search),
     "choose": ("print the winners of a tuning sweep as a sweep file", print_choice),
 }
 """What can be done with a sweep. An action takes the request and the command that would run it."""
@@ -33,6 +35,10 @@ def main(words: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
     given = _parser().parse_args(words)
     request = load(given.name, given.overrides)
+    if request.search is not None and given.action not in ("search", "status"):
+        raise ConfigError(
+            f"{given.name} is a search, not a table: python -m sweeps search {given.name}"
+        )
     command = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
     return ACTIONS[given.action][1](request, command)
 

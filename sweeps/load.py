@@ -28,6 +28,7 @@ from janus.errors import ConfigError, suggest
 from janus.settings import method_spec, names
 from sweeps.plan import BARE_KEYS, Block, Sweep
 from sweeps.scale import SCALES, reduce
+from sweeps.search_file import Search, read_search, refuse_overlap
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -42,6 +43,8 @@ KEYS = {
     "variants": "named rows of a method: {method: {row: {setting: value}}}",
     "grid": "values to cross: {dotted key: [values]}",
     "fixed": "overrides of every cell: {dotted key: value}",
+    "search": "what a search tries and how; see docs/search.md",
+    "tuned_on": "{orders, seeds} that chose these values, and that are refused here",
     "scale": "tiny: the same sweep in seconds, on few images of the bundled bench",
     "workers": "cells trained at a time; null: one per core",
     "store": "folder of the run store",
@@ -58,6 +61,8 @@ class Request:
     store: Path
     workers: int | None
     device: str
+    search: Search | None = None
+    """How to tune the sweep's rows; then there is no table of them to make."""
 
     def usable_workers(self) -> int:
         """Cells trained at a time on this machine: as told, else one per usable core."""
@@ -82,7 +87,7 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     grid: dict[str, list[Any]] = {}
     for override in map(_parse, overrides):
         key, values = override.key_or_group, _values(override)
-        if key in KEYS:
+        if key in KEYS or key.startswith("search."):
             text = str(override.input_line).split("=", 1)[1]
             own[key] = f"++{key}=[{text}]" if override.is_sweep_override() else f"++{key}={text}"
         elif "." in key or key in BARE_KEYS:
@@ -170,13 +175,35 @@ def _request(
         if scale not in SCALES:
             raise ConfigError(f"unknown scale {scale!r}.{suggest(str(scale), SCALES)}")
         sweep = reduce(sweep, str(scale), {*typed, *fixed, *grid})
+    _refuse_tuned_pairs(record, sweep)
     workers, device = record.get("workers"), str(record.get("device", "auto"))
     if workers is not None and (not _is_count(workers) or workers < 1):
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda, got {device!r}")
     store = Path(str(record.get("store", "runs"))).expanduser().resolve()
-    return Request(sweep, store, workers, device)
+    return Request(sweep, store, workers, device, _search(record, sweep))
+
+
+def _search(record: Mapping[str, Any], sweep: Sweep) -> Search | None:
+    if record.get("search") is None:
+        return None
+    told = _mapping(record, "search")
+    name = str(told.get("reports") or "")
+    if name not in sweep_names() and not name.endswith((".yaml", ".yml")):
+        hint = suggest(name, sweep_names())
+        raise ConfigError(
+            f"search.reports names the sweep that will report the winners, got {name!r}.{hint}"
+        )
+    return read_search(told, sweep, load(name, [f"bench={sweep.benches[0]}"]).sweep)
+
+
+def _refuse_tuned_pairs(record: Mapping[str, Any], sweep: Sweep) -> None:
+    tuned = _mapping(record, "tuned_on")
+    if tuned:
+        orders = expand_orders(_listed(tuned.get("orders", [])))
+        seeds = expand_seeds(_listed(tuned.get("seeds", [])))
+        refuse_overlap("the search behind this file", sweep, orders, seeds)
 
 
 def _pairs(record: Mapping[str, Any], typed: Collection[str]) -> dict[str, Any]:

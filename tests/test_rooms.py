@@ -18,7 +18,8 @@ FORBIDDEN = {
 ONLY_IN = {
     "hydra": {"janus/__main__.py", "sweeps/"},
     "wandb": {"janus/tracking.py", "analysis/"},
-    "ray": {"sweeps/tune.py", "cluster/"},
+    "ray": {"sweeps/tune.py", "sweeps/lockstep.py", "cluster/"},
+    "optuna": {"sweeps/suggest.py"},
 }
 
 
