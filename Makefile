@@ -1,18 +1,21 @@
 # Thin: each target is one command you could type yourself. Logic lives in Python.
 PYTHON  ?= python3
-BENCH   ?= glyphs## which bench: glyphs, glyphs_styles
+BENCH   ?=## which bench, e.g. cifar100; empty: that of the sweep file (smoke: glyphs)
 METHODS ?=## methods, comma-separated; empty: those of the sweep file
 SEEDS   ?=## a number n (seeds 0..n-1) or a list like [0,1,2]
 ORDERS  ?=## a number n (class orders 0..n-1), a list, or natural
 WORKERS ?=## cells trained side by side; empty: one per core
-SWEEP   ?= smoke## which sweep file of sweeps/conf
+SWEEP   ?=## sweep file of sweeps/conf; empty: smoke on glyphs, paper on any other bench
+SCALE   ?=## tiny: the same sweep in seconds, to see that it runs
 STORE   ?= runs## folder of the run store
 DRY     ?=## 1: only print the plan
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
 BIN := .venv/bin
-SWEEP_ARGS = bench=$(BENCH) "store=$(STORE)" $(if $(METHODS),"methods=[$(METHODS)]") \
-  $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
+NAME := $(or $(SWEEP),$(if $(filter-out glyphs,$(BENCH)),paper,smoke))
+LISTED := $(basename $(notdir $(NAME)))$(if $(SCALE),-$(SCALE))
+SWEEP_ARGS = "store=$(STORE)" $(if $(BENCH),bench=$(BENCH)) $(if $(SCALE),scale=$(SCALE)) \
+  $(if $(METHODS),"methods=[$(METHODS)]") $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
   $(if $(WORKERS),workers=$(WORKERS)) $(ARGS)
 
 NO_OUTPUT = and not browser and not latex and not notebook
@@ -34,18 +37,18 @@ help: ## this list
 venv: .venv/.ready ## set up .venv, nothing else
 
 sweep: .venv/.ready ## run a sweep, then print its table
-	@$(BIN)/python -m sweeps $(if $(DRY),plan,run) $(SWEEP) $(SWEEP_ARGS); status=$$?; \
+	@$(BIN)/python -m sweeps $(if $(DRY),plan,run) $(NAME) $(SWEEP_ARGS); status=$$?; \
 	  if [ -z "$(DRY)" ] && [ $$status != 2 ]; then \
-	    $(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP); fi; exit $$status
+	    $(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(LISTED); fi; exit $$status
 
 compare: .venv/.ready ## print the table of a finished sweep again
-	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
+	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
 report: .venv/.ready ## write a sweep's page, report.html: tables, figures, every run
-	@$(BIN)/python analysis/report.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
+	@$(BIN)/python analysis/report.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
 paper: .venv/.ready ## write paper/: every table (tex), figure (pdf) and REPRODUCIBILITY.md
-	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
+	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
 wandb-sync: .venv/.ready ## upload tracked runs of a sweep that wait on disk (docs/tracking.md)
 	@$(BIN)/python -m sweeps sync $(SWEEP) "store=$(STORE)" $(ARGS)

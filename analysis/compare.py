@@ -97,7 +97,13 @@ def compare(args: argparse.Namespace) -> int:
         selection.warn_missing(chosen)
         return INCOMPLETE
     table = tables.build(
-        chosen.groups, chosen.labels, metrics, chosen.reference, chosen.rows, args.spread
+        chosen.groups,
+        chosen.labels,
+        metrics,
+        chosen.reference,
+        chosen.rows,
+        args.spread,
+        chosen.untested,
     )
     extra, records = _extra(args, chosen, table)
     _print(table, args.format, extra, records)

@@ -85,7 +85,12 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
     """Our tables and figures, and where they come from; returns the tables' names."""
     found = {
         name: tables.build(
-            chosen.groups, chosen.labels, columns, chosen.reference, chosen.rows or None
+            chosen.groups,
+            chosen.labels,
+            columns,
+            chosen.reference,
+            chosen.rows or None,
+            untested=chosen.untested,
         )
         for name, columns in COLUMN_SETS.items()
     }

@@ -26,6 +26,8 @@ class Planned:
     """'glyphs janus[none] order=3 seed=0': bench, row, order, seed."""
     row: str | None = None
     """The sweep's name for the configuration, where it gave one: `janus[none]`."""
+    protocol: str = "unified"
+    """`as_published`: run with settings that the other rows do not share."""
 
     @property
     def bench(self) -> str:
@@ -57,7 +59,10 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(f"the plan {path} is not JSON") from None
     try:
         cells = record["cells"] if isinstance(record, dict) else record
-        planned = tuple(Planned(str(c["id"]), str(c["title"]), c.get("row")) for c in cells)
+        planned = tuple(
+            Planned(str(c["id"]), str(c["title"]), c.get("row"), c.get("protocol", "unified"))
+            for c in cells
+        )
         command = record.get("command") if isinstance(record, dict) else None
     except (KeyError, TypeError):
         raise ConfigError(

@@ -95,10 +95,10 @@ def split_by_protocol(
     groups: list[Group] = []
     for bench in sorted({run.bench for run in runs}):
         members = [run for run in runs if run.bench == bench]
-        differing = _differing([protocols[run.id] for run in members])
-        if set(differing) - set(allow):
-            raise ComparisonError(_refusal(bench, members, labels, protocols, differing))
-        groups += _groups(bench, members, protocols, differing)
+        found = differing([protocols[run.id] for run in members])
+        if set(found) - set(allow):
+            raise ComparisonError(_refusal(bench, members, labels, protocols, found))
+        groups += _groups(bench, members, protocols, found)
     return groups
 
 
@@ -118,7 +118,8 @@ def _groups(
     ]
 
 
-def _differing(protocols: Sequence[Mapping[str, Field]]) -> list[str]:
+def differing(protocols: Sequence[Mapping[str, Field]]) -> list[str]:
+    """Names of the fields in which these protocols are not all equal."""
     names = dict.fromkeys(name for protocol in protocols for name in protocol)
     return [n for n in names if len({p.get(n, MISSING).key for p in protocols}) > 1]
 

@@ -165,7 +165,7 @@ def notes(table: Table) -> list[str]:
         for c in table.columns
         if c.mark is not None
     ]
-    return out + _test_notes(table.differences)
+    return [*out, *(table.untested or ()), *_test_notes(table.differences)]
 
 
 def _uneven_orders(table: Table) -> list[str]:

@@ -65,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def page(chosen: Selection, args: argparse.Namespace, words: Sequence[str]) -> str:
     """The whole page as text."""
     table = tables.build(
-        chosen.groups, chosen.labels, COLUMNS, chosen.reference, chosen.rows or None
+        chosen.groups,
+        chosen.labels,
+        COLUMNS,
+        chosen.reference,
+        chosen.rows or None,
+        untested=chosen.untested,
     )
     title = f"Sweep {args.sweep}" if args.sweep else "Runs"
     sections = {

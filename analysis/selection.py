@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import choose, load, plan, protocol
+from analysis import choose, load, plan, protocol, unlike
 from analysis.load import Run
 from analysis.protocol import Group
 from janus.errors import ComparisonError, ConfigError
@@ -34,6 +34,8 @@ class Selection:
     """Rows in the order asked for; empty: the default order."""
     groups: tuple[Group, ...]
     reference: str | None
+    untested: tuple[str, ...] | None = None
+    """Notes on rows that differ in more than the method; given, nothing may be tested."""
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -97,6 +99,12 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
     runs = [run for run in runs if not rows or labels[run.id] in rows]
     labels = {run.id: labels[run.id] for run in runs}
     runs = _one_per_place(runs, labels)
+    if planned and any(cell.protocol == unlike.AS_PUBLISHED for cell in planned.cells):
+        _refuse_reference(args.reference)
+        found = unlike.mark(runs, labels)
+        rows = [new for row in rows for new in _renamed(row, labels, found.labels)]
+        head = (roots, loaded, planned, missing, tuple(runs))
+        return Selection(*head, found.labels, tuple(rows), found.groups, None, found.notes)
     allow = [name for name in choose.names(args.allow) if name not in also_allowed]
     groups = tuple(protocol.split_by_protocol(runs, labels, allow))
     if planned is None and "orders" not in also_allowed:
@@ -114,6 +122,18 @@ def _load(args: argparse.Namespace, roots: Sequence[Path]) -> load.Loaded:
     from analysis import tracked
 
     return tracked.read(args.wandb)
+
+
+def _refuse_reference(reference: str | None) -> None:
+    if reference is not None:
+        raise ComparisonError(
+            f"--reference {reference}: the rows of this sweep were each run as published and "
+            "differ in more than the method; compare methods in a sweep with `protocol: unified`"
+        )
+
+
+def _renamed(row: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
+    return list(dict.fromkeys(new[key] for key, label in old.items() if label == row))
 
 
 def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> plan.Plan | None:

@@ -177,6 +177,8 @@ class Table:
     differences: tuple[Difference, ...]
     spread: str = "std"
     """What stands behind ±: `std`, or `ci` for half of a 95 % t interval."""
+    untested: tuple[str, ...] | None = None
+    """Notes on rows that are not alike; given, nothing in the table is tested."""
 
     def entry(self, method: str, column: int, metric: str) -> Entry | None:
         """The number at this place, or None when nothing was measured."""
@@ -199,8 +201,13 @@ def build(
     reference: str | None = None,
     rows: Sequence[str] | None = None,
     spread: str = "std",
+    untested: tuple[str, ...] | None = None,
 ) -> Table:
-    """The table of these runs; rows in the order given, else by name with the reference last."""
+    """The table of these runs; rows in the order given, else by name with the reference last.
+
+    `untested`: notes on rows that differ in more than the method, which are then never compared.
+    """
+    assert untested is None or reference is None
     methods = tuple(rows) if rows else _row_order(labels.values(), reference)
     shown = tuple(METRICS[key] for key in metrics)
     benches = [group.bench for group in groups]
@@ -213,13 +220,14 @@ def build(
         columns.append(column)
         values = values_of(group.runs, labels, {METRICS[PRIMARY], *shown})
         for metric in shown:
-            found = _entries(metric, values[metric.key], column.unit, spread)
+            found = _entries(metric, values[metric.key], column.unit, spread, untested is None)
             for method, entry in found.items():
                 entries[method, number, metric.key] = entry
         if reference is not None:
             differences += _compare(column, methods, reference, values[PRIMARY])
     adjusted = _adjust(differences)
-    return Table(tuple(columns), shown, methods, entries, reference, adjusted, spread)
+    found_all = (tuple(columns), shown, methods, entries, reference, adjusted)
+    return Table(*found_all, spread, untested)
 
 
 def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
@@ -243,9 +251,13 @@ def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metri
 
 
 def _entries(
-    metric: Metric, values: Mapping[str, Mapping[Place, float]], unit: str, spread: str
+    metric: Metric,
+    values: Mapping[str, Mapping[Place, float]],
+    unit: str,
+    spread: str,
+    tested: bool,
 ) -> dict[str, Entry]:
-    best = _best(metric, values, unit)
+    best = _best(metric, values, unit) if tested else None
     rest = {method: draws for method, draws in values.items() if method != best}
     second = _best(metric, rest, unit) if best else None
     out = {}

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from janus.errors import JanusError
+from janus.errors import ConfigError, JanusError
 from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.dashboard import dashboard
@@ -19,6 +19,7 @@ from sweeps.gc import collect
 from sweeps.load import KEYS, Request, load, sweep_names
 from sweeps.look import plan, probe, status
 from sweeps.run import run
+from sweeps.search import search
 from sweeps.stores import export, merge
 from sweeps.sync import sync
 
@@ -31,6 +32,7 @@ ACTIONS: dict[str, tuple[str, Action]] = {
     "status": ("print how far the sweep is, from the store alone", status),
     "sync": ("upload what waits for Weights & Biases", sync),
     "dashboard": ("make a workspace at Weights & Biases that shows the sweep", dashboard),
+    "search": ("find the best values of each row on tuning cells, as a sweep file", search),
     "choose": ("print the winners of a tuning sweep as a sweep file", print_choice),
 }
 """What can be done with a sweep. An action takes the request and the command that would run it."""
@@ -49,6 +51,10 @@ def main(words: Sequence[str]) -> int:
         return STORE_ACTIONS[words[0]][1](words[1:])
     given = _parser().parse_args(words)
     request = load(given.name, given.overrides)
+    if request.search is not None and given.action not in ("search", "status"):
+        raise ConfigError(
+            f"{given.name} is a search, not a table: python -m sweeps search {given.name}"
+        )
     command = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
     return ACTIONS[given.action][1](request, command)
 

@@ -8,7 +8,7 @@ over the tuning orders and seeds wins; a tie goes to the candidate listed first.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from janus.config import Value
@@ -61,10 +61,22 @@ def choose(sweep: Sweep, store: Store) -> str:
             for key, value in candidates[best].overrides.items()
             if key not in sweep.fixed
         }
-    lines.append(f"methods: {json.dumps(list(chosen))}")
-    lines.append("variants:")
-    lines += [f"  {method}: {json.dumps(found)}" for method, found in chosen.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *winners_text(chosen, sweep.orders, sweep.seeds)]) + "\n"
+
+
+def winners_text(
+    chosen: Mapping[str, Mapping[str, Mapping[str, Value]]],
+    orders: Sequence[str],
+    seeds: Sequence[int],
+) -> list[str]:
+    """Lines of a sweep file: the winning values {method: {row: {setting: value}}}, and the orders
+    and seeds that chose them, on which the file then refuses to report."""
+    return [
+        f"tuned_on: {json.dumps({'orders': list(orders), 'seeds': list(seeds)})}",
+        f"methods: {json.dumps(list(chosen))}",
+        "variants:",
+        *(f"  {method}: {json.dumps(found)}" for method, found in chosen.items()),
+    ]
 
 
 def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[Row]]:

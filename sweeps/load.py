@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from yaml import YAMLError
 from janus.config import BackboneConfig, BenchConfig, TrainConfig
 from janus.errors import ConfigError, suggest
 from janus.settings import method_spec, names
-from sweeps.plan import Sweep
+from sweeps.plan import BARE_KEYS, Block, Sweep
+from sweeps.scale import SCALES, reduce
+from sweeps.search_file import Search, read_search, refuse_overlap
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -35,19 +37,21 @@ KEYS = {
     "methods": "list of methods",
     "orders": "how many seeded orders, or a list such as [natural,0,1]",
     "seeds": "how many seeds, or a list of them",
+    "blocks": "[{orders: ..., seeds: ...}, ...], each crossed and all joined, instead of the two",
+    "protocol": "unified: the bench's epochs and batch for all; as_published: each method's own",
     "rows": "names of the variants to run; null: all of them",
     "variants": "named rows of a method: {method: {row: {setting: value}}}",
     "grid": "values to cross: {dotted key: [values]}",
     "fixed": "overrides of every cell: {dotted key: value}",
+    "search": "what a search tries and how; see docs/search.md",
+    "tuned_on": "{orders, seeds} that chose these values, and that are refused here",
+    "scale": "tiny: the same sweep in seconds, on few images of the bundled bench",
     "workers": "cells trained at a time; null: one per core",
     "store": "folder of the run store",
     "device": "auto, cpu or cuda; a cell takes one GPU or one core",
     "tracker": "wandb: log every cell to Weights & Biases too; none",
 }
 """Every key of a sweep file, with its meaning."""
-
-CELL_KEYS = ("backbone", "eval")
-"""Keys without a dot that belong to the cells."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Request:
     workers: int | None
     device: str
     tracker: str = "none"
+    search: Search | None = None
+    """How to tune the sweep's rows; then there is no table of them to make."""
 
     def usable_workers(self) -> int:
         """Cells trained at a time on this machine: as told, else one per usable core."""
@@ -78,15 +84,15 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown sweep {name!r}.{suggest(name, sweep_names())}")
-    own: list[str] = []
+    own: dict[str, str] = {}
     fixed: dict[str, Any] = {}
     grid: dict[str, list[Any]] = {}
     for override in map(_parse, overrides):
         key, values = override.key_or_group, _values(override)
-        if key in KEYS:
+        if key in KEYS or key.startswith("search."):
             text = str(override.input_line).split("=", 1)[1]
-            own.append(f"++{key}=[{text}]" if override.is_sweep_override() else f"++{key}={text}")
-        elif "." in key or key in CELL_KEYS:
+            own[key] = f"++{key}=[{text}]" if override.is_sweep_override() else f"++{key}={text}"
+        elif "." in key or key in BARE_KEYS:
             _check_cell_key(key)
             fixed.pop(key, None), grid.pop(key, None)
             if override.is_sweep_override():
@@ -94,8 +100,8 @@ def load(name: str, overrides: Sequence[str]) -> Request:
             else:
                 fixed[key] = values[0]
         else:
-            raise ConfigError(f"unknown key {key!r}.{suggest(key, [*KEYS, *CELL_KEYS])}")
-    return _request(path.stem, _compose(path, own), fixed, grid)
+            raise ConfigError(f"unknown key {key!r}.{suggest(key, [*KEYS, *BARE_KEYS])}")
+    return _request(path.stem, _compose(path, list(own.values())), set(own), fixed, grid)
 
 
 def _parse(text: str) -> Override:
@@ -120,7 +126,7 @@ def _check_cell_key(key: str) -> None:
     """Refuse a part that no cell has; the names inside a part are checked with the methods."""
     part = key.partition(".")[0]
     parts = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig, "method": 0}
-    if part not in parts and key not in CELL_KEYS:
+    if part not in parts and key not in BARE_KEYS:
         raise ConfigError(f"unknown key {key!r}.{suggest(part, [*parts, *KEYS])}")
 
 
@@ -144,9 +150,16 @@ def _compose(path: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def _request(
-    name: str, record: dict[str, Any], fixed: dict[str, Any], grid: dict[str, list[Any]]
+    name: str,
+    record: dict[str, Any],
+    typed: Collection[str],
+    fixed: dict[str, Any],
+    grid: dict[str, list[Any]],
 ) -> Request:
-    """Check the values of a composed sweep file; the command line's `fixed` and `grid` win."""
+    """Check the values of a composed sweep file; the command line's `fixed` and `grid` win.
+
+    `typed`: the sweep's own keys that stand on the command line.
+    """
     _check_names(record)
     base = {k: v for k, v in _mapping(record, "fixed").items() if k not in grid}
     axes = {k: _listed(v) for k, v in _mapping(record, "grid").items() if k not in fixed}
@@ -154,12 +167,17 @@ def _request(
         name=name,
         methods=tuple(map(str, _listed(record.get("methods", [])))),
         benches=tuple(map(str, _listed(record.get("bench", "glyphs")))),
-        orders=expand_orders(record.get("orders", 4)),
-        seeds=expand_seeds(record.get("seeds", [0])),
         variants=_variants(record),
         grid={key: tuple(values) for key, values in (axes | grid).items()},
         fixed=base | fixed,
+        protocol=str(record.get("protocol", "unified")),
+        **_pairs(record, typed),
     )
+    if (scale := record.get("scale")) is not None:
+        if scale not in SCALES:
+            raise ConfigError(f"unknown scale {scale!r}.{suggest(str(scale), SCALES)}")
+        sweep = reduce(sweep, str(scale), {*typed, *fixed, *grid})
+    _refuse_tuned_pairs(record, sweep)
     workers, device = record.get("workers"), str(record.get("device", "auto"))
     if workers is not None and (not _is_count(workers) or workers < 1):
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
@@ -169,7 +187,55 @@ def _request(
     if tracker not in ("none", "wandb"):
         raise ConfigError(f"tracker must be none or wandb, got {tracker!r}")
     store = Path(str(record.get("store", "runs"))).expanduser().resolve()
-    return Request(sweep, store, workers, device, tracker)
+    return Request(sweep, store, workers, device, tracker, _search(record, sweep))
+
+
+def _search(record: Mapping[str, Any], sweep: Sweep) -> Search | None:
+    if record.get("search") is None:
+        return None
+    told = _mapping(record, "search")
+    name = str(told.get("reports") or "")
+    if name not in sweep_names() and not name.endswith((".yaml", ".yml")):
+        hint = suggest(name, sweep_names())
+        raise ConfigError(
+            f"search.reports names the sweep that will report the winners, got {name!r}.{hint}"
+        )
+    return read_search(told, sweep, load(name, [f"bench={sweep.benches[0]}"]).sweep)
+
+
+def _refuse_tuned_pairs(record: Mapping[str, Any], sweep: Sweep) -> None:
+    tuned = _mapping(record, "tuned_on")
+    if tuned:
+        orders = expand_orders(_listed(tuned.get("orders", [])))
+        seeds = expand_seeds(_listed(tuned.get("seeds", [])))
+        refuse_overlap("the search behind this file", sweep, orders, seeds)
+
+
+def _pairs(record: Mapping[str, Any], typed: Collection[str]) -> dict[str, Any]:
+    """Orders, seeds and blocks; what was typed replaces that axis in every block."""
+    if record.get("blocks") is None:
+        orders, seeds = record.get("orders"), record.get("seeds")
+        return {
+            "orders": expand_orders(4 if orders is None else orders),
+            "seeds": expand_seeds([0] if seeds is None else seeds),
+        }
+    axes = {key: record.get(key) for key in ("orders", "seeds")}
+    if told := [key for key, value in axes.items() if value is not None and key not in typed]:
+        raise ConfigError(
+            f"both blocks and {told[0]} are given; keep one of them, or set {told[0]}: null"
+        )
+    replaced = {key: value for key, value in axes.items() if value is not None}
+    blocks = tuple(_block(entry, replaced) for entry in _listed(record["blocks"]))
+    orders = dict.fromkeys(order for block in blocks for order in block[0])
+    seeds = dict.fromkeys(seed for block in blocks for seed in block[1])
+    return {"orders": tuple(orders), "seeds": tuple(seeds), "blocks": blocks}
+
+
+def _block(entry: Any, replaced: Mapping[str, Any]) -> Block:
+    if not isinstance(entry, Mapping) or set(entry) != {"orders", "seeds"}:
+        raise ConfigError(f"a block is {{orders: ..., seeds: ...}}, got {entry!r}")
+    both = {**entry, **replaced}
+    return expand_orders(both["orders"]), expand_seeds(both["seeds"])
 
 
 def _check_names(record: Mapping[str, Any]) -> None:

@@ -1,24 +1,35 @@
 """From a sweep to its cells, and from the store to which of them are still open.
 
 Seeds and orders are crossed and the same for every row of the table to come, so that every
-comparison is paired. Cells are listed pair by pair: a sweep that is cut short still holds whole
-pairs. Pure bookkeeping: no torch, no Ray, no Hydra.
+comparison is paired; several crossed blocks may be joined. Cells are listed pair by pair: a sweep
+that is cut short still holds whole pairs. Pure bookkeeping: no torch, no Ray, no Hydra.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from janus import atomic
 from janus.compose import compose
-from janus.config import Cell, Value
+from janus.config import Cell, TrainConfig, Value
 from janus.errors import ConfigError, suggest
-from janus.settings import method_spec
+from janus.settings import method_spec, read_yaml
 from janus.store import Store
+
+PROTOCOLS = ("unified", "as_published")
+"""`unified`: every method trains with the bench's own epochs and batch size. `as_published`: with
+those of its own publication, for rows that are printed side by side and never tested."""
+
+BARE_KEYS = ("backbone", "eval")
+"""Keys of a cell without a dot; every other bare name in a variant is a setting of the method."""
+
+Block = tuple[tuple[str, ...], tuple[int, ...]]
+"""Orders and seeds, to be crossed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,11 @@ class Sweep:
     """Orders, each `natural` or a seed number; crossed with the seeds."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; crossed with the orders."""
+    blocks: tuple[Block, ...] = ()
+    """Where given, these crossed blocks are joined and take the place of orders x seeds: the
+    natural order with five seeds and ten seeded orders with one, say."""
+    protocol: str = "unified"
+    """One of `PROTOCOLS`."""
     variants: Mapping[str, Mapping[str, Mapping[str, Value]]] = field(default_factory=dict)
     """Named rows of a method: {method: {row: {setting: value}}}. Other methods are one row."""
     grid: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
@@ -46,6 +62,9 @@ class Sweep:
         for axis in ("methods", "benches", "orders", "seeds"):
             if not getattr(self, axis):
                 raise ConfigError(f"sweep {self.name!r} has no {axis}; give at least one")
+        if self.protocol not in PROTOCOLS:
+            hint = suggest(self.protocol, PROTOCOLS)
+            raise ConfigError(f"unknown protocol {self.protocol!r}.{hint}")
         for method in self.variants:
             if method not in self.methods:
                 hint = suggest(method, self.methods)
@@ -53,6 +72,12 @@ class Sweep:
         for key in self.grid:
             if key in self.fixed:
                 raise ConfigError(f"{key} is both fixed and in the grid; give it once")
+
+    def pairs(self) -> list[tuple[str, int]]:
+        """Every (order, seed), once: the same for every row."""
+        blocks = self.blocks or ((self.orders, self.seeds),)
+        found = (pair for orders, seeds in blocks for pair in itertools.product(orders, seeds))
+        return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -71,6 +96,8 @@ class Planned:
 
     cell: Cell
     row: str
+    protocol: str = "unified"
+    """The sweep's; written down with the cell, because tables must know it."""
 
     @property
     def title(self) -> str:
@@ -86,16 +113,28 @@ def plan(sweep: Sweep) -> list[Cell]:
 def plan_rows(sweep: Sweep) -> list[Planned]:
     """As `plan`, with the row of each cell; a cell of several rows belongs to the first."""
     columns = [
-        (row, compose({**row.overrides, "bench": bench, "method": row.method}))
-        for bench in sweep.benches
-        for row in rows(sweep)
+        (row, pattern(bench, row, sweep.protocol)) for bench in sweep.benches for row in rows(sweep)
     ]
     found: dict[str, Planned] = {}
-    for order, seed in itertools.product(sweep.orders, sweep.seeds):
-        for row, pattern in columns:
-            cell = replace(pattern, order=order, seed=seed)
-            found.setdefault(cell.id, Planned(cell, row.label))
+    for order, seed in sweep.pairs():
+        for row, column in columns:
+            cell = replace(column, order=order, seed=seed)
+            found.setdefault(cell.id, Planned(cell, row.label, sweep.protocol))
     return list(found.values())
+
+
+def pattern(bench: str, row: Row, protocol: str = "unified") -> Cell:
+    """The cell of a row on a bench, in the natural order with seed 0."""
+    shared = shared_training(bench) if protocol == "unified" else {}
+    return compose({**shared, **row.overrides, "bench": bench, "method": row.method})
+
+
+@lru_cache
+def shared_training(bench: str) -> Mapping[str, Value]:
+    """What the bench itself says of training, against which a method's own values lose."""
+    declared = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
+    own = read_yaml("bench", bench).get("train", {})
+    return {f"train.{name}": value for name, value in {**declared, **own}.items()}
 
 
 def rows(sweep: Sweep) -> list[Row]:
@@ -160,7 +199,8 @@ def _points(axes: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]
 
 def _dotted(changes: Mapping[str, Value]) -> dict[str, Value]:
     """In a variant, a name without a dot is a setting of the method."""
-    return {key if "." in key else f"method.{key}": value for key, value in changes.items()}
+    whole = {key: "." in key or key in BARE_KEYS for key in changes}
+    return {key if whole[key] else f"method.{key}": value for key, value in changes.items()}
 
 
 def _label(method: str, variant: str, point: Mapping[str, Value]) -> str:
@@ -199,7 +239,9 @@ def list_path(store: Store, name: str) -> Path:
 
 def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) -> None:
     """Keep the list of cells in the store, for `status` and for the analysis."""
-    entries = [{"id": p.cell.id, "title": p.title, "row": p.row} for p in cells]
+    entries = [
+        {"id": p.cell.id, "title": p.title, "row": p.row, "protocol": p.protocol} for p in cells
+    ]
     record = {"name": name, "command": command, "cells": entries}
     atomic.replace(list_path(store, name), atomic.json_writer(record))
 

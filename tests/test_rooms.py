@@ -19,7 +19,8 @@ ONLY_IN = {
     "hydra": {"janus/__main__.py", "sweeps/"},
     "wandb": {"janus/wandb_process.py", "sweeps/dashboard.py", "analysis/"},
     "wandb_workspaces": {"sweeps/dashboard.py"},
-    "ray": {"sweeps/tune.py", "cluster/"},
+    "ray": {"sweeps/tune.py", "sweeps/lockstep.py", "cluster/"},
+    "optuna": {"sweeps/suggest.py"},
 }
 
 

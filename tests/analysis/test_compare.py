@@ -395,3 +395,44 @@ def test_a_single_run_has_no_spread_no_interval_and_no_stars(fake, call):
     assert "60.00 ± --" in out
     assert "±" in out and "--*" not in out and "00*" not in out
     assert "-40.00 ± --" in out and "1.0000" in out
+
+
+def add_as_published(fake) -> list:
+    cells = [
+        fake.add(method, 0.5 + acc, order=order, train__epochs=epochs)
+        for method, epochs, acc in (("inflora", 20, 0.1), ("janus", 20, 0.3), ("l2p", 10, 0.2))
+        for order in range(8)
+    ]
+    path = fake.plan("own", cells)
+    record = json.loads(path.read_text())
+    record["cells"] = [{**cell, "protocol": "as_published"} for cell in record["cells"]]
+    path.write_text(json.dumps(record))
+    return cells
+
+
+def test_rows_run_as_published_get_footnotes_and_no_test(fake, call):
+    add_as_published(fake)
+    code, out, err = call("--sweep", "own")
+    assert (code, err) == (0, "")
+    assert out.split("\n")[0].split() == ["glyphs"]  # one column
+    rows = [line.split("  ")[0] for line in out.split("\n")[3:6]]
+    assert rows == ["inflora [1]", "janus [1]", "l2p [2]"]
+    assert "[1] glyphs: epochs 20." in out and "[2] glyphs: epochs 10." in out
+    assert "none is tested" in out
+    assert "Paired" not in out and "*" not in out and "Bold" not in out
+    _, unlike, _ = call("--sweep", "own", "--format", "markdown")
+    assert "**" not in unlike and "<u>" not in unlike
+
+
+def test_rows_run_as_published_refuse_a_reference_and_a_common_table(fake, call):
+    add_as_published(fake)
+    code, out, err = call("--sweep", "own", "--reference", "janus")
+    assert (code, out) == (2, "")
+    assert "protocol: unified" in err
+    assert call()[0] == 2  # without the sweep's word for it, the store refuses to mix them
+
+
+def test_rows_run_as_published_can_be_picked_in_any_order(fake, call):
+    add_as_published(fake)
+    _, out, _ = call("--sweep", "own", "--methods", "l2p,inflora")
+    assert [line.split()[0] for line in out.split("\n")[3:5]] == ["l2p", "inflora"]

@@ -1,0 +1,40 @@
+"""How accurate a cell was after each of its tasks, for searches that look before it is finished.
+
+The accuracy after task t is over the test images of all tasks seen so far: a configuration that
+learns the newest task by forgetting the others scores low at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from janus import atomic, metrics
+from janus.store import Store
+
+
+class Curve:
+    """Observer of a run: keeps the accuracy after each task beside the run's checkpoints.
+
+    `run_cell` tells of a task before it writes the checkpoint at its end, so that a run which was
+    killed and goes on from there has lost no point.
+    """
+
+    def __init__(self, store: Store, cell_id: str) -> None:
+        self.path = store.run_dir(cell_id) / "curve.json"
+
+    def notify(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Write down a finished task."""
+        if event == "task":
+            points = (atomic.read_json(self.path) or [])[: facts["task"]]
+            points += [None] * (facts["task"] - len(points))  # tasks that nobody watched
+            atomic.replace(self.path, atomic.json_writer([*points, facts["accuracy"]]))
+
+
+def read_curve(store: Store, cell_id: str) -> list[float | None]:
+    """Accuracies as fractions, one for each finished task; None where nothing was measured."""
+    result = store.result(cell_id)
+    if result is None:
+        return list(atomic.read_json(store.run_dir(cell_id) / "curve.json") or [])
+    points = (metrics.after_task(row, result["total"]) for row in result["correct"])
+    return [point[0] if point else None for point in points]
