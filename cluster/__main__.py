@@ -11,7 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     for key, known in (("cluster", CLUSTERS), ("mode", tuple(MODES))):
         if own[key] not in known:
             raise ConfigError(f"unknown {key}={own[key]}.{suggest(own[key], known)}")
+    if own["mode"] == "ray" and own["cluster"] == "local":
+        raise ConfigError("mode=ray needs SLURM; on one machine: python -m sweeps run")
     profile = load_profile(own["profile"], changes)
     command = shlex.join(["python", "-m", "cluster", "submit", name, *words])
     return Wanted(load(name, rest), profile, own["cluster"], own["mode"], command, **more)
@@ -85,7 +87,9 @@ def submit(wanted: Wanted) -> int:
     if wanted.cluster == "slurm":
         how.check_profile(profile)
     tasks = how.task_count(len(cells), profile)
-    say(report.forecast_text(planned, split, store, tasks * profile.cells_at_once))
+    ray_workers = profile.nodes * (profile.gpus or profile.cpus)
+    workers = ray_workers if wanted.mode == "ray" else tasks * profile.cells_at_once
+    say(report.forecast_text(planned, split, store, workers))
     if wanted.dry:
         return _dry(wanted, store, len(cells))
     write_list(store, request.sweep.name, wanted.command, planned)
@@ -101,10 +105,14 @@ def submit(wanted: Wanted) -> int:
     tell(f"submission {submission.id}, code {code.name}")
     if wanted.cluster == "local":
         ids = local.start(submission, profile, len(cells))
+    elif wanted.mode == "ray":
+        ids = how.submit_ray(submission, profile)
     else:
-        ids = how.submit_slurm(submission, profile, len(cells))
+        ids = how.submit_array(submission, profile, len(cells))
+    if wanted.cluster == "slurm":
         how.refuse_hopeless(submission, ids)
-    say(f"{len(cells)} cells, {tasks} tasks: jobs {', '.join(ids)}")
+    what = f"{profile.nodes} nodes" if wanted.mode == "ray" else f"{tasks} tasks"
+    say(f"{len(cells)} cells, {what}: jobs {', '.join(ids)}")
     say(f"look with: python -m cluster status {request.sweep.name} store={store.root}")
     return 0
 
@@ -116,14 +124,15 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
     code = snapshot.content_hash(snapshot.ROOT, snapshot.code_files(snapshot.ROOT))
     folder = store.root / "cluster" / f"{wanted.request.sweep.name}-DRY"
     planned = Submission(folder)
-    planned.__dict__["record"] = {"code": code}
     profile = wanted.profile
+    planned.__dict__["record"] = {"code": code, "profile": asdict(profile)}
     tasks = how.task_count(cells, profile)
     if wanted.cluster == "local":
         say(f"{tasks} processes on this machine, each up to {profile.minutes} minutes at a time")
         return 0
-    for part in how.chunks(tasks, profile, slurm.max_array()):
-        say(how.script(planned, profile, len(part)))
+    parts = how.chunks(1 if wanted.mode == "ray" else tasks, profile, slurm.max_array())
+    for part in parts:
+        say(how.script(planned, len(part), wanted.mode))
     return 0
 
 

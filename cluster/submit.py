@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from submitit.core.utils import FailedJobError
 
 from cluster import slurm
 from cluster.profile import Profile
+from cluster.ray_nodes import RayTask
 from cluster.submission import Submission
 from cluster.task import Task
 from janus.config import Cell
@@ -65,7 +66,7 @@ def check_profile(profile: Profile) -> None:
             raise ClusterError(f"profile.{key}={value:g}, but {where} has at most {most:g} {unit}")
 
 
-def parameters(submission: Submission, profile: Profile, tasks: int) -> dict[str, Any]:
+def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
     """The profile in submitit's words."""
     code = submission.code
     setup = [
@@ -96,26 +97,32 @@ def parameters(submission: Submission, profile: Profile, tasks: int) -> dict[str
     return {key: value for key, value in given.items() if value is not None}
 
 
-def slurm_executor(submission: Submission, profile: Profile, tasks: int) -> Any:
+def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:
     """submitit's executor with everything set. Raises ClusterError where there is no SLURM."""
     slurm.ask("sbatch", "--version")
-    executor = submitit.SlurmExecutor(submission.jobs, python=profile.python)
-    executor.update_parameters(**parameters(submission, profile, tasks))
+    python = submission.profile.python
+    try:
+        executor = submitit.SlurmExecutor(submission.jobs, python=python)
+    except RuntimeError as error:
+        raise ClusterError(f"{error}. Without SLURM: cluster=local") from None
+    executor.update_parameters(**given)
     return executor
 
 
-def script(submission: Submission, profile: Profile, tasks: int) -> str:
-    """The sbatch script of an array of `tasks` tasks."""
-    executor = slurm_executor(submission, profile, tasks)
-    if tasks > 1:
+def script(submission: Submission, tasks: int, mode: str) -> str:
+    """The sbatch script of an array of `tasks` tasks, or of a Ray cluster."""
+    profile = submission.profile
+    make = ray_parameters if mode == "ray" else parameters
+    executor = slurm_executor(submission, make(submission, profile))
+    if mode == "array" and tasks > 1:
         executor.parameters["map_count"] = tasks
     return str(executor._make_submission_file_text(executor._submitit_command_str, ""))
 
 
-def submit_slurm(submission: Submission, profile: Profile, cells: int) -> list[str]:
+def submit_array(submission: Submission, profile: Profile, cells: int) -> list[str]:
     """Queue the tasks in arrays; returns the arrays' job ids. Raises ClusterError when refused."""
     tasks = task_count(cells, profile)
-    executor = slurm_executor(submission, profile, tasks)
+    executor = slurm_executor(submission, parameters(submission, profile))
     ids: list[str] = []
     try:
         for part in chunks(tasks, profile, slurm.max_array()):
@@ -128,6 +135,28 @@ def submit_slurm(submission: Submission, profile: Profile, cells: int) -> list[s
         slurm.cancel(ids)  # all of it or nothing
         raise ClusterError(slurm.explain(str(error))) from None
     return ids
+
+
+def submit_ray(submission: Submission, profile: Profile) -> list[str]:
+    """Queue one job of several nodes with a Ray cluster inside; returns its id."""
+    executor = slurm_executor(submission, ray_parameters(submission, profile))
+    try:
+        return [str(executor.submit(RayTask(str(submission.folder))).job_id)]
+    except FailedJobError as error:
+        raise ClusterError(slurm.explain(str(error))) from None
+
+
+def ray_parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
+    """As `parameters`, for one process on each of several nodes; the others outlive one's death."""
+    given = parameters(submission, profile)
+    more = {"no-kill": True, **given["additional_parameters"]}
+    srun = ["--no-kill", "--wait=0", "--kill-on-bad-exit=0"]
+    return given | {
+        "nodes": profile.nodes,
+        "ntasks_per_node": 1,
+        "srun_args": srun,
+        "additional_parameters": more,
+    }
 
 
 def refuse_hopeless(submission: Submission, ids: Sequence[str]) -> None:

@@ -59,33 +59,33 @@ class Task:
             return {"why": "check failed"}
         why = Workers(submission, self.index, self.tasks, stop, events).run()
         if stop():
-            why = self._stopped(submission, job, stop.signal, events)
+            why = settle(submission, job, stop.signal, events)
         events.note("end", why=why)
         return {"why": why}
 
-    def _stopped(self, submission: Submission, job: Job, signal_: str, events: Events) -> str:
-        """Ask for a requeue, unless that is not ours to do; says what was decided and why."""
-        store = Store(submission.store)
-        split = split_open([cell.id for cell in submission.work[0]], store)
-        left = len(split.open) + len(split.running)
-        if not left:
-            return f"stopped by {signal_}, nothing left to do"
-        if signal_ == "TERM" and (state := slurm.state(job.id)) != "RUNNING":
-            return f"stopped by TERM: SLURM ends this job itself (state {state or 'unknown'})"
-        if idle := _idle_starts(submission, job):
-            return f"stopped by {signal_}, not requeued: {idle} starts in a row reached no training"
-        events.note("requeue", signal=signal_, left=left)
-        if job.id:
-            refused = slurm.requeue(job.name)
-            if refused:
-                return f"stopped by {signal_}, requeue refused: {refused}"
-            time.sleep(60)  # SLURM ends this process; returning first would count as finished
-            return f"stopped by {signal_}, requeued"
-        from submitit.core.job_environment import JobEnvironment
 
-        events.note("end", why=f"stopped by {signal_}, started again")
-        JobEnvironment()._requeue(1)
-        return "requeued"
+def settle(submission: Submission, job: Job, signal_: str, events: Events) -> str:
+    """After a stop: ask for a requeue, unless that is not ours to do. Says what and why."""
+    split = split_open([cell.id for cell in submission.work[0]], Store(submission.store))
+    left = len(split.open) + len(split.running)
+    if not left:
+        return f"stopped by {signal_}, nothing left to do"
+    if signal_ == "TERM" and (state := slurm.state(job.id)) != "RUNNING":
+        # cancelled or requeued by somebody; in a preemption's grace time it is still RUNNING
+        return f"stopped by TERM: SLURM ends this job itself (state {state or 'unknown'})"
+    if idle := _idle_starts(submission, job):
+        return f"stopped by {signal_}, not requeued: {idle} starts in a row reached no training"
+    events.note("requeue", signal=signal_, left=left)
+    if job.id:
+        if refused := slurm.requeue(job.name):
+            return f"stopped by {signal_}, requeue refused: {refused}"
+        time.sleep(60)  # SLURM ends this process; returning first would count as finished
+        return f"stopped by {signal_}, requeued"
+    from submitit.core.job_environment import JobEnvironment
+
+    events.note("end", why=f"stopped by {signal_}, started again")
+    JobEnvironment()._requeue(1)  # ends this process with the status that asks for a new one
+    return "requeued"
 
 
 def _idle_starts(submission: Submission, job: Job) -> int:

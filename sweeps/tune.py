@@ -86,8 +86,9 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         if device == "auto":  # Ray hides the GPUs from trials that were not given one
             device = "cuda" if torch.cuda.is_available() else "cpu"
         threads = 1 if device == "cpu" else None
+        often = {"checkpoint_s": self.job["checkpoint_s"]}
         outcome = attempt(
-            cell, store, lambda: run_cell(cell, store, device=device, threads=threads)
+            cell, store, lambda: run_cell(cell, store, device=device, threads=threads, **often)
         )
         return {"outcome": json.dumps(asdict(outcome)), "done": True}
 
@@ -131,8 +132,16 @@ def crashed(cell_id: str, error: str) -> Outcome:
 class RayPool:
     """Workers that train cells. Use as a context manager: leaving it ends every process."""
 
-    def __init__(self, store: Store, workers: int | None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        store: Store,
+        workers: int | None,
+        device: str = "auto",
+        checkpoint_s: float = 60.0,
+    ) -> None:
         self.store = store
+        self.checkpoint_s = checkpoint_s
+        """Seconds of training that a killed worker may lose."""
         self.workers = workers or 0
         """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
         self.device = device
@@ -201,6 +210,7 @@ class RayPool:
             "cell": json.dumps(asdict(cell)),
             "store": str(self.store.root),
             "device": self.device,
+            "checkpoint_s": self.checkpoint_s,
             "stalled": self.store.stalled_claim(cell.id),
         }
 
