@@ -7,6 +7,7 @@ of `PACKAGES`; everything it writes lies in one folder.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -104,6 +105,11 @@ class Site:
         """How many nodes wait for work."""
         return self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split().count("idle")
 
+    def up(self) -> int:
+        """How many nodes SLURM hears of."""
+        states = self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split()
+        return sum(not state.startswith(("down", "unknown")) for state in states)
+
     def runs(self, name: str) -> bool:
         """Whether the process started under this name still runs."""
         return name in self.processes and self.processes[name].poll() is None
@@ -141,23 +147,26 @@ class Site:
             self.processes[node].wait()
 
     def cut_off(self, node: str) -> None:
-        """The network fails: SLURM no longer hears of the node, whose jobs go on."""
-        os.kill(self._slurmd(node), signal.SIGSTOP)
+        """Network and disks fail: nothing on the node moves, and SLURM no longer hears of it."""
+        for pid in self._inside(node):
+            os.kill(pid, signal.SIGSTOP)
 
     def reconnect(self, node: str) -> None:
-        """The network is back."""
-        os.kill(self._slurmd(node), signal.SIGCONT)
+        """The node goes on where it was."""
+        for pid in self._inside(node):
+            os.kill(pid, signal.SIGCONT)
 
-    def _slurmd(self, node: str) -> int:
-        """Pid of a node's daemon, as this machine counts."""
-        pending = [self.processes[node].pid]
-        while pending:
-            pid = pending.pop()
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "slurmd":
-                return pid
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-            pending += map(int, children.split())
-        raise ProcessLookupError(f"no slurmd on {node}")
+    def _inside(self, node: str) -> list[int]:
+        """Pids of all processes of a node, as this machine counts."""
+        outer = self.processes[node].pid
+        first = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0]
+        space = os.stat(f"/proc/{first}/ns/pid").st_ino
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.stat(entry / "ns/pid").st_ino == space:
+                    found.append(int(entry.name))
+        return found
 
     # ---- files and processes -------------------------------------------------------------------
     def _write_files(self) -> None:
