@@ -156,6 +156,11 @@ class Site:
         for pid in self._inside(node):
             os.kill(pid, signal.SIGCONT)
 
+    def kill_inside(self, node: str, pid: int) -> None:
+        """SIGKILL a process by the number that the node knows it by."""
+        outer = next(p for p in self._inside(node) if _inner_pid(p) == pid)
+        os.kill(outer, signal.SIGKILL)
+
     def _inside(self, node: str) -> list[int]:
         """Pids of all processes of a node, as this machine counts."""
         outer = self.processes[node].pid
@@ -197,3 +202,9 @@ class Site:
                 stderr=out,
                 start_new_session=True,
             )
+
+
+def _inner_pid(pid: int) -> int:
+    """A process's number in its own namespace."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
