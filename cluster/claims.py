@@ -70,6 +70,17 @@ class TaskStore(Store):
         folder = self.run_dir(cell_id) / "attempts" / f"{self.last_claim(cell_id):06d}"
         atomic.replace(folder / "end.json", atomic.json_writer({"why": why}))
 
+    def free_our_own(self, cell_id: str) -> bool:
+        """Make a claim takeable that an earlier start of this job held; whether it was one.
+
+        SLURM never starts a job again before it counts the earlier start as ended.
+        """
+        holder = holder_of(self, cell_id)
+        if holder is None or holder["id"] != self.job.id or holder["restart"] >= self.job.restart:
+            return False
+        self.trust(cell_id, self.last_claim(cell_id), self.beat(cell_id))
+        return True
+
     def free_the_dead(self, cell_ids: Iterable[str], rows: Iterable[Queued]) -> list[str]:
         """Make claims takeable whose job SLURM no longer runs; returns whose they were.
 

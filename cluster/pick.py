@@ -47,7 +47,7 @@ def pick(
                     break
                 cell = todo[position]
             status = _status(store, cell.id, retry)
-            if status == "open":
+            if status == "open" or (status == "running" and store.free_our_own(cell.id)):
                 yield cell
                 status = _status(store, cell.id, retry)
             if status == "running":

@@ -30,6 +30,9 @@ CRASHES = 5
 """Worker deaths in a row, with no cell finished in between, after which a task gives up; more than
 a single cell is allowed (`claims.TRIES`), so that a cell that kills its worker is failed first."""
 
+LINGER_S = 60.0
+"""How long a requeued task waits for SLURM to end it: returning first would count as finished."""
+
 
 @dataclass
 class Task:
@@ -77,9 +80,9 @@ def settle(submission: Submission, job: Job, signal_: str, events: Events) -> st
         return f"stopped by {signal_}, not requeued: {idle} starts in a row reached no training"
     events.note("requeue", signal=signal_, left=left)
     if job.id:
-        if refused := slurm.requeue(job.name):
+        if (refused := slurm.requeue(job.name)) and slurm.state(job.id) == "RUNNING":
             return f"stopped by {signal_}, requeue refused: {refused}"
-        time.sleep(60)  # SLURM ends this process; returning first would count as finished
+        time.sleep(LINGER_S)
         return f"stopped by {signal_}, requeued"
     from submitit.core.job_environment import JobEnvironment
 

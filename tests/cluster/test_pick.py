@@ -66,6 +66,16 @@ def test_cells_of_a_living_task_end_the_work_and_those_of_a_dead_one_are_taken(c
     assert taken == [cells[1]]
 
 
+def test_a_requeued_task_goes_on_with_its_own_cell_first_without_asking_anybody(cells, tmp_path):
+    held_elsewhere(tmp_path, cells[0], job())
+
+    def rows():
+        raise AssertionError("no need to ask")
+
+    store = TaskStore(tmp_path, job(restart=1))
+    assert next(pick(cells, {}, store, 3, rows)) == cells[0]
+
+
 def test_without_a_queue_to_ask_the_worker_ends(cells, tmp_path):
     held_elsewhere(tmp_path, cells[0], job("8"))
 
