@@ -7,6 +7,7 @@ ORDERS  ?=## a number n (class orders 0..n-1), a list, or natural
 WORKERS ?=## cells trained side by side; empty: one per core
 SWEEP   ?= smoke## which sweep file of sweeps/conf
 STORE   ?= runs## folder of the run store
+PROFILE ?= default## site profile for submit: a name of cluster/conf, or a YAML file
 DRY     ?=## 1: only print the plan
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
@@ -18,7 +19,7 @@ SWEEP_ARGS = bench=$(BENCH) "store=$(STORE)" $(if $(METHODS),"methods=[$(METHODS
 NO_OUTPUT = and not browser and not latex and not notebook
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sweep compare report paper check test test-output lint bench
+.PHONY: help venv sweep submit compare report paper check test test-slurm test-output lint bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
@@ -38,6 +39,9 @@ sweep: .venv/.ready ## run a sweep, then print its table
 	  if [ -z "$(DRY)" ] && [ $$status != 2 ]; then \
 	    $(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP); fi; exit $$status
 
+submit: .venv/.ready ## the same sweep on SLURM: PROFILE names your site's settings
+	@$(BIN)/python -m cluster submit $(SWEEP) $(SWEEP_ARGS) profile=$(PROFILE) $(if $(DRY),--dry)
+
 compare: .venv/.ready ## print the table of a finished sweep again
 	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(SWEEP) $(ARGS)
 
@@ -52,6 +56,9 @@ check: .venv/.ready ## quick tests (under a minute)
 
 test: .venv/.ready ## all tests that need no cluster and no GPU (under ten minutes)
 	@$(BIN)/python -m pytest -q -m "not slurm and not gpu $(NO_OUTPUT)"
+
+test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)
+	@$(BIN)/python -m pytest -q -m slurm tests/slurm
 
 test-output: .venv/.ready ## what readers see: page in Chromium, tables in LaTeX, notebooks executed
 	@$(BIN)/python -m pytest -q -m "browser or latex or notebook"
