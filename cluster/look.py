@@ -15,7 +15,7 @@ from janus.errors import ClusterError
 from janus.store import Store
 from sweeps.plan import Split, split_open
 
-NOTEWORTHY = ("not requeued", "refused", "died in a row")
+NOTEWORTHY = ("not requeued", "refused", "died", "ended with status", "did not")
 """Parts of the reasons for which a task ended that a person should read."""
 
 

@@ -73,6 +73,8 @@ def settle(submission: Submission, job: Job, signal_: str, events: Events) -> st
     left = len(split.open) + len(split.running)
     if not left:
         return f"stopped by {signal_}, nothing left to do"
+    if signal_ == "TERM" and not job.id:
+        return "stopped by TERM"  # without SLURM nobody but the user sends it
     if signal_ == "TERM" and (state := slurm.state(job.id)) != "RUNNING":
         # cancelled or requeued by somebody; in a preemption's grace time it is still RUNNING
         return f"stopped by TERM: SLURM ends this job itself (state {state or 'unknown'})"
@@ -95,7 +97,8 @@ def _idle_starts(submission: Submission, job: Job) -> int:
     """Starts of this task in a row that never trained a step, if too many; else 0."""
     for back in range(TRIES):
         label = f"{job.name}.r{job.restart - back}"
-        found = read_events(submission.events.glob(f"{label}*.jsonl"))
+        files = [submission.events / f"{label}.jsonl", *submission.events.glob(f"{label}-*.jsonl")]
+        found = read_events(path for path in files if path.exists())
         if not found or any(e["event"] in ("first-step", "done", "stopped") for e in found):
             return 0
     return TRIES
@@ -118,7 +121,7 @@ class Workers:
     def run(self) -> str:
         """Returns why all of them have ended."""
         try:
-            for slot in range(self.slots):
+            for slot in range(0 if self.stop() else self.slots):
                 self._start(slot)
             told = False
             while self.processes:

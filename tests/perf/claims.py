@@ -24,9 +24,9 @@ from cluster.claims import TaskStore
 from cluster.job import Job
 from cluster.pick import own_order, pick
 from cluster.slurm import Queued
+from janus.compose import compose
 from janus.config import Cell
 from janus.store import Store
-from tests.conftest import toy_cell
 
 COUNTED = ("stat", "listdir", "link", "replace", "fsync", "mkdir", "unlink", "open")
 
@@ -76,7 +76,7 @@ def claimer(root: str, cells: list[Cell], index: int, claimers: int, start: Any,
 
 def measure(cells: int, claimers: int, folder: Path) -> dict[str, Any]:
     """Run the claimers; `start` lets them go together."""
-    pattern = toy_cell()
+    pattern = compose({"bench": "glyphs", "backbone": "toy", "method": "janus"})  # no torch
     planned = [replace(pattern, order=str(n)) for n in range(cells)]
     planned[0].id  # noqa: B018 (hashing belongs to the plan)
     context = multiprocessing.get_context("fork")

@@ -159,7 +159,10 @@ class Scenario:
         return later[0] if later else 0.0
 
     def _lost_steps_s(self, cell: str, before: int, step: dict[str, Any]) -> float:
-        """A stopped run saves where it stands; what its successor starts from tells."""
+        """0 when the run noted its end, which it does after saving the step it stood at; else NaN.
+
+        This trusts the run: the steps themselves are not compared.
+        """
         folder = self.login.store.run_dir(cell) / "attempts"
         end = folder / f"{before:06d}" / "end.json"
         return 0.0 if end.exists() else float("nan")
