@@ -8,6 +8,7 @@ WORKERS ?=## cells trained side by side; empty: one per core
 SWEEP   ?=## sweep file of sweeps/conf; empty: smoke on glyphs, paper on any other bench
 SCALE   ?=## tiny: the same sweep in seconds, to see that it runs
 STORE   ?= runs## folder of the run store
+PROFILE ?= default## site profile for submit: a name of cluster/conf, or a YAML file
 DRY     ?=## 1: only print the plan
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
@@ -21,7 +22,7 @@ SWEEP_ARGS = "store=$(STORE)" $(if $(BENCH),bench=$(BENCH)) $(if $(SCALE),scale=
 NO_OUTPUT = and not browser and not latex and not notebook
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sweep compare report paper wandb-sync check test test-output lint bench
+.PHONY: help venv sweep submit compare report paper wandb-sync check test test-slurm test-output lint bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
@@ -41,6 +42,9 @@ sweep: .venv/.ready ## run a sweep, then print its table
 	  if [ -z "$(DRY)" ] && [ $$status != 2 ]; then \
 	    $(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(LISTED); fi; exit $$status
 
+submit: .venv/.ready ## the same sweep on SLURM: PROFILE names your site's settings
+	@$(BIN)/python -m cluster submit $(NAME) $(SWEEP_ARGS) profile=$(PROFILE) $(if $(DRY),--dry)
+
 compare: .venv/.ready ## print the table of a finished sweep again
 	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
@@ -58,6 +62,9 @@ check: .venv/.ready ## quick tests (under a minute)
 
 test: .venv/.ready ## all tests that need no cluster and no GPU (under ten minutes)
 	@$(BIN)/python -m pytest -q -m "not slurm and not gpu $(NO_OUTPUT)"
+
+test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)
+	@$(BIN)/python -m pytest -q -m slurm tests/slurm
 
 test-output: .venv/.ready ## what readers see: page in Chromium, tables in LaTeX, notebooks executed
 	@$(BIN)/python -m pytest -q -m "browser or latex or notebook"

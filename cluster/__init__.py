@@ -1,1 +1,1 @@
-"""The same sweep on SLURM. Not built yet."""
+"""The same sweep on SLURM: submission, tasks on compute nodes, Ray inside an allocation."""

@@ -18,7 +18,7 @@ def replace(path: Path, write: Callable[[Path], None], *, sync: bool = True) -> 
 
     Raises RunError with cause `disk-full` when the disk is full; `path` is then unchanged.
     """
-    _publish(path, write, os.replace, sync)
+    _publish(path, write, _rename, sync)
 
 
 def create(path: Path, write: Callable[[Path], None]) -> bool:
@@ -35,9 +35,23 @@ def _link(temporary: str | Path, path: str | Path) -> None:
     try:
         os.link(temporary, path)
     except OSError:
-        if os.stat(temporary).st_nlink != 2:
+        # opening asks the server again; a plain stat may be answered from the client's cache
+        with open(temporary, "rb") as stream:
+            names = os.fstat(stream.fileno()).st_nlink
+        if names != 2:
             raise
     os.unlink(temporary)
+
+
+def _rename(temporary: str | Path, path: str | Path) -> None:
+    """Rename over. NFS may repeat a rename that was made and then miss the source."""
+    ours = os.stat(temporary).st_ino
+    try:
+        os.replace(temporary, path)
+    except FileNotFoundError:
+        with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_ino != ours:
+                raise
 
 
 def _publish(

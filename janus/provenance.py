@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from janus import atomic
 from janus.hardware import cpu_name
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janus-lora")
@@ -86,8 +87,13 @@ def _version(name: str) -> str:
 
 
 def _git() -> dict[str, Any]:
-    """Commit and dirty flag of the working tree the code runs from; empty outside one."""
+    """Commit and dirty flag of the working tree the code runs from; empty outside one.
+
+    A copy of the code that jobs run from carries both in `snapshot.json`.
+    """
     here = Path(__file__).resolve().parent
+    if record := atomic.read_json(here.parent / "snapshot.json"):
+        return {**record["git"], "snapshot": record["hash"]}
 
     def ask(*arguments: str) -> str | None:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import cycle
 from typing import Any, Protocol
@@ -61,11 +61,13 @@ def run_cell(
     threads: int | None = None,
     checkpoint_s: float = 60.0,
     until_task: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
     keep_checkpoints: bool = False,
 ) -> dict[str, Any] | None:
     """Train `cell`, resuming where an earlier attempt stopped, and return its committed result.
 
-    Returns at once when the result exists, and None when stopped at `until_task` finished tasks.
+    Returns at once when the result exists, and None when stopped at `until_task` finished tasks or
+    because `stop()`, asked after every step, held: the state is then in a checkpoint.
     Raises RunError (cause `claimed` while another process works on the cell; `nan`, `disk-full`,
     `claim-lost`, ...) and DataError; the reason is then in the store and the claim given back.
     """
@@ -76,7 +78,7 @@ def run_cell(
     claim = store.claim(cell)
     if claim is None:
         raise RunError(f"{cell.title} ({cell.id}) is being run by another process", "claimed")
-    run = _Run(cell, claim, observer, torch.device(device), checkpoint_s)
+    run = _Run(cell, claim, observer, torch.device(device), checkpoint_s, stop)
     try:
         if (done := store.result(cell.id)) is not None:
             return done  # another process finished it between our look and our claim
@@ -84,6 +86,8 @@ def run_cell(
         if result is not None and not keep_checkpoints:
             store.drop_checkpoints(cell.id)
         return result
+    except _Stopped:
+        return None
     except Exception as error:
         run.note_failure(error)
         raise
@@ -99,6 +103,10 @@ def _give_back(claim: Claim) -> None:
         log.warning("could not release claim %d of %s: %s", claim.number, claim.cell_id, error)
 
 
+class _Stopped(Exception):  # noqa: N818 (not an error)
+    """The run was asked to stop, and its state is saved."""
+
+
 class _Run:
     """The state of one attempt."""
 
@@ -109,9 +117,10 @@ class _Run:
         observer: Observer | None,
         device: torch.device,
         checkpoint_s: float,
+        stop: Callable[[], bool],
     ) -> None:
         self.cell, self.claim, self.observer, self.device = cell, claim, observer, device
-        self.checkpoint_s = checkpoint_s
+        self.checkpoint_s, self.stop = checkpoint_s, stop
         self.task_index = self.epoch = self.step = 0
         self.seconds: list[float] = []
         self.spent = 0.0
@@ -144,6 +153,8 @@ class _Run:
         while self.task_index < len(self.tasks):
             if until_task is not None and self.task_index >= until_task:
                 return None
+            if self.task_index and self.stop():
+                raise _Stopped  # the task before left a checkpoint, or we resumed from one
             self._one_task(self.tasks[self.task_index])
         result, provenance = self._result(found, data.sha256), self._provenance()
         self.claim.commit(result, provenance)
@@ -230,10 +241,13 @@ class _Run:
         if now - self.last_step_note > 0.5:
             self.last_step_note = now
             self._beat(task, float(loss.detach()))
-        if now - self.last_save > self.checkpoint_s:
+        stop = self.stop()
+        if stop or now - self.last_save > self.checkpoint_s:
             self._require_finite(finite, task)
             self.in_task = True
             self._save()
+        if stop:
+            raise _Stopped
 
     def _beat(self, task: Task, loss: float | None) -> None:
         steps = task.steps_per_epoch

@@ -291,15 +291,15 @@ def _machine() -> dict[str, Any]:
 
 def process_identity() -> dict[str, Any]:
     """What tells this process from every other, on this machine and elsewhere."""
-    return {**_machine(), "pid": os.getpid(), "started": _start_time(os.getpid())}
+    return {**_machine(), "pid": os.getpid(), "started": start_time(os.getpid())}
 
 
 def process_runs(pid: int, started: str) -> bool:
     """Whether the process that had `pid` and this start time still runs here."""
-    return _start_time(pid) == started
+    return start_time(pid) == started
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
     """Kernel start time of a process in clock ticks, '' when it has ended (zombies included)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -211,3 +211,21 @@ def test_a_result_committed_between_look_and_claim_is_not_trained_again(tmp_path
     monkeypatch.setattr(Store, "result", result)
     monkeypatch.setattr("janus.run._Run.train", lambda *_: pytest.fail("trained again"))
     assert run_cell(cell, store, threads=1)["id"] == cell.id
+
+
+def test_a_run_that_is_stopped_at_any_step_goes_on_to_the_same_bytes(tmp_path):
+    whole, cut, cell = Store(tmp_path / "whole"), Store(tmp_path / "cut"), toy_cell()
+    run_cell(cell, whole, threads=1)
+    steps = 0
+
+    def every_seventh_step():
+        nonlocal steps
+        steps += 1
+        return steps % 7 == 0
+
+    attempts = 0
+    while run_cell(cell, cut, threads=1, stop=every_seventh_step) is None:
+        attempts += 1
+        assert cut.status(cell.id) == "open" and cut.failure(cell.id) is None
+    assert attempts > 3
+    assert cut.result_path(cell.id).read_bytes() == whole.result_path(cell.id).read_bytes()

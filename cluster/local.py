@@ -1,0 +1,65 @@
+"""The same tasks on this machine, without SLURM: submitit's LocalExecutor stands in for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
+
+import submitit
+
+from cluster.profile import Profile
+from cluster.submission import Submission
+from cluster.submit import task_count
+from cluster.task import Task
+from janus import atomic
+from janus.store import process_identity, process_runs, start_time
+
+
+def start(submission: Submission, profile: Profile, cells: int) -> list[str]:
+    """Start the tasks on this machine, without SLURM; they outlive this process."""
+    tasks = task_count(cells, profile)
+    executor = submitit.LocalExecutor(submission.jobs, python=profile.python)
+    executor.update_parameters(
+        timeout_min=profile.minutes,
+        signal_delay_s=profile.warn_s,
+        gpus_per_node=profile.gpus,
+        stderr_to_stdout=True,
+    )
+    settings = {"PYTHONPATH": str(submission.code), "PYTHONSAFEPATH": "1"}
+    with _environment(settings), contextlib.chdir(submission.jobs):
+        jobs = [executor.submit(Task(str(submission.folder), i, tasks)) for i in range(tasks)]
+    pids = [int(job.job_id) for job in jobs]
+    owners = [{**process_identity(), "pid": pid, "started": start_time(pid)} for pid in pids]
+    atomic.replace(submission.folder / "local.json", atomic.json_writer(owners))
+    return [str(pid) for pid in pids]
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
+
+
+def end(submission: Submission) -> None:
+    """Ask the tasks that still run here to stop; they save first."""
+    for pid in running(submission):
+        os.kill(pid, signal.SIGTERM)  # submitit's controller passes it on
+
+
+def running(submission: Submission) -> list[int]:
+    """Pids of the tasks' controllers that still run on this machine."""
+    here = process_identity()
+    found = []
+    for owner in atomic.read_json(submission.folder / "local.json") or []:
+        same = all(owner[key] == here[key] for key in ("host", "boot", "pid_namespace"))
+        if same and process_runs(owner["pid"], owner["started"]):
+            found.append(owner["pid"])
+    return found

@@ -1,0 +1,224 @@
+"""Ray inside one allocation: SLURM starts this on every node; the first one is the head.
+
+Everything of the cluster is this job's own: its port and folder come from the job's number, its
+token is drawn for this start and readable by this user alone, and its processes are children that
+are ended by pid. `ray stop` would end every Ray of this user on the machine: never used here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from submitit.slurm.slurm import SlurmJobEnvironment
+
+from cluster.check import check_node
+from cluster.job import Job, StopFlag, here
+from cluster.snapshot import verify
+from cluster.stage import stage
+from cluster.submission import Events, Submission
+from cluster.task import settle
+from janus import atomic
+from janus.errors import ClusterError, JanusError
+
+JOIN_S = 180.0
+"""How long nodes may take to find each other."""
+
+OBJECT_STORE_BYTES = 100_000_000
+"""Ray's least comfortable size: nothing large passes through it."""
+
+
+@dataclass
+class RayTask:
+    """Callable for submitit, started once on each node of the allocation."""
+
+    folder: str
+
+    def __call__(self) -> dict[str, Any]:
+        """Be the head with its driver, or a worker node, until the driver ends."""
+        submission = Submission(Path(self.folder))
+        job, stop = here(), StopFlag().install()
+        place = SlurmJobEnvironment()
+        name = f"{job.label}-node{place.node}"
+        events = Events(submission.events / f"{name}.jsonl", job=job.label, node=job.node)
+        events.note("task", index=place.node, code=submission.record["code"], pid=os.getpid())
+        node = Node(submission, job, place.node, list(place.hostnames), stop)
+        try:
+            verify(submission.code)
+            stage(submission.work[0], submission.profile)
+            fine, wrong = check_node(submission.work[0], submission.store)
+            events.note("check", ok=not wrong, lines=fine + wrong)
+            if wrong:
+                raise ClusterError("this node cannot train, see its check")
+            why = node.run(events)
+        except JanusError as error:
+            why = str(error)
+        finally:
+            node.close()
+        if stop() and place.node == 0:
+            why = settle(submission, job, stop.signal, events)
+        events.note("end", why=why)
+        return {"why": why}
+
+
+class Node:
+    """One node's part of the cluster."""
+
+    def __init__(
+        self, submission: Submission, job: Job, rank: int, names: list[str], stop: StopFlag
+    ) -> None:
+        self.submission, self.job, self.rank, self.names = submission, job, rank, names
+        self.stop = stop
+        self.shared = submission.folder / "ray" / job.label
+        self.shared.mkdir(parents=True, exist_ok=True)
+        short = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 30 else "/tmp"
+        self.temporary = Path(short) / f"rj{job.id}-{rank}"  # short: Ray's sockets lie in it
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def run(self, events: Events) -> str:
+        """Returns why this node's part ended."""
+        own = self._meet()
+        events.note("address", address=own)
+        return self._head(own, events) if self.rank == 0 else self._worker(own)
+
+    def close(self) -> None:
+        """End every child by pid, and remove the temporary folder."""
+        for child in reversed(self.children):
+            if child.poll() is None:
+                child.terminate()
+        deadline = time.monotonic() + 10
+        for child in reversed(self.children):
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+    # ---- finding each other --------------------------------------------------------------------
+    def _meet(self) -> str:
+        """This node's address as the others see it: a host's own name often means the loopback."""
+        if len(self.names) == 1:
+            return socket.gethostbyname(self.names[0])
+        seen = {n: socket.gethostbyname(n) for k, n in enumerate(self.names) if k != self.rank}
+        atomic.replace(self.shared / f"seen-{self.rank}.json", atomic.json_writer(seen))
+        witness = 1 if self.rank == 0 else 0
+        told = self._wait_for(self.shared / f"seen-{witness}.json")
+        return str(told[self.names[self.rank]])
+
+    def _wait_for(self, path: Path) -> dict[str, Any]:
+        deadline = time.monotonic() + JOIN_S
+        while (found := atomic.read_json(path)) is None:
+            if self.stop():
+                raise ClusterError(f"stopped by {self.stop.signal} while nodes met")
+            if time.monotonic() > deadline:
+                raise ClusterError(f"a node of the allocation did not come: no {path} after 180 s")
+            time.sleep(0.2)
+        return dict(found)
+
+    # ---- the two kinds of node -----------------------------------------------------------------
+    def _head(self, own: str, events: Events) -> str:
+        port = free_port(own, int(self.job.id))
+        token = self.shared / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        self._ray(own, "--head", f"--port={port}", "--include-dashboard=false")
+        wait_for_port(own, port, self.stop)
+        record = {"address": f"{own}:{port}"}
+        atomic.replace(self.shared / "head.json", atomic.json_writer(record))
+        events.note("head", **record)
+        driver = subprocess.Popen(
+            [sys.executable, "-u", "-m", "cluster.ray_driver", str(self.submission.folder)],
+            env=self._environment() | {"RAY_ADDRESS": record["address"]},
+            start_new_session=True,
+        )
+        self.children.append(driver)
+        told = False
+        while driver.poll() is None and self.children[0].poll() is None:
+            time.sleep(0.2)
+            if self.stop() and not told:
+                told = True
+                driver.terminate()
+        ended = driver.poll()
+        atomic.replace(self.shared / "over.json", atomic.json_writer({"status": ended}))
+        return "Ray's head died" if ended is None else f"the driver ended with status {ended}"
+
+    def _worker(self, own: str) -> str:
+        address = self._wait_for(self.shared / "head.json")["address"]
+        while not (self.shared / "over.json").exists() and not self.stop():
+            ray = self._ray(own, f"--address={address}")
+            while ray.poll() is None and not self.stop():
+                time.sleep(0.5)
+                if (self.shared / "over.json").exists():
+                    return "the driver ended"
+            self.children.remove(ray)
+            time.sleep(1)  # Ray died here: join again
+        return f"stopped by {self.stop.signal}" if self.stop() else "the driver ended"
+
+    def _ray(self, own: str, *words: str) -> subprocess.Popen[bytes]:
+        """`ray start` in the foreground. It may print an error and still exit with 0."""
+        profile = self.submission.profile
+        gpus = profile.gpus if profile.device != "cpu" else 0
+        self.temporary.mkdir(mode=0o700, exist_ok=True)
+        head = [f"--temp-dir={self.temporary}"] if "--head" in words else []
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words, *head),
+                *(f"--node-ip-address={own}", "--disable-usage-stats"),
+                *(f"--num-cpus={profile.cpus}", f"--num-gpus={gpus}"),
+                *("--min-worker-port=0", "--max-worker-port=0"),
+                f"--object-store-memory={OBJECT_STORE_BYTES}",
+            ],
+            env=self._environment(),
+            start_new_session=True,
+        )
+        self.children.append(process)
+        return process
+
+    def _environment(self) -> Mapping[str, str] | dict[str, str]:
+        return {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.shared / "token"),
+            # a node that is gone is noticed within seconds
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "2000",
+            "RAY_health_check_failure_threshold": "5",
+        }
+
+
+def free_port(host: str, job: int) -> int:
+    """A port that follows from the job's number; the next one where it is taken."""
+    for step in range(100):
+        port = 20000 + (job * 20 + step) % 10000
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise ClusterError(f"no free port for Ray on {host}")
+
+
+def wait_for_port(host: str, port: int, stop: StopFlag) -> None:
+    """Return when somebody listens. Raises ClusterError after JOIN_S seconds."""
+    deadline = time.monotonic() + JOIN_S
+    while True:
+        try:
+            socket.create_connection((host, port), 1.0).close()
+            return
+        except OSError:
+            if stop() or time.monotonic() > deadline:
+                raise ClusterError(f"Ray's head did not start on {host}:{port}") from None
+            time.sleep(0.2)

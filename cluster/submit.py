@@ -1,0 +1,167 @@
+"""From a sweep and a profile to jobs in the queue, or to the script that would be submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError
+
+from cluster import slurm
+from cluster.profile import Profile
+from cluster.ray_nodes import RayTask
+from cluster.submission import Submission
+from cluster.task import Task
+from janus.config import Cell
+from janus.errors import ClusterError, suggest
+
+
+def portable(cell: Cell) -> Cell:
+    """The cell with absolute paths: a job starts in another folder."""
+
+    def absolute(text: str | None) -> str | None:
+        return None if text is None else str(Path(text).expanduser().resolve())
+
+    bench = replace(cell.bench, root=absolute(cell.bench.root), cache=absolute(cell.bench.cache))
+    backbone = cell.backbone
+    if backbone.weights not in ("bundled", "hub", "random"):
+        backbone = replace(backbone, weights=absolute(backbone.weights) or "")
+    return replace(cell, bench=bench, backbone=backbone)
+
+
+def task_count(cells: int, profile: Profile) -> int:
+    """As many tasks as may run at a time, if there is a cell for each of their workers."""
+    return min(profile.tasks, -(-cells // profile.cells_at_once))
+
+
+def chunks(tasks: int, profile: Profile, site_limit: int) -> list[range]:
+    """The tasks in job arrays that the site takes."""
+    size = max(1, min(profile.chunk, site_limit))
+    return [range(k, min(k + size, tasks)) for k in range(0, tasks, size)]
+
+
+def check_profile(profile: Profile) -> None:
+    """Refuse what SLURM would refuse, or queue for ever. Raises ClusterError."""
+    kinds = slurm.partitions()
+    names = [p.name for p in kinds]
+    if profile.partition is None:
+        wanted = [p for p in kinds if p.default] or kinds
+    else:
+        wanted = [p for name in profile.partition.split(",") for p in kinds if p.name == name]
+        for name in profile.partition.split(","):
+            if name not in names:
+                raise ClusterError(f"no partition {name!r} here.{suggest(name, set(names))}")
+    where = f"partition {profile.partition or wanted[0].name}"
+    limits = [
+        ("gpus", profile.gpus, max(p.gpus for p in wanted), "GPUs on a node"),
+        ("cpus", profile.cpus, max(p.cpus for p in wanted), "processors on a node"),
+        ("minutes", profile.minutes, max(p.minutes for p in wanted), "minutes"),
+        ("mem_gb", profile.mem_gb or 0, max(p.memory_mb for p in wanted) / 1000, "GB on a node"),
+    ]
+    for key, value, most, unit in limits:
+        if value > most:
+            raise ClusterError(f"profile.{key}={value:g}, but {where} has at most {most:g} {unit}")
+
+
+def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
+    """The profile in submitit's words."""
+    code = submission.code
+    setup = [
+        *profile.setup,
+        f"export PYTHONPATH={code} PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1",
+        "export SLURM_OPEN_MODE=append",  # a requeued task goes on in the same log
+    ]
+    given = {
+        "job_name": submission.id,
+        "time": profile.minutes,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gpus_per_node": profile.gpus or None,
+        "cpus_per_task": profile.cpus,
+        "mem": None if profile.mem_gb is None else f"{int(profile.mem_gb * 1024)}M",
+        "signal_delay_s": profile.warn_s,
+        "array_parallelism": profile.tasks,
+        "stderr_to_stdout": True,
+        "setup": setup,
+        "additional_parameters": {
+            "requeue": True,
+            "chdir": str(submission.jobs),
+            **{str(key): value for key, value in profile.flags.items()},
+        },
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:
+    """submitit's executor with everything set. Raises ClusterError where there is no SLURM."""
+    slurm.ask("sbatch", "--version")
+    python = submission.profile.python
+    try:
+        executor = submitit.SlurmExecutor(submission.jobs, python=python)
+    except RuntimeError as error:
+        raise ClusterError(f"{error}. Without SLURM: cluster=local") from None
+    executor.update_parameters(**given)
+    return executor
+
+
+def script(submission: Submission, tasks: int, mode: str) -> str:
+    """The sbatch script of an array of `tasks` tasks, or of a Ray cluster."""
+    profile = submission.profile
+    make = ray_parameters if mode == "ray" else parameters
+    executor = slurm_executor(submission, make(submission, profile))
+    if mode == "array" and tasks > 1:
+        executor.parameters["map_count"] = tasks
+    return str(executor._make_submission_file_text(executor._submitit_command_str, ""))
+
+
+def submit_array(submission: Submission, profile: Profile, cells: int) -> list[str]:
+    """Queue the tasks in arrays; returns the arrays' job ids. Raises ClusterError when refused."""
+    tasks = task_count(cells, profile)
+    executor = slurm_executor(submission, parameters(submission, profile))
+    ids: list[str] = []
+    try:
+        for part in chunks(tasks, profile, slurm.max_array()):
+            with executor.batch():
+                jobs = [
+                    executor.submit(Task(str(submission.folder), index, tasks)) for index in part
+                ]
+            ids.append(jobs[0].job_id.split("_")[0])
+    except FailedJobError as error:
+        slurm.cancel(ids)  # all of it or nothing
+        raise ClusterError(slurm.explain(str(error))) from None
+    return ids
+
+
+def submit_ray(submission: Submission, profile: Profile) -> list[str]:
+    """Queue one job of several nodes with a Ray cluster inside; returns its id."""
+    executor = slurm_executor(submission, ray_parameters(submission, profile))
+    try:
+        return [str(executor.submit(RayTask(str(submission.folder))).job_id)]
+    except FailedJobError as error:
+        raise ClusterError(slurm.explain(str(error))) from None
+
+
+def ray_parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
+    """As `parameters`, for one process on each of several nodes; the others outlive one's death."""
+    given = parameters(submission, profile)
+    more = {"no-kill": True, **given["additional_parameters"]}
+    srun = ["--no-kill", "--wait=0", "--kill-on-bad-exit=0"]
+    return given | {
+        "nodes": profile.nodes,
+        "ntasks_per_node": 1,
+        "srun_args": srun,
+        "additional_parameters": more,
+    }
+
+
+def refuse_hopeless(submission: Submission, ids: Sequence[str]) -> None:
+    """Cancel and raise ClusterError when SLURM took the jobs but can never start them."""
+    why = slurm.hopeless(slurm.queue(submission.id))
+    if why:
+        slurm.cancel(ids)
+        raise ClusterError(f"the jobs would wait for ever and were cancelled: {why}")

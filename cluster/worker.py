@@ -1,0 +1,110 @@
+"""`python -m cluster.worker FOLDER INDEX WORKERS SLOT`: train cells of a submission, one by one.
+
+A process of its own, so that a crash in one cell (memory, a native fault) ends neither the task
+nor its neighbours. Started by `cluster.task`, which passes on the request to stop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cluster import slurm
+from cluster.check import UNFIT, check_torch
+from cluster.claims import TaskStore
+from cluster.job import StopFlag, here
+from cluster.pick import own_order, pick
+from cluster.profile import Profile
+from cluster.stage import staged
+from cluster.submission import Events, Submission
+from janus.config import Cell
+from janus.errors import ClusterError
+from sweeps.attempt import attempt
+
+
+class FirstSteps:
+    """Observer that notes when training of a cell really starts."""
+
+    def __init__(self, events: Events, cell: Cell) -> None:
+        self.events, self.cell, self.waiting = events, cell, True
+
+    def notify(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Note the first step of this attempt."""
+        if event == "step" and self.waiting:
+            self.waiting = False
+            at = {key: facts[key] for key in ("task", "step")}
+            self.events.note("first-step", cell=self.cell.id, **at)
+
+
+def work(submission: Submission, index: int, workers: int, slot: int, stop: StopFlag) -> None:
+    """Train cells until none is left or `stop` holds."""
+    job = here()
+    events = Events(submission.events / f"{job.label}-{slot}.jsonl", job=job.label, slot=slot)
+    store = TaskStore(submission.store, job)
+    profile = submission.profile
+    cells, retry = submission.work
+    share = len(cells[index::workers])
+    events.note("worker", index=index, workers=workers)
+    try:
+        events.note("ready", torch=check_torch(profile))
+    except ClusterError as error:
+        events.note("check", ok=False, node=job.node, lines=[str(error)])
+        sys.exit(UNFIT)
+    device = _device(profile)
+    for cell in pick(own_order(cells, index, workers), retry, store, share, slurm.queue):
+        if stop():
+            return
+        _train(staged(cell, profile), store, events, stop, device, profile.lose_at_most_s)
+        if stop():
+            return
+
+
+def _device(profile: Profile) -> str:
+    import torch
+
+    if profile.device != "auto":
+        return profile.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _train(
+    cell: Cell, store: TaskStore, events: Events, stop: StopFlag, device: str, lose_at_most_s: float
+) -> None:
+    from janus.run import run_cell
+
+    events.note("cell", cell=cell.id, title=cell.title)
+    outcome = attempt(
+        cell,
+        store,
+        lambda: run_cell(
+            cell,
+            store,
+            FirstSteps(events, cell),
+            device=device,
+            threads=1 if device == "cpu" else None,
+            # a save takes a moment itself
+            checkpoint_s=0.9 * lose_at_most_s,
+            stop=stop,
+        ),
+    )
+    stopped = outcome.status == "busy" and not outcome.cause
+    if stopped:
+        store.note_end(cell.id, f"stopped by {stop.signal}")
+    events.note(
+        "stopped" if stopped else outcome.status,
+        cell=cell.id,
+        seconds=round(outcome.seconds, 2),
+        **({"cause": outcome.cause, "message": outcome.message} if outcome.cause else {}),
+    )
+
+
+def main(words: list[str]) -> None:
+    """What the task starts."""
+    folder, index, workers, slot = words
+    work(Submission(Path(folder)), int(index), int(workers), int(slot), StopFlag().install())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,130 @@
+"""What tasks know beyond the store: whose a claim is, and whether a run moves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cluster.claims import TRIES, TaskStore
+from cluster.job import Job, here
+from cluster.slurm import Queued
+from janus.errors import RunError
+from janus.store import process_identity
+from tests.conftest import toy_cell
+
+
+def job(number="7", restart=0):
+    return Job(number, f"{number}_0", restart, "node1")
+
+
+def held_elsewhere(root, cell, holder, number=1):
+    """A claim of `holder` whose process this machine cannot see."""
+    store = TaskStore(root, holder)
+    claim = store.claim(cell)
+    path = store.run_dir(cell.id) / "claims" / f"{number:06d}.json"
+    path.write_text(json.dumps({"owner": {**process_identity(), "host": "elsewhere"}}))
+    return claim
+
+
+def row(holder, state="RUNNING"):
+    return Queued(holder.id, holder.name, state, holder.restart, "node1", "")
+
+
+def test_the_claim_of_a_job_that_slurm_still_runs_is_left_alone(tmp_path):
+    cell, other = toy_cell(), job("8")
+    held_elsewhere(tmp_path, cell, other)
+    store = TaskStore(tmp_path, job())
+    assert store.free_the_dead([cell.id], [row(other)]) == []
+    assert store.claim(cell) is None
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "NODE_FAIL", "PENDING", None])
+def test_the_claim_of_a_job_that_slurm_ended_is_free_without_a_lease(tmp_path, state):
+    cell, other = toy_cell(), job("8")
+    held_elsewhere(tmp_path, cell, other)
+    store = TaskStore(tmp_path, job())
+    assert store.claim(cell) is None
+    assert store.free_the_dead([cell.id], [row(other, state)] if state else []) == ["8_0.r0"]
+    assert store.claim(cell).number == 2
+
+
+def test_a_requeued_job_takes_over_what_its_earlier_start_held(tmp_path):
+    cell = toy_cell()
+    held_elsewhere(tmp_path, cell, job())
+    again = TaskStore(tmp_path, job(restart=1))
+    assert again.free_the_dead([cell.id], [row(job(restart=1))]) == ["7_0.r0"]
+    assert again.claim(cell).number == 2
+
+
+def test_a_sibling_worker_of_the_same_start_is_alive(tmp_path):
+    cell = toy_cell()
+    held_elsewhere(tmp_path, cell, job())
+    sibling = TaskStore(tmp_path, job())
+    assert sibling.free_the_dead([cell.id], []) == []
+
+
+def test_a_process_cut_off_from_slurm_finds_that_it_lost_its_claim(tmp_path):
+    cell, other = toy_cell(), job("8")
+    alone = held_elsewhere(tmp_path, cell, other)
+    store = TaskStore(tmp_path, job())
+    store.free_the_dead([cell.id], [])
+    ours = store.claim(cell)
+    with pytest.raises(RunError, match="taken over"):
+        alone.commit({"id": cell.id}, {})
+    ours.commit({"id": cell.id}, {})
+    assert store.done() == {cell.id}
+
+
+def tried(store, cell, checkpoint=None, why=None):
+    claim = store.claim(cell)
+    if checkpoint:
+        claim.checkpoint_dir.mkdir(parents=True)
+        (claim.checkpoint_dir / f"{checkpoint}.safetensors").touch()
+    if why:
+        store.note_end(cell.id, why)
+    claim.release()
+
+
+def test_a_run_without_progress_is_failed_with_how_its_attempts_ended(tmp_path):
+    cell = toy_cell()
+    for restart, why in enumerate(("stopped by USR2", "stopped by TERM", None)):
+        tried(TaskStore(tmp_path, job(restart=restart)), cell, why=why)
+    store = TaskStore(tmp_path, job(restart=3))
+    with pytest.raises(RunError) as error:
+        store.claim(cell)
+    assert error.value.cause == "no-progress"
+    for part in ("the start", "stopped by USR2", "stopped by TERM", "ended without a word"):
+        assert part in str(error.value)
+    assert store.status(cell.id) == "failed"
+    assert store.failure(cell.id)["cause"] == "no-progress"
+
+
+def test_every_new_checkpoint_starts_the_count_again(tmp_path):
+    cell = toy_cell()
+    for number in range(2 * TRIES):
+        tried(TaskStore(tmp_path, job(restart=number)), cell, checkpoint=f"{number // 2:05d}")
+    assert TaskStore(tmp_path, job()).claim(cell) is not None
+
+
+def test_a_failed_run_that_is_submitted_again_starts_its_count_anew(tmp_path):
+    cell = toy_cell()
+    store = TaskStore(tmp_path, job())
+    for _ in range(TRIES):
+        tried(store, cell)
+    with pytest.raises(RunError):
+        store.claim(cell)
+    assert store.claim(cell) is not None
+
+
+def test_the_job_of_a_process_is_read_from_its_environment():
+    array = {
+        "SLURM_JOB_ID": "31",
+        "SLURM_ARRAY_JOB_ID": "30",
+        "SLURM_ARRAY_TASK_ID": "4",
+        "SLURM_RESTART_COUNT": "2",
+        "SLURMD_NODENAME": "n5",
+    }
+    assert here(array) == Job("31", "30_4", 2, "n5")
+    assert here({"SLURM_JOB_ID": "31", "SLURMD_NODENAME": "n5"}).label == "31.r0"
+    assert here({"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "99"}).name == "pid-99"

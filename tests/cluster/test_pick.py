@@ -1,0 +1,100 @@
+"""Which cell comes next: every cell once, own share first, nothing held back by the dead."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.claims import TaskStore
+from cluster.job import Job
+from cluster.pick import own_order, pick
+from janus.errors import ClusterError
+from janus.store import Store
+from tests.cluster.test_claims import held_elsewhere, job, row
+from tests.conftest import toy_cell
+
+
+@pytest.fixture
+def cells():
+    return [toy_cell(order=str(n)) for n in range(6)]
+
+
+def test_workers_start_apart_and_look_at_every_cell(cells):
+    firsts = {own_order(cells, index, 3)[0].id for index in range(3)}
+    assert len(firsts) == 3
+    for index in range(3):
+        order = own_order(cells, index, 3)
+        assert order[:2] == [cells[index], cells[index + 3]]
+        assert {c.id for c in order} == {c.id for c in cells} and len(order) == len(cells)
+
+
+def finish(store, cell):
+    claim = store.claim(cell)
+    claim.commit({"id": cell.id}, {})
+    claim.release()
+
+
+def test_one_worker_takes_every_cell_once(cells, tmp_path):
+    store = TaskStore(tmp_path, job())
+    taken = []
+    for cell in pick(own_order(cells, 0, 2), {}, store, 3, list):
+        finish(store, cell)
+        taken.append(cell.id)
+    assert sorted(taken) == sorted(c.id for c in cells)
+
+
+def test_what_others_finished_meanwhile_is_left_out(cells, tmp_path):
+    store, other = TaskStore(tmp_path, job()), Store(tmp_path)
+    taken = []
+    for cell in pick(own_order(cells, 0, 2), {}, store, 3, list):
+        finish(store, cell)
+        taken.append(cell.id)
+        if len(taken) == 1:
+            for theirs in cells[1::2]:
+                finish(other, theirs)
+    assert taken == [c.id for c in cells[0::2]]
+
+
+def test_cells_of_a_living_task_end_the_work_and_those_of_a_dead_one_are_taken(cells, tmp_path):
+    alive, dead = job("8"), job("9")
+    held_elsewhere(tmp_path, cells[0], alive)
+    held_elsewhere(tmp_path, cells[1], dead)
+    store = TaskStore(tmp_path, job())
+    taken = []
+    for cell in pick(cells[:2], {}, store, 2, lambda: [row(alive)]):
+        finish(store, cell)
+        taken.append(cell)
+    assert taken == [cells[1]]
+
+
+def test_a_requeued_task_goes_on_with_its_own_cell_first_without_asking_anybody(cells, tmp_path):
+    held_elsewhere(tmp_path, cells[0], job())
+
+    def rows():
+        raise AssertionError("no need to ask")
+
+    store = TaskStore(tmp_path, job(restart=1))
+    assert next(pick(cells, {}, store, 3, rows)) == cells[0]
+
+
+def test_without_a_queue_to_ask_the_worker_ends(cells, tmp_path):
+    held_elsewhere(tmp_path, cells[0], job("8"))
+
+    def rows():
+        raise ClusterError("no squeue")
+
+    assert list(pick(cells[:1], {}, TaskStore(tmp_path, job()), 1, rows)) == []
+
+
+def test_a_failed_cell_is_tried_again_only_when_it_was_submitted_again(cells, tmp_path):
+    store = TaskStore(tmp_path, Job("7", "7_0", 0, "node1"))
+    claim = store.claim(cells[0])
+    claim.fail({"cause": "nan"})
+    claim.release()
+    assert list(pick(cells[:1], {}, store, 1, list)) == []
+    taken = []
+    for cell in pick(cells[:1], {cells[0].id: 1}, store, 1, list):
+        taken.append(cell)
+        again = store.claim(cell)
+        again.fail({"cause": "nan"})
+        again.release()
+    assert taken == cells[:1]

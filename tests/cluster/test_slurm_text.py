@@ -1,0 +1,63 @@
+"""What SLURM prints, read; and what it refuses, explained."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster import slurm
+from cluster.profile import load_profile
+from cluster.slurm import Queued
+from cluster.submit import chunks, task_count
+
+
+@pytest.mark.parametrize(
+    "text, minutes",
+    [
+        ("30", 30),
+        ("30:30", 30.5),
+        ("10:00:00", 600),
+        ("1-00:00:00", 1440),
+        ("7-12", 7 * 1440 + 720),
+        ("infinite", float("inf")),
+        ("n/a", float("inf")),
+    ],
+)
+def test_time_limits(text, minutes):
+    assert slurm.minutes(text) == minutes
+
+
+@pytest.mark.parametrize(
+    "gres, gpus",
+    [("(null)", 0), ("gpu:4", 4), ("gpu:a100:8(S:0-1)", 8), ("gpu:a:1,lustre:2,gpu:b:2", 3)],
+)
+def test_gpus_of_a_node(gres, gpus):
+    assert slurm.count_gpus(gres) == gpus
+
+
+def test_a_refusal_names_the_key_to_change():
+    text = (
+        "sbatch: error: invalid partition specified: nope\n"
+        "sbatch: error: Batch job submission failed: Invalid partition name specified"
+    )
+    assert "profile.partition" in slurm.explain(text)
+    assert "nope" in slurm.explain(text)
+    assert slurm.explain("sbatch: error: Something new").endswith("Something new.")
+
+
+def test_only_waiting_jobs_can_be_hopeless():
+    reason = "Job's account not known, so it can't use this partition (closed allows staff)"
+    assert "account" in slurm.hopeless([Queued("1", "1", "PENDING", 0, "", reason)])
+    assert not slurm.hopeless([Queued("1", "1", "PENDING", 0, "", "Priority")])
+    assert not slurm.hopeless([Queued("1", "1", "FAILED", 0, "", "BadConstraints")])
+
+
+def test_arrays_are_cut_to_what_profile_and_site_take():
+    profile = load_profile("default", {"chunk": 100, "tasks": 250})
+    assert [len(c) for c in chunks(250, profile, 1001)] == [100, 100, 50]
+    assert [len(c) for c in chunks(25, profile, 10)] == [10, 10, 5]
+
+
+def test_there_are_no_more_tasks_than_may_run_nor_than_cells():
+    profile = load_profile("default", {"tasks": 16, "cells_at_once": 4})
+    assert task_count(1000, profile) == 16
+    assert task_count(9, profile) == 3

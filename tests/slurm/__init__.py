@@ -1,0 +1,1 @@
+"""A real SLURM of several virtual nodes on one machine, and the tests that need it."""

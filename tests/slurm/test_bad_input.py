@@ -1,0 +1,80 @@
+"""What a site refuses is said at submit, or by `status`; nothing hangs without a word."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster import slurm
+from cluster.submission import newest, submissions
+from janus.store import Store
+from tests.slurm.help import wait
+
+
+@pytest.fixture
+def user(login):
+    return login(orders=1)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["profile.partition=mian"], "Did you mean 'main'"),
+        (["profile.gpus=3"], "at most 2 GPUs on a node"),
+        (["profile.minutes=601"], "at most 600 minutes"),
+        (["profile.mem_gb=90"], "at most 8 GB on a node"),
+        (["profile.constraint=a100"], "Look at profile.constraint"),
+        (["profile.flags={reservation: gone}"], "SLURM refused the job"),
+        (["profile=gpu_paked"], "Did you mean 'gpu_packed'"),
+        (["mode=rya"], "Did you mean 'ray'"),
+        (["profile.partition=closed", "profile.account=guest"], "does not serve this account"),
+        (["mode=ray", "profile.nodes=4"], "the partition cannot give"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_leaves_no_job(user, words, said):
+    done = user.run("submit", *words)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert said in done.stderr.splitlines()[-1], done.stderr
+    waiting = [r for r in slurm.queue() if r.state in slurm.ALIVE | slurm.COMING]
+    assert not waiting
+    assert not user.store.done()
+
+
+def test_a_store_that_the_nodes_do_not_see_is_told_by_status(user, site):
+    user.store = Store(site.root / "private" / "store")
+    submission = user.submit("profile.tasks=2")
+    ended = slurm.ALIVE | slurm.COMING
+    wait(lambda: not any(r.state in ended for r in slurm.queue(submission.id)), 60, "the tasks")
+    done = user.run("status")
+    assert done.returncode == 3
+    assert "before they could write a word" in done.stdout
+    assert "file system that all nodes share" in done.stdout
+
+
+def test_a_dry_run_prints_the_script_and_leaves_nothing(user):
+    done = user.run("submit", "--dry", "profile.gpus=2", "profile.setup=[module load x]")
+    assert done.returncode == 0, done.stderr
+    for line in ("#SBATCH --gpus-per-node=2", "#SBATCH --array=0-2%3", "module load x"):
+        assert line in done.stdout
+    assert not user.store.root.exists() and not slurm.queue("tiny-DRY")
+
+
+def test_more_tasks_than_the_site_takes_in_one_array_become_several(login):
+    user = login(orders=9)
+    done = user.run("submit", "--dry", "profile.tasks=27")
+    assert done.stdout.count("#SBATCH --array=0-19%20") == 1
+    assert done.stdout.count("#SBATCH --array=0-6%7") == 1
+
+
+def test_status_of_what_was_never_submitted_names_the_command(user):
+    done = user.run("status")
+    assert done.returncode == 2 and "cluster submit tiny" in done.stderr
+    assert submissions(user.store) == []
+
+
+def test_gpus_that_torch_does_not_see_are_told_by_status(user):
+    """The fake GPUs are handed out by SLURM, and torch finds none: the check says so."""
+    submission = user.submit("profile.gpus=1", "profile.tasks=1")
+    wait(lambda: user.events(submission, "end"), 600, "the task")
+    done = user.run("status")
+    assert "not fit to train" in done.stdout and "sees none of the 1 GPUs" in done.stdout
+    assert newest(user.store, "tiny").id == submission.id and not user.store.done()

@@ -1,0 +1,20 @@
+"""Everything that clusters do, during one sweep: nothing lost, nothing twice, little repeated."""
+
+from __future__ import annotations
+
+from tests.slurm.help import differing, inline
+from tests.slurm.incidents import LOSE_AT_MOST_S, Scenario
+
+
+def test_a_sweep_survives_all_of_it_with_the_same_bytes(site, tmp_path):
+    (tmp_path / "home").mkdir()
+    scenario = Scenario(site, tmp_path / "home")
+    found = {incident.name: incident for incident in scenario.run()}
+    submission, store = scenario.submission, scenario.login.store
+    assert len(store.done()) == 24
+    assert differing(submission, store, inline(submission, tmp_path / "inline")) == []
+    for name in ("preempted", "requeued from outside", "task cancelled"):
+        assert found[name].lost_s == 0.0, name
+    for name in ("node cut off", "power cut"):
+        # a save takes its moment on a busy disk
+        assert found[name].lost_s <= 2 * LOSE_AT_MOST_S, name
