@@ -298,7 +298,7 @@ class RayPool:
                 self._start(quiet)
         except Exception as error:  # Ray raises bare ones as well
             where = f"the cluster at {self.address}" if self.address else "Ray on this machine"
-            first = str(error).splitlines()[0]
+            first = (str(error) or type(error).__name__).splitlines()[0]
             raise ClusterError(f"cannot use {where}: {first}") from error
         resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0))
@@ -312,7 +312,7 @@ class RayPool:
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
     def _start(self, quiet: Mapping[str, Any]) -> None:
-        """A cluster of our own. Ray gives its processes 30 s to start, too few on a busy machine."""
+        """A cluster of our own. Ray gives its processes 30 s: too few on a busy machine."""
         for left in reversed(range(STARTS)):
             try:
                 ray.init(
