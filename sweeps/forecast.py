@@ -98,7 +98,7 @@ def forecast(
         free_bytes=shutil.disk_usage(_existing(store.root)).free,
         scaled=len(wanted & {k for k in known if not found[k]}),
         guessed=len(wanted - set(known)),
-        elsewhere=tuple(sorted({m.device for m in every} - {here})),
+        elsewhere=tuple(sorted({m.device for m in every} - {here, ""})),
         together=together,
     )
 

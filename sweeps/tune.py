@@ -62,6 +62,10 @@ OBJECT_STORE_BYTES = 100_000_000
 """Ray's least comfortable size: nothing large passes through it."""
 
 
+STARTS = 3
+"""Times that Ray is started before a busy machine is given up."""
+
+
 class SpoiledError(Exception):
     """Carries the outcome of a failed cell out of a GPU worker that must not be used again."""
 
@@ -309,17 +313,10 @@ class RayPool:
                 _reach(self.address)
                 ray.init(address=self.address, **quiet)
             else:
-                ray.init(
-                    num_cpus=self.workers or 1,
-                    num_gpus=self.gpus,
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=str(self._folder),
-                    **quiet,
-                )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                self._start(quiet)
+        except Exception as error:  # Ray raises bare ones as well
             where = f"the cluster at {self.address}" if self.address else "Ray on this machine"
-            first = str(error).splitlines()[0]
+            first = (str(error) or type(error).__name__).splitlines()[0]
             raise ClusterError(f"cannot use {where}: {first}") from error
         resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = int(resources.get("GPU", 0))
@@ -331,6 +328,25 @@ class RayPool:
         gpus = gpus if self.device != "cpu" else 0
         places = max(1, self.workers // gpus) if gpus else self.workers
         self.packing = Packing(self.store, places, gpus, self.sweep)
+
+    def _start(self, quiet: Mapping[str, Any]) -> None:
+        """A cluster of our own. Ray gives its processes 30 s: too few on a busy machine."""
+        for left in reversed(range(STARTS)):
+            try:
+                ray.init(
+                    num_cpus=self.workers or 1,
+                    num_gpus=self.gpus,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(self._folder),
+                    **quiet,
+                )
+                return
+            except Exception as error:
+                if not left or "timed out" not in str(error):
+                    raise
+                ray.shutdown()
+                leftovers.end_processes(self._folder)
 
 
 def _resources(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,33 @@ def test_on_cores_cells_start_out_side_by_side_and_share_less_when_memory_runs_o
     assert shares(next(packing.batches(cells))) == {"seqlora": [4] * 4, "janus": [4] * 4}
     packing.hear(Outcome(cells[0].id, "crashed", OUT_OF_MEMORY, shared=4))
     assert shares(next(packing.batches(cells))) == {"seqlora": [2] * 4, "janus": [4] * 4}
+
+
+def test_a_shape_that_needs_more_than_was_measured_is_packed_less_and_less_until_it_fits(
+    store: Store, cells: list[Cell]
+) -> None:
+    put_measured(store, cells[0], 10 * GIB, 80 * GIB)
+    put_measured(store, cells[1], 10 * GIB, 80 * GIB)
+    packing = Packing(store, places=8, gpus=1, sweep=cells)
+    tried: list[tuple[str, int]] = []
+
+    def run(round_cells: Sequence[Cell], note: Callable[[Outcome], None]) -> None:
+        """A GPU on which cells of janus need twice what was measured."""
+        for batch in packing.batches(round_cells):
+            for cell, shared in batch:
+                tried.append((cell.method.name, shared))
+                short = cell.method.name == "janus" and shared > 3
+                if not short:
+                    put_measured(store, cell, 10 * GIB, 80 * GIB)
+                status, cause = ("failed", OUT_OF_MEMORY) if short else ("done", "")
+                outcome = Outcome(cell.id, status, cause, seconds=1.0, shared=shared)
+                packing.hear(outcome)
+                note(outcome)
+
+    tally = drive(cells, store, run, lambda _: None)
+    assert Counter(tried) == {("seqlora", 6): 3, ("janus", 6): 3, ("janus", 3): 3}
+    assert tally.retried() == {OUT_OF_MEMORY: (3, 3)}
+    assert store.done() == {cell.id for cell in cells}
 
 
 @pytest.fixture
