@@ -48,6 +48,7 @@ class Child:
         home = str(Path(janus.__file__).resolve().parent.parent)
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         everything = {
+            "WANDB__SERVICE_WAIT": "300",  # a full machine is slow to start wandb's service
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
             "WANDB_ERROR_REPORTING": "false",  # no reports to wandb's makers unless asked for
