@@ -44,9 +44,7 @@ def files(store: Store, cell_id: str) -> list[Path]:
     return sorted(store.run_dir(cell_id).glob("wandb/*run-*/run-*.wandb"))
 
 
-def descendants(parent: int) -> list[int]:
-    direct = wandb_tracker._children(parent)
-    return [*direct, *(pid for child in direct for pid in descendants(child))]
+descendants = wandb_tracker._children
 
 
 def train(cell, store: Store, tracking: Tracking, about=None, **options):
