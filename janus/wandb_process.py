@@ -65,7 +65,7 @@ class Run:
             save_code=False,
             x_save_requirements=False,  # versions are in the provenance; listing them takes longer
             x_stats_pid=told["pid"],
-            init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT") or INIT_S),
+            init_timeout=_init_timeout(mode),
         )
         return self.wandb.init(
             mode=mode,
@@ -99,6 +99,11 @@ class Run:
         self.run.finish(exit_code=exit_code)
         if online and exit_code == 0:
             file.with_suffix(".wandb.synced").touch()  # as `wandb sync` marks what it uploaded
+
+
+def _init_timeout(mode: str) -> float:
+    """Nobody waits for us: offline, where only a busy machine can be the cause, wait for long."""
+    return float(os.environ.get("WANDB_INIT_TIMEOUT") or (INIT_S if mode == "online" else 600.0))
 
 
 def last_step(folder: Path) -> int:

@@ -48,6 +48,7 @@ class Child:
         home = str(Path(janus.__file__).resolve().parent.parent)
         paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         everything = {
+            "WANDB__SERVICE_WAIT": "300",  # a full machine is slow to start wandb's service
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
             "WANDB_ERROR_REPORTING": "false",  # no reports to wandb's makers unless asked for
@@ -105,15 +106,20 @@ class Child:
         return False
 
 
-def _children(parent: int) -> list[int]:
-    """Processes that `parent` started: its service would not end when it is stopped."""
-    found = []
+def _children(ancestor: int) -> list[int]:
+    """All that `ancestor` started, and those again: wandb's service has a monitor of its own.
+
+    A process that is stopped does not notice that its parent has ended.
+    """
+    parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[1]) == parent:
-                found.append(int(entry.name))
-    return found
+            parents[int(entry.name)] = int(fields[1])
+    found = [ancestor]
+    for known in found:  # grows while it is walked
+        found += [pid for pid, parent in parents.items() if parent == known]
+    return found[1:]
 
 
 def is_complete(run_dir: Path) -> bool:

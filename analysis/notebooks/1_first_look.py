@@ -14,8 +14,9 @@
 # %% [markdown]
 # # 1. A first look at a sweep
 #
-# Reads a run store (`JANUS_STORE`, default `runs`): what is there, the table, the curves, and, when
-# `JANUS_WANDB` names a folder of offline W&B runs, whether both sources agree.
+# Reads a run store (`JANUS_STORE`, default `runs`): what is there, the table, the curves and, where
+# runs were tracked, whether W&B tells the same. `JANUS_WANDB` names another folder of offline W&B
+# runs, or a project online (`entity/project`).
 
 # %%
 import os
@@ -62,11 +63,9 @@ display(Markdown(render.to_markdown(None, [extra])))
 # ## Do the store and W&B agree?
 
 # %%
-folder = os.environ.get("JANUS_WANDB")
-if folder:
-    seen = tracked.read_offline(Path(folder))
-    problems = tracked.disagreements(seen, {run.id: run.metrics for run in runs})
-    print(f"{len(seen)} tracked runs; disagreements: {problems or 'none'}")
-    assert not problems
-else:
-    print("JANUS_WANDB is not set: nothing to compare with")
+where = os.environ.get("JANUS_WANDB") or str(store)
+is_project = where.count("/") == 1 and not Path(where).is_dir()
+seen = tracked.read_project(where) if is_project else tracked.read_offline(Path(where))
+problems = tracked.disagreements(seen, {run.id: run.metrics for run in loaded.runs})
+print(f"{len(seen)} tracked runs; disagreements: {problems or 'none'}")
+assert not problems

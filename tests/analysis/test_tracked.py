@@ -14,18 +14,13 @@ from janus.store import Store
 from janus.wandb_tracker import Tracking
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-
-
 def track(folder, path, rows: int = 10**6) -> None:
     """An offline run of a stored result below `folder`, by the tracker of training runs.
 
     `rows`: tasks after which the run was stopped.
     """
     record = json.loads(path.read_text())
-    store, tracking = Store(folder), Tracking()
+    store, tracking = Store(folder), Tracking({"WANDB_MODE": "offline"})
     with tracking.observe(cell_from_dict(record["cell"]), store, {}) as tracker:
         if rows < len(record["correct"]):
             cut = ("correct", "correct_in_task", "diagnostics")
@@ -33,7 +28,7 @@ def track(folder, path, rows: int = 10**6) -> None:
             tracker.notify("start", record | so_far | {"seconds_per_task": [1.0] * rows})
         else:
             tracker.replay(record, {"seconds_per_task": [1.0] * len(record["correct"])})
-    tracking.close(120.0)
+    tracking.close(300.0)
 
 
 @pytest.mark.slow
