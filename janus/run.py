@@ -219,6 +219,7 @@ class _Run:
         now = time.monotonic()
         if now - self.last_step_note > 0.5:
             self.last_step_note = now
+            self._require_finite(finite, task)  # a heartbeat is JSON, which has no NaN
             self._beat(task, float(loss.detach()))
         if now - self.last_save > self.checkpoint_s:
             self._require_finite(finite, task)
