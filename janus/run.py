@@ -240,6 +240,7 @@ class _Run:
         now = time.monotonic()
         if now - self.last_step_note > 0.5:
             self.last_step_note = now
+            self._require_finite(finite, task)  # a heartbeat is JSON, which has no NaN
             self._beat(task, float(loss.detach()))
         stop = self.stop()
         if stop or now - self.last_save > self.checkpoint_s:

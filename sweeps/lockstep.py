@@ -89,7 +89,9 @@ class ConfigurationPool(RayPool):
         found_here: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpu = self.device != "cpu" and found_here.get("GPU", 0) > 0
         resources = {"cpu": 1.0, "gpu": 1.0} if gpu else {"cpu": 1.0}
-        jobs = [self._configuration(cells, until) for cells in configurations]
+        jobs = [
+            configuration_job(cells, until, self.store, self.device) for cells in configurations
+        ]
         tuner = tune.Tuner(
             tune.with_resources(ConfigurationTrial, resources),
             param_space={"job": tune.grid_search(jobs)},
@@ -111,18 +113,21 @@ class ConfigurationPool(RayPool):
         found = {result.config["job"]["key"]: result for result in tuner.fit() if result.config}
         return [_outcomes(cells, found.get(cells[0].id)) for cells in configurations]
 
-    def _configuration(self, cells: Sequence[Cell], until: int) -> dict[str, Any]:
-        """What a worker needs, as plain data."""
-        stalled = {cell.id: self.store.stalled_claim(cell.id) for cell in cells}
-        return {
-            "key": cells[0].id,
-            "cells": json.dumps([asdict(cell) for cell in cells]),
-            "until": until,
-            "tasks": cells[0].bench.tasks,
-            "store": str(self.store.root),
-            "device": self.device,
-            "stalled": {key: value for key, value in stalled.items() if value is not None},
-        }
+
+def configuration_job(
+    cells: Sequence[Cell], until: int, store: Store, device: str
+) -> dict[str, Any]:
+    """What a worker needs, as plain data with absolute paths: its folder is not ours."""
+    stalled = {cell.id: store.stalled_claim(cell.id) for cell in cells}
+    return {
+        "key": cells[0].id,
+        "cells": json.dumps([asdict(cell) for cell in cells]),
+        "until": until,
+        "tasks": cells[0].bench.tasks,
+        "store": str(store.root),
+        "device": device,
+        "stalled": {key: value for key, value in stalled.items() if value is not None},
+    }
 
 
 def _outcomes(cells: Sequence[Cell], result: Any) -> list[Outcome]:
