@@ -14,7 +14,7 @@ import torch
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
+from janus.data import cars, cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
@@ -165,6 +165,7 @@ LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "glyphs": _load_glyphs,
     "fashion": fashion.load,
     "cifar100": cifar.load,
+    "cars": cars.load,
     "imagenet_r": lists.load_imagenet_r,
     "core50": core50.load,
     "domainnet": lists.load_domainnet,

@@ -1,4 +1,4 @@
-"""Stanford Cars as it was published (Krause et al. 2013): numbered images and a devkit's .mat files.
+"""Stanford Cars as published (Krause et al. 2013): numbered images and a devkit of .mat files.
 
 Files: cars_train/NNNNN.jpg, cars_test/NNNNN.jpg, devkit/cars_meta.mat, devkit/cars_train_annos.mat,
 and cars_test_annos_withlabels.mat beside the devkit or in it. `bench.split=folders` reads the
@@ -52,7 +52,9 @@ def _annotated(path: Path, folder: str, classes: int) -> Listing:
     """Images and labels of one annotation file, in its order; classes are numbered from 1 there."""
     rows = np.atleast_1d(_field(path, "annotations"))
     if not {"fname", "class"} <= set(rows.dtype.names or ()):
-        raise DataError(f"{path}: annotations without fname and class. Are these the labelled ones?")
+        raise DataError(
+            f"{path}: annotations without fname and class. Are these the labelled ones?"
+        )
     names = [Path(str(name)).name for name in rows["fname"]]
     labels = [int(label) - 1 for label in rows["class"]]
     pairs = zip(names, labels, strict=True)

@@ -81,7 +81,13 @@ ORIGINS: dict[str, Origin] = {
         "1.2 GB", "non-commercial research", _PILOT, counts=(9_430, 2_358), checked=False
     ),
     "vtab": Origin("0.2 GB", "those of its parts", _PILOT, counts=(1_796, 8_619), checked=False),
-    "cars": Origin("1.9 GB", "non-commercial research", "by hand: its page is no longer online"),
+    "cars": Origin(
+        "1.9 GB",
+        "non-commercial research",
+        "by hand: its page is no longer online",
+        counts=(8_144, 8_041),
+        checked=False,
+    ),
     "imagenet100": Origin(
         "15 GB", "on request", "by hand, after registering at https://image-net.org/download.php"
     ),

@@ -1,4 +1,4 @@
-"""Benches that are folders of class folders: CUB-200, ImageNet-A, VTAB, Cars, ImageNet-100, yours.
+"""Benches that are folders of class folders: CUB-200, ImageNet-A, VTAB, ImageNet-100, yours.
 
 Layouts, `CLASS` standing for one folder per class:
     ROOT/train/CLASS/..., ROOT/test/CLASS/...        (`val` is taken for `test`)

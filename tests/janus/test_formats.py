@@ -7,8 +7,10 @@ import pickle
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
 from janus.compose import compose
 from janus.data import bench as benches
@@ -24,6 +26,7 @@ from tests.janus import sets
 
 CPU = torch.device("cpu")
 TOY = {"backbone": "toy", "backbone.channels": 3, "train.epochs": 1, "train.batch_size": 8}
+CARS = ("AM General Hummer SUV 2000", "Audi S4 Sedan 2007", "smart fortwo Convertible 2012")
 BIRDS = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
 
 
@@ -47,6 +50,8 @@ def sample(name, root):
     if name in ("domainnet", "domainnet_domains"):
         root = sets.domainnet(root, DOMAINS, ("aircraft_carrier", "airplane"))
         return given(name, root, classes=2, tasks=2, split="official")
+    if name == "cars":
+        return given(name, sets.cars(root, CARS), classes=3, tasks=3)
     if name == "core50":
         return given(name, sets.core50(root, 3), classes=3, tasks=8)
     if name == "imagenet100":
@@ -60,7 +65,7 @@ def sample(name, root):
 
 
 NAMES = ["cifar100", "imagenet_r", "domainnet", "domainnet_domains", "cub200", "imagenet100"]
-NAMES += ["folder", "core50"]
+NAMES += ["folder", "core50", "cars"]
 
 
 @pytest.mark.slow
@@ -160,6 +165,32 @@ def test_imagenet_r_in_train_and_test_folders_is_a_split_of_its_own(below, tmp_p
     overrides = given("imagenet_r", tmp_path, classes=4, tasks=2, split="folders")
     bench = benches.read(compose(overrides).bench)
     assert (len(bench.train), len(bench.test)) == (12, 8)
+
+
+def test_the_devkit_of_cars_gives_labels_names_and_order(tmp_path):
+    overrides = sample("cars", tmp_path)
+    bench = benches.read(compose(overrides).bench)
+    assert bench.class_names == CARS and (len(bench.train), len(bench.test)) == (9, 6)
+    assert bench.train.labels.tolist() == [0, 1, 2] * 3
+    assert bench.test.store.paths[4] == "cars_test/00005.jpg"
+    labelled = tmp_path / "cars_test_annos_withlabels.mat"
+    labelled.rename(tmp_path / "devkit" / labelled.name)
+    assert benches.read(compose(overrides).bench).sha256 == bench.sha256
+
+
+@pytest.mark.parametrize("damage", ["cut", "no class", "out of range", "missing"])
+def test_damaged_annotations_of_cars_are_one_clear_error(damage, tmp_path):
+    overrides = sample("cars", tmp_path)
+    path = tmp_path / "devkit/cars_train_annos.mat"
+    rows = np.array([[("00001.jpg", 4)]], dtype=[("fname", object), ("class", object)])
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage != "missing":
+        savemat(path, {"annotations": rows if damage == "out of range" else rows[["fname"]]})
+    with pytest.raises(DataError, match=r"cars_train_annos\.mat"):
+        benches.read(compose(overrides).bench)
 
 
 def test_domains_follow_the_published_order(tmp_path):
