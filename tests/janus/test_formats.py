@@ -183,12 +183,13 @@ def test_damaged_annotations_of_cars_are_one_clear_error(damage, tmp_path):
     overrides = sample("cars", tmp_path)
     path = tmp_path / "devkit/cars_train_annos.mat"
     rows = np.array([[("00001.jpg", 4)]], dtype=[("fname", object), ("class", object)])
+    unlabelled = np.array([[("00001.jpg",)]], dtype=[("fname", object)])
     content = path.read_bytes()
     path.unlink()
     if damage == "cut":
         path.write_bytes(content[: len(content) // 2])
     elif damage != "missing":
-        savemat(path, {"annotations": rows if damage == "out of range" else rows[["fname"]]})
+        savemat(path, {"annotations": rows if damage == "out of range" else unlabelled})
     with pytest.raises(DataError, match=r"cars_train_annos\.mat"):
         benches.read(compose(overrides).bench)
 
