@@ -20,7 +20,7 @@ from janus.data.images import Bench, Images, joined_images
 from janus.data.orders import make_order
 from janus.data.prefetch import ahead
 from janus.data.ragged import Ragged
-from janus.data.views import plain_view, train_view
+from janus.data.views import plain_view, to_device, train_view
 from janus.rng import generator
 
 EVAL_BATCH = 256
@@ -103,7 +103,7 @@ def _ahead(batches: Iterator[Batch], images: Images, device: torch.device) -> It
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
-    return Batch(images, part.labels.to(device), part.domains.to(device))
+    return Batch(images, to_device(part.labels, device), to_device(part.domains, device))
 
 
 @dataclass(frozen=True)
