@@ -68,7 +68,9 @@ class Task:
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
-        return _ahead(self._train_batches(epoch, start), self.train, self.device)
+        batches = self._train_batches(epoch, start)
+        many = self.cell.bench.augment == "crop" and torch.get_num_threads() > 1
+        return ahead(batches) if many else _ahead(batches, self.train, self.device)
 
     def _train_batches(self, epoch: int | str, start: int) -> Iterator[Batch]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
