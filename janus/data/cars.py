@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from janus.config import BenchConfig
 from janus.data import folders
@@ -65,6 +64,8 @@ def _annotated(path: Path, folder: str, classes: int) -> Listing:
 
 def _field(path: Path, name: str) -> Any:
     """One variable of a .mat file; reading one runs nothing."""
+    from scipy.io import loadmat  # no other bench needs it, slow to import
+
     try:
         return loadmat(path, squeeze_me=True)[name]
     except Exception as error:  # a damaged file makes the reader raise anything

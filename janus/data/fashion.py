@@ -64,7 +64,7 @@ def load(config: BenchConfig) -> Bench:
             "bench.root=DIR"
         )
     parts, sums = {}, known_sums(config, TEST_SUMS)
-    for split in PARTS if config.eval == "test" else ("train",):
+    for split in ("train", "test") if config.eval == "test" else ("train",):
         names = FILES[split]
         (pixels, hash_pixels), (labels, hash_labels) = (read_idx(root / n) for n in names)
         if pixels.ndim != 3 or labels.shape != pixels.shape[:1]:
