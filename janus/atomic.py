@@ -91,7 +91,11 @@ def _sync(path: Path) -> None:
 
 def json_writer(record: Any) -> Callable[[Path], None]:
     """A `write` argument that stores `record` as readable JSON with sorted keys."""
-    text = json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    return text_writer(json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def text_writer(text: str) -> Callable[[Path], None]:
+    """A `write` argument that stores `text`."""
     return lambda path: _write_text(path, text)
 
 

@@ -83,7 +83,8 @@ class BenchConfig(_Part):
     root: str | None = field(default=None, metadata={"identity": False})
     """Folder of the data set; null: bundled with the package."""
     cache: str | None = field(default=None, metadata={"identity": False})
-    """Folder of what `janus.data` writes (arrays, checks); null: `.janus` inside the root."""
+    """Folder of what `janus.data` writes (arrays, checks), each bench in one of its own; null:
+    `.janus` inside the root."""
     crop_scale: float = field(default=0.08, metadata={"neutral": 0.08})
     """Smallest share of the image's area that a random-resized crop keeps; the largest is 1."""
     crop_ratio: float = field(default=4 / 3, metadata={"neutral": 4 / 3})
@@ -142,7 +143,7 @@ class BenchConfig(_Part):
     def cache_folder(self) -> Path:
         """Where `janus.data` keeps what it wrote about this bench."""
         if self.cache is not None:
-            return Path(self.cache).expanduser()
+            return Path(self.cache).expanduser() / self.name
         return Path(self.root or ".").expanduser() / ".janus"
 
     @property

@@ -24,8 +24,11 @@ from janus.settings import names, read_yaml
 def bench_of(name: str, overrides: dict[str, Any]) -> BenchConfig:
     """The bench's configuration; its class count may still be unknown."""
     given = {"bench.classes": 1 << 30} if not read_yaml("bench", name).get("classes") else {}
-    if wrong := [k for k in overrides if not k.startswith("bench.") and k != "eval"]:
-        raise ConfigError(f"{', '.join(wrong)}: only bench.* can be set here")
+    if wrong := [k for k in overrides if not k.startswith("bench.") or k == "bench.eval"]:
+        raise ConfigError(
+            f"{', '.join(wrong)}: only bench.* can be set here, and all images are read, whatever "
+            "a run then evaluates on"
+        )
     return compose({"bench": name, "backbone": "toy", **given, **overrides}).bench
 
 
@@ -53,7 +56,7 @@ def check(config: BenchConfig) -> int:
     """Read every image, print what the bench holds, and keep its split's hash."""
     from janus.data import bench as benches
     from janus.data import prepared
-    from janus.data.report import picture, table
+    from janus.data.report import counts, picture, table
 
     bench = benches.read(config)
     domain = config.scenario == "domain"
@@ -62,6 +65,7 @@ def check(config: BenchConfig) -> int:
         f"{len(bench.train)} training and {len(bench.test)} test images\n"
         f"{table(bench, config.tasks, domain)}\nsplit {config.split}: SHA-256 {bench.sha256}\n"
     )
+    sys.stdout.write(ORIGINS[config.name].compare(len(bench.train), len(bench.test)))
     if config.split_sha256 not in (None, bench.sha256):
         sys.stdout.write(f"which is NOT the known one, {config.split_sha256}\n")
     if damaged := prepared.verify(config):
@@ -75,16 +79,19 @@ def check(config: BenchConfig) -> int:
         "split_sha256": bench.sha256,
         "classes": len(bench.class_names),
         "domains": len(bench.domain_names),
+        "test_sums": dict(bench.test_sums),
     }
     image = config.cache_folder / f"{config.name}.png"
+    classes = config.cache_folder / f"{config.name}-counts.tsv"
     try:
         atomic.replace(config.split_file, atomic.json_writer(record))
+        atomic.replace(classes, atomic.text_writer(counts(bench)))
         picture(bench, config.tasks, domain, image)
     except OSError as error:
         raise DataError(f"{error}. Name a folder that you may write to: bench.cache=DIR") from None
     sys.stdout.write(
-        f"one image of each class, a row a task: {image}\nnext: python -m janus.data prepare "
-        f"{config.name} bench.root={config.root}\n"
+        f"images of each class: {classes}\none image of each class of each task: {image}\n"
+        f"next: python -m janus.data prepare {config.name} bench.root={config.root}\n"
     )
     return 0
 

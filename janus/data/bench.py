@@ -14,7 +14,7 @@ import torch
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
+from janus.data import cars, cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
@@ -27,21 +27,10 @@ VALIDATION_SHARE = 0.2
 def load(config: BenchConfig) -> Bench:
     """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
     bench = _prepared(config) or read(config)
-    if config.split_sha256 is None:
-        raise DataError(
-            f"the split of bench {config.name} is not declared, so its results could not be told "
-            f"from those of another: python -m janus.data check {config.name} shows what it is; "
-            f"then declare it: bench.split_sha256={bench.sha256}"
-        )
-    if config.split_sha256 != bench.sha256:
-        raise DataError(
-            f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
-            f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
-            f"files, or declare these, under another identity: bench.split_sha256={bench.sha256}"
-        )
-    _check(config, bench)
+    _verify(config, bench)
     if config.eval == "validation":
         bench = _validation(bench, per_domain=config.scenario == "domain")
+    _check(config, bench)
     if config.train_per_class is not None:
         bench = replace(bench, train=_capped(bench.train, config, config.train_per_class))
     if config.test_per_class is not None:
@@ -72,6 +61,26 @@ def read(config: BenchConfig) -> Bench:
     return LOADERS[config.source](config)
 
 
+def _verify(config: BenchConfig, bench: Bench) -> None:
+    """Refuse data that is not the declared split."""
+    if config.split_sha256 == bench.sha256:
+        return
+    declare = f"bench.split_sha256={bench.sha256}"
+    if config.eval == "validation":  # without the test files the hash found may be nobody's
+        declare = "the hash that it prints, as bench.split_sha256"
+    look = f"python -m janus.data check {config.name} bench.root={config.root}"
+    if config.split_sha256 is None:
+        raise DataError(
+            f"the split of bench {config.name} is not declared, so its results could not be told "
+            f"from those of another: {look} shows what it is; then declare it: {declare}"
+        )
+    raise DataError(
+        f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
+        f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
+        f"files; or look at these with {look}, and declare them, under another identity: {declare}"
+    )
+
+
 def _check(config: BenchConfig, bench: Bench) -> None:
     """Refuse data that would fail half way through a run, naming everything that is wrong."""
     problems = []
@@ -99,6 +108,8 @@ def _validation(bench: Bench, per_domain: bool) -> Bench:
     The choice depends on the data alone, on no seed.
     """
     train = bench.train
+    if not len(train):
+        return bench
     ranks = numpy_generator("validation", bench.sha256).permutation(int(train.groups.max()) + 1)
     held = torch.zeros(len(train), dtype=torch.bool)
     domains = train.domains if per_domain else torch.zeros_like(train.domains)
@@ -154,6 +165,7 @@ LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "glyphs": _load_glyphs,
     "fashion": fashion.load,
     "cifar100": cifar.load,
+    "cars": cars.load,
     "imagenet_r": lists.load_imagenet_r,
     "core50": core50.load,
     "domainnet": lists.load_domainnet,

@@ -23,16 +23,32 @@ class Origin:
     how: str
     """How to get it, in one sentence."""
     downloads: tuple[Download, ...] = ()
+    counts: tuple[int, int] | None = None
+    """Training and test images of the published split."""
+    checked: bool = True
+    """Whether `counts` were seen in a source, not remembered."""
+
+    def compare(self, train: int, test: int) -> str:
+        """A line for `check` where so many images are not those of the published split."""
+        if self.counts is None or self.counts == (train, test):
+            return ""
+        doubt = "" if self.checked else " (from memory, unchecked)"
+        published = " / ".join(f"{n:,}" for n in self.counts)
+        return (
+            f"NOT the published {published} images{doubt}: figures cannot stand beside published "
+            "ones\n"
+        )
 
 
 BUNDLED = Origin("1 MB", "fonts' licences, see janus/data/assets/README.md", "part of the package")
+FASHION = Origin("31 MB", "MIT", "apt-get install dataset-fashion-mnist", counts=(60_000, 10_000))
 _PILOT = "request or download by hand: the links are in LAMDA-PILOT's README"
 
 ORIGINS: dict[str, Origin] = {
     "glyphs": BUNDLED,
     "glyphs_styles": BUNDLED,
-    "fashion": Origin("31 MB", "MIT", "apt-get install dataset-fashion-mnist"),
-    "fashion_200": Origin("31 MB", "MIT", "apt-get install dataset-fashion-mnist"),
+    "fashion": FASHION,
+    "fashion_200": FASHION,
     "cifar100": Origin(
         "178 MB",
         "none stated",
@@ -43,6 +59,7 @@ ORIGINS: dict[str, Origin] = {
                 "eb9058c3a382ffc7106e4002c42a8d85",
             ),
         ),
+        counts=(50_000, 10_000),
     ),
     "imagenet_r": Origin(
         "2.2 GB",
@@ -55,11 +72,22 @@ ORIGINS: dict[str, Origin] = {
                 "a61312130a589d0ca1a8fca1f2bd3337",
             ),
         ),
+        counts=(24_000, 6_000),
     ),
-    "imagenet_a": Origin("0.7 GB", "MIT for the list", _PILOT),
-    "cub200": Origin("1.2 GB", "non-commercial research", _PILOT),
-    "vtab": Origin("0.2 GB", "those of its parts", _PILOT),
-    "cars": Origin("1.9 GB", "non-commercial research", "by hand: its page is no longer online"),
+    "imagenet_a": Origin(
+        "0.7 GB", "MIT for the list", _PILOT, counts=(5_981, 1_519), checked=False
+    ),
+    "cub200": Origin(
+        "1.2 GB", "non-commercial research", _PILOT, counts=(9_430, 2_358), checked=False
+    ),
+    "vtab": Origin("0.2 GB", "those of its parts", _PILOT, counts=(1_796, 8_619), checked=False),
+    "cars": Origin(
+        "1.9 GB",
+        "non-commercial research",
+        "by hand: its page is no longer online",
+        counts=(8_144, 8_041),
+        checked=False,
+    ),
     "imagenet100": Origin(
         "15 GB", "on request", "by hand, after registering at https://image-net.org/download.php"
     ),

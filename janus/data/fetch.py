@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +27,13 @@ def fetch(download: Download, root: Path, report: Report) -> Path:
     """
     root.mkdir(parents=True, exist_ok=True)
     target = root / download.url.rsplit("/", 1)[-1]
-    if not target.is_file():
+    if target.is_file():
+        if (found := _md5(target)) != download.md5:
+            raise DataError(
+                f"{target} has MD5 {found}, not the published {download.md5}: it is damaged, or "
+                "another file. Move it away and run the same command again"
+            )
+    else:
         part = target.with_name(target.name + ".part")
         _download(download.url, part, report)
         found = _md5(part)
@@ -57,7 +65,7 @@ def _download(url: str, part: Path, report: Report) -> None:
         if error.code == 416 and done:
             return  # it was whole already
         raise DataError(f"{url}: {error}. Run the same command again to go on") from None
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise DataError(f"{url}: {error}. Run the same command again to go on") from None
     if total and done < total:
         raise DataError(f"{url} stopped at {done} of {total} bytes. Run the same command again")
@@ -68,7 +76,7 @@ def unpack(archive: Path, root: Path) -> None:
     try:
         with tarfile.open(archive) as members:
             members.extractall(root, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(f"{archive} is damaged ({error}). Delete it and fetch again") from None
 
 

@@ -1,9 +1,11 @@
-"""Benches that are folders of class folders: CUB-200, ImageNet-A, VTAB, Cars, ImageNet-100, yours.
+"""Benches that are folders of class folders: CUB-200, ImageNet-A, VTAB, ImageNet-100, yours.
 
 Layouts, `CLASS` standing for one folder per class:
     ROOT/train/CLASS/..., ROOT/test/CLASS/...        (`val` is taken for `test`)
     ROOT/CLASS/...                                   split by us: a fifth of each class is tested
     ROOT/DOMAIN/CLASS/..., and ROOT/train/DOMAIN/CLASS/...   with bench.scenario=domain
+Only `bench.split=own` may be split by us: `folders` means the train and test folders that somebody
+published, and a fifth of our choice must never pass for them.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ Found = dict[tuple[str, str], list[str]]
 """Image paths, relative to the root, by (domain, class)."""
 
 
-def load(config: BenchConfig) -> Bench:
-    """The bench in `config.root`. Raises DataError naming everything that is wrong with it."""
+def load(config: BenchConfig, below: str = "") -> Bench:
+    """The bench in `config.root`. Raises DataError naming everything that is wrong with it.
+
+    `below`: a folder of that name inside the root is taken instead of the root, where it exists.
+    """
     if config.root is None:
         raise DataError(f"bench {config.name} needs its folder: bench.root=DIR")
-    return from_files(config, find_split(Path(config.root).expanduser(), config))
+    root = Path(config.root).expanduser()
+    root = root / below if (root / below).is_dir() else root
+    return from_files(config, find_split(root, config))
 
 
 def find_split(root: Path, config: BenchConfig) -> Split:
@@ -37,6 +44,12 @@ def find_split(root: Path, config: BenchConfig) -> Split:
     held = next((name for name in ("test", "val") if name in names), None)
     if ("train" in names) != (held is not None):
         raise DataError(f"{root} has one of the folders train and test, but not both")
+    if held is None and config.split != "own":
+        raise DataError(
+            f"bench {config.name}: {root} has no folders train and test, and its split is the one "
+            f"that such folders give. To have a fifth of each class tested, as a bench of your "
+            f"own: bench=folder bench.root={root}"
+        )
     if held is not None:
         train, test = (_scan(root, part, config.scenario) for part in ("train", held))
     else:

@@ -6,8 +6,8 @@ so that a memory-mapped set costs its size once per machine, however many runs a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -54,6 +54,10 @@ class Images:
             index if self.rows is None else self.rows[index],
         )
 
+    def none(self) -> Images:
+        """No image at all, of the same kind: what stands for test files that may not be opened."""
+        return self.take(torch.empty(0, dtype=torch.long))
+
     def relabelled(self, labels: Tensor) -> Images:
         """The same images under other class numbers."""
         return replace(self, labels=labels)
@@ -78,3 +82,5 @@ class Bench:
     sha256: str
     shared_test: bool = False
     """The test images belong to no task: they are evaluated whole after every task."""
+    test_sums: Mapping[str, str] = field(default_factory=dict)
+    """Checksums of the test files by name, where the split's hash is made of them."""

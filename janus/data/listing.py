@@ -23,6 +23,8 @@ from janus.errors import DataError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 MOST_PIXELS = 100_000_000
 """Larger images are refused: decoding one takes more memory than a worker may have."""
+MOST_ASPECT = 1000
+"""Longer strips are refused: this one has 65 megapixels at a shorter side of 256."""
 NAMED = 20
 """Problems that one message spells out; the rest are counted."""
 
@@ -88,6 +90,8 @@ def examine(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, int, list[str
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     return f"{path} has {width * height / 1e6:.0f} megapixels"
+                if max(width, height) > MOST_ASPECT * min(width, height):
+                    return f"{path} is a strip of {width} x {height} pixels"
                 image.load()
         except FileNotFoundError:
             return f"{path} is missing"

@@ -9,6 +9,8 @@ leaves them after its own random split.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from pathlib import Path
 
 from janus.config import BenchConfig
@@ -21,6 +23,11 @@ from janus.errors import DataError, suggest
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 """DomainNet's, in the order of InfLoRA's list [seen]."""
 Rows = tuple[list[str], list[int]]
+CODA_BLOBS = {"train": "a039907f", "test": "23c3881c"}
+"""Git's names (SHA-1, first digits) of ImageNet-R's list files in CODA-Prompt, InfLoRA and Mammoth,
+which ship the same bytes [seen]."""
+
+log = logging.getLogger(__name__)
 
 
 def read_yaml_list(path: Path) -> Rows:
@@ -121,12 +128,26 @@ def load_imagenet_r(config: BenchConfig) -> Bench:
     root = Path(config.root or ".").expanduser()
     images = root / "imagenet-r" if (root / "imagenet-r").is_dir() else root
     if config.split == "folders":
-        return folders.load(config)
+        return folders.load(config, below="imagenet-r")
     _known(config, ("coda_sorted", "coda_listed", "folders"))
     lists = [root / f"imagenet-r_{part}.yaml" for part in ("train", "test")]
     _present(config, lists, "utils/splits of InfLoRA or dataloaders/splits of CODA-Prompt")
     train, test = (read_yaml_list(path) for path in lists)
+    if other := [p.name for p, b in zip(lists, CODA_BLOBS.values(), strict=True) if not _is(p, b)]:
+        log.warning(
+            "%s: not the published list file(s); figures made with them cannot stand beside those "
+            "of CODA-Prompt's split",
+            " and ".join(other),
+        )
     return from_files(config, split_of(images, train, test, config, depth=2))
+
+
+def _is(path: Path, blob: str) -> bool:
+    """Whether Git would name the file's bytes so."""
+    content = path.read_bytes()
+    digest = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    digest.update(content)
+    return digest.hexdigest().startswith(blob)
 
 
 def load_domainnet(config: BenchConfig) -> Bench:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
+
+from janus.data.workers import workers
 
 T = TypeVar("T")
 
@@ -19,7 +21,7 @@ def ahead(items: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
     What `items` raises is raised here, in its place. A caller that stops early ends the thread.
     """
     end = object()
-    pool = ThreadPoolExecutor(1, "janus-batches")
+    pool = workers(1, "janus-batches")
     try:
         waiting: deque[Future[T | object]] = deque()
         for _ in range(depth):

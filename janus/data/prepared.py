@@ -6,7 +6,6 @@ A folder holds `train.u8` and `test.u8` (all pixels, one image after another), `
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from janus.config import BenchConfig
 from janus.data.images import Bench, Images
 from janus.data.ragged import Ragged
 from janus.data.stored import Stored
-from janus.errors import DataError
+from janus.errors import DataError, RunError
 
 CHUNK = 64
 """Images decoded at a time."""
@@ -56,9 +55,8 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         sums[name] = _write_pixels(folder / f"{name}.u8", images)
         index |= {f"{name}_{n}": getattr(images, n) for n in ("labels", "domains", "groups")}
         index[f"{name}_sizes"] = sizes[name]
-    save_file(
-        {n: t.clone().contiguous() for n, t in index.items()}, str(folder / "index.safetensors")
-    )
+    record = {n: t.clone().contiguous() for n, t in index.items()}
+    atomic.replace(folder / "index.safetensors", lambda path: save_file(record, str(path)))
     manifest = {
         "bench": config.name,
         "split": config.split,
@@ -76,24 +74,29 @@ def write(bench: Bench, config: BenchConfig) -> Path:
 
 
 def find(config: BenchConfig) -> Bench | None:
-    """The prepared bench, memory-mapped; None where there is none. Raises DataError if damaged."""
+    """The prepared bench, memory-mapped; None where there is none. Raises DataError if damaged.
+
+    Under `eval=validation` the test pixels are not opened, and there are no test images.
+    """
     if config.root is None and config.cache is None:
         return None  # bundled with the package
     folder = folder_of(config)
     manifest = atomic.read_json(folder / "manifest.json")
     if manifest is None:
         return None
+    opened = ("train", "test") if config.eval == "test" else ("train",)
     try:
         index = load_file(str(folder / "index.safetensors"))
-        parts = {name: _images(folder, name, manifest, index) for name in ("train", "test")}
+        parts = {name: _images(folder, name, manifest, index) for name in opened}
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise _damaged(folder, config, error) from None
-    for name, count in manifest["bytes"].items():
+    for name in opened:
+        count = manifest["bytes"][name]
         if (folder / f"{name}.u8").stat().st_size != count:
             raise _damaged(folder, config, f"{name}.u8 does not have its {count} bytes")
     return Bench(
         parts["train"],
-        parts["test"],
+        parts.get("test", parts["train"].none()),
         class_names=tuple(manifest["class_names"]),
         domain_names=tuple(manifest["domain_names"]),
         sha256=manifest["split_sha256"],
@@ -132,17 +135,22 @@ def _sizes(images: Images) -> Tensor:
 
 
 def _write_pixels(path: Path, images: Images) -> str:
-    """All pixels, in order; returns the SHA-256 of the file."""
+    """All pixels, in order, as a new file: the bytes of the old one may be mapped by runs that go
+    on, which would see other pixels, or die where the file ends. Returns the file's SHA-256.
+    """
     digest = hashlib.sha256()
-    try:
-        with open(path, "wb") as stream:
+
+    def fill(temporary: Path) -> None:
+        with open(temporary, "wb") as stream:
             for block in _blocks(images):
                 digest.update(block)
                 stream.write(block)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"no space left to write {path}; see bench.cache") from None
-        raise
+
+    path.unlink(missing_ok=True)  # its space is needed; a run that maps the old bytes keeps them
+    try:
+        atomic.replace(path, fill)
+    except RunError:
+        raise DataError(f"no space left to write {path}; see bench.cache") from None
     return digest.hexdigest()
 
 

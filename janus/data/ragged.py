@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from janus.data.resample import Boxes
+from janus.data.workers import workers
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -87,7 +88,7 @@ class Ragged(ABC):
 
     def _workers(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(usable_cores(), "janus-images")
+            self._pool = workers(usable_cores(), "janus-images")
         return self._pool
 
     def __getstate__(self) -> dict[str, Any]:

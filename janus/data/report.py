@@ -14,8 +14,10 @@ from janus.data.ragged import Ragged, centre, resize, shorter_side
 
 SIDE = 64
 """Pixels of one image in the picture."""
+GAP = 8
+"""Pixels between tasks."""
 COLUMNS = 40
-"""Classes of a task that the picture shows at most."""
+"""Images in a line of the picture; a task with more classes goes on in the next line."""
 
 
 def shares(bench: Bench, tasks: int, domain: bool) -> list[list[int]]:
@@ -37,6 +39,22 @@ def table(bench: Bench, tasks: int, domain: bool) -> str:
     return "\n".join(rows)
 
 
+def counts(bench: Bench) -> str:
+    """A line for each class (of each domain): images to train on and to test on; tab-separated."""
+    most = len(bench.class_names)
+    found = [
+        torch.bincount(i.domains * most + i.labels, minlength=most * len(bench.domain_names))
+        for i in (bench.train, bench.test)
+    ]
+    if bench.shared_test:  # its images belong to no domain of training
+        found[1] = torch.bincount(bench.test.labels, minlength=most).repeat(len(bench.domain_names))
+    lines = ["domain\tclass\ttrain\ttest"]
+    for at, (train, test) in enumerate(torch.stack(found, 1).tolist()):
+        domain, name = bench.domain_names[at // most], bench.class_names[at % most]
+        lines.append(f"{domain}\t{name}\t{train}\t{test}")
+    return "\n".join(lines) + "\n"
+
+
 def _per_class(images: Images, share: list[int], domain: bool) -> Tensor:
     inside = torch.isin(images.domains if domain else images.labels, torch.tensor(share))
     counts = torch.bincount(images.labels[inside])
@@ -44,25 +62,31 @@ def _per_class(images: Images, share: list[int], domain: bool) -> Tensor:
 
 
 def picture(bench: Bench, tasks: int, domain: bool, path: Path) -> None:
-    """Write a PNG with a row per task and one training image of each of its classes."""
+    """Write a PNG: a training image of each class of each task, with a gap between tasks."""
     cuts = shares(bench, tasks, domain)
     labels, domains = bench.train.labels, bench.train.domains
     rows = []
     for share in cuts:
         classes = range(len(bench.class_names)) if domain else share
         picked = []
-        for label in list(classes)[:COLUMNS]:
+        for label in classes:
             mine = labels == label
             if domain:
                 mine &= torch.isin(domains, torch.tensor(share))
             picked += mine.nonzero()[:1, 0].tolist()
-        rows.append([_thumbnail(bench.train, at) for at in picked])
-    width = max(len(row) for row in rows)
-    canvas = np.full((len(rows) * SIDE, width * SIDE, 3), 64, dtype=np.uint8)
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            canvas[y * SIDE : (y + 1) * SIDE, x * SIDE : (x + 1) * SIDE] = image
+        rows.append(picked)
+    width = min(COLUMNS, max(len(row) for row in rows))
+    canvas = np.concatenate([_lines(bench.train, row, width) for row in rows])[:-GAP]
     Image.fromarray(canvas).save(path)
+
+
+def _lines(images: Images, picked: list[int], width: int) -> np.ndarray:
+    """The images at `picked`, `width` in a line, and a gap below the last line."""
+    canvas = np.full((-(-len(picked) // width) * SIDE + GAP, width * SIDE, 3), 64, dtype=np.uint8)
+    for number, at in enumerate(picked):
+        y, x = SIDE * (number // width), SIDE * (number % width)
+        canvas[y : y + SIDE, x : x + SIDE] = _thumbnail(images, at)
+    return canvas
 
 
 def _thumbnail(images: Images, at: int) -> np.ndarray:

@@ -29,6 +29,16 @@ class Boxes:
     width: Tensor
     flip: Tensor
 
+    def packed(self) -> Tensor:
+        """int64 (5, B), to be copied to a device at once; see `unpacked`."""
+        return torch.stack([self.top, self.left, self.height, self.width, self.flip.long()])
+
+
+def unpacked(rows: Tensor) -> Boxes:
+    """The boxes in int64 (5, B)."""
+    top, left, height, width, flip = rows
+    return Boxes(top, left, height, width, flip.bool())
+
 
 def draw_boxes(sizes: Tensor, scale: float, ratio: float, draw: torch.Generator) -> Boxes:
     """Crops of images of `sizes` (B, 2: height, width), distributed as torchvision draws them.
@@ -74,14 +84,16 @@ def weights(start: Tensor, length: Tensor, full: int, out: int, flip: Tensor | N
 
 
 def crop_resize(x: Tensor, boxes: Boxes, size: int) -> Tensor:
-    """The crops of float images `x` (B, C, H, W), resized to (B, C, size, size)."""
+    """The crops of float images `x` (B, C, H, W), resized to (B, C, size, size).
+
+    In float32 also under autocast, in which methods make an extra pass: half the bits of a
+    product are fewer than a grey level needs. `boxes` and `x` are on one device.
+    """
     count, channels, height, width = x.shape
-    top, left, h, w, flip = (
-        t.to(x.device) for t in (boxes.top, boxes.left, boxes.height, boxes.width, boxes.flip)
-    )
-    rows = weights(top, h, height, size, None)
-    columns = weights(left, w, width, size, flip)
-    across = torch.bmm(x.reshape(count, channels * height, width), columns.transpose(1, 2))
-    across = across.view(count, channels, height, size).flatten(0, 1)
-    rows = rows[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
-    return torch.bmm(rows, across).view(count, channels, size, size)
+    rows = weights(boxes.top, boxes.height, height, size, None)
+    columns = weights(boxes.left, boxes.width, width, size, boxes.flip)
+    with torch.autocast(x.device.type, enabled=False):
+        across = torch.bmm(x.reshape(count, channels * height, width), columns.transpose(1, 2))
+        across = across.view(count, channels, height, size).flatten(0, 1)
+        rows = rows[:, None].expand(-1, channels, -1, -1).flatten(0, 1)
+        return torch.bmm(rows, across).view(count, channels, size, size)

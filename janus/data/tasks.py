@@ -20,7 +20,7 @@ from janus.data.images import Bench, Images, joined_images
 from janus.data.orders import make_order
 from janus.data.prefetch import ahead
 from janus.data.ragged import Ragged
-from janus.data.views import plain_view, train_view
+from janus.data.views import plain_view, to_device, train_view
 from janus.rng import generator
 
 EVAL_BATCH = 256
@@ -68,7 +68,9 @@ class Task:
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
-        return _ahead(self._train_batches(epoch, start), self.train, self.device)
+        batches = self._train_batches(epoch, start)
+        many = self.cell.bench.augment == "crop" and torch.get_num_threads() > 1
+        return ahead(batches) if many else _ahead(batches, self.train, self.device)
 
     def _train_batches(self, epoch: int | str, start: int) -> Iterator[Batch]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
@@ -103,7 +105,7 @@ def _ahead(batches: Iterator[Batch], images: Images, device: torch.device) -> It
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
-    return Batch(images, part.labels.to(device), part.domains.to(device))
+    return Batch(images, to_device(part.labels, device), to_device(part.domains, device))
 
 
 @dataclass(frozen=True)

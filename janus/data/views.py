@@ -16,7 +16,7 @@ from janus.config import Cell
 from janus.data.augment import augment
 from janus.data.images import Images
 from janus.data.ragged import Ragged, centre, shorter_side
-from janus.data.resample import crop_resize, draw_boxes
+from janus.data.resample import crop_resize, draw_boxes, unpacked
 
 
 def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Generator) -> Tensor:
@@ -27,12 +27,13 @@ def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Gen
     rows = images.where()
     if isinstance(images.store, Ragged):
         boxes = draw_boxes(images.store.sizes(rows), bench.crop_scale, bench.crop_ratio, draw)
-        x = to_unit(_pinned(images.store.crops(rows, boxes, size), device), device)
+        x = to_unit(to_device(images.store.crops(rows, boxes, size), device), device)
     else:
         pixels = images.pixels
         sizes = torch.tensor(pixels.shape[-2:]).expand(len(images), 2)
         boxes = draw_boxes(sizes, bench.crop_scale, bench.crop_ratio, draw)
-        x = crop_resize(to_unit(_pinned(pixels, device), device), boxes, size)
+        places = unpacked(to_device(boxes.packed(), device))
+        x = crop_resize(to_unit(to_device(pixels, device), device), places, size)
     return normalise(x, cell.backbone)
 
 
@@ -43,8 +44,8 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
     kernel = bench.test_interpolation
     if isinstance(images.store, Ragged):
         found = images.store.centres(images.where(), size, side, kernel)
-        return normalise(to_unit(_pinned(found, device), device), cell.backbone)
-    pixels = _pinned(images.pixels, device)
+        return normalise(to_unit(to_device(found, device), device), cell.backbone)
+    pixels = to_device(images.pixels, device)
     if side == size and kernel == "bilinear":
         return prepare(pixels, cell.backbone, device)
     x = to_unit(pixels, device)
@@ -56,6 +57,10 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
     return normalise(centre(x, size), cell.backbone)
 
 
-def _pinned(pixels: Tensor, device: torch.device) -> Tensor:
-    """Page-locked where a GPU will fetch it, so that the copy does not hold up the loop."""
-    return pixels.pin_memory() if device.type == "cuda" else pixels
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copied without waiting: a GPU fetches from page-locked memory while both sides go on.
+
+    From ordinary memory it would first finish all work that the loop has given it.
+    """
+    pinned = values.pin_memory() if device.type == "cuda" else values
+    return pinned.to(device, non_blocking=True)

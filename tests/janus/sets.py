@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 WNIDS = ("n02325366", "n01443537", "n07697313", "n02066245")
 """Out of sorted order, as the targets of CODA's lists are."""
@@ -104,6 +105,24 @@ def class_folders(root: Path, parts: dict[str, int], classes: tuple[str, ...]) -
         for label, name in enumerate(classes):
             for n in range(count):
                 save(root / part / name / f"{name}_{n:04d}.jpg", label, 100 * label + n)
+    return root
+
+
+def cars(root: Path, classes: tuple[str, ...], train: int = 3, test: int = 2) -> Path:
+    """cars_train/, cars_test/, and the devkit's annotations with the boxes that they have."""
+    kinds = [(f"bbox_{n}", object) for n in ("x1", "y1", "x2", "y2")]
+    kinds += [("class", object), ("fname", object)]
+    (root / "devkit").mkdir(parents=True)
+    savemat(root / "devkit/cars_meta.mat", {"class_names": np.array([classes], dtype=object)})
+    for part, count, path in (
+        ("train", train, "devkit/cars_train_annos.mat"),
+        ("test", test, "cars_test_annos_withlabels.mat"),
+    ):
+        rows = []
+        for n in range(count * len(classes)):
+            save(root / f"cars_{part}/{n + 1:05d}.jpg", n % len(classes), n)
+            rows.append((1, 2, 30, 31, n % len(classes) + 1, f"{n + 1:05d}.jpg"))
+        savemat(root / path, {"annotations": np.array([rows], dtype=kinds).reshape(1, -1)})
     return root
 
 

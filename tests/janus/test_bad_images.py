@@ -43,6 +43,7 @@ def test_everything_wrong_is_named_in_one_message(birds, tmp_path):
     (birds / "train" / BIRDS[1] / "empty.jpg").write_bytes(b"")
     (birds / "train" / BIRDS[1] / "huge.png").write_bytes(png_header(30_000, 20_000))
     (birds / "train" / BIRDS[1] / "large.png").write_bytes(png_header(12_000, 10_000))
+    sets.save(birds / "train" / BIRDS[1] / "strip.png", 0, 0, (1, 1500))
     sets.save(tmp_path / "elsewhere/secret.jpg", 0, 0)
     (birds / "train" / BIRDS[2] / "link.jpg").symlink_to(tmp_path / "elsewhere/secret.jpg")
     (birds / "train" / BIRDS[2] / "dead.jpg").symlink_to(birds / "nothing.jpg")
@@ -51,9 +52,10 @@ def test_everything_wrong_is_named_in_one_message(birds, tmp_path):
     with pytest.raises(DataError) as caught:
         read(birds)
     message = str(caught.value)
-    assert message.startswith("7 problem(s) with bench cub200")
+    assert message.startswith("8 problem(s) with bench cub200")
     for name in ("_0003.jpg", "empty.jpg", "huge.png", "large.png has 120 mega", "link.jpg is a"):
         assert name in message
+    assert "strip.png is a strip of 1500 x 1 pixels" in message
     assert "dead.jpg is missing" in message and f"no test images of {BIRDS[2]}" in message
 
 

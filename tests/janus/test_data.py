@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 import torch
@@ -70,6 +71,25 @@ def test_batches_are_the_same_for_every_method_and_for_a_resumed_run():
     assert not torch.equal(whole[0].images, next(iter(mine.tasks[1].train_batches(0))).images)
     other = stream_of(seed=1).tasks[1].train_batches(1)
     assert not torch.equal(whole[0].images, next(iter(other)).images)
+
+
+def test_crops_do_not_depend_on_the_number_of_threads():
+    """With several, a thread of its own makes them, with one thread of torch."""
+    task = stream_of(bench__augment="crop").tasks[0]
+    before, names = torch.get_num_threads(), set()
+
+    def batches(threads):
+        torch.set_num_threads(threads)
+        for batch in task.train_batches(0):
+            names.add((threads, any(t.name.startswith("janus-b") for t in threading.enumerate())))
+            yield batch.images
+
+    try:
+        one, two = (list(batches(threads)) for threads in (1, 2))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert names == {(1, False), (2, True)}
 
 
 def test_validation_never_touches_test_images_and_is_the_same_for_all_seeds():

@@ -8,6 +8,7 @@ import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from janus.data import bench as benches
 from janus.data.__main__ import bench_of, main
 from janus.data.catalogue import ORIGINS, Download
 from janus.data.fetch import fetch, unpack
+from janus.data.report import counts, picture
 from janus.data.stored import Stored
 from janus.errors import ConfigError, DataError
 from janus.settings import names
@@ -39,7 +41,9 @@ def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsy
     assert main(["check", "folder", *words]) == 0
     out = capsys.readouterr().out
     assert "3 classes" in out and "12 training and 6 test" in out and "SHA-256" in out
-    assert Image.open(root / ".janus/folder.png").size == (64, 3 * 64)
+    assert Image.open(root / ".janus/folder.png").size == (64, 3 * 64 + 2 * 8)
+    counted = (root / ".janus/folder-counts.tsv").read_text().splitlines()
+    assert counted[1:] == [f"all\t{name}\t4\t2" for name in ("cat", "dog", "eel")]
     bench = compose(request).bench
     assert bench.classes == 3 and bench.split_sha256 in out
     assert main(["prepare", "folder", *words]) == 0
@@ -65,6 +69,35 @@ def test_check_says_when_the_images_are_not_the_known_ones(tmp_path, capsys):
     words = [f"bench.root={tmp_path}", "bench.classes=4", "bench.tasks=2"]
     assert main(["check", "cifar100", *words]) == 0
     assert "NOT the known one" in capsys.readouterr().out
+
+
+def test_check_says_when_a_split_has_not_the_published_numbers_of_images(tmp_path, capsys):
+    sets.class_folders(tmp_path, {"train": 3, "test": 2}, ("001.a", "002.b"))
+    words = [f"bench.root={tmp_path}", "bench.classes=2", "bench.tasks=2"]
+    assert main(["check", "cub200", *words]) == 0
+    assert "NOT the published 9,430 / 2,358 images (from memory" in capsys.readouterr().out
+    assert ORIGINS["cub200"].compare(9_430, 2_358) == ORIGINS["folder"].compare(1, 1) == ""
+
+
+def test_the_picture_shows_every_class_of_every_task(tmp_path):
+    """More classes than fit into a line go on in the next; DomainNet has 69 to a task."""
+    bench = benches.load(compose({"bench": "glyphs", "backbone": "toy"}).bench)
+    picture(bench, 2, False, tmp_path / "p.png")
+    shown = np.asarray(Image.open(tmp_path / "p.png"))
+    assert shown.shape == (4 * 64 + 8, 40 * 64, 3)
+    tiles = [shown[y : y + 64, x : x + 64] for y in (0, 64, 136, 200) for x in range(0, 2560, 64)]
+    filled = [bool((tile != 64).any()) for tile in tiles]
+    assert filled == ([True] * 50 + [False] * 30) * 2
+
+
+def test_counts_are_those_of_each_class_in_each_domain():
+    bench = benches.load(compose({"bench": "glyphs_styles", "backbone": "toy"}).bench)
+    lines = [line.split("\t") for line in counts(bench).splitlines()[1:]]
+    assert len(lines) == 100 * len(bench.domain_names)
+    totals = [sum(int(line[column]) for line in lines) for column in (2, 3)]
+    assert totals == [len(bench.train), len(bench.test)]
+    mine = (bench.train.labels == 7) & (bench.train.domains == 2)
+    assert lines[207][:3] == [bench.domain_names[2], bench.class_names[7], str(int(mine.sum()))]
 
 
 def test_check_notices_prepared_bytes_that_changed(tmp_path):
@@ -152,7 +185,21 @@ def test_a_download_with_another_sum_is_not_used(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", archive({"a": bytes(9000)})[:60]])
+def test_an_archive_put_there_by_hand_is_checked_like_a_download(server, tmp_path):
+    download = download_of(server, archive({"set/a.bin": b"1"}))
+    (tmp_path / "set.tar.gz").write_bytes(archive({"set/a.bin": b"2"}))
+    with pytest.raises(DataError, match="not the published"):
+        fetch(download, tmp_path, lambda *_: None)
+    assert not (tmp_path / "set").exists() and server.ranges == []
+
+
+TEXT = archive({"a": b"".join(b"%d," % n for n in range(20_000))})
+SPOILT = TEXT[: len(TEXT) // 2] + b"\xff" * 400 + TEXT[len(TEXT) // 2 + 400 :]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", archive({"a": bytes(9000)})[:60], SPOILT], ids=len
+)
 def test_a_corrupted_archive_is_one_clear_error(content, tmp_path):
     (tmp_path / "set.tar.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"set\.tar\.gz is damaged"):

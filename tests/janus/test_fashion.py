@@ -12,6 +12,7 @@ import torch
 from janus.compose import compose
 from janus.data import bench as benches
 from janus.data import fashion
+from janus.data.__main__ import main
 from janus.errors import DataError
 from janus.run import run_cell
 from janus.store import Store
@@ -107,6 +108,42 @@ def test_labels_of_another_number_of_images_are_refused(folder):
     (folder / train).write_bytes((folder / test).read_bytes())
     with pytest.raises(DataError, match="not images and their labels"):
         load(folder)
+
+
+def spoil_test_files(folder):
+    """Whoever opens them now gets an error."""
+    for name in fashion.FILES["test"]:
+        (folder / name).unlink()
+        (folder / name).write_bytes(b"never looked at")
+
+
+def test_validation_opens_no_test_file_of_a_set_that_was_checked(folder):
+    words = [f"bench.root={folder}", "bench.tasks=5"]
+    assert main(["check", "fashion", *words]) == 0
+    declared = {"bench.split_sha256": load(folder).sha256, "eval": "validation"}
+    spoil_test_files(folder)
+    bench = benches.load(config(folder, **declared))
+    assert torch.bincount(bench.train.labels).tolist() == [3] * 10
+    assert torch.bincount(bench.test.labels).tolist() == [1] * 10
+    path = folder / fashion.FILES["train"][1]
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[-1] ^= 1
+    path.write_bytes(gzip.compress(raw))
+    with pytest.raises(DataError, match=r"not the declared split.*janus\.data check"):
+        benches.load(config(folder, **declared))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED.is_dir(), reason=f"needs {fashion.INSTALL}")
+def test_validation_on_the_published_images_opens_no_test_file(tmp_path):
+    for pair in fashion.FILES.values():
+        for name in pair:
+            (tmp_path / name).symlink_to(INSTALLED / name)
+    spoil_test_files(tmp_path)
+    wanted = {"bench": "fashion", "bench.root": str(tmp_path), "eval": "validation"}
+    bench = benches.load(compose(wanted).bench)
+    assert (len(bench.train), len(bench.test)) == (48_000, 12_000)
+    assert (INSTALLED / fashion.FILES["test"][0]).stat().st_size > 1000
 
 
 @pytest.mark.slow

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
+import subprocess
 import time
 
+import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
 from janus.compose import compose
 from janus.data import bench as benches
 from janus.data import cifar, lists, prepared
+from janus.data.__main__ import main
 from janus.data.lists import DOMAINS
+from janus.data.stored import Stored
 from janus.data.tasks import cut
 from janus.errors import DataError
 from janus.run import run_cell
@@ -20,6 +26,7 @@ from tests.janus import sets
 
 CPU = torch.device("cpu")
 TOY = {"backbone": "toy", "backbone.channels": 3, "train.epochs": 1, "train.batch_size": 8}
+CARS = ("AM General Hummer SUV 2000", "Audi S4 Sedan 2007", "smart fortwo Convertible 2012")
 BIRDS = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
 
 
@@ -43,6 +50,8 @@ def sample(name, root):
     if name in ("domainnet", "domainnet_domains"):
         root = sets.domainnet(root, DOMAINS, ("aircraft_carrier", "airplane"))
         return given(name, root, classes=2, tasks=2, split="official")
+    if name == "cars":
+        return given(name, sets.cars(root, CARS), classes=3, tasks=3)
     if name == "core50":
         return given(name, sets.core50(root, 3), classes=3, tasks=8)
     if name == "imagenet100":
@@ -56,7 +65,7 @@ def sample(name, root):
 
 
 NAMES = ["cifar100", "imagenet_r", "domainnet", "domainnet_domains", "cub200", "imagenet100"]
-NAMES += ["folder", "core50"]
+NAMES += ["folder", "core50", "cars"]
 
 
 @pytest.mark.slow
@@ -136,11 +145,53 @@ def test_the_splits_of_imagenet_r_are_told_apart_by_name(tmp_path):
         benches.read(compose({**overrides, "bench.split": "coda_sortd"}).bench)
 
 
-def test_imagenet_r_in_train_and_test_folders_is_a_split_of_its_own(tmp_path):
-    root = sets.class_folders(tmp_path, {"train": 3, "test": 2}, sets.WNIDS)
-    overrides = given("imagenet_r", root, classes=4, tasks=2, split="folders")
+def test_lists_that_are_not_the_published_ones_are_said_to_be_others(tmp_path, monkeypatch, caplog):
+    config = compose(sample("imagenet_r", tmp_path)).bench
+    benches.read(config)
+    assert "imagenet-r_train.yaml and imagenet-r_test.yaml: not the published" in caplog.text
+    files = {part: tmp_path / f"imagenet-r_{part}.yaml" for part in ("train", "test")}
+    named = {
+        p: subprocess.check_output(["git", "hash-object", f], text=True) for p, f in files.items()
+    }
+    monkeypatch.setattr(lists, "CODA_BLOBS", {part: name[:8] for part, name in named.items()})
+    caplog.clear()
+    benches.read(config)
+    assert "published" not in caplog.text
+
+
+@pytest.mark.parametrize("below", ["", "imagenet-r"])
+def test_imagenet_r_in_train_and_test_folders_is_a_split_of_its_own(below, tmp_path):
+    sets.class_folders(tmp_path / below, {"train": 3, "test": 2}, sets.WNIDS)
+    overrides = given("imagenet_r", tmp_path, classes=4, tasks=2, split="folders")
     bench = benches.read(compose(overrides).bench)
     assert (len(bench.train), len(bench.test)) == (12, 8)
+
+
+def test_the_devkit_of_cars_gives_labels_names_and_order(tmp_path):
+    overrides = sample("cars", tmp_path)
+    bench = benches.read(compose(overrides).bench)
+    assert bench.class_names == CARS and (len(bench.train), len(bench.test)) == (9, 6)
+    assert bench.train.labels.tolist() == [0, 1, 2] * 3
+    assert bench.test.store.paths[4] == "cars_test/00005.jpg"
+    labelled = tmp_path / "cars_test_annos_withlabels.mat"
+    labelled.rename(tmp_path / "devkit" / labelled.name)
+    assert benches.read(compose(overrides).bench).sha256 == bench.sha256
+
+
+@pytest.mark.parametrize("damage", ["cut", "no class", "out of range", "missing"])
+def test_damaged_annotations_of_cars_are_one_clear_error(damage, tmp_path):
+    overrides = sample("cars", tmp_path)
+    path = tmp_path / "devkit/cars_train_annos.mat"
+    rows = np.array([[("00001.jpg", 4)]], dtype=[("fname", object), ("class", object)])
+    unlabelled = np.array([[("00001.jpg",)]], dtype=[("fname", object)])
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage != "missing":
+        savemat(path, {"annotations": rows if damage == "out of range" else unlabelled})
+    with pytest.raises(DataError, match=r"cars_train_annos\.mat"):
+        benches.read(compose(overrides).bench)
 
 
 def test_domains_follow_the_published_order(tmp_path):
@@ -174,6 +225,15 @@ def test_without_a_test_folder_a_fixed_fifth_of_each_class_is_tested(tmp_path):
     elsewhere = sets.class_folders(tmp_path / "copy", {"": 5}, ("cat", "dog"))
     again = benches.read(compose({**overrides, "bench.root": str(elsewhere)}).bench)
     assert again.sha256 == bench.sha256 and set(again.test.store.paths) == held
+
+
+@pytest.mark.parametrize("name", ["cub200", "imagenet_a", "imagenet_r", "vtab", "cars"])
+def test_a_published_split_is_never_replaced_by_one_of_our_own(name, tmp_path):
+    """The official CUB download, say, is class folders without train/ and test/."""
+    root = sets.class_folders(tmp_path, {"": 5}, BIRDS)
+    overrides = given(name, root, classes=3, tasks=3, split="folders")
+    with pytest.raises(DataError, match=r"no folders train and test.*bench=folder"):
+        benches.read(compose(overrides).bench)
 
 
 def test_a_folder_of_domains_is_domain_incremental(tmp_path):
@@ -210,10 +270,53 @@ def test_prepared_images_train_exactly_as_the_files_do(name, side, tmp_path):
         benches.load(cell.bench)
 
 
+def test_preparing_again_does_not_touch_what_a_run_has_mapped(tmp_path):
+    """Written in place, the shorter file would end the run with SIGBUS."""
+    config = compose(sample("cifar100", tmp_path)).bench
+    bench = benches.read(config)
+    prepared.write(bench, config)
+    mapped = prepared.find(config)
+    few = dataclasses.replace(bench, train=bench.train.take(torch.arange(20).flip(0)))
+    prepared.write(few, config)
+    assert torch.equal(mapped.train.pixels, bench.train.pixels)
+    assert torch.equal(prepared.find(config).train.pixels, few.train.pixels)
+
+
+def test_benches_in_one_cache_folder_keep_apart(tmp_path):
+    """Both are class folders, whose split has the same name."""
+    classes = {"cub200": BIRDS, "imagenet_a": ("n1", "n2", "n3")}
+    configs = {}
+    for name, folders in classes.items():
+        root = sets.class_folders(tmp_path / name, {"train": 3, "test": 2}, folders)
+        overrides = given(name, root, classes=3, tasks=3, cache=str(tmp_path / "cache"))
+        words = [f"{k}={v}" for k, v in overrides.items() if k.startswith("bench.") and v]
+        for command in ("check", "prepare"):
+            assert main([command, name, *words]) == 0
+        configs[name] = compose(overrides).bench
+    for name, config in configs.items():
+        bench = benches.load(config)
+        assert isinstance(bench.train.store, Stored) and bench.class_names == classes[name]
+
+
 def test_a_split_that_nobody_declared_is_not_trained_on(tmp_path):
     overrides = sample("cifar100", tmp_path)
     with pytest.raises(DataError, match=r"not declared.*bench\.split_sha256=[0-9a-f]{64}"):
         benches.load(compose(overrides).bench)
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_validation_opens_no_test_file_of_cifar(ready, tmp_path):
+    """Nor, once the bench is prepared, the array of its test images."""
+    root = sets.cifar(tmp_path)
+    words = [f"bench.root={root}", "bench.classes=4", "bench.tasks=2"]
+    for command in ("check", "prepare") if ready else ("check",):
+        assert main([command, "cifar100", *words]) == 0
+    overrides = declared(given("cifar100", root, classes=4, tasks=2))
+    (root / "cifar-100-python/test").write_bytes(b"never looked at")
+    pixels = prepared.folder_of(compose(overrides).bench) / "test.u8"
+    pixels.unlink(missing_ok=True)
+    bench = benches.load(compose({**overrides, "eval": "validation"}).bench)
+    assert (len(bench.train), len(bench.test)) == (16, 4)
 
 
 def test_validation_opens_no_test_file(tmp_path):

@@ -6,8 +6,10 @@ import threading
 import time
 
 import pytest
+import torch
 
 from janus.data.prefetch import ahead
+from janus.data.workers import workers
 
 
 def test_items_come_in_order():
@@ -40,6 +42,20 @@ def test_no_more_than_depth_items_wait():
     next(stream)
     time.sleep(0.05)
     assert len(made) <= 4
+
+
+def test_batches_are_made_with_one_thread_of_torch_and_the_caller_keeps_its_own():
+    """Barriers between several, after each of many short operations, cost more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found = [(n, torch.get_num_threads()) for n in ahead(torch.get_num_threads() for _ in "ab")]
+        assert found == [(1, 3), (1, 3)]
+        with workers(2, "test") as pool:
+            assert [pool.submit(torch.get_num_threads).result() for _ in range(8)] == [1] * 8
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_caller_that_stops_early_leaves_no_thread():

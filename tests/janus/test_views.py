@@ -151,6 +151,15 @@ def test_training_views_are_a_function_of_their_key_alone():
     assert not torch.equal(one, train_view(images, cell, CPU, generator("k", 1)))
 
 
+def test_crops_under_autocast_are_those_without_it():
+    """Methods make an extra pass over augmented images inside autocast."""
+    cell = cell_of(augment="crop")
+    images = images_of(torch.stack([picture(45, 45, n) for n in range(4)]).permute(0, 3, 1, 2))
+    plain = train_view(images, cell, CPU, generator("k"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(train_view(images, cell, CPU, generator("k")), plain)
+
+
 def test_parts_of_a_bench_share_its_memory():
     store = torch.zeros(10, 1, 8, 8, dtype=torch.uint8)
     images = images_of(store)

@@ -108,7 +108,7 @@ def compare(
     for key, values in rates.items():
         ratios = [a / b for a, b in zip(values, base, strict=True)]
         middle = f"{statistics.median(values):8.0f} images/s  x{statistics.median(ratios):.1f}"
-        print(f"  {key:<24} {middle} [{min(ratios):.1f}, {max(ratios):.1f}]")
+        print(f"  {key:<34} {middle} [{min(ratios):.1f}, {max(ratios):.1f}]")
 
 
 def loader(arrays: np.ndarray | None, files: list[Path]) -> DataLoader:
@@ -149,14 +149,24 @@ def stored_jpegs(folder: Path, files: list[Path]) -> tuple[Stored, Files]:
     return found.train.store, from_disk
 
 
-def throughput(count: int, rounds: int) -> None:
+def under(threads: int, task: Task) -> Callable[[int], Iterable]:
+    """The task's batches of a round, with so many threads of torch."""
+
+    def make(turn: int) -> Iterable:
+        torch.set_num_threads(threads)
+        return task.train_batches(turn)
+
+    return make
+
+
+def throughput(count: int, rounds: int, threads: list[int]) -> None:
     arrays = np.stack([smooth(32, 32, n) for n in range(count)])
     uniform = task_of(torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous(), count)
     theirs = loader(arrays, [])
     ways: Paths = {
         "pillow + DataLoader(2)": lambda _: theirs,
-        "ours, in memory": lambda turn: uniform.train_batches(turn),
     }
+    ways |= {f"ours, in memory, {n} thread(s)": under(n, uniform) for n in threads}
     compare("CIFAR-100-shaped, 32 -> 224", count, ways, rounds)
     with tempfile.TemporaryDirectory() as name:
         files = jpegs(Path(name), count // 2)
@@ -164,9 +174,9 @@ def throughput(count: int, rounds: int) -> None:
         decoding = loader(None, files)
         ways = {
             "pillow + DataLoader(2)": lambda _: decoding,
-            "ours, prepared": lambda turn: ready.train_batches(turn),
-            "ours, decoding files": lambda turn: from_disk.train_batches(turn),
         }
+        ways |= {f"ours, prepared, {n} thread(s)": under(n, ready) for n in threads}
+        ways |= {f"ours, decoding files, {n} thread(s)": under(n, from_disk) for n in threads}
         compare("256-pixel JPEGs -> 224", len(files), ways, rounds)
 
 
@@ -267,17 +277,19 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of torch, as in a sweep on a CPU")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1], help="of torch; several are timed in turn"
+    )
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(given.threads[0])
     kept = reuse_large_blocks()
-    print(f"{torch.get_num_threads()} threads; freed memory is {'' if kept else 'not '}reused")
+    print(f"torch threads {given.threads}; freed memory is {'' if kept else 'not '}reused")
     if given.step:
         waiting(given.rounds * 4)
     elif given.memory:
         memory()
     else:
-        throughput(given.images, given.rounds)
+        throughput(given.images, given.rounds, given.threads)
 
 
 if __name__ == "__main__":
