@@ -152,6 +152,8 @@ class Node:
                 driver.terminate()
         ended = driver.poll()
         atomic.replace(self.shared / "over.json", atomic.json_writer({"status": ended}))
+        if ended == 0:
+            return "the driver ended"
         return "Ray's head died" if ended is None else f"the driver ended with status {ended}"
 
     def _worker(self, own: str) -> str:
