@@ -33,11 +33,11 @@ def worthwhile(results: int) -> bool:
     return results >= WORTHWHILE and not os.environ.get(OFF)
 
 
-def stamp(result: Path, committed: Path) -> str:
+def stamp(result: Path, committed: str) -> str:
     """Size and time of a result file and of the note that names its provenance."""
     found = result.stat()
     try:
-        noted = committed.stat().st_mtime_ns
+        noted = os.stat(committed).st_mtime_ns
     except OSError:
         noted = 0
     return f"{found.st_size} {found.st_mtime_ns} {noted}"
@@ -51,7 +51,7 @@ def read(root: Path) -> dict[str, Entry]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()  # read_table would import pandas
         if (table.schema.metadata or {}).get(b"janus") != _version().encode():
             return {}
         columns = [table[name].to_pylist() for name in ("name", "stamp", "record")]

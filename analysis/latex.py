@@ -89,7 +89,7 @@ def tabular(grid: Grid) -> str:
     lines += [r"\bottomrule", r"\end{tabular}"]
     body = "\n".join(lines)
     shown = f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{body}\n\\end{{adjustbox}}"
-    return f"% {grid.title}\n{shown}" if grid.title else shown
+    return f"\\textit{{{tex(grid.title)}}}\\par\\smallskip\n{shown}" if grid.title else shown
 
 
 def _spans(grid: Grid) -> list[str]:

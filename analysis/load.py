@@ -97,7 +97,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
     known = cache.read(root) if use else {}
     fresh: dict[str, cache.Entry] = {}
     for path in paths:
-        mark = cache.stamp(path, root / "runs" / path.parent.name / path.stem / "committed.json")
+        mark = cache.stamp(path, f"{root}/runs/{path.parent.name}/{path.stem}/committed.json")
         entry = known.get(path.name)
         try:
             if entry is not None and entry[0] == mark:

@@ -97,7 +97,8 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
     main_table = found["main"]
     blocks = {name: render.blocks(table)[0] for name, table in found.items()}
     for name in ("stability", "cost"):  # the paired comparison stands in the main table only
-        blocks[name] = render.Block(blocks[name].grids[:1], tuple(render.notes(found[name])[:2]))
+        means = tuple(grid for grid in blocks[name].grids if not grid.title)
+        blocks[name] = render.Block(means, tuple(render.notes(found[name])[:2]))
     extra = details.build(chosen.groups, chosen.labels, main_table)
     blocks["details"] = details.block(extra, main_table)
     judged = beside.judge_all(chosen.groups, chosen.labels)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TextIO
 
+from analysis import stats
 from analysis.tables import ALPHA, Column, Difference, Entry, Metric, Table
 
 NONE = "--"
@@ -44,9 +45,16 @@ class Grid:
     """How many leading columns hold words; the others are numbers."""
 
 
+WIDEST = 13
+"""Most columns of one grid of means, as many as the paper's main table has: a row that is wider
+wraps in a terminal and shrinks to nothing on paper, so its benches stand below each other."""
+
+
 def grids(table: Table) -> list[Grid]:
-    """The means, then the paired differences if there are any."""
-    found = [_means(table, range(len(table.columns)))]
+    """The means, one grid per bench where all together are too wide, then paired differences."""
+    numbers = range(len(table.columns))
+    wide = len(numbers) > 1 and 1 + len(numbers) * (1 + len(table.metrics)) > WIDEST
+    found = [_means(table, [i]) for i in numbers] if wide else [_means(table, numbers)]
     if table.differences:
         found.append(_differences(table))
     return found
@@ -205,7 +213,8 @@ def _test_notes(differences: Sequence[Difference]) -> list[str]:
     family = f"{tests} tests" if tests != 1 else "one test"
     out = [
         "Differences: over common (order, seed) pairs; bootstrap interval (BCa; perc. = percentile)"
-        f"; g: Hedges' effect size; two-sided sign-flip p; Holm over the table's {family}; "
+        f"; g: mean / std of the "
+        "differences, Hedges' correction; two-sided sign-flip p; Holm over the table's {family}; "
         "min p: the smallest p that n can give; wins: units in which the method is above/below "
         f"the reference; bold: p (Holm) < {ALPHA}."
     ]
@@ -214,6 +223,13 @@ def _test_notes(differences: Sequence[Difference]) -> list[str]:
         out.append(
             f"With fewer than 6 units no p can fall below {ALPHA} (see min p), bootstrap "
             "intervals are narrower than 95 %, and all inference is conditional on these units."
+        )
+    most = max(d.n for d in differences)
+    if most >= 6 and tests * stats.smallest_p(most) >= ALPHA:
+        needed = stats.units_for_p(ALPHA / tests)
+        out.append(
+            f"With {family} and {most} units no p (Holm) can fall below {ALPHA}, whatever the "
+            f"differences: the first needs {needed} units, or fewer rows and benches."
         )
     return out
 
@@ -281,7 +297,8 @@ def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] =
 def _fitting(table: Table, width: int) -> list[Grid]:
     """The grids, with one grid of means per bench if all of them together are too wide."""
     together = grids(table)
-    if len(table.columns) == 1 or _width(together[0]) <= width:
+    means = [grid for grid in together if not grid.title]
+    if len(means) == len(table.columns) or _width(together[0]) <= width:
         return together
     return [_means(table, [i]) for i in range(len(table.columns))] + together[1:]
 

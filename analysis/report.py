@@ -157,14 +157,14 @@ def _failures(chosen: Selection) -> str:
 
 
 def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
-    shown = [word for word in words if not word.startswith("--out")]
+    own = argparse.ArgumentParser(add_help=False)  # what the table's command does not know
+    own.add_argument("--out")
+    own.add_argument("--runs")
+    options = shlex.join(own.parse_known_args(words)[1])
     lines = []
     if chosen.planned and chosen.planned.command:
         lines += ["# train what is missing (finished cells are never trained again)"]
         lines += [chosen.planned.command, ""]
-    if "--out" in words:
-        shown.remove(words[words.index("--out") + 1])
-    options = shlex.join(shown)
     lines += [
         "# the tables of this page",
         f"python analysis/compare.py {options} --columns {','.join(COLUMNS)} --details",

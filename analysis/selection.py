@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,8 +184,12 @@ def _sweep_rows(planned: plan.Plan | None, runs: Sequence[Run]) -> dict[str, str
 
 def _one_per_place(runs: Sequence[Run], labels: dict[str, str]) -> list[Run]:
     """Runs without repetitions of one (protocol, configuration, order, seed); told on stderr."""
+    seen = Counter((run.bench, labels[run.id], run.order, run.seed) for run in runs)
     kept: dict[tuple[object, ...], Run] = {}
     for run in runs:
+        if seen[run.bench, labels[run.id], run.order, run.seed] == 1:  # spares reading its protocol
+            kept[(run.id,)] = run
+            continue
         fields = tuple(sorted((k, f.key) for k, f in protocol.fields_of(run).items()))
         place = (run.bench, fields, labels[run.id], run.order, run.seed)
         first = kept.setdefault(place, run)

@@ -51,9 +51,10 @@ def t_half_width(values: Sequence[float], level: float = 0.95) -> float | None:
 
 def hedges_g(differences: Sequence[float]) -> float | None:
     """Standardised mean of paired differences, mean / std (ddof 1), times Hedges' (1981) factor
-    1 - 3 / (4 (n - 1) - 1) against the bias of few units. None where std is missing or zero."""
+    1 - 3 / (4 (n - 1) - 1) against the bias of few units. None where std is missing or zero, and
+    for two units: there the factor is 0, which would read as no effect."""
     mean, std = mean_std(differences)
-    if mean is None or not std:
+    if mean is None or not std or len(differences) < 3:
         return None
     return mean / std * (1 - 3 / (4 * (len(differences) - 1) - 1))
 
@@ -99,6 +100,22 @@ def smallest_p(units: int) -> float:
     """The smallest p that `sign_flip_p` of this many units can give: 2 / 2^n while it is exact."""
     exact = min(1.0, 2.0 / 2.0**units)
     return exact if units <= EXACT_UP_TO else max(exact, 1 / (DRAWS + 1))
+
+
+def units_for_p(alpha: float) -> int:
+    """The fewest units whose smallest p is below `alpha`, a level above 1 / (DRAWS + 1)."""
+    return next(n for n in range(1, 64) if smallest_p(n) < alpha)
+
+
+def attainable_level(units: int, alpha: float) -> float:
+    """The largest p below `alpha` that an exact sign-flip test of so many units can give.
+
+    Its p are multiples of 2 / 2^n: at 0.025, seven units reject at 0.0156 and never at 0.0312.
+    """
+    if units > EXACT_UP_TO:
+        return alpha
+    step = smallest_p(units)
+    return step * max(0, math.ceil(alpha / step - 1e-9) - 1)
 
 
 def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0) -> float:
@@ -184,13 +201,18 @@ def bootstrap_interval(
     n = len(values)
     if n < 3:
         return None
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, n, size=(draws, n))].mean(axis=1)
+    means = values[_resamples(n, draws, seed)].mean(axis=1)
     tail = (1 - level) / 2
     shares = _bca_shares(values, means, tail)
     method = "percentile" if shares is None else "BCa"
     low, high = np.quantile(means, shares or (tail, 1 - tail))
     return Interval(float(low), float(high), method)
+
+
+@lru_cache(maxsize=4)
+def _resamples(n: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """[draw, unit]. The same for every interval over as many units, so made once."""
+    return np.random.default_rng(seed).integers(0, n, size=(draws, n))
 
 
 def _bca_shares(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats import Place, smallest_p
+from analysis.stats import Place, attainable_level, smallest_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def units_to_decide(
     """Fewest further units after which a paired test would decide with probability `power`.
 
     Simulated from what is known now: each draw takes a true mean and deviation from their
-    posterior (normal differences, flat prior), adds new units to the observed ones, and tests
-    all of them. The t test stands in for the sign-flip test (they agree closely on normal
-    differences); units too few for the sign-flip test to reach `alpha` decide nothing. 0: the
+    posterior (normal differences, prior flat in mean and log deviation), adds new units to the
+    observed ones, and tests all of them. The t test stands in for the sign-flip test, at the level
+    that the sign-flip test of so many units can attain; too few units decide nothing. 0: the
     units at hand decide already. None: not even 200 more, or fewer than 3 units to start from.
     """
     values = np.asarray(differences, dtype=np.float64)
@@ -90,7 +90,7 @@ def units_to_decide(
         if smallest_p(total) >= alpha:
             continue
         new = rng.normal(mu[:, None], sigma[:, None], (draws, further))
-        if np.mean(_decided(values, new, alpha)) >= power:
+        if np.mean(_decided(values, new, attainable_level(total, alpha))) >= power:
             return further
     return None
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, legend, look
+from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
 from analysis.published import figures as published_figures
 
 PROJECTIONS = (("k", "K"), ("v", "V"))
@@ -17,7 +17,6 @@ def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
     figure, panels = canvas(2, width=2 * WIDTH, height=2.6)
     drawn = 0
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
-        drawn = 0
         for index, (row, runs) in enumerate(rows.items()):
             found = [v for run in runs if (v := facts.violation(run, key)) is not None]
             if found:
@@ -46,12 +45,8 @@ def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
         points = [pair for run in runs for pair in facts.invasion(run)]
         if not points:
             continue
-        style = look(index) | {"linestyle": "none"}
-        own, other = np.array(points).T
-        panel.plot(own, other, alpha=0.3, gid=row, **style)
-        panel.plot(
-            [own.mean()], [other.mean()], label=row, markersize=8, markeredgecolor="white", **style
-        )
+        own, other = zip(*points, strict=True)
+        cloud(panel, own, other, row, index)
         drawn += 1
     if not drawn:
         return None

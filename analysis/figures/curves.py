@@ -13,6 +13,9 @@ from analysis.published import figures as published_figures
 MOST_BANDS = 8
 """Rows up to which curves carry bands."""
 
+MOST_MATRICES = 9
+"""Accuracy matrices that fit on a page and can still be read."""
+
 
 def after_each_task(bench: str, rows: Rows) -> Drawn | None:
     """Accuracy over all classes seen after each task; the band is one std over the units."""
@@ -76,9 +79,17 @@ def training_time(bench: str, rows: Rows) -> Drawn | None:
     )
 
 
+def rows_shown(rows: Rows) -> Rows:
+    """The first rows as far as there is room, and the last one: it is the reference."""
+    names = list(rows)
+    if len(names) > MOST_MATRICES:
+        names = [*names[: MOST_MATRICES - 1], names[-1]]
+    return {name: rows[name] for name in names}
+
+
 def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
     """R[t, j] of each row, mean over its runs."""
-    shown = list(rows.items())[:9]
+    shown = list(rows_shown(rows).items())
     if not shown:
         return None
     columns = min(3, len(shown))

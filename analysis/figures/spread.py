@@ -9,7 +9,7 @@ import numpy as np
 from analysis import load, stats
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, legend, look
+from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
 
 
 def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
@@ -21,10 +21,7 @@ def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
         units = [unit for unit in x if unit in y]
         if not units:
             continue
-        style = look(index) | {"linestyle": "none"}
-        panel.plot([x[u] for u in units], [y[u] for u in units], alpha=0.35, **style)
-        means = float(np.mean([x[u] for u in units])), float(np.mean([y[u] for u in units]))
-        panel.plot(*[[m] for m in means], label=row, markersize=8, markeredgecolor="white", **style)
+        cloud(panel, [x[u] for u in units], [y[u] for u in units], row, index)
         drawn += 1
     if not drawn:
         return None

@@ -66,10 +66,14 @@ class Drawn:
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour, marker and dash of the index-th row."""
+    """Colour, marker and dash of the index-th row.
+
+    Markers move on by one with each round of colours: without lines, colour and marker alone tell
+    64 rows apart.
+    """
     return {
         "color": COLOURS[index % len(COLOURS)],
-        "marker": MARKERS[index % len(MARKERS)],
+        "marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],
         "linestyle": DASHES[(index // len(COLOURS)) % len(DASHES)],
     }
 
@@ -97,6 +101,14 @@ def legend(figure: Figure, panel: Axes) -> None:
     lines = -(-len(names) // columns)
     figure.set_figheight(figure.get_figheight() + 0.15 * max(0, lines - 2))
     figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
+
+
+def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index: int) -> None:
+    """The points of the index-th row, and a large one with its name at their mean."""
+    style = look(index) | {"linestyle": "none"}
+    panel.plot(xs, ys, alpha=0.35, gid=row, **style)
+    mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
+    panel.plot(*[[m] for m in mean], label=row, markersize=8, markeredgecolor="white", **style)
 
 
 def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: float) -> None:

@@ -207,3 +207,19 @@ def test_only_settings_in_which_lines_differ_name_them():
     assert spread._short(["a=1,b=2", "a=1,b=3"]) == ["b=2", "b=3"]
     assert spread._short(["a=1"]) == ["all"]
     assert facts.numeric_settings([]) == []
+
+
+def test_points_without_lines_tell_more_rows_apart_than_there_are_colours():
+    looks = [style.look(i) for i in range(64)]
+    assert len({(look["color"], look["marker"]) for look in looks}) == 64
+
+
+def test_violation_of_one_projection_alone_is_drawn(fake):
+    diagnosed(fake, "janus", [{"violation_past_raw": {"k": [1.0, 2.0]}}] * 2)
+    assert lines(drawn(fake)["glyphs_null_space_violation"])["janus"][1] == [1, 2]
+
+
+def test_the_reference_has_its_matrix_however_many_rows_there_are():
+    rows = {f"row{i}": [] for i in range(12)} | {"janus": []}
+    assert list(curves.rows_shown(rows))[-1] == "janus"
+    assert len(curves.rows_shown(rows)) == curves.MOST_MATRICES

@@ -145,3 +145,33 @@ def test_p_values_are_never_printed_as_zero():
 def test_rounding_to_zero_leaves_no_sign():
     assert render.number(-1e-6, tables.METRICS["bwt"]) == "0.00"
     assert render.points(-1e-6) == "+0.00"
+
+
+def many(fake, benches, orders=6):
+    for bench in benches:
+        for order in range(orders):
+            fake.add("janus", 0.6, order=order, bench=bench)
+            fake.add("seqlora", 0.5 + order / 100, order=order, bench=bench)
+    runs = load.load([fake.root]).runs
+    labels = load.labels(runs)
+    columns = ["acc", "maa", "bwt", "learning_acc", "seconds", "memory", "kept"]
+    return tables.build(protocol.split_by_protocol(runs, labels), labels, columns, "janus")
+
+
+def test_benches_that_are_too_wide_together_stand_below_each_other(fake):
+    table = many(fake, ("glyphs", "glyphs_styles"))
+    for text in (render.to_text(table), render.to_markdown(table)):
+        assert max(len(line) for line in text.splitlines() if "seqlora" in line) < 160
+    assert render.to_markdown(table).count("| janus |") == 2
+    assert latex.to_latex(table).count("cmidrule") == 2
+
+
+def test_a_family_too_large_for_its_orders_is_said(fake):
+    text = render.to_text(many(fake, ("glyphs", "glyphs_styles")))
+    assert "With 2 tests and 6 units no p (Holm) can fall below 0.05" in text
+    assert "the first needs 7 units" in text
+
+
+def test_latex_shows_what_differences_are_taken_to(small):
+    shown = [line for line in latex.to_latex(small).splitlines() if not line.startswith("%")]
+    assert any("Paired differences to janus" in line for line in shown)

@@ -194,3 +194,10 @@ def test_nothing_sticks_out_on_a_phone_and_dark_follows_the_system(fake, write, 
     assert light["overflow"] <= 0 and dark["overflow"] <= 0
     assert light["ink"] == "rgb(28, 31, 35)"
     assert dark["ink"] == "rgb(230, 232, 234)"
+
+
+def test_the_printed_command_is_one_that_the_table_knows(fake, write):
+    fake.add("janus")
+    _, text = write("--runs", "2")
+    line = next(x for x in text.splitlines() if "python analysis/compare.py" in x)
+    assert "--runs" not in line and "--out" not in line and "--store" in line

@@ -151,3 +151,17 @@ def test_intervals_from_four_units_are_narrower_than_they_say():
 
 def test_wins_and_losses_leave_ties_out():
     assert stats.count_wins([0.1, -0.2, 0.0, 0.3]) == (2, 1)
+
+
+def test_two_units_have_no_effect_size_rather_than_none_at_all():
+    assert stats.hedges_g([0.1, 0.3]) is None  # the correction would be 0
+    assert stats.hedges_g([1.0, 2.0, 3.0]) == pytest.approx(2 * (1 - 3 / 7))
+
+
+def test_attainable_levels_are_p_values_of_the_exact_test():
+    assert stats.attainable_level(7, 0.025) == 2 / 128
+    assert stats.attainable_level(8, 0.025) == 6 / 256
+    assert stats.attainable_level(6, 2 / 64) == 0.0  # p must be below the level, not at it
+    assert stats.attainable_level(20, 0.025) == 0.025
+    assert stats.units_for_p(0.05) == 6
+    assert stats.units_for_p(0.05 / 84) == 12

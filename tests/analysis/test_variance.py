@@ -88,3 +88,15 @@ def test_the_t_test_stands_in_for_the_sign_flip_test():
         values = rng.normal(0.8, 1, 10)
         t = scipy.stats.ttest_1samp(values, 0).pvalue
         assert stats.sign_flip_p(values) == pytest.approx(t, abs=0.03)
+
+
+def test_the_number_of_further_units_respects_the_steps_of_the_exact_p():
+    """At 0.025 seven units decide only when all signs agree: the t test must not promise more."""
+    values = np.array([-1.9, -1.6, -0.8, -0.6])
+    further = variance.units_to_decide(values, 0.025)
+    n, rng, decided = len(values), np.random.default_rng(5), []
+    sigma = values.std(ddof=1) * np.sqrt((n - 1) / rng.chisquare(n - 1, 400))
+    for s in sigma:
+        new = rng.normal(rng.normal(values.mean(), s / n**0.5), s, further)
+        decided.append(stats.sign_flip_p(np.concatenate([values, new])) < 0.025)
+    assert np.mean(decided) > 0.72
