@@ -55,7 +55,7 @@ def _before_import() -> dict[str, str]:
 os.environ.update(_before_import())
 
 import ray  # noqa: E402
-from ray import tune  # noqa: E402
+from ray import cloudpickle, tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 
 OBJECT_STORE_BYTES = 100_000_000
@@ -144,19 +144,28 @@ class _InOrder(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """A trial's process died, or is to be replaced."""
-        error = trial.get_pickled_error()
+        error = _error(trial)
         cause = getattr(error, "cause", None)
         if isinstance(cause, SpoiledError):
             self.hear(Outcome(**json.loads(cause.args[0])))
         else:
             job = trial.config["job"]
-            self.hear(crashed(job["id"], str(error or trial.get_error() or ""), job["shared"]))
+            self.hear(crashed(job["id"], str(error or ""), job["shared"]))
 
     def hear(self, outcome: Outcome) -> None:
         """Pass on the first outcome of each cell."""
         if outcome.cell_id not in self.heard:
             self.heard.add(outcome.cell_id)
             self.note(outcome)
+
+
+def _error(trial: Any) -> Exception | None:
+    """What ended a trial. Tune's own getters look where the file is copied to later."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).exists():
+        return None
+    found: Exception = cloudpickle.loads(Path(path).read_bytes())  # this driver just wrote it
+    return found
 
 
 def crashed(cell_id: str, error: str, shared: int = 1) -> Outcome:
