@@ -36,7 +36,7 @@ def staged(cell: Cell, profile: Profile) -> Cell:
     source = source_of(cell.bench) if profile.stage else None
     if source is None:
         return cell
-    cache = _target(source, profile).parent
+    cache = _target(source, cell.bench, profile).parent.parent
     return replace(cell, bench=replace(cell.bench, cache=str(cache)))
 
 
@@ -60,20 +60,20 @@ def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
                 f"profile.stage is on, but {source} holds no prepared data set. Write it with: "
                 f"python -m janus.data prepare {bench.name} bench.root={bench.root}"
             )
-        target = _target(source, profile)
+        target = _target(source, bench, profile)
         if not _whole(target):
             _copy(source, target)
             told.append(str(target))
     return told
 
 
-def _target(source: Path, profile: Profile) -> Path:
-    """`scratch/<hash of the manifest>/<name of the arrays>`."""
+def _target(source: Path, bench: BenchConfig, profile: Profile) -> Path:
+    """`scratch/<hash of the manifest>/<bench>/<name of the arrays>`: a cache of its own."""
     try:
         digest = sha256((source / MANIFEST).read_bytes()).hexdigest()[:16]
     except FileNotFoundError:
         raise DataError(f"{source} is gone since this was submitted; prepare it again") from None
-    return scratch(profile) / digest / source.name
+    return scratch(profile) / digest / bench.name / source.name
 
 
 def _whole(folder: Path) -> bool:

@@ -14,17 +14,21 @@ from torch import Tensor
 def solve_ridge(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
     """W = (G + penalty I)^-1 Q for G = H^T H (M, M) and Q = H^T Y (M, C): (M, C).
 
-    Cholesky; where rounding makes a nearly singular G + penalty I indefinite, eigenvectors with
-    negative eigenvalues taken as zero.
+    Cholesky, unless the penalty is lost in the rounding of G (M eps tr G), or rounding has made the
+    sum indefinite: then eigenvectors, those below that level left out. They span the null space of
+    H, where Q is nothing but rounding, which a penalty of 1e-8 would blow up.
     """
+    noise = len(gram) * torch.finfo(gram.dtype).eps * float(gram.trace())
     shifted = gram.clone()
     shifted.diagonal().add_(penalty)
     factor, failed = torch.linalg.cholesky_ex(shifted)
-    if not int(failed):
+    if penalty > noise and not int(failed):
         solved: Tensor = torch.cholesky_solve(moment, factor)
         return solved
     values, vectors = torch.linalg.eigh(gram)
-    weights: Tensor = vectors @ ((vectors.mT @ moment) / (values.clamp_min(0) + penalty)[:, None])
+    kept = values > noise
+    values, vectors = values[kept], vectors[:, kept]
+    weights: Tensor = vectors @ ((vectors.mT @ moment) / (values + penalty)[:, None])
     return weights
 
 

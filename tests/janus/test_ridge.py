@@ -39,6 +39,14 @@ def test_a_gram_matrix_made_indefinite_by_rounding_is_solved_all_the_same():
     assert bool(found.isfinite().all()) and torch.allclose(h @ found, y, atol=1e-3)
 
 
+def test_a_penalty_lost_in_rounding_leaves_the_null_space_alone():
+    h, y = data(60, 400)
+    h = 300 * h.relu()  # tr G is 1e9 here: rounding is far above the penalty
+    gram, moment = h.mT @ h, h.mT @ y
+    found = solve_ridge(gram, moment, 1e-8)
+    assert torch.allclose(found, torch.linalg.pinv(h) @ y, atol=1e-8)
+
+
 @pytest.mark.parametrize(("rows", "features"), [(40, 12), (30, 60)])
 def test_penalty_is_the_one_that_brute_force_chooses(rows, features):
     h, y = data(rows, features)
