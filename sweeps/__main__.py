@@ -6,6 +6,7 @@ Exit status: 0 every cell has a result, 2 usage, 3 some cells failed or are miss
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -91,3 +92,6 @@ if __name__ == "__main__":
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
