@@ -80,7 +80,7 @@ def units_to_decide(
     if n < 3:
         return None
     spread = values.std(ddof=1)
-    if spread == 0:
+    if spread <= 1e-12 * np.abs(values).max():  # equal values, up to rounding
         return _without_spread(float(values.mean()), n, alpha)
     rng = np.random.default_rng(seed)
     sigma = spread * np.sqrt((n - 1) / rng.chisquare(n - 1, draws))

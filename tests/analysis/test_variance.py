@@ -91,12 +91,19 @@ def test_the_t_test_stands_in_for_the_sign_flip_test():
 
 
 def test_the_number_of_further_units_respects_the_steps_of_the_exact_p():
-    """At 0.025 seven units decide only when all signs agree: the t test must not promise more."""
-    values = np.array([-1.9, -1.6, -0.8, -0.6])
-    further = variance.units_to_decide(values, 0.025)
+    """At 0.05 / 3 seven units need all signs equal, which a difference of 0 rules out."""
+    values = np.array([0.9, 0.7, 1.0, 1.4, -0.01, 2.2])
+    further = variance.units_to_decide(values, 0.05 / 3)
     n, rng, decided = len(values), np.random.default_rng(5), []
     sigma = values.std(ddof=1) * np.sqrt((n - 1) / rng.chisquare(n - 1, 400))
     for s in sigma:
         new = rng.normal(rng.normal(values.mean(), s / n**0.5), s, further)
-        decided.append(stats.sign_flip_p(np.concatenate([values, new])) < 0.025)
+        decided.append(stats.sign_flip_p(np.concatenate([values, new])) < 0.05 / 3)
     assert np.mean(decided) > 0.72
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.1, 0.7, 1.1])
+def test_equal_differences_are_no_spread_whatever_the_rounding(value):
+    assert variance.units_to_decide([value] * 3) == 3
+    assert variance.units_to_decide([value] * 6) == 0
