@@ -48,6 +48,7 @@ class Run:
             if mode == "offline":
                 raise
             complain(f"cannot log in or reach the server: {error}; the run is kept offline")
+            wandb.teardown()  # its service still holds the run of the failed start
             self.last = last_step(folder)
             self.run = self._init(told, "offline")
         if not self.run.offline:
