@@ -243,16 +243,14 @@ def share(seconds: float) -> None:
         subprocess.run([sys.executable, "-m", "sweeps", "run", "smoke", *long], check=True)
 
 
-def table(found: dict[str, Ended]) -> str:
-    """One line for each way."""
-    head = "         whole   to first step   start of a cell   killed: done / again   killed, whole"
-    return "\n".join(
-        [head]
-        + [
-            f"{name:<6} {e.whole_s:6.1f} s {e.first_step_s:13.1f} s {e.start_s:15.2f} s "
-            f"{e.done_at_kill:13} / {e.trained_again:<5} {e.killed_s:13.1f} s"
-            for name, e in found.items()
-        ]
+HEAD = "         whole   to first step   start of a cell   killed: done / again   killed, whole"
+
+
+def line(name: str, e: Ended) -> str:
+    """One row of the table."""
+    return (
+        f"{name:<6} {e.whole_s:6.1f} s {e.first_step_s:13.1f} s {e.start_s:15.2f} s "
+        f"{e.done_at_kill:13} / {e.trained_again:<5} {e.killed_s:13.1f} s"
     )
 
 
@@ -269,5 +267,7 @@ if __name__ == "__main__":
     elif given.share:
         share(given.share)
     else:
-        ways = given.only or list(COMMANDS)
-        sys.stdout.write(table({name: measure(name, given.cells) for name in ways}) + "\n")
+        sys.stdout.write(HEAD + "\n")
+        for way in given.only or COMMANDS:
+            sys.stdout.write(line(way, measure(way, given.cells)) + "\n")
+            sys.stdout.flush()
