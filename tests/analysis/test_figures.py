@@ -145,6 +145,7 @@ def test_what_was_not_measured_is_not_drawn(fake):
     }
 
 
+@pytest.mark.slow
 def test_a_run_that_was_scored_only_at_the_end_is_drawn_where_it_was_scored(fake):
     fake.add("janus")
     cell = fake.add("joint", 0.8)

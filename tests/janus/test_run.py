@@ -213,6 +213,7 @@ def test_a_result_committed_between_look_and_claim_is_not_trained_again(tmp_path
     assert run_cell(cell, store, threads=1)["id"] == cell.id
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_at_any_step_goes_on_to_the_same_bytes(tmp_path):
     whole, cut, cell = Store(tmp_path / "whole"), Store(tmp_path / "cut"), toy_cell()
     run_cell(cell, whole, threads=1)

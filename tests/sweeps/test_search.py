@@ -112,6 +112,7 @@ def test_every_row_gets_the_same_budget_on_every_tuning_cell(path: Path, store: 
     assert len(store.done()) == 2 * (8 + 1 + 8)
 
 
+@pytest.mark.slow
 def test_the_best_mean_wins_and_is_reported_on_fresh_pairs(path: Path, store: Store) -> None:
     text, tuned = run(path, MadeUp(store))
     best = max((c.configuration for c in tuned[0].tried), key=lambda c: float(c["lr"]))
@@ -128,6 +129,7 @@ def test_the_best_mean_wins_and_is_reported_on_fresh_pairs(path: Path, store: St
             load(str(written), [word])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["random", "tpe", "grid"])
 @pytest.mark.parametrize("early", ["true", "false"])
 def test_a_search_that_was_killed_ends_like_one_that_was_not(
@@ -197,6 +199,7 @@ def test_no_rung_lies_in_the_first_half_or_at_the_end(tasks: int) -> None:
     assert all(tasks / 2 <= rung < tasks for rung in rung_tasks(tasks))
 
 
+@pytest.mark.slow
 def test_a_configuration_that_diverges_loses_and_is_not_tried_again(
     path: Path, store: Store
 ) -> None:
