@@ -213,8 +213,8 @@ def _test_notes(differences: Sequence[Difference]) -> list[str]:
     family = f"{tests} tests" if tests != 1 else "one test"
     out = [
         "Differences: over common (order, seed) pairs; bootstrap interval (BCa; perc. = percentile)"
-        f"; g: mean / std of the "
-        "differences, Hedges' correction; two-sided sign-flip p; Holm over the table's {family}; "
+        "; g: mean / std of the differences, Hedges' correction; two-sided sign-flip p; "
+        f"Holm over the table's {family}; "
         "min p: the smallest p that n can give; wins: units in which the method is above/below "
         f"the reference; bold: p (Holm) < {ALPHA}."
     ]

@@ -170,6 +170,7 @@ def test_a_family_too_large_for_its_orders_is_said(fake):
     text = render.to_text(many(fake, ("glyphs", "glyphs_styles")))
     assert "With 2 tests and 6 units no p (Holm) can fall below 0.05" in text
     assert "the first needs 7 units" in text
+    assert "Holm over the table's 2 tests; " in text
 
 
 def test_latex_shows_what_differences_are_taken_to(small):
