@@ -55,4 +55,4 @@ def attempt(cell: Cell, store: Store, run: Callable[[], Mapping[str, Any] | None
         status = "busy" if cause in BUSY else "failed"
         message = str(error)
     seconds = time.monotonic() - start
-    return Outcome(cell.id, status, cause, message, seconds, metrics)
+    return Outcome(cell.id, status, cause, message, seconds, metrics=metrics)

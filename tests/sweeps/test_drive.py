@@ -198,3 +198,8 @@ def test_a_cell_that_somebody_finished_meanwhile_does_not_count_as_trained_here(
     tally = Tally()
     tally.add(outcome)
     assert (outcome.status, outcome.metrics["acc"], tally.trained) == ("done", 0.5, 0)
+
+
+def test_a_finished_run_is_told_with_its_metrics(store: Store, cells: list[Cell]) -> None:
+    outcome = attempt(cells[0], store, lambda: {"metrics": {"acc": 0.5}})
+    assert (outcome.status, outcome.metrics, outcome.shared) == ("done", {"acc": 0.5}, 1)
