@@ -25,6 +25,7 @@ from janus.store import Store
 from sweeps import report
 from sweeps.console import say, tell
 from sweeps.load import Request, load
+from sweeps.look import say_forecast
 from sweeps.plan import plan_rows, split_open, write_list
 
 MODES = {"array": "tasks that take cells by claims", "ray": "a Ray cluster in one allocation"}
@@ -42,6 +43,8 @@ class Wanted:
     cluster: str
     mode: str
     command: str
+    inline: str
+    """What would run the same sweep without a cluster."""
     failed: bool = False
     dry: bool = False
 
@@ -65,8 +68,12 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     if own["mode"] == "ray" and own["cluster"] == "local":
         raise ConfigError("mode=ray needs SLURM; on one machine: python -m sweeps run")
     profile = load_profile(own["profile"], changes)
+    request = load(name, rest)
+    if request.search is not None:
+        raise ConfigError(f"{name} is a search, not a table: python -m sweeps search {name}")
     command = shlex.join(["python", "-m", "cluster", "submit", name, *words])
-    return Wanted(load(name, rest), profile, own["cluster"], own["mode"], command, **more)
+    inline = shlex.join(["python", "-m", "sweeps", "run", name, *rest])
+    return Wanted(request, profile, own["cluster"], own["mode"], command, inline, **more)
 
 
 def submit(wanted: Wanted) -> int:
@@ -89,7 +96,7 @@ def submit(wanted: Wanted) -> int:
     tasks = how.task_count(len(cells), profile)
     ray_workers = profile.nodes * (profile.gpus or profile.cpus)
     workers = ray_workers if wanted.mode == "ray" else tasks * profile.cells_at_once
-    say(report.forecast_text(planned, split, store, workers))
+    say_forecast(request, planned, split, workers, profile.device, wanted.inline)
     if wanted.dry:
         return _dry(wanted, store, len(cells))
     write_list(store, request.sweep.name, wanted.command, planned)

@@ -110,4 +110,4 @@ def _runs(holder: Mapping[str, Any], us: Job, running: Mapping[str, int]) -> boo
     """Whether the start of the job that holds a claim may still have processes."""
     if holder["id"] == us.id:
         return bool(holder["restart"] >= us.restart)
-    return running.get(holder["id"]) == holder["restart"]
+    return bool(running.get(holder["id"]) == holder["restart"])

@@ -6,6 +6,7 @@ died, so the claim it left on another node is freed at once instead of after a l
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -44,7 +45,8 @@ def main(folder: Path) -> int:
     if job.restart:
         freed = free_stalled(store, [cell.id for cell in cells])
         events.note("freed", cells=len(freed))
-    with RayPool(store, None, profile.device, 0.9 * profile.lose_at_most_s) as pool:
+    often = 0.9 * profile.lose_at_most_s
+    with RayPool(store, None, profile.device, sweep=cells, checkpoint_s=often) as pool:
         events.note("ready", workers=pool.workers)
 
         def run_round(todo: Sequence[Cell], note: Note) -> None:
@@ -81,7 +83,7 @@ def free_stalled(store: Store, cell_ids: Sequence[str], watch_s: float = 15.0) -
 
 def wait_for_nodes(count: int, events: Events, patience_s: float = 120.0) -> None:
     """Nodes join one after another; start with all of them, or with those there are."""
-    ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
+    ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.ERROR)
     deadline = time.monotonic() + patience_s
     while True:
         alive = sum(bool(node["Alive"]) for node in ray.nodes())

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,10 @@ from cluster.submission import Events, Submission
 from cluster.task import settle
 from janus import atomic
 from janus.errors import ClusterError, JanusError
+from sweeps.ray_settings import OBJECT_STORE_BYTES
 
 JOIN_S = 180.0
 """How long nodes may take to find each other."""
-
-OBJECT_STORE_BYTES = 100_000_000
-"""Ray's least comfortable size: nothing large passes through it."""
 
 
 @dataclass
@@ -188,7 +185,7 @@ class Node:
         self.children.append(process)
         return process
 
-    def _environment(self) -> Mapping[str, str] | dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "RAY_AUTH_MODE": "token",

@@ -16,11 +16,11 @@ from cluster.check import UNFIT, check_torch
 from cluster.claims import TaskStore
 from cluster.job import StopFlag, here
 from cluster.pick import own_order, pick
-from cluster.profile import Profile
 from cluster.stage import staged
 from cluster.submission import Events, Submission
 from janus.config import Cell
 from janus.errors import ClusterError
+from janus.hardware import pick_device
 from sweeps.attempt import attempt
 
 
@@ -52,21 +52,13 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     except ClusterError as error:
         events.note("check", ok=False, node=job.node, lines=[str(error)])
         sys.exit(UNFIT)
-    device = _device(profile)
+    device = pick_device(profile.device)
     for cell in pick(own_order(cells, index, workers), retry, store, share, slurm.queue):
         if stop():
             return
         _train(staged(cell, profile), store, events, stop, device, profile.lose_at_most_s)
         if stop():
             return
-
-
-def _device(profile: Profile) -> str:
-    import torch
-
-    if profile.device != "auto":
-        return profile.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _train(

@@ -16,7 +16,8 @@ from typing import Any
 from janus.compose import compose
 from janus.config import Value
 from janus.describe import describe, list_methods
-from janus.errors import ConfigError, JanusError, RunError, suggest
+from janus.errors import ConfigError, JanusError, RunError
+from janus.hardware import pick_device
 from janus.settings import Setting
 from janus.tracking import Together, make_progress, percent
 from janus.wandb_account import wanted
@@ -83,25 +84,6 @@ def split_request(overrides: dict[str, Any]) -> Request:
             )
             execution[key] = example.check(key, overrides.pop(key))
     return Request(overrides, execution)
-
-
-def pick_device(name: str) -> str:
-    """'auto' resolved; raises ConfigError for a device this machine does not have."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(
-            f"unknown device {name!r}.{suggest(name, ['auto', 'cpu', 'cuda'])}"
-        ) from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device={name}: only cpu and cuda are supported")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} GPUs")
-    return name
 
 
 def main(words: list[str]) -> int:

@@ -1,9 +1,14 @@
-"""What the processors of this machine are called. No torch: plans compare them with past runs."""
+"""Processors of this machine: their names, and which of them to train on.
+
+Torch is imported only to pick one: plans compare names with past runs, without it.
+"""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
+
+from janus.errors import ConfigError, suggest
 
 
 def cpu_name() -> str:
@@ -25,3 +30,22 @@ def gpu_names(driver: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
             if key.strip() == "Model":
                 found.append(value.strip())
     return found
+
+
+def pick_device(name: str) -> str:
+    """'auto' resolved; raises ConfigError for a device this machine does not have."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(
+            f"unknown device {name!r}.{suggest(name, ['auto', 'cpu', 'cuda'])}"
+        ) from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name}: only cpu and cuda are supported")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} GPUs")
+    return name

@@ -13,7 +13,7 @@ from statistics import fmean
 from janus import atomic
 from janus.config import Cell
 from janus.store import Store
-from sweeps.curve import read_curve
+from sweeps.curve import mean_acc, read_curve
 from sweeps.plan import Planned, Row, Sweep, pattern
 from sweeps.space import Configuration
 from sweeps.suggest import Score
@@ -70,10 +70,7 @@ class Candidate:
         """The objective once it ended: mean ACC over the cells; 0 when one of them diverged."""
         if self.cut_at is not None:
             return Score(self.rungs[self.cut_at], self.cut_at)
-        results = [store.result(cell.id) for cell in self.cells]
-        if not all(results):
-            return Score(0.0)
-        return Score(fmean(float(r["metrics"]["acc"]) for r in results if r))
+        return Score(mean_acc(store, (cell.id for cell in self.cells)) or 0.0)
 
     def cut(self, task: int, search: str, store: Store) -> None:
         """Stop it after `task` tasks and mark its runs, which stay without a result."""
@@ -88,7 +85,7 @@ class Candidate:
 def make_candidate(sweep: Sweep, row: Row, configuration: Configuration) -> Candidate:
     """The candidate of `row` with these values, on every tuning pair of `sweep`."""
     changes = {f"method.{name}": value for name, value in configuration.items()}
-    told = [part for part in row.label.removeprefix(row.method).strip("[]").split(",") if part]
+    told = [row.variant] if row.variant else []
     told += [f"{name}={value}" for name, value in configuration.items()]
     label = f"{row.method}[{','.join(told)}]" if told else row.method
     tried = replace(row, label=label, overrides={**row.overrides, **changes})

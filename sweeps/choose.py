@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from janus.config import Value
 from janus.errors import ConfigError
 from janus.store import Store
 from sweeps.console import say
+from sweeps.curve import mean_acc
 from sweeps.load import Request
 from sweeps.plan import Planned, Row, Sweep, plan_rows, rows
 
@@ -83,15 +83,12 @@ def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[Row]]:
     """{(method, name of the row): the tuning rows that compete for it}."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows(sweep):
-        parts = row.label.removeprefix(row.method).strip("[]").split(",")
-        name = ",".join(part for part in parts if "=" not in part)
+        name = ",".join(part for part in row.variant.split(",") if "=" not in part)
         found.setdefault((row.method, name), []).append(row)
     return found
 
 
 def _score(planned: list[Planned], row: Row, store: Store) -> float:
     """Mean ACC of a candidate's cells; -1 when one of them failed."""
-    results = [store.result(p.cell.id) for p in planned if p.row == row.label]
-    if not all(results):
-        return -1.0
-    return fmean(float(r["metrics"]["acc"]) for r in results if r)
+    found = mean_acc(store, (p.cell.id for p in planned if p.row == row.label))
+    return -1.0 if found is None else found

@@ -1,4 +1,4 @@
-"""How accurate a cell was after each of its tasks, for searches that look before it is finished.
+"""How accurate a cell was, finished or after each of its tasks: by this, values are chosen.
 
 The accuracy after task t is over the test images of all tasks seen so far: a configuration that
 learns the newest task by forgetting the others scores low at once.
@@ -6,7 +6,8 @@ learns the newest task by forgetting the others scores low at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import Any
 
 from janus import atomic, metrics
@@ -38,3 +39,11 @@ def read_curve(store: Store, cell_id: str) -> list[float | None]:
         return list(atomic.read_json(store.run_dir(cell_id) / "curve.json") or [])
     points = (metrics.after_task(row, result["total"]) for row in result["correct"])
     return [point[0] if point else None for point in points]
+
+
+def mean_acc(store: Store, cell_ids: Iterable[str]) -> float | None:
+    """Mean ACC of finished cells, as a fraction; None when one of them has no result."""
+    results = [store.result(cell_id) for cell_id in cell_ids]
+    if not all(results):
+        return None
+    return fmean(float(r["metrics"]["acc"]) for r in results if r)

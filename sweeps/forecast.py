@@ -177,7 +177,9 @@ def _from_others(
     others = sorted(store.done())
     for cell_id in others[:: max(1, len(others) // OTHERS)]:
         record = atomic.read_json(store.run_dir(cell_id) / "cell.json")
-        for key, cell in cells.items() if isinstance(record, dict) else ():
+        if not isinstance(record, dict):
+            continue
+        for key, cell in cells.items():
             factor = _scale(cell, record)
             if factor is not None and (one := _read(store, cell_id)):
                 scaled = Measured(one.seconds * factor, one.device, one.bytes, one.fit)

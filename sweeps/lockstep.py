@@ -8,19 +8,18 @@ end, its checkpoint goes on from there), so a trial may end at any rung and anot
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from janus.config import Cell, cell_from_dict
+from janus.hardware import pick_device
 from janus.store import Store
 from sweeps.attempt import Outcome, attempt
 from sweeps.curve import Curve, read_curve
 from sweeps.tune import RayPool, crashed  # sets what Ray reads while it is imported
 
 # isort: split
-import ray
 from ray import tune
 
 
@@ -57,15 +56,10 @@ class ConfigurationTrial(tune.Trainable):  # type: ignore[misc]
         return {"task": target, "outcomes": told, "done": ended}
 
     def _train(self, cell: Cell, target: int) -> Outcome:
-        import torch
-
         from janus.run import run_cell
 
-        device = self.job["device"]
-        if device == "auto":  # Ray hides the GPUs from trials that were not given one
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-
         def run() -> Mapping[str, Any]:
+            device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
             observer = Curve(self.store, cell.id)
             threads = 1 if device == "cpu" else None
             result = run_cell(
@@ -86,31 +80,12 @@ class ConfigurationPool(RayPool):
 
         Returns the outcomes of the last task of each; a dead worker's are `crashed`.
         """
-        found_here: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        gpu = self.device != "cpu" and found_here.get("GPU", 0) > 0
+        gpu = bool(self.packing.gpus)
         resources = {"cpu": 1.0, "gpu": 1.0} if gpu else {"cpu": 1.0}
-        jobs = [
-            configuration_job(cells, until, self.store, self.device) for cells in configurations
-        ]
-        tuner = tune.Tuner(
-            tune.with_resources(ConfigurationTrial, resources),
-            param_space={"job": tune.grid_search(jobs)},
-            tune_config=tune.TuneConfig(
-                reuse_actors=not gpu,
-                max_concurrent_trials=self.workers,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name=secrets.token_hex(4),
-                storage_path=str(self._folder / "tune"),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),
-                checkpoint_config=tune.CheckpointConfig(
-                    checkpoint_at_end=False, checkpoint_frequency=0
-                ),
-            ),
-        )
-        found = {result.config["job"]["key"]: result for result in tuner.fit() if result.config}
+        jobs = [configuration_job(c, until, self.store, self.device) for c in configurations]
+        grid = self.fit_trials(ConfigurationTrial, resources, jobs, reuse=not gpu)
+        results = [grid[index] for index in range(len(grid))]
+        found = {result.config["job"]["key"]: result for result in results if result.config}
         return [_outcomes(cells, found.get(cells[0].id)) for cells in configurations]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from janus.config import Cell
+from janus.hardware import pick_device
 from janus.store import Store
 from sweeps import forecast, report
-from sweeps.console import say, tell
+from sweeps.console import for_action, say, tell
 from sweeps.load import Request
-from sweeps.plan import plan_rows, read_list, split_open, without_effect
+from sweeps.plan import Planned, Split, plan_rows, read_list, split_open, without_effect
 from sweeps.repeated import repeated
 from sweeps.watch import pace_of_store
 
@@ -23,18 +24,25 @@ def plan(request: Request, command: str) -> int:
     say(report.plan_text(planned, split))
     for key, methods in without_effect(request.sweep).items():
         say(f"  {key} is no setting of: {', '.join(methods)}")
-    workers = request.usable_workers()
-    made = forecast.forecast(planned, split, store, workers, request.device)
-    if made is not None:
-        forecast.keep(store, request.sweep.name, made)
-    say(report.forecast_text(made, len(planned) - len(split.done), probe_command(command)))
+    say_forecast(request, planned, split, request.usable_workers(), request.device, command)
     return 0
 
 
-def probe_command(command: str) -> str:
-    """The command that measures what a forecast lacks."""
-    words = shlex.split(command)
-    return shlex.join([*words[:3], "probe", *words[4:]])
+def say_forecast(
+    request: Request,
+    planned: Sequence[Planned],
+    split: Split,
+    workers: int,
+    device: str,
+    command: str,
+) -> None:
+    """Print and keep what `workers` cells at a time will cost; `command` is the sweep's `run`."""
+    store = Store(request.store)
+    made = forecast.forecast(planned, split, store, workers, device)
+    if made is not None:
+        forecast.keep(store, request.sweep.name, made)
+    probe_command = for_action(command, "probe")
+    say(report.forecast_text(made, len(planned) - len(split.done), probe_command))
 
 
 def probe(request: Request, command: str) -> int:
@@ -49,12 +57,9 @@ def probe(request: Request, command: str) -> int:
 
 
 def _measure(request: Request, cell: Cell) -> dict[str, Any]:
-    import torch
-
     from janus.step_probe import probe as two_steps
 
-    gpu = request.device != "cpu" and torch.cuda.is_available()
-    return two_steps(cell, "cuda" if gpu else "cpu")
+    return two_steps(cell, pick_device(request.device))
 
 
 def status(request: Request, command: str) -> int:

@@ -89,6 +89,11 @@ class Row:
     """`janus`, `janus[none]`, `janus[none,rank=4]`; no spaces."""
     overrides: Mapping[str, Value]
 
+    @property
+    def variant(self) -> str:
+        """What the label has in brackets: '', `none`, `none,rank=4`."""
+        return self.label.removeprefix(self.method).strip("[]")
+
 
 @dataclass(frozen=True)
 class Planned:

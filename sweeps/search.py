@@ -23,16 +23,14 @@ from janus.store import Store
 from janus.tracking import percent
 from sweeps import report
 from sweeps.attempt import Outcome
-from sweeps.candidates import Candidate, losers, make_candidate, rung_tasks
+from sweeps.candidates import DIVERGED, Candidate, losers, make_candidate, rung_tasks
 from sweeps.choose import winners_text
-from sweeps.console import say, tell
+from sweeps.console import for_action, say, tell
 from sweeps.load import Request
 from sweeps.plan import Row, pattern, rows, write_list
+from sweeps.policy import CRASH, policy
 from sweeps.search_file import Search
 from sweeps.suggest import Suggester, make
-
-CRASH_RETRIES = 2
-"""More attempts at a configuration whose process died, which says nothing of its values."""
 
 RunUntil = Callable[[Sequence[Sequence[Cell]], int], list[list[Outcome]]]
 """Trains the cells of several configurations to the end of a task: see `lockstep.py`."""
@@ -63,7 +61,7 @@ def search(request: Request, command: str) -> int:
             "see docs/search.md"
         )
     store, plan = Store(request.store), request.search
-    command = command.replace("sweeps run", "sweeps search", 1)
+    command = for_action(command, "search")
     tuned = [_tuned(request, plan, row) for row in rows(request.sweep)]
     tell(
         f"search {request.sweep.name}: {len(tuned)} rows x {plan.budget} configurations "
@@ -198,8 +196,8 @@ class Driver:
     def _hopeless(self, outcome: Outcome) -> bool:
         if outcome.status == "crashed":
             self.crashes[outcome.cell_id] += 1
-            return self.crashes[outcome.cell_id] > CRASH_RETRIES
-        return outcome.status == "failed" and outcome.cause != "nan"
+            return self.crashes[outcome.cell_id] > policy(CRASH).retries
+        return outcome.status == "failed" and outcome.cause != DIVERGED
 
     def _tell(self, candidate: Candidate, until: int) -> None:
         if candidate.diverged(self.store):
@@ -236,13 +234,12 @@ def winners(request: Request, plan: Search, tuned: Sequence[Tuned], store: Store
     for t in tuned:
         best = _best(t, store)
         lines += [f"#   {_told(candidate, candidate is best, store)}" for candidate in t.tried]
-        name = t.row.label.removeprefix(t.row.method).strip("[]")
         set_by_row = {
             key.removeprefix("method."): value
             for key, value in t.row.overrides.items()
             if key not in sweep.fixed
         }
-        chosen.setdefault(t.row.method, {})[name] = {**set_by_row, **best.configuration}
+        chosen.setdefault(t.row.method, {})[t.row.variant] = {**set_by_row, **best.configuration}
     blocks = reported.blocks or ((reported.orders, reported.seeds),)
     fixed = {key: value for key, value in sweep.fixed.items() if key not in ("eval", "bench.eval")}
     lines += [

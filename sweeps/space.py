@@ -82,8 +82,8 @@ def read_space(record: Any, methods: tuple[str, ...]) -> dict[str, dict[str, Dim
     shared = record.get(EVERY, {})
     for setting in shared:
         if not any(setting in method_spec(method).settings for method in methods):
-            known = {name for method in methods for name in method_spec(method).settings}
-            hint = suggest(str(setting), known)
+            everywhere = {name for method in methods for name in method_spec(method).settings}
+            hint = suggest(str(setting), everywhere)
             raise ConfigError(f"search.space: no method here has a setting {setting!r}.{hint}")
     found = {}
     for method in methods:

@@ -104,6 +104,9 @@ def copy_lists(source: Store, target: Store, name: str = "") -> None:
     for path in sorted((source.root / "sweeps").glob(f"{name or '*'}.json")):
         ours, theirs = target.root / "sweeps" / path.name, atomic.read_json(path)
         before = atomic.read_json(ours)
+        if theirs is None:
+            tell(f"  {path} cannot be read and is left out")
+            continue
         if before is not None:
             known = {cell["id"] for cell in before["cells"]}
             added = [cell for cell in theirs["cells"] if cell["id"] not in known]

@@ -44,7 +44,9 @@ def make(algorithm: str, space: Space, own: Configuration, *key: str | int) -> S
     `own`: the values that the method has now. Random and TPE try them first when the space holds
     them, so that a search ends no worse, on its own cells, than doing nothing.
     """
-    first = [{k: own[k] for k in space}] if all(d.holds(own[k]) for k, d in space.items()) else []
+    first: list[Configuration] = []
+    if all(dimension.holds(own[name]) for name, dimension in space.items()):
+        first = [{name: own[name] for name in space}]
     if not space:
         return Listed([{}])
     if algorithm == "grid":

@@ -24,6 +24,7 @@ from typing import Any
 
 from janus.config import Cell, cell_from_dict
 from janus.errors import OUT_OF_MEMORY, ClusterError
+from janus.hardware import pick_device
 from janus.store import Store
 from janus.wandb_tracker import Tracking
 from sweeps import leftovers
@@ -31,36 +32,13 @@ from sweeps.attempt import Outcome, attempt
 from sweeps.drive import Note
 from sweeps.packing import Packing
 from sweeps.policy import CRASH, LOST_NODE
+from sweeps.ray_settings import OBJECT_STORE_BYTES, ray_settings
 
-USER_TOKEN = Path("~/.ray/auth_token").expanduser()
+os.environ.update(ray_settings())
 
-
-def _before_import() -> dict[str, str]:
-    """Settings that Ray reads while it is imported."""
-    settings = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches our caller, not Tune
-        "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # no snapshots of a state that we never restore
-    }
-    if not os.environ.get("RAY_ADDRESS"):
-        settings["RAY_AUTH_MODE"] = "token"
-        settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its switch for loopback only
-    elif "RAY_AUTH_TOKEN_PATH" in os.environ or USER_TOKEN.exists():
-        settings["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "token")
-    return settings
-
-
-os.environ.update(_before_import())
-
-import ray  # noqa: E402
-from ray import cloudpickle, tune  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler  # noqa: E402
-
-OBJECT_STORE_BYTES = 100_000_000
-"""Ray's least comfortable size: nothing large passes through it."""
-
+import ray
+from ray import cloudpickle, tune
+from ray.tune.schedulers import FIFOScheduler
 
 STARTS = 3
 """Times that Ray is started before a busy machine is given up."""
@@ -105,9 +83,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
         from janus.run import run_cell
 
-        device = self.job["device"]
-        if device == "auto":  # Ray hides the GPUs from trials that were not given one
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
         if device == "cuda":
             torch.cuda.empty_cache()
             # whoever needs more than was measured runs out of memory, not its neighbours
@@ -254,12 +230,32 @@ class RayPool:
             self._fit([self._job(cell, shared) for cell, shared in batch], _InOrder(hear))
 
     def _fit(self, jobs: list[dict[str, Any]], scheduler: _InOrder) -> None:
+        self.fit_trials(
+            self.trial, lambda config: _resources(config["job"]), jobs, scheduler=scheduler
+        )
+        for job in jobs:
+            if job["id"] not in scheduler.heard:
+                scheduler.hear(crashed(job["id"], "", job["shared"]))
+
+    def fit_trials(
+        self,
+        trial: type[tune.Trainable],
+        resources: Any,
+        jobs: Sequence[Mapping[str, Any]],
+        *,
+        scheduler: FIFOScheduler | None = None,
+        reuse: bool = True,
+    ) -> tune.ResultGrid:
+        """One trial for each job, with everything off that the run store does better.
+
+        `resources`: as for `tune.with_resources`; `reuse`: whether a process is kept for the next.
+        """
         tuner = tune.Tuner(
-            tune.with_resources(self.trial, lambda config: _resources(config["job"])),
-            param_space={"job": tune.grid_search(jobs)},
+            tune.with_resources(trial, resources),
+            param_space={"job": tune.grid_search(list(jobs))},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
-                reuse_actors=True,
+                reuse_actors=reuse,
                 max_concurrent_trials=self.workers,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
@@ -274,10 +270,7 @@ class RayPool:
             ),
         )
         with _quiet("ray.tune"):
-            tuner.fit()
-        for job in jobs:
-            if job["id"] not in scheduler.heard:
-                scheduler.hear(crashed(job["id"], "", job["shared"]))
+            return tuner.fit()
 
     def _job(self, cell: Cell, shared: int) -> dict[str, Any]:
         """What a worker needs, as plain data with absolute paths: its folder is not ours."""
