@@ -38,7 +38,7 @@ def run(request: Request, command: str) -> int:
     if fixed := request.sweep.fixed:
         tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
     try:
-        tally, workers = _train(request, store, planned)
+        tally, workers = _train(request, store, planned, len(titles) - len(split.done))
     except KeyboardInterrupt:
         split = split_open(titles, store)
         tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
@@ -76,10 +76,11 @@ def _say_what_was_done(
         forecast.keep_outcome(store, name, tally.trained, tally.training_s, wall_s)
 
 
-def _train(request: Request, store: Store, planned: Sequence[Planned]) -> tuple[Tally, int]:
-    """Drive the sweep; workers are started when there is something to train."""
+def _train(
+    request: Request, store: Store, planned: Sequence[Planned], left: int
+) -> tuple[Tally, int]:
+    """Drive the sweep, `left` cells of it; workers are started when there is something to train."""
     titles = {p.cell.id: p.title for p in planned}
-    left = len(titles) - len(split_open(titles, store).done)
     with ExitStack() as stack:
         pools: list[Any] = []
 

@@ -19,7 +19,8 @@ def test_penalty_is_zero_exactly_when_row_spaces_are_orthogonal(seed, rank, old_
     g = torch.Generator().manual_seed(seed)
     q = torch.linalg.qr(torch.randn(12, 12, generator=g, dtype=torch.float64))[0]
     mix = torch.randn(rank, rank, generator=g, dtype=torch.float64)
-    old_mix = torch.randn(old_rank, old_rank, generator=g, dtype=torch.float64)
+    # a rotation: a span given by rows near zero would make any overlap with it small
+    old_mix = torch.linalg.qr(torch.randn(old_rank, old_rank, generator=g, dtype=torch.float64))[0]
     new, old = mix @ q[:rank], old_mix @ q[rank : rank + old_rank]
     assert float(overlap(new, old)) < 1e-12
     tilted = new + 0.1 * old[:1]

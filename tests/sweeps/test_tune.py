@@ -48,8 +48,9 @@ def processes(marker: str) -> dict[int, str]:
 
 
 def start(words: list[str], tmp: str) -> subprocess.Popen[str]:
+    """A sweep as typed at a terminal, even where pytest runs in the background, deaf to Ctrl-C."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sweeps", "run", "smoke", *words],
+        ["env", "--default-signal=INT", sys.executable, "-m", "sweeps", "run", "smoke", *words],
         env={**os.environ, "TMPDIR": tmp},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
