@@ -84,14 +84,13 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown sweep {name!r}.{suggest(name, sweep_names())}")
-    own: dict[str, str] = {}
+    own: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     grid: dict[str, list[Any]] = {}
     for override in map(_parse, overrides):
         key, values = override.key_or_group, _values(override)
         if key in KEYS or key.startswith("search."):
-            text = str(override.input_line).split("=", 1)[1]
-            own[key] = f"++{key}=[{text}]" if override.is_sweep_override() else f"++{key}={text}"
+            own[key] = values if override.is_sweep_override() else values[0]
         elif "." in key or key in BARE_KEYS:
             _check_cell_key(key)
             fixed.pop(key, None), grid.pop(key, None)
@@ -101,7 +100,7 @@ def load(name: str, overrides: Sequence[str]) -> Request:
                 fixed[key] = values[0]
         else:
             raise ConfigError(f"unknown key {key!r}.{suggest(key, [*KEYS, *BARE_KEYS])}")
-    return _request(path.stem, _compose(path, list(own.values())), set(own), fixed, grid)
+    return _request(path.stem, _compose(path, own), set(own), fixed, grid)
 
 
 def _parse(text: str) -> Override:
@@ -130,11 +129,19 @@ def _check_cell_key(key: str) -> None:
         raise ConfigError(f"unknown key {key!r}.{suggest(part, [*parts, *KEYS])}")
 
 
-def _compose(path: Path, overrides: list[str]) -> dict[str, Any]:
+def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The sweep file with the keys of the command line put over it.
+
+    Not as overrides of Hydra's: a folder beside the file that has the name of a key (`store`) would
+    be a config group to it, which takes no such value.
+    """
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
-            config = compose(path.stem, overrides=overrides)
+            config = compose(path.stem)
+        OmegaConf.set_struct(config, False)
+        for name, value in own.items():
+            OmegaConf.update(config, name, value, merge=True, force_add=True)
         loaded = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         reason = " ".join(str(error).split())

@@ -132,3 +132,12 @@ def test_numbers_count_and_lists_name() -> None:
     assert expand_orders(["natural", 5, 5]) == ("natural", "5")
     assert expand_seeds(2) == (0, 1)
     assert expand_seeds([4, 0]) == (4, 0)
+
+
+def test_a_folder_beside_the_file_may_have_the_name_of_a_key(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("methods: [ncm]\norders: 2\n")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "orders").mkdir()
+    request = load(str(file), [f"store={tmp_path / 'store'}", "orders=[7]"])
+    assert request.store == tmp_path / "store" and request.sweep.orders == ("7",)
