@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 CHECK_LOSS_EVERY = 20
 """Steps between looks at the loss; each look waits for the device."""
 
+TELL_EVERY_S = 0.5
+"""Seconds between two heartbeats, and between two steps that the observer hears of."""
+
 
 class Observer(Protocol):
     """Hears of progress; whatever it raises is logged and ignored."""
@@ -203,13 +206,10 @@ class _Run:
             self._save()
 
     def _one_epoch(self, task: Task) -> None:
-        precision = self.cell.train.precision
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         total = torch.zeros((), device=self.device)
         for batch in task.train_batches(self.epoch, self.step):
-            with torch.autocast(
-                self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
-            ):
+            with self.method.context.autocast():
                 total = sum(self.method.loss(batch).values(), torch.zeros((), device=self.device))
             total.backward()  # type: ignore[no-untyped-call]
             finite &= total.detach().isfinite()
@@ -238,7 +238,7 @@ class _Run:
     def _during(self, task: Task, loss: Tensor, finite: Tensor) -> None:
         """Progress, heartbeat and mid-task checkpoint, at most a few times a second."""
         now = time.monotonic()
-        if now - self.last_step_note > 0.5:
+        if now - self.last_step_note > TELL_EVERY_S:
             self.last_step_note = now
             self._require_finite(finite, task)  # a heartbeat is JSON, which has no NaN
             self._beat(task, float(loss.detach()))

@@ -11,11 +11,13 @@ The only file that imports wandb while a run is trained.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +30,8 @@ INIT_S = 30.0
 """Seconds to reach the server, if WANDB_INIT_TIMEOUT names none; then the run stays on disk."""
 PARTING_S = 60
 """Seconds that are left for the last run when the trainer is gone."""
+HANDOVER_S = PARTING_S + 15.0
+"""Seconds that the process of an earlier attempt at the same run may take to end."""
 
 
 class Run:
@@ -39,6 +43,7 @@ class Run:
         self.wandb = wandb
         folder = Path(told["folder"])
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
+        self.alone = alone(folder / "wandb" / "writer.lock")
         # tables wait for their upload in this folder, by default in the home of this machine
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
         self.last = last_step(folder) if mode == "offline" else -1
@@ -100,11 +105,32 @@ class Run:
         self.run.finish(exit_code=exit_code)
         if online and exit_code == 0:
             file.with_suffix(".wandb.synced").touch()  # as `wandb sync` marks what it uploaded
+        self.alone.close()
 
 
 def _init_timeout(mode: str) -> float:
     """Nobody waits for us: offline, where only a busy machine can be the cause, wait for long."""
     return float(os.environ.get("WANDB_INIT_TIMEOUT") or (INIT_S if mode == "online" else 600.0))
+
+
+def alone(lock: Path) -> IO[str]:
+    """Hold `lock` until the answer is closed, or this process ends.
+
+    A trainer that was killed may have left a process that still writes its last rows: whoever goes
+    on with the run must see them all. Not waited for without end, and not at all where the file
+    system knows no locks.
+    """
+    held, deadline = lock.open("w"), time.monotonic() + HANDOVER_S
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:
+            break
+        else:
+            break
+    return held
 
 
 def last_step(folder: Path) -> int:
