@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+_inherited = threading.local()
+"""In a worker: the threads that torch has in those who are none."""
+
 
 def workers(count: int, name: str) -> ThreadPoolExecutor:
     """`count` threads in each of which torch computes with one thread.
@@ -18,15 +21,19 @@ def workers(count: int, name: str) -> ThreadPoolExecutor:
     """
     started = threading.Barrier(count + 1)
 
+    threads = getattr(_inherited, "threads", None) or torch.get_num_threads()
+
     def begin() -> None:
+        _inherited.threads = threads
         torch.set_num_threads(1)  # of this thread, and of all that start from here on
         torch.get_num_threads()  # taken on first use: now, before it is put back
         started.wait()
 
-    threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, name, initializer=begin)
     for _ in range(count):
         pool.submit(int)  # nothing, in a thread of its own: none is free before all have begun
     started.wait()
-    torch.set_num_threads(threads)
+    restore = threading.Thread(target=torch.set_num_threads, args=(threads,))
+    restore.start()  # for threads to come; the caller, who may be a worker, keeps its own
+    restore.join()
     return pool

@@ -58,6 +58,26 @@ def test_batches_are_made_with_one_thread_of_torch_and_the_caller_keeps_its_own(
         torch.set_num_threads(before)
 
 
+def test_workers_started_by_a_worker_leave_later_threads_as_they_were():
+    """As when the first batch made ahead starts the threads that decode its images."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+
+    def nested():
+        with workers(1, "inner") as inner:
+            yield inner.submit(torch.get_num_threads).result(), torch.get_num_threads()
+
+    try:
+        assert list(ahead(nested())) == [(1, 1)]
+        later = []
+        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert later == [3] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_caller_that_stops_early_leaves_no_thread():
     stream = ahead(iter(range(1000)))
     next(stream)
