@@ -6,7 +6,7 @@ A loader returns `Images` for train and test; everything else (validation split,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from janus.compose import file_sha256
 from janus.config import BenchConfig
 from janus.data import cars, cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
+from janus.data.listing import faults, refuse
 from janus.errors import DataError, suggest
 from janus.rng import numpy_generator
 
@@ -55,10 +56,18 @@ def _prepared(config: BenchConfig) -> Bench | None:
 
 
 def read(config: BenchConfig) -> Bench:
-    """All of the bench from its original files, whatever was declared or prepared."""
+    """All of the bench from its original files, whatever was declared or prepared.
+
+    Raises DataError for what would fail half way through a run.
+    """
     if config.source not in LOADERS:
         raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
-    return LOADERS[config.source](config)
+    bench = LOADERS[config.source](config)
+    opened = {"train": bench.train, "test": bench.test}
+    if config.eval == "validation":
+        del opened["test"]
+    refuse(_faults(config, bench, opened), f"bench {config.name}")
+    return bench
 
 
 def _verify(config: BenchConfig, bench: Bench) -> None:
@@ -82,23 +91,25 @@ def _verify(config: BenchConfig, bench: Bench) -> None:
 
 
 def _check(config: BenchConfig, bench: Bench) -> None:
-    """Refuse data that would fail half way through a run, naming everything that is wrong."""
+    """Refuse what would fail half way through a run, naming everything that is wrong."""
     problems = []
     if len(bench.class_names) != config.classes:
         problems.append(f"{len(bench.class_names)} classes, bench.classes={config.classes}")
-    for name, images in (("train", bench.train), ("test", bench.test)):
-        counts = torch.bincount(images.labels.clamp_min(0), minlength=config.classes)
-        if len(images) and not 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(
-            bench.class_names
-        ):
-            problems.append(f"a {name} label is out of range")
-        empty = [n for n, c in zip(bench.class_names, counts.tolist(), strict=False) if c == 0]
-        if empty:
-            problems.append(f"no {name} images of {', '.join(empty[:20])}")
+    problems += _faults(config, bench, {"train": bench.train, "test": bench.test})
     if config.scenario == "domain" and config.tasks > len(bench.domain_names):
         problems.append(f"bench.tasks={config.tasks} but only {len(bench.domain_names)} domains")
-    if problems:
-        raise DataError(f"bench {config.name}: " + "; ".join(problems))
+    refuse(problems, f"bench {config.name}")
+
+
+def _faults(config: BenchConfig, bench: Bench, parts: Mapping[str, Images]) -> list[str]:
+    """Labels out of range, classes and domains without images."""
+    problems = []
+    for name, images in parts.items():
+        apart = config.scenario == "domain" and not (bench.shared_test and name == "test")
+        domains = bench.domain_names if apart else ()
+        numbers = images.labels.numpy(), images.domains.numpy()
+        problems += faults(name, *numbers, bench.class_names, domains)
+    return problems
 
 
 def _validation(bench: Bench, per_domain: bool) -> Bench:

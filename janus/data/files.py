@@ -1,7 +1,8 @@
 """Benches whose images are files: checked once, then decoded as they are needed.
 
 The first run decodes every image to find damaged ones and to learn the sizes; what it found is kept
-in the bench's cache folder, so that later runs start at once.
+in the bench's cache folder, so that later runs start at once. A file that has changed since, in
+size or in time, is reason to look at all of them again.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from torch import Tensor
 
 from janus import atomic
 from janus.config import BenchConfig
+from janus.data.examine import Examined, examine, stamps
 from janus.data.images import Bench, Images
-from janus.data.listing import Listing, Split, empty_classes, examine, refuse
+from janus.data.listing import Listing, Split, faults, refuse
 from janus.data.ragged import Ragged, shorter_side
+from janus.data.unopened import known_sums
 from janus.errors import DataError, RunError
 
 log = logging.getLogger(__name__)
@@ -71,48 +74,63 @@ def decode(path: Path, side: int | None) -> np.ndarray:
     return np.array(picture)
 
 
-def from_files(config: BenchConfig, split: Split) -> Bench:
-    """The bench of `split`. Raises DataError naming every bad file and every empty class.
+def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) -> Bench:
+    """The bench of `split`. Raises DataError naming every bad file and every empty class or domain.
 
     Under `eval=validation` the test files are not opened, and the test store stays empty.
+    `shared_test`: the test images belong to no domain.
     """
-    parts = {}
-    problems = empty_classes(split)
+    parts, sums = {}, known_sums(config, {})
+    problems: list[str] = []
     for name, part in (("train", split.train), ("test", split.test)):
-        opened = name == "train" or config.eval == "test"
+        apart = config.scenario == "domain" and not (shared_test and name == "test")
+        domains = split.domain_names if apart else ()
+        problems += faults(name, part.labels, part.domains, split.class_names, domains)
         sizes = torch.zeros(len(part), 2, dtype=torch.long)
-        if opened:
-            sizes, wrong = _sizes(config, split, part)
-            problems += wrong
+        if name == "train" or config.eval == "test":
+            found = _examined(config, split, part)
+            problems += found.problems
+            sizes, sums[name] = torch.from_numpy(found.sizes), found.content
         parts[name] = Images(
             Files(split.root, part.paths, sizes, config.stored_side),
             torch.from_numpy(part.labels),
             torch.from_numpy(part.domains),
             torch.arange(len(part)),
         )
-    refuse(problems, f"bench {config.name} in {split.root}")
+    record = config.cache_folder / f"{config.name}-problems.txt"
+    refuse(problems, f"bench {config.name} in {split.root}", record)
+    if "test" not in sums:
+        raise DataError(
+            f"bench {config.name}: eval=validation opens no test file, and no record says what "
+            f"those of the declared split hold. Look at them once with: python -m janus.data check "
+            f"{config.name} bench.root={config.root}"
+        )
     return Bench(
         parts["train"],
         parts["test"],
         class_names=split.class_names,
         domain_names=split.domain_names,
-        sha256=split.sha256,
+        sha256=split.sha256(sums),
+        shared_test=shared_test,
+        test_sums={"test": sums["test"]},
     )
 
 
-def _sizes(config: BenchConfig, split: Split, part: Listing) -> tuple[Tensor, list[str]]:
-    """Image sizes and problems, from the last check of the same files or from a new one."""
+def _examined(config: BenchConfig, split: Split, part: Listing) -> Examined:
+    """What the files are, from the last check of the same files or from a new one."""
     key = hashlib.sha256("\n".join(part.paths).encode()).hexdigest()[:16]
     path = config.cache_folder / f"checked-{key}.safetensors"
-    if (known := _known(path, split.root, part)) is not None:
-        return known, []
+    now = torch.from_numpy(stamps(split.root, part.paths))
+    if (known := _known(path, now)) is not None:
+        return known
     log.warning("decoding %d images of %s once, to check them", len(part), config.name)
-    sizes, count, problems = examine(split.root, part.paths)
-    found = torch.from_numpy(sizes)
-    if problems:
-        return found, problems
+    found = examine(split.root, part.paths)
+    if found.problems:
+        return found
+    record = save(
+        {"sizes": torch.from_numpy(found.sizes), "stamps": now}, {"content": found.content}
+    )
     try:
-        record = save({"sizes": found}, {"bytes": str(count)})
         atomic.replace(path, lambda temporary: _write(temporary, record))
     except (OSError, RunError) as error:
         log.warning(
@@ -121,20 +139,19 @@ def _sizes(config: BenchConfig, split: Split, part: Listing) -> tuple[Tensor, li
             path.parent,
             error,
         )
-    return found, []
+    return found
 
 
 def _write(path: Path, record: bytes) -> None:
     path.write_bytes(record)
 
 
-def _known(path: Path, root: Path, part: Listing) -> Tensor | None:
-    """The sizes on record, if the files still add up to the same bytes."""
+def _known(path: Path, now: Tensor) -> Examined | None:
+    """What is on record, if each file still has the size and time that it had then."""
     try:
         with safe_open(str(path), "pt") as record:
-            sizes: Tensor = record.get_tensor("sizes")
-            count = int(record.metadata()["bytes"])
-        now = sum((root / p).stat().st_size for p in part.paths)
+            if not torch.equal(record.get_tensor("stamps"), now):
+                return None
+            return Examined(record.get_tensor("sizes").numpy(), record.metadata()["content"], [])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return sizes if (len(sizes), count) == (len(part), now) else None

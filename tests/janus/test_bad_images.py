@@ -9,6 +9,8 @@ import pytest
 
 from janus.compose import compose
 from janus.data import bench as benches
+from janus.data import cifar
+from janus.data.__main__ import main
 from janus.errors import DataError
 from janus.run import run_cell
 from janus.store import Store
@@ -64,6 +66,48 @@ def test_a_class_folder_that_is_a_link_out_is_refused(birds, tmp_path):
     (birds / "train" / "004.Linked").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"004\.Linked/secret\.jpg is a link out"):
         read(birds)
+
+
+def test_a_linked_folder_of_images_is_refused_not_passed_over(birds, tmp_path):
+    sets.save(tmp_path / "elsewhere/more.jpg", 0, 0)
+    (birds / "train" / BIRDS[0] / "out").symlink_to(tmp_path / "elsewhere")
+    (birds / "train" / BIRDS[0] / "in").symlink_to(birds / "train" / BIRDS[1])
+    with pytest.raises(DataError, match=r"/in is no file.*/out is a link out"):
+        read(birds)
+
+
+def test_more_problems_than_a_message_holds_are_all_in_a_file(birds):
+    files = sorted((birds / "train").rglob("*.jpg")) + sorted((birds / "test").rglob("*.jpg"))
+    for path in files:
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"24 problem.* and 4 more \(all are in .*problems\.txt"):
+        read(birds)
+    lines = (birds / ".janus/cub200-problems.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == [str(p.relative_to(birds)) for p in files]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_domain_without_images_is_found_before_training(part, tmp_path):
+    for domain in ("photo", "sketch"):
+        for one in {"train", "test"} - ({part} if domain == "sketch" else set()):
+            sets.class_folders(tmp_path / one / domain, {"": 3}, ("cat", "dog"))
+    overrides = given("folder", tmp_path, classes=2, tasks=2, scenario="domain")
+    with pytest.raises(DataError, match=f"no {part} images of sketch"):
+        benches.read(compose(overrides).bench)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([250, 7, 2, 3], "label 250 of train image 0.*label 7"), ([-1], "label -1"), ([1], "class0")],
+)
+def test_check_names_labels_of_cifar_that_no_class_has(labels, message, tmp_path):
+    root = sets.cifar(tmp_path, train=1)
+    path = root / "cifar-100-python/train"
+    record, _ = cifar.read_pickle(path)
+    record["fine_labels"] = (labels + record["fine_labels"][len(labels) :])[:4]
+    path.write_bytes(sets.python2_pickle(record))
+    with pytest.raises(DataError, match=message):
+        main(["check", "cifar100", f"bench.root={root}", "bench.classes=4", "bench.tasks=2"])
 
 
 def test_a_root_that_is_itself_a_link_is_fine(birds, tmp_path):

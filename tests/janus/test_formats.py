@@ -321,11 +321,16 @@ def test_validation_opens_no_test_file_of_cifar(ready, tmp_path):
 
 def test_validation_opens_no_test_file(tmp_path):
     overrides = declared(sample("imagenet_r", tmp_path))
+    tuning = compose({**overrides, "eval": "validation"}).bench
+    with pytest.raises(DataError, match=r"no record.*janus\.data check imagenet_r"):
+        benches.load(tuning)
+    words = [f"bench.root={tmp_path}", "bench.classes=4", "bench.tasks=2"]
+    assert main(["check", "imagenet_r", *words]) == 0
     for path in (tmp_path / "imagenet-r").rglob("test_*.jpg"):
         path.write_bytes(b"never looked at")
-    for path in (tmp_path / ".janus").iterdir():
+    for path in (tmp_path / ".janus").glob("checked-*"):
         path.unlink()
-    bench = benches.load(compose({**overrides, "eval": "validation"}).bench)
+    bench = benches.load(tuning)
     assert len(bench.test) == 4 and len(bench.train) == 12
 
 

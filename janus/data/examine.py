@@ -1,0 +1,98 @@
+"""Every image file looked at once, before training: is it sound, how large, and what is in it?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from janus.data.ragged import usable_cores
+
+MOST_PIXELS = 100_000_000
+"""Larger images are refused: decoding one takes more memory than a worker may have."""
+MOST_ASPECT = 1000
+"""Longer strips are refused: this one has 65 megapixels at a shorter side of 256."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the files of one part of a split were found to be."""
+
+    sizes: np.ndarray
+    """int64 (N, 2): height and width; zero for wrong ones"""
+    content: str
+    """SHA-256 of the SHA-256 of each file, in order"""
+    problems: list[str]
+
+
+def stamps(root: Path, paths: Sequence[str]) -> np.ndarray:
+    """int64 (N, 2): bytes and time of the last change (ns) of each file; -1 where there is none."""
+    found = np.full((len(paths), 2), -1, dtype=np.int64)
+    for row, path in enumerate(paths):
+        with suppress(OSError):
+            state = os.stat(root / path)
+            found[row] = state.st_size, state.st_mtime_ns
+    return found
+
+
+def examine(root: Path, paths: Sequence[str]) -> Examined:
+    """Read and decode each image once.
+
+    Wrong are files that are missing, damaged, too large, no files, or links out of the root.
+    """
+    inside = root.resolve()
+    safe = {folder: _stays(root / folder, inside) for folder in {os.path.dirname(p) for p in paths}}
+
+    def look(path: str) -> tuple[tuple[int, int], bytes] | str:
+        file = root / path
+        try:
+            if not safe[os.path.dirname(path)] or (file.is_symlink() and not _stays(file, inside)):
+                return f"{path} is a link out of {root}"
+            if not stat.S_ISREG(file.stat().st_mode):
+                return f"{path} is no file: images behind linked folders are not read"
+            with open(file, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").digest()
+                stream.seek(0)
+                size = _decoded(stream)
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except Image.DecompressionBombError:
+            return f"{path} has far too many pixels"
+        except Exception as error:  # Pillow raises whatever a damaged file makes it raise
+            return f"{path} cannot be decoded ({error})"
+        return f"{path} {size}" if isinstance(size, str) else (size, digest)
+
+    with ThreadPoolExecutor(usable_cores()) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the limit
+        found = list(pool.map(look, paths))
+    problems = [f for f in found if isinstance(f, str)]
+    known = [((0, 0), b"") if isinstance(f, str) else f for f in found]
+    sizes = np.array([size for size, _ in known], dtype=np.int64).reshape(-1, 2)
+    content = hashlib.sha256(b"".join(digest for _, digest in known)).hexdigest()
+    return Examined(sizes, content, problems)
+
+
+def _decoded(stream: BinaryIO) -> tuple[int, int] | str:
+    """Height and width of an image that could be decoded, or what is wrong with its size."""
+    with Image.open(stream) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            return f"has {width * height / 1e6:.0f} megapixels"
+        if max(width, height) > MOST_ASPECT * min(width, height):
+            return f"is a strip of {width} x {height} pixels"
+        image.load()
+    return height, width
+
+
+def _stays(path: Path, inside: Path) -> bool:
+    return path.resolve().is_relative_to(inside)
