@@ -84,6 +84,7 @@ def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: in
         for name, (paths, targets) in (("train", train), ("test", test))
     }
     names = _class_names(rows, config)
+    _warn_of_copies(rows["train"][0], rows["test"][0])
     parts: dict[str, Listing] = {}
     for name, (paths, _) in rows.items():
         number = {c: i for i, c in enumerate(names)}
@@ -91,6 +92,15 @@ def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: in
         domains = [_domain(p) for p in paths] if depth == 3 else []
         parts[name] = listing(paths, labels, domains)
     return Split(root, **parts, class_names=names, domain_names=DOMAINS if depth == 3 else ("all",))
+
+
+def _warn_of_copies(train: list[str], test: list[str]) -> None:
+    """No published list is known to hold a file twice; but a published list is not refused."""
+    if tested := sorted(set(train) & set(test)):
+        log.warning("%d files are trained on and tested, such as %s", len(tested), tested[0])
+    for name, paths in (("training", train), ("test", test)):
+        if twice := len(paths) - len(set(paths)):
+            log.warning("the %s list names %d files more than once", name, twice)
 
 
 def _domain(path: str) -> int:
