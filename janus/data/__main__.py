@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from janus.data.catalogue import ORIGINS
 from janus.errors import ConfigError, DataError, JanusError
 from janus.settings import names, read_yaml
 
+UNKNOWN = 1 << 30
+"""Stands for the number of classes where it is yet to be found."""
+
 
 def bench_of(name: str, overrides: dict[str, Any]) -> BenchConfig:
     """The bench's configuration; its class count may still be unknown."""
-    given = {"bench.classes": 1 << 30} if not read_yaml("bench", name).get("classes") else {}
+    given = {"bench.classes": UNKNOWN} if not read_yaml("bench", name).get("classes") else {}
     if wrong := [k for k in overrides if not k.startswith("bench.") or k == "bench.eval"]:
         raise ConfigError(
             f"{', '.join(wrong)}: only bench.* can be set here, and all images are read, whatever "
@@ -48,11 +52,12 @@ def list_benches() -> int:
         tasks = f"{record['tasks']} {record['scenario']}-inc."
         out(f"{name:<18} {present:<11} {origin.size:>7}  {tasks:<14} {origin.how}; ")
         out(f"{origin.licence}\n")
+    out("Sizes are rough; `present` means below the default bench.root.\n")
     out("next: python -m janus.data check BENCH bench.root=DIR\n")
     return 0
 
 
-def check(config: BenchConfig) -> int:
+def check(config: BenchConfig, words: str) -> int:
     """Read every image, print what the bench holds, and keep its split's hash."""
     from janus.data import bench as benches
     from janus.data import prepared
@@ -66,8 +71,13 @@ def check(config: BenchConfig) -> int:
         f"{table(bench, config.tasks, domain)}\nsplit {config.split}: SHA-256 {bench.sha256}\n"
     )
     sys.stdout.write(ORIGINS[config.name].compare(len(bench.train), len(bench.test)))
+    if config.classes not in (UNKNOWN, len(bench.class_names)):
+        sys.stdout.write(f"NOT {config.classes} classes: bench.classes says so\n")
     if config.split_sha256 not in (None, bench.sha256):
-        sys.stdout.write(f"which is NOT the known one, {config.split_sha256}\n")
+        sys.stdout.write(
+            f"which is NOT the known one, {config.split_sha256} (declared, or from the last "
+            "check): runs on these images are other cells\n"
+        )
     if damaged := prepared.verify(config):
         raise DataError(
             f"the prepared {' and '.join(damaged)} images are damaged; write them again with: "
@@ -91,12 +101,12 @@ def check(config: BenchConfig) -> int:
         raise DataError(f"{error}. Name a folder that you may write to: bench.cache=DIR") from None
     sys.stdout.write(
         f"images of each class: {classes}\none image of each class of each task: {image}\n"
-        f"next: python -m janus.data prepare {config.name} bench.root={config.root}\n"
+        f"next: python -m janus.data prepare {words}\n"
     )
     return 0
 
 
-def prepare(config: BenchConfig) -> int:
+def prepare(config: BenchConfig, words: str) -> int:
     """Decode the bench once into memory-mapped arrays."""
     from janus.data import bench as benches
     from janus.data import prepared
@@ -107,12 +117,12 @@ def prepare(config: BenchConfig) -> int:
     size = sum(p.stat().st_size for p in folder.iterdir())
     sys.stdout.write(
         f"{folder}: {size / 1e6:.0f} MB, used by every run from now on\n"
-        f"next: python -m janus bench={config.name} bench.root={config.root}\n"
+        f"next: python -m janus bench={words}\n"
     )
     return 0
 
 
-def fetch_bench(config: BenchConfig) -> int:
+def fetch_bench(config: BenchConfig, words: str) -> int:
     """Download and unpack what may be downloaded."""
     from janus.data.fetch import fetch
 
@@ -127,9 +137,7 @@ def fetch_bench(config: BenchConfig) -> int:
     for download in origin.downloads:
         path = fetch(download, root, report)
         sys.stdout.write(f"\n{path} is whole and unpacked\n")
-    sys.stdout.write(
-        f"{origin.how}\nnext: python -m janus.data check {config.name} bench.root={root}\n"
-    )
+    sys.stdout.write(f"{origin.how}\nnext: python -m janus.data check {words}\n")
     return 0
 
 
@@ -148,7 +156,7 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"{given.command} which bench? Known: {', '.join(names('bench'))}")
     config = bench_of(given.bench, parse_overrides(given.overrides))
     commands = {"check": check, "fetch": fetch_bench, "prepare": prepare}
-    return commands[given.command](config)
+    return commands[given.command](config, shlex.join([given.bench, *given.overrides]))
 
 
 if __name__ == "__main__":

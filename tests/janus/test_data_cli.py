@@ -29,7 +29,7 @@ def test_list_knows_every_bench(capsys):
     assert set(ORIGINS) == set(names("bench"))
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert {line.split()[0] for line in lines[1:-1]} == set(ORIGINS)
+    assert {line.split()[0] for line in lines[1:-2]} == set(ORIGINS)
 
 
 def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsys):
@@ -41,6 +41,7 @@ def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsy
     assert main(["check", "folder", *words]) == 0
     out = capsys.readouterr().out
     assert "3 classes" in out and "12 training and 6 test" in out and "SHA-256" in out
+    assert out.endswith(f"next: python -m janus.data prepare folder {' '.join(words)}\n")
     assert Image.open(root / ".janus/folder.png").size == (64, 3 * 64 + 2 * 8)
     counted = (root / ".janus/folder-counts.tsv").read_text().splitlines()
     assert counted[1:] == [f"all\t{name}\t4\t2" for name in ("cat", "dog", "eel")]
