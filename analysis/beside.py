@@ -95,13 +95,16 @@ def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
     bench, backbone = runs[0].identity["bench"], runs[0].identity["backbone"]
     orders = {run.order for run in runs}
     plain = (backbone["mean"], backbone["std"]) == (0, 1)
+    scaled = f"mean {backbone['mean']}, std {backbone['std']}"
+    if backbone.get("imagenet_stats"):
+        plain, scaled = False, "ImageNet's mean and std"
     out = {
         "tasks": str(bench["tasks"]),
         "weights": str(backbone["model"]).partition(".")[2] or str(backbone["model"]),
         "split": str(bench["split"]),
         "order": "natural" if orders == {"natural"} else f"{len(orders)} of our orders",
         "epochs": str(runs[0].identity["train"]["epochs"]),
-        "normalisation": "none" if plain else f"mean {backbone['mean']}, std {backbone['std']}",
+        "normalisation": "none" if plain else scaled,
     }
     return out if metric == "bwt" else out | {"weighting": "image"}
 

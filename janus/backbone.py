@@ -14,6 +14,9 @@ from janus.errors import ConfigError, DataError
 from janus.rng import key_number
 from janus.weights import weight_file
 
+IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
+"""Mean and std of red, green and blue over ImageNet, as torchvision's models take them."""
+
 
 def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     """The transformer in eval mode, every parameter frozen; `model(x)` gives features (B, D).
@@ -80,6 +83,10 @@ def normalise(x: Tensor, config: BackboneConfig) -> Tensor:
     """
     if x.shape[1] != config.channels:
         x = x.repeat(1, config.channels, 1, 1) if x.shape[1] == 1 else x.mean(1, keepdim=True)
+    if config.imagenet_stats:
+        for channel, (mean, std) in enumerate(IMAGENET):
+            x[:, channel].sub_(mean).div_(std)
+        return x
     if config.mean:
         x = x.sub_(config.mean)
     return x.div_(config.std) if config.std != 1 else x

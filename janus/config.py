@@ -174,8 +174,15 @@ class BackboneConfig(_Part):
     """Subtracted from pixels in [0, 1]."""
     std: float = 1.0
     """Divides pixels after the mean is subtracted."""
+    imagenet_stats: bool = field(default=False, metadata={"neutral": False})
+    """Take ImageNet's mean and std of each colour (DINO, iBOT, MoCo-v3), not `mean` and `std`."""
 
     def __post_init__(self) -> None:
+        require(
+            not self.imagenet_stats or (self.channels, self.mean, self.std) == (3, 0, 1),
+            "backbone.imagenet_stats takes the place of backbone.mean and backbone.std, which must "
+            "stay 0 and 1, and needs backbone.channels=3",
+        )
         require(self.std > 0, f"backbone.std must be positive, got {self.std}")
         require(self.image_size >= 8, f"backbone.image_size must be >= 8, got {self.image_size}")
         require(self.channels in (1, 3), f"backbone.channels must be 1 or 3, got {self.channels}")

@@ -17,6 +17,7 @@ from janus.data.ragged import Ragged
 from janus.data.resample import Boxes, crop_resize, draw_boxes
 from janus.data.stored import stored
 from janus.data.views import plain_view, train_view
+from janus.errors import ConfigError
 from janus.rng import generator
 
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ def images_of(store):
 
 
 def cell_of(**bench):
-    named = {f"bench.{k}": v for k, v in bench.items()}
+    named = {f"bench.{k}" if "__" not in k else k.replace("__", "."): v for k, v in bench.items()}
     plain = {"backbone.channels": 3, "backbone.mean": 0.0, "backbone.std": 1.0}
     return compose({"bench": "glyphs", "backbone": "toy", **plain, **named})
 
@@ -52,12 +53,13 @@ def pillow(image):
 
 @pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("share", [1.0, 0.875])
-@pytest.mark.parametrize("kind", ["one size", "many sizes"])
+@pytest.mark.parametrize("kind", ["one size", "larger from one size", "many sizes"])
 def test_test_transform_equals_pillow_to_within_a_grey_level(kernel, share, kind):
     cell = cell_of(test_crop=share, test_interpolation=kernel)
     sources = [picture(h, w) for h, w in SIZES]
-    if kind == "one size":
-        sources = [picture(45, 45, seed) for seed in range(4)]
+    if kind != "many sizes":  # CIFAR's images are enlarged
+        side = 45 if kind == "one size" else 13
+        sources = [picture(side, side, seed) for seed in range(4)]
         store = torch.stack(sources).permute(0, 3, 1, 2)
     else:
         store = stored(sources)
@@ -70,7 +72,7 @@ def test_test_transform_equals_pillow_to_within_a_grey_level(kernel, share, kind
         ]
     )
     found = plain_view(images_of(store), cell, CPU)
-    allowed = LEVEL if kind == "one size" else 1e-6
+    allowed = 1e-6 if kind == "many sizes" else LEVEL
     for mine, image in zip(found, sources, strict=True):
         assert (mine - theirs(pillow(image))).abs().max() <= allowed
 
@@ -158,6 +160,28 @@ def test_crops_under_autocast_are_those_without_it():
     plain = train_view(images, cell, CPU, generator("k"))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(train_view(images, cell, CPU, generator("k")), plain)
+
+
+@pytest.mark.parametrize("kind", ["one size", "many sizes"])
+@pytest.mark.parametrize("augmentation", ["none", "crop"])
+def test_imagenets_mean_and_std_are_those_of_torchvision(augmentation, kind):
+    normal = {"augment": augmentation, "test_crop": 0.875}
+    cell, plain = cell_of(**normal, backbone__imagenet_stats=True), cell_of(**normal)
+    sources = [picture(40, 40, n) for n in range(3)]
+    many = kind == "many sizes"
+    images = images_of(stored(sources) if many else torch.stack(sources).permute(0, 3, 1, 2))
+    if many:
+        images = images.take(torch.arange(3))
+    theirs = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    expected = theirs(train_view(images, plain, CPU, generator("n")))
+    assert torch.allclose(train_view(images, cell, CPU, generator("n")), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"mean": 0.5}, {"std": 0.5}, {"channels": 1}])
+def test_imagenets_mean_and_std_take_the_place_of_others(wrong):
+    named = {f"backbone__{key}": value for key, value in wrong.items()}
+    with pytest.raises(ConfigError, match="imagenet_stats takes the place"):
+        cell_of(backbone__imagenet_stats=True, **named)
 
 
 def test_parts_of_a_bench_share_its_memory():
