@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -135,17 +136,20 @@ def archive(members: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def server():
-    """Serves `content`, with ranges; breaks off after `stop` bytes once, if asked to."""
+    """Serves `content`, in `partial` answers if asked to; breaks off after `stop` bytes once."""
 
     class Handler(BaseHTTPRequestHandler):
-        content, stop, ranges = b"", None, []
+        content, stop, ranges, partial = b"", None, [], True
 
         def do_GET(self):
             asked = self.headers.get("Range")
             start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
             Handler.ranges.append(start)
-            body = self.content[start:]
-            self.send_response(206 if asked else 200)
+            if self.partial and 0 < len(self.content) <= start:
+                self.send_error(416)
+                return
+            body = self.content[start:] if self.partial else self.content
+            self.send_response(206 if asked and self.partial else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             stop, Handler.stop = Handler.stop, None
@@ -177,6 +181,47 @@ def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
     fetch(download, tmp_path, lambda *_: None)
     assert server.ranges == [0, 500]
     assert (tmp_path / "set/a.bin").read_bytes() == bytes(range(256)) * 400
+
+
+def test_a_server_without_ranges_starts_again(server, tmp_path):
+    content = archive({"set/a.bin": bytes(range(256)) * 400})
+    download, server.partial, server.stop = download_of(server, content), False, 500
+    with pytest.raises(DataError, match=f"stopped at 500 of {len(content)} bytes"):
+        fetch(download, tmp_path, lambda *_: None)
+    fetch(download, tmp_path, lambda *_: None)
+    assert server.ranges == [0, 500] and (tmp_path / "set.tar.gz").read_bytes() == content
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_what_had_arrived_whole_is_used_if_its_sum_is_right(sound, server, tmp_path):
+    """Killed between the last byte and the renaming; or the file at the source was changed."""
+    content = archive({"set/a.bin": b"1"})
+    download = download_of(server, content)
+    (tmp_path / "set.tar.gz.part").write_bytes(content if sound else b"x" * len(content))
+    if sound:
+        fetch(download, tmp_path, lambda *_: None)
+        assert (tmp_path / "set/a.bin").read_bytes() == b"1"
+    else:
+        with pytest.raises(DataError, match="not the published"):
+            fetch(download, tmp_path, lambda *_: None)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["cifar100", "imagenet_r"])
+def test_what_is_fetched_can_be_checked(name, server, tmp_path, monkeypatch, capsys):
+    made = getattr(sets, {"cifar100": "cifar", "imagenet_r": "imagenet_r"}[name])(tmp_path / "made")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        folder = next(p for p in made.iterdir() if p.is_dir())
+        tar.add(folder, arcname=folder.name)
+    download = download_of(server, stream.getvalue())
+    monkeypatch.setitem(ORIGINS, name, replace(ORIGINS[name], downloads=(download,)))
+    words = [f"bench.root={tmp_path / 'data'}", "bench.classes=4", "bench.tasks=2"]
+    assert main(["fetch", name, *words]) == 0
+    for path in made.glob("*.yaml"):
+        path.rename(tmp_path / "data" / path.name)
+    assert f"next: python -m janus.data check {name} {' '.join(words)}" in capsys.readouterr().out
+    assert main(["check", name, *words]) == 0
 
 
 def test_a_download_with_another_sum_is_not_used(server, tmp_path):
