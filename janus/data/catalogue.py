@@ -91,10 +91,18 @@ ORIGINS: dict[str, Origin] = {
     "imagenet100": Origin(
         "15 GB", "on request", "by hand, after registering at https://image-net.org/download.php"
     ),
-    "core50": Origin("8 GB", "CC BY 4.0", "by hand: https://vlomonaco.github.io/core50"),
+    "core50": Origin(
+        "8 GB",
+        "CC BY 4.0",
+        "by hand: https://vlomonaco.github.io/core50",
+        counts=(119_894, 44_972),
+    ),
     "domainnet": Origin("18 GB", "non-commercial research", "by hand: http://ai.bu.edu/M3SDA"),
     "domainnet_domains": Origin(
-        "18 GB", "non-commercial research", "by hand: http://ai.bu.edu/M3SDA"
+        "18 GB",
+        "non-commercial research",
+        "by hand: http://ai.bu.edu/M3SDA",
+        counts=(409_832, 176_743),
     ),
     "folder": Origin("yours", "yours", "bench.root=DIR; layouts: docs/benches.md"),
 }

@@ -29,8 +29,11 @@ def shares(bench: Bench, tasks: int, domain: bool) -> list[list[int]]:
 def table(bench: Bench, tasks: int, domain: bool) -> str:
     """Images of each task, and the smallest and largest class in it."""
     rows = [f"{'task':>4} {'train':>8} {'test':>8}  images per class (train, test)"]
+    rows[0] += "; all tasks have the same test images" if bench.shared_test else ""
     for index, share in enumerate(shares(bench, tasks, domain)):
-        counts = [_per_class(images, share, domain) for images in (bench.train, bench.test)]
+        counts = [_per_class(bench.train, share, domain)]
+        everywhere = list(range(len(bench.domain_names))) if bench.shared_test else share
+        counts.append(_per_class(bench.test, everywhere, domain))
         spans = " ".join(f"{int(c.min())}-{int(c.max())}" for c in counts)
         totals = " ".join(f"{int(c.sum()):>8}" for c in counts)
         names = bench.domain_names if domain else bench.class_names

@@ -346,6 +346,14 @@ def test_sessions_share_one_test_set_and_have_a_curve_but_no_bwt(tmp_path):
     assert metrics["bwt"] is metrics["forgetting"] is metrics["learning_acc"] is None
 
 
+def test_check_shows_a_shared_test_set_beside_every_task(tmp_path, capsys):
+    words = [f"bench.root={sets.core50(tmp_path, 3)}", "bench.classes=3"]
+    assert main(["check", "core50", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "all tasks have the same test images" in lines[1]
+    assert [line.split()[:3] for line in lines[2:10]] == [[f"{n}", "6", "18"] for n in range(1, 9)]
+
+
 def test_a_resumed_run_sees_the_same_crops_of_files(tmp_path):
     cell = compose({**declared(sample("imagenet_r", tmp_path)), "train.batch_size": 2})
     task = cut(benches.load(cell.bench), cell, CPU).tasks[0]
