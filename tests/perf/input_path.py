@@ -2,7 +2,7 @@
 
     python -m tests.perf.input_path                    both kinds of images, in turn, in one run
     python -m tests.perf.input_path --step             share of a ViT-S training step spent waiting
-    python -m tests.perf.input_path --memory           two processes on one CIFAR-shaped bench
+    python -m tests.perf.input_path --memory 1 2 4     so many processes on one CIFAR-shaped bench
 
 Rounds of both pipelines alternate, so that a slow moment of the machine hits both; only ratios
 within one run mean anything. A benchmark, not a test.
@@ -242,8 +242,8 @@ def held() -> int:
     return total
 
 
-def memory() -> None:
-    """What two processes that read all of one prepared bench hold between them."""
+def memory(counts: list[int]) -> None:
+    """What so many processes that read all of one prepared bench hold between them."""
     with tempfile.TemporaryDirectory() as name:
         config = BenchConfig(name="perf", source="perf", classes=10, tasks=1, root=name)
         draw = np.random.default_rng(0)
@@ -256,25 +256,32 @@ def memory() -> None:
         bench = Bench(images(50_000), images(10_000), tuple("0123456789"), ("all",), "0" * 64)
         prepared.write(bench, config)
         size = 60_000 * 3 * 32 * 32
-        start = [sys.executable, "-c", READER, name]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        readers = [subprocess.Popen(start, text=True, **pipes) for _ in range(2)]
-        for reader in readers:
-            reader.stdout.readline()
-        for reader in readers:
-            reader.stdin.write("\n")
-            reader.stdin.flush()
-        total = sum(int(reader.stdout.readline()) for reader in readers)
-        for reader in readers:
-            reader.communicate("\n")
-        text = f"two processes hold {total / 1e6:.0f} MB between them"
-        print(f"{text} for {size / 1e6:.0f} MB of pixels: x{total / size:.2f}")
+        for count in counts:
+            total = _held_by(count, name)
+            text = f"{count} process(es) hold {total / 1e6:.0f} MB between them"
+            print(f"{text} for {size / 1e6:.0f} MB of pixels: x{total / size:.2f}")
+
+
+def _held_by(count: int, root: str) -> int:
+    """Bytes that `count` readers hold once all of them have read everything."""
+    start = [sys.executable, "-c", READER, root]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    readers = [subprocess.Popen(start, text=True, **pipes) for _ in range(count)]
+    for reader in readers:
+        reader.stdout.readline()
+    for reader in readers:
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+    total = sum(int(reader.stdout.readline()) for reader in readers)
+    for reader in readers:
+        reader.communicate("\n")
+    return total
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--step", action="store_true")
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="PROCESSES")
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
@@ -287,7 +294,7 @@ def main() -> None:
     if given.step:
         waiting(given.rounds * 4)
     elif given.memory:
-        memory()
+        memory(given.memory)
     else:
         throughput(given.images, given.rounds, given.threads)
 
