@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,11 @@ MOST_ASPECT = 1000
 
 BLOCK = 1024
 """Images handed to the threads at a time: DomainNet's 400,000 at once would take 700 MB."""
+
+TELL_S = 30.0
+"""Seconds between two lines of progress."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,13 @@ def examine(root: Path, paths: Sequence[str]) -> Examined:
 
     with ThreadPoolExecutor(usable_cores()) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the limit
-        parts = [paths[n : n + BLOCK] for n in range(0, len(paths), BLOCK)]
-        found = [facts for part in parts for facts in pool.map(look, part)]
+        found: list[tuple[tuple[int, int], bytes] | str] = []
+        told = time.monotonic()
+        for start in range(0, len(paths), BLOCK):
+            found += pool.map(look, paths[start : start + BLOCK])
+            if time.monotonic() - told > TELL_S:
+                log.warning("%d of %d images are checked", len(found), len(paths))
+                told = time.monotonic()
     problems = [f for f in found if isinstance(f, str)]
     known = [((0, 0), b"") if isinstance(f, str) else f for f in found]
     sizes = np.array([size for size, _ in known], dtype=np.int64).reshape(-1, 2)

@@ -9,7 +9,7 @@ import pytest
 
 from janus.compose import compose
 from janus.data import bench as benches
-from janus.data import cifar
+from janus.data import cifar, examine
 from janus.data.__main__ import main
 from janus.errors import DataError
 from janus.run import run_cell
@@ -175,6 +175,16 @@ def test_images_are_decoded_for_the_check_only_once(birds, caplog):
     sets.save(birds / "train" / BIRDS[0] / "new.jpg", 0, 77)
     read(birds)
     assert "decoding 19 images" in caplog.text
+
+
+def test_a_long_check_tells_how_far_it_is(birds, caplog, monkeypatch):
+    monkeypatch.setattr(examine, "TELL_S", -1.0)
+    monkeypatch.setattr(examine, "BLOCK", 8)
+    assert len(read(birds).train) == 18
+    told = [r.getMessage() for r in caplog.records if "are checked" in r.getMessage()]
+    assert told == [
+        f"{n} images are checked" for n in ("8 of 18", "16 of 18", "18 of 18", "6 of 6")
+    ]
 
 
 def test_a_cache_that_cannot_be_written_costs_a_check_and_no_run(birds, tmp_path, caplog):
