@@ -105,7 +105,10 @@ def faults(
 def class_folders(folder: Path) -> list[str]:
     """Names of the sub-folders, sorted; hidden ones are no classes. Raises DataError for none."""
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}")
+        raise DataError(
+            f"there is no folder {folder}. Name that of the images: bench.root=DIR; where they "
+            "come from says: python -m janus.data list"
+        )
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
         raise DataError(f"{folder} holds no folders of images, one per class")
