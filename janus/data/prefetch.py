@@ -1,10 +1,10 @@
-"""Batches made ahead of the loop that uses them, by one thread, in the same order."""
+"""Batches made ahead of the loop that uses them, by threads, in the order of their use."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from janus.data.workers import workers
@@ -12,22 +12,21 @@ from janus.data.workers import workers
 T = TypeVar("T")
 
 DEPTH = 3
-"""Batches that wait at most."""
+"""Batches that wait or are being made at most."""
 
 
-def ahead(items: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
-    """The same items; up to `depth` are made while the caller works on one.
+def ahead(jobs: Iterable[Callable[[], T]], threads: int = 1, depth: int = DEPTH) -> Iterator[T]:
+    """What the jobs return, in their order; up to `depth` are done while the caller works on one.
 
-    What `items` raises is raised here, in its place. A caller that stops early ends the thread.
+    What a job raises is raised here, in its place. A caller that stops early ends the threads.
     """
-    end = object()
-    pool = workers(1, "janus-batches")
+    left = iter(jobs)
+    pool = workers(threads, "janus-batches")
     try:
-        waiting: deque[Future[T | object]] = deque()
-        for _ in range(depth):
-            waiting.append(pool.submit(next, items, end))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, items, end))
-            yield item  # type: ignore[misc]
+        waiting = deque(pool.submit(job) for job in islice(left, depth))
+        while waiting:
+            item = waiting.popleft().result()
+            waiting.extend(pool.submit(job) for job in islice(left, 1))
+            yield item
     finally:
         pool.shutdown(cancel_futures=True)

@@ -8,8 +8,9 @@ step) and by nothing a method draws: methods are compared on the same pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from janus.config import Cell
 from janus.data.images import Bench, Images, joined_images
 from janus.data.orders import make_order
-from janus.data.prefetch import ahead
+from janus.data.prefetch import DEPTH, ahead
 from janus.data.ragged import Ragged
 from janus.data.views import plain_view, to_device, train_view
 from janus.rng import generator
@@ -37,6 +38,10 @@ class Batch:
     """int64 (B,), in order of appearance"""
     domains: Tensor
     """int64 (B,)"""
+
+
+Job = Callable[[], Batch]
+"""Makes one batch, whichever thread calls it."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +73,20 @@ class Task:
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
-        batches = self._train_batches(epoch, start)
-        many = self.cell.bench.augment == "crop" and torch.get_num_threads() > 1
-        return ahead(batches) if many else _ahead(batches, self.train, self.device)
+        threads = torch.get_num_threads() if self.cell.bench.augment == "crop" else 1
+        return _made(self._train_jobs(epoch, start), self.train, self.device, threads)
 
-    def _train_batches(self, epoch: int | str, start: int) -> Iterator[Batch]:
+    def _train_jobs(self, epoch: int | str, start: int) -> Iterator[Job]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
         shuffled = torch.randperm(len(self.train), generator=generator("batches", *key))
         parts = shuffled.split(self.cell.train.batch_size)
-        for step in range(start, len(parts)):
+
+        def make(step: int) -> Batch:
             part = self.train.take(parts[step])
             draw = generator("augment", *key, step)
-            yield _batch(train_view(part, self.cell, self.device, draw), part, self.device)
+            return _batch(train_view(part, self.cell, self.device, draw), part, self.device)
+
+        return (partial(make, step) for step in range(start, len(parts)))
 
     def plain_batches(self) -> Iterator[Batch]:
         """The training images once, in file order, under the test transform."""
@@ -88,20 +95,24 @@ class Task:
 
 def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
     """All of `images`, in order, under the test transform."""
-    return _ahead(_plain_batches(images, cell, device), images, device)
 
-
-def _plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
-    for index in torch.arange(len(images)).split(EVAL_BATCH):
+    def make(index: Tensor) -> Batch:
         part = images.take(index)
-        yield _batch(plain_view(part, cell, device), part, device)
+        return _batch(plain_view(part, cell, device), part, device)
+
+    parts = torch.arange(len(images)).split(EVAL_BATCH)
+    return _made((partial(make, index) for index in parts), images, device)
 
 
-def _ahead(batches: Iterator[Batch], images: Images, device: torch.device) -> Iterator[Batch]:
-    """In a thread where that helps: workers decode or the GPU copies while the loop computes."""
+def _made(
+    jobs: Iterator[Job], images: Images, device: torch.device, threads: int = 1
+) -> Iterator[Batch]:
+    """The batches: made in threads where that helps, since workers decode or the GPU copies while
+    the loop computes, or there are several `threads` to make them.
+    """
     if isinstance(images.store, Ragged) or device.type == "cuda":
-        return ahead(batches)
-    return batches
+        return ahead(jobs)
+    return ahead(jobs, min(threads, DEPTH)) if threads > 1 else (job() for job in jobs)
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:

@@ -12,33 +12,41 @@ from janus.data.prefetch import ahead
 from janus.data.workers import workers
 
 
-def test_items_come_in_order():
-    assert list(ahead(iter(range(50)))) == list(range(50))
-    assert list(ahead(iter([]))) == []
+def jobs(items):
+    return (lambda n=n: n for n in items)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_items_come_in_order(threads):
+    def slow(n):
+        time.sleep(0.003 * (n % 3))  # a later one is done first
+        return n
+
+    made = ahead((lambda n=n: slow(n) for n in range(30)), threads)
+    assert list(made) == list(range(30))
+    assert list(ahead([], threads)) == []
+
+
+def test_several_threads_work_at_once():
+    """Each of two jobs waits for the other to have begun."""
+    both = threading.Barrier(2, timeout=10)
+    assert sorted(ahead([both.wait, both.wait], 2)) == [0, 1]
 
 
 def test_an_error_arrives_where_it_happened():
-    def items():
-        yield 1
-        yield 2
+    def fail():
         raise ValueError("third")
 
     seen = []
     with pytest.raises(ValueError, match="third"):
-        seen.extend(ahead(items()))
-    stream = ahead(items())
+        seen.extend(ahead([lambda: 1, lambda: 2, fail]))
+    stream = ahead([lambda: 1, lambda: 2, fail])
     assert [next(stream), next(stream)] == [1, 2]
 
 
 def test_no_more_than_depth_items_wait():
     made = []
-
-    def items():
-        for n in range(100):
-            made.append(n)
-            yield n
-
-    stream = ahead(items(), depth=3)
+    stream = ahead((lambda n=n: made.append(n) for n in range(100)), depth=3)
     next(stream)
     time.sleep(0.05)
     assert len(made) <= 4
@@ -49,7 +57,7 @@ def test_batches_are_made_with_one_thread_of_torch_and_the_caller_keeps_its_own(
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        found = [(n, torch.get_num_threads()) for n in ahead(torch.get_num_threads() for _ in "ab")]
+        found = [(n, torch.get_num_threads()) for n in ahead([torch.get_num_threads] * 2)]
         assert found == [(1, 3), (1, 3)]
         with workers(2, "test") as pool:
             assert [pool.submit(torch.get_num_threads).result() for _ in range(8)] == [1] * 8
@@ -65,10 +73,10 @@ def test_workers_started_by_a_worker_leave_later_threads_as_they_were():
 
     def nested():
         with workers(1, "inner") as inner:
-            yield inner.submit(torch.get_num_threads).result(), torch.get_num_threads()
+            return inner.submit(torch.get_num_threads).result(), torch.get_num_threads()
 
     try:
-        assert list(ahead(nested())) == [(1, 1)]
+        assert list(ahead([nested])) == [(1, 1)]
         later = []
         thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
         thread.start()
@@ -79,7 +87,7 @@ def test_workers_started_by_a_worker_leave_later_threads_as_they_were():
 
 
 def test_a_caller_that_stops_early_leaves_no_thread():
-    stream = ahead(iter(range(1000)))
+    stream = ahead(jobs(range(1000)), 2)
     next(stream)
     stream.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("janus-batches")]
