@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from malloc.h
 
 
 def reuse_large_blocks() -> bool:
     """Keep freed blocks of up to 1 GiB for the next batch; whether the C library agreed.
 
     By default glibc maps every block above 32 MiB anew and the kernel zeroes its pages, which for a
-    batch of 64 images of 224 x 224 takes longer than to make it (tests/perf/input_path.py). Never
-    changes a result.
+    batch of 64 images of 224 x 224 takes longer than to make it (tests/perf/input_path.py). So do
+    the heaps of 64 MiB that threads get for themselves: all share one. Never changes a result.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -21,4 +21,6 @@ def reuse_large_blocks() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False  # another C library
-    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    wanted = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: 2**31 - 1, _ARENA_MAX: 1}
+    answers = [int(mallopt(name, value)) for name, value in wanted.items()]
+    return all(answers)
