@@ -18,6 +18,7 @@ import ray
 
 from cluster.claims import TaskStore
 from cluster.job import here
+from cluster.stage import staged
 from cluster.submission import Events, Submission
 from janus.config import Cell
 from janus.store import Store
@@ -32,7 +33,7 @@ def main(folder: Path) -> int:
     submission, job = Submission(folder), here()
     events = Events(submission.events / f"{job.label}-driver.jsonl", job=job.label)
     store = TaskStore(submission.store, job)
-    cells = submission.work[0]
+    cells = [staged(cell, submission.profile) for cell in submission.work[0]]
     wait_for_nodes(submission.profile.nodes, events)
 
     def hear(outcome: Outcome) -> None:

@@ -53,7 +53,8 @@ class RayTask:
         node = Node(submission, job, place.node, list(place.hostnames), stop)
         try:
             verify(submission.code)
-            stage(submission.work[0], submission.profile)
+            for copy in stage(submission.work[0], submission.profile):
+                events.note("staged", copy=copy)
             fine, wrong = check_node(submission.work[0], submission.store)
             events.note("check", ok=not wrong, lines=fine + wrong)
             if wrong:

@@ -42,14 +42,15 @@ def staged(cell: Cell, profile: Profile) -> Cell:
 
 def source_of(bench: BenchConfig) -> Path | None:
     """The prepared arrays of a bench; None for one that comes with the package."""
-    from janus.data.prepared import folder_of
-
-    return None if bench.root is None and bench.cache is None else folder_of(bench)
+    return None if bench.root is None and bench.cache is None else bench.prepared_folder
 
 
 def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
-    """Copy every prepared data set the cells need; returns what was copied. Raises DataError."""
-    benches = {cell.bench.name: cell.bench for cell in cells}
+    """Copy every prepared data set the cells need, where the profile asks for copies.
+
+    Returns what was copied. Raises DataError.
+    """
+    benches = {cell.bench.name: cell.bench for cell in cells} if profile.stage else {}
     told = []
     for bench in benches.values():
         source = source_of(bench)
