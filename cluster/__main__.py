@@ -145,22 +145,22 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
 
 def status(submission: Submission, words: Sequence[str]) -> int:
     """Say how a submission is doing."""
-    text, complete = look.status_text(submission)
-    say(text)
-    return 0 if complete else 3
+    found = look.status_of(submission)
+    say(found.text)
+    return 0 if found.complete else 3
 
 
 def watch(submission: Submission, words: Sequence[str]) -> int:
     """Say how a submission is doing, again and again; ending this ends nothing else."""
     told = ""
     while True:
-        text, complete = look.status_text(submission)
-        if text != told:
-            say(f"{time.strftime('%H:%M:%S')} {text}")
+        found = look.status_of(submission)
+        if found.text != told:
+            say(f"{time.strftime('%H:%M:%S')} {found.text}")
             sys.stdout.flush()
-        if complete or look.over(submission):
-            return 0 if complete else 3
-        told = text
+        if found.complete or found.over:
+            return 0 if found.complete else 3
+        told = found.text
         time.sleep(WATCH_S)
 
 
