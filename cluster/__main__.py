@@ -19,6 +19,7 @@ import yaml
 
 from cluster import local, look, slurm, snapshot
 from cluster.profile import Profile, load_profile, profile_names
+from cluster.stage import sources
 from cluster.submission import Submission, create, newest
 from janus.errors import ConfigError, JanusError, suggest
 from janus.store import Store
@@ -91,6 +92,7 @@ def submit(wanted: Wanted) -> int:
     if not cells:
         say("nothing to submit")
         return 0
+    sources(cells, profile)
     if wanted.cluster == "slurm":
         how.check_profile(profile)
     tasks = how.task_count(len(cells), profile)

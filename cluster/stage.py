@@ -45,22 +45,29 @@ def source_of(bench: BenchConfig) -> Path | None:
     return None if bench.root is None and bench.cache is None else bench.prepared_folder
 
 
-def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
-    """Copy every prepared data set the cells need, where the profile asks for copies.
-
-    Returns what was copied. Raises DataError.
-    """
+def sources(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchConfig]]:
+    """The prepared data sets to copy: none unless the profile asks. Raises DataError."""
     benches = {cell.bench.name: cell.bench for cell in cells} if profile.stage else {}
-    told = []
+    found = []
     for bench in benches.values():
         source = source_of(bench)
         if source is None:
             continue
         if not (source / MANIFEST).exists():
+            where = {"root": bench.root, "cache": bench.cache}
+            words = " ".join(f"bench.{key}={value}" for key, value in where.items() if value)
             raise DataError(
                 f"profile.stage is on, but {source} holds no prepared data set. Write it with: "
-                f"python -m janus.data prepare {bench.name} bench.root={bench.root}"
+                f"python -m janus.data prepare {bench.name} {words}"
             )
+        found.append((source, bench))
+    return found
+
+
+def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
+    """Copy to this node what `sources` names; returns what was copied. Raises DataError."""
+    told = []
+    for source, bench in sources(cells, profile):
         target = _target(source, bench, profile)
         if not _whole(target):
             _copy(source, target)
