@@ -180,7 +180,11 @@ def requeue(job: str) -> str:
 
 
 def state(job: str) -> str:
-    """State of one job as the controller sees it now, '' when it does not know the job."""
+    """State of one job as the controller sees it now, '' when it does not know the job.
+
+    A task is asked after by its place in the array (12_3): one of them has the array's own number,
+    by which SLURM means all of them.
+    """
     try:
         text = ask("scontrol", "--oneliner", "show", "job", job)
     except ClusterError:
