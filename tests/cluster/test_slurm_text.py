@@ -91,5 +91,5 @@ def test_a_slurm_conf_that_is_not_there_is_told_at_once(tmp_path, monkeypatch):
 
 def test_a_machine_without_slurm_is_told_what_to_do_instead(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ClusterError, match="no squeue on this machine.*cluster=local"):
+    with pytest.raises(ClusterError, match=r"no squeue on this machine.*cluster=local"):
         slurm.queue()
