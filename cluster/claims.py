@@ -32,8 +32,8 @@ class TaskStore(Store):
     def claim(self, cell: Cell) -> Claim | None:
         """As `Store.claim`. Raises RunError (cause `no-progress`) when attempts lead nowhere."""
         claim = super().claim(cell)
-        if claim is None:
-            return None
+        if claim is None or self.result_path(cell.id).exists():
+            return claim  # finished between our look and our claim, however many looked with us
         furthest = next((path.stem for path in claim.checkpoints()), "")
         before = self.attempts_without_progress(cell.id, claim.number, furthest)
         record = {**self.job.record(), "from": furthest}

@@ -10,7 +10,7 @@ from cluster.claims import TRIES, TaskStore
 from cluster.job import Job, here
 from cluster.slurm import Queued
 from janus.errors import RunError
-from janus.store import process_identity
+from janus.store import Store, process_identity
 from tests.conftest import toy_cell
 
 
@@ -105,6 +105,16 @@ def test_every_new_checkpoint_starts_the_count_again(tmp_path):
     for number in range(2 * TRIES):
         tried(TaskStore(tmp_path, job(restart=number)), cell, checkpoint=f"{number // 2:05d}")
     assert TaskStore(tmp_path, job()).claim(cell) is not None
+
+
+def test_a_finished_run_that_many_claim_too_late_is_not_failed(tmp_path):
+    cell, store = toy_cell(), TaskStore(tmp_path, job())
+    for _ in range(TRIES):
+        tried(store, cell)
+    claim = Store.claim(store, cell)
+    claim.commit({"id": cell.id}, {})
+    claim.release()
+    assert store.claim(cell) is not None and store.failure(cell.id) is None
 
 
 def test_a_failed_run_that_is_submitted_again_starts_its_count_anew(tmp_path):
