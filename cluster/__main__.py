@@ -72,6 +72,11 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     request = load(name, rest)
     if request.search is not None:
         raise ConfigError(f"{name} is a search, not a table: python -m sweeps search {name}")
+    if request.tracker != "none":
+        raise ConfigError(
+            f"tasks on a cluster talk to no tracker: leave tracker={request.tracker} out, and "
+            f"write finished cells to W&B with: python -m sweeps sync {name} store={request.store}"
+        )
     command = shlex.join(["python", "-m", "cluster", "submit", name, *words])
     inline = shlex.join(["python", "-m", "sweeps", "run", name, *rest])
     return Wanted(request, profile, own["cluster"], own["mode"], command, inline, **more)
