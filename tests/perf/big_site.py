@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from cluster.claims import TaskStore
@@ -139,16 +140,20 @@ class Site:
             heapq.heappush(events, (later, i, worker, left - turn))
         return self.now
 
+    def rest(self, index: int) -> Iterator[int | None]:
+        """None for the listing, then the cells of others that are not done by then."""
+        yield None
+        order = chain(range(index, len(self.state)), range(index))
+        yield from [cell for cell in order if self.state[cell] != "done"]
+
     def worker(self, index: int) -> Iterator[tuple[str, float]]:
         """What a worker does: ("calls", number) or ("train", seconds), as in `cluster.pick`."""
         cells, calls = len(self.length), self.calls
-        own = range(index, cells, self.workers)
-        rest = [n for k in range(cells) if (n := (index + k) % cells) % self.workers != index]
         held = 0
-        for position, cell in enumerate([*own, *rest]):
-            if position == len(own):
+        for cell in chain(range(index, cells, self.workers), self.rest(index)):
+            if cell is None:
                 yield "calls", calls["list results"]
-            if self.state[cell] == "open":
+            elif self.state[cell] == "open":
                 self.state[cell] = "held"
                 yield "calls", calls["take"] + held * calls["look"]
                 yield "train", self.length[cell]
