@@ -19,6 +19,7 @@ import yaml
 
 from cluster import local, look, slurm, snapshot
 from cluster.profile import Profile, load_profile, profile_names
+from cluster.stage import sources
 from cluster.submission import Submission, create, newest
 from janus.errors import ConfigError, JanusError, suggest
 from janus.store import Store
@@ -71,6 +72,11 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     request = load(name, rest)
     if request.search is not None:
         raise ConfigError(f"{name} is a search, not a table: python -m sweeps search {name}")
+    if request.tracker != "none":
+        raise ConfigError(
+            f"tasks on a cluster talk to no tracker: leave tracker={request.tracker} out, and "
+            f"write finished cells to W&B with: python -m sweeps sync {name} store={request.store}"
+        )
     command = shlex.join(["python", "-m", "cluster", "submit", name, *words])
     inline = shlex.join(["python", "-m", "sweeps", "run", name, *rest])
     return Wanted(request, profile, own["cluster"], own["mode"], command, inline, **more)
@@ -91,6 +97,7 @@ def submit(wanted: Wanted) -> int:
     if not cells:
         say("nothing to submit")
         return 0
+    sources(cells, profile)
     if wanted.cluster == "slurm":
         how.check_profile(profile)
     tasks = how.task_count(len(cells), profile)
@@ -145,22 +152,22 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
 
 def status(submission: Submission, words: Sequence[str]) -> int:
     """Say how a submission is doing."""
-    text, complete = look.status_text(submission)
-    say(text)
-    return 0 if complete else 3
+    found = look.status_of(submission)
+    say(found.text)
+    return 0 if found.complete else 3
 
 
 def watch(submission: Submission, words: Sequence[str]) -> int:
     """Say how a submission is doing, again and again; ending this ends nothing else."""
     told = ""
     while True:
-        text, complete = look.status_text(submission)
-        if text != told:
-            say(f"{time.strftime('%H:%M:%S')} {text}")
+        found = look.status_of(submission)
+        if found.text != told:
+            say(f"{time.strftime('%H:%M:%S')} {found.text}")
             sys.stdout.flush()
-        if complete or look.over(submission):
-            return 0 if complete else 3
-        told = text
+        if found.complete or found.over:
+            return 0 if found.complete else 3
+        told = found.text
         time.sleep(WATCH_S)
 
 

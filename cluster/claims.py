@@ -32,8 +32,8 @@ class TaskStore(Store):
     def claim(self, cell: Cell) -> Claim | None:
         """As `Store.claim`. Raises RunError (cause `no-progress`) when attempts lead nowhere."""
         claim = super().claim(cell)
-        if claim is None:
-            return None
+        if claim is None or self.result_path(cell.id).exists():
+            return claim  # finished between our look and our claim, however many looked with us
         furthest = next((path.stem for path in claim.checkpoints()), "")
         before = self.attempts_without_progress(cell.id, claim.number, furthest)
         record = {**self.job.record(), "from": furthest}
@@ -70,11 +70,18 @@ class TaskStore(Store):
         folder = self.run_dir(cell_id) / "attempts" / f"{self.last_claim(cell_id):06d}"
         atomic.replace(folder / "end.json", atomic.json_writer({"why": why}))
 
+    def held(self, cell_id: str) -> bool:
+        """Whether the last claim was not given back, by one listing; its holder may be dead."""
+        names = [name for _, name in self._claim_files(cell_id)]
+        return bool(names) and not max(names).endswith(".released")
+
     def free_our_own(self, cell_id: str) -> bool:
         """Make a claim takeable that an earlier start of this job held; whether it was one.
 
         SLURM never starts a job again before it counts the earlier start as ended.
         """
+        if not self.job.restart:
+            return False
         holder = holder_of(self, cell_id)
         if holder is None or holder["id"] != self.job.id or holder["restart"] >= self.job.restart:
             return False
@@ -82,7 +89,7 @@ class TaskStore(Store):
         return True
 
     def free_the_dead(self, cell_ids: Iterable[str], rows: Iterable[Queued]) -> list[str]:
-        """Make claims takeable whose job SLURM no longer runs; returns whose they were.
+        """Make claims takeable whose job SLURM no longer runs; returns their cells.
 
         A process that lives on all the same, cut off from SLURM, sees the higher claim number at
         its next checkpoint and stops without writing.
@@ -94,7 +101,7 @@ class TaskStore(Store):
             holder = holder_of(self, cell_id)
             if holder is not None and not _runs(holder, self.job, running):
                 self.trust(cell_id, number, self.beat(cell_id))
-                freed.append(f"{holder['name']}.r{holder['restart']}")
+                freed.append(cell_id)
         return freed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +14,62 @@ from cluster.slurm import Queued
 from cluster.submission import Submission, read_events
 from janus.errors import ClusterError
 from janus.store import Store
-from sweeps.plan import Split, split_open
+from sweeps.plan import split_open
 
 NOTEWORTHY = ("not requeued", "refused", "died", "ended with status", "did not")
 """Parts of the reasons for which a task ended that a person should read."""
 
 
-def status_text(submission: Submission) -> tuple[str, bool]:
-    """What is known, and whether every cell has a result."""
+@dataclass(frozen=True)
+class Status:
+    """How a submission is doing."""
+
+    text: str
+    complete: bool
+    """Every cell has a result."""
+    over: bool
+    """No task waits or runs any more; False while SLURM cannot be asked."""
+
+
+def status_of(submission: Submission) -> Status:
+    """What is known now."""
     store = Store(submission.store)
     cells = [cell.id for cell in submission.work[0]]
     split = split_open(cells, store)
     events = read_events(submission.events.glob("*.jsonl"))
-    rows, queue_line = _queue(submission)
+    rows, queue_line, over = _queue(submission)
     lines = [
         f"submission {submission.id}, {len(cells)} cells, code {submission.record['code']}",
         f"cells: {len(split.done)} done, {len(split.running)} running, {len(split.failed)} failed, "
         f"{len(split.open)} open",
         queue_line,
         *_requeues(events),
-        *_troubles(submission, rows, events, split),
+        *_troubles(submission, rows, events),
     ]
+    if over and (left := len(split.open) + len(split.running)):
+        command = submission.record["command"]
+        lines.append(f"no task is left for {left} cells; go on with: {command}")
     for cell_id in split.failed:
         failure = store.failure(cell_id) or {}
         first = str(failure.get("message", "")).splitlines()[:1]
         lines.append(f"  failed {cell_id}  {failure.get('title', '')}")
         lines.append(f"    {failure.get('cause', 'error')}: {''.join(first)}")
-    return "\n".join(lines), len(split.done) == len(cells)
+    return Status("\n".join(lines), len(split.done) == len(cells), over)
 
 
-def _queue(submission: Submission) -> tuple[list[Queued], str]:
+def _queue(submission: Submission) -> tuple[list[Queued], str, bool]:
+    """The tasks SLURM knows, a line about them, and whether none waits or runs."""
     if submission.record["cluster"] == "local":
-        return [], f"tasks: {len(local.running(submission))} on this machine, without SLURM"
+        count = len(local.running(submission))
+        return [], f"tasks: {count} on this machine, without SLURM", not count
     try:
         rows = slurm.queue(submission.id)
     except ClusterError as error:
-        return [], f"tasks: the queue cannot be asked ({error})"
+        return [], f"tasks: the queue cannot be asked ({error})", False
     counts = Counter(row.state for row in rows)
-    return rows, "tasks: " + (
-        ", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "none in the queue"
-    )
+    told = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    over = not any(row.state in slurm.ALIVE | slurm.COMING for row in rows)
+    return rows, f"tasks: {told or 'none in the queue'}", over
 
 
 def _requeues(events: Sequence[dict[str, Any]]) -> list[str]:
@@ -61,7 +78,7 @@ def _requeues(events: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _troubles(
-    submission: Submission, rows: Sequence[Queued], events: Sequence[dict[str, Any]], split: Split
+    submission: Submission, rows: Sequence[Queued], events: Sequence[dict[str, Any]]
 ) -> list[str]:
     """What needs a person: jobs that can never start, nodes unfit to train, silent deaths."""
     lines = []
@@ -83,21 +100,7 @@ def _troubles(
             f"{submission.folder}. Do the nodes see this path? The store must lie on a file "
             "system that all nodes share; also look at profile.setup and profile.python"
         )
-    if split.open and submission.record["cluster"] != "local" and _ended(rows):
-        command = submission.record["command"]
-        lines.append(f"no task is left for {len(split.open)} open cells; go on with: {command}")
     return lines
-
-
-def over(submission: Submission) -> bool:
-    """Whether no task of it waits or runs any more."""
-    if submission.record["cluster"] == "local":
-        return not local.running(submission)
-    return _ended(slurm.queue(submission.id))
-
-
-def _ended(rows: Sequence[Queued]) -> bool:
-    return not any(row.state in slurm.ALIVE | slurm.COMING for row in rows)
 
 
 def logs_of(submission: Submission, wanted: str) -> str:

@@ -7,12 +7,18 @@ pairs first. A slow or dead worker holds nothing back, because the others come t
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cluster.claims import TaskStore
 from cluster.slurm import Queued
 from janus.config import Cell
 from janus.errors import ClusterError
+
+CHECKED = 50
+"""Held cells, drawn anew by each worker that runs out of work, whose holders it asks after. Were it
+all of them, a thousand workers that end together would ask a million times; the last to end asks
+after every cell that is left."""
 
 
 def own_order(cells: Sequence[Cell], index: int, workers: int) -> list[Cell]:
@@ -36,7 +42,7 @@ def pick(
     `own` is how many of the first cells are this worker's share; `rows` asks for the queue, which
     happens only when nothing else is left to do.
     """
-    todo = list(cells)
+    todo, freed = list(cells), set[str]()
     while todo:
         held = []
         for position, cell in enumerate(todo):
@@ -46,15 +52,15 @@ def pick(
                 if position >= len(todo):
                     break
                 cell = todo[position]
-            status = _status(store, cell.id, retry)
-            if status == "open" or (status == "running" and store.free_our_own(cell.id)):
-                yield cell
-                status = _status(store, cell.id, retry)
-            if status == "running":
+            if store.held(cell.id) and cell.id not in freed and not store.free_our_own(cell.id):
                 held.append(cell)
-        todo, own = held, 0
-        if held and not _some_died(store, held, rows):
-            return
+            elif _status(store, cell.id, retry) == "open":
+                freed.discard(cell.id)
+                yield cell
+                held += [cell] if store.held(cell.id) else []
+        checked = random.sample(held, min(CHECKED, len(held)))
+        freed = _whose_holder_is_gone([cell.id for cell in checked], store, rows)
+        todo, own = held if freed else [], 0
 
 
 def _status(store: TaskStore, cell_id: str, retry: Mapping[str, int]) -> str:
@@ -65,10 +71,12 @@ def _status(store: TaskStore, cell_id: str, retry: Mapping[str, int]) -> str:
     return status
 
 
-def _some_died(
-    store: TaskStore, held: Sequence[Cell], rows: Callable[[], Sequence[Queued]]
-) -> bool:
+def _whose_holder_is_gone(
+    cell_ids: Sequence[str], store: TaskStore, rows: Callable[[], Sequence[Queued]]
+) -> set[str]:
+    """Those whose process ended on this machine, or whose job SLURM no longer runs."""
+    gone = {cell_id for cell_id in cell_ids if store.status(cell_id) != "running"}
     try:
-        return bool(store.free_the_dead([cell.id for cell in held], rows()))
+        return gone | set(store.free_the_dead(cell_ids, rows())) if cell_ids else gone
     except ClusterError:
-        return False  # no squeue on this node: the holder's own requeue has to do
+        return gone  # no squeue on this node: the holder's own requeue has to do

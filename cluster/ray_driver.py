@@ -18,6 +18,7 @@ import ray
 
 from cluster.claims import TaskStore
 from cluster.job import here
+from cluster.stage import staged
 from cluster.submission import Events, Submission
 from janus.config import Cell
 from janus.store import Store
@@ -30,9 +31,10 @@ from sweeps.tune import RayPool
 def main(folder: Path) -> int:
     """Train what is open on the nodes of this allocation."""
     submission, job = Submission(folder), here()
+    again = any(submission.events.glob(f"{job.name}.r*-driver.jsonl"))
     events = Events(submission.events / f"{job.label}-driver.jsonl", job=job.label)
     store = TaskStore(submission.store, job)
-    cells = submission.work[0]
+    cells = [staged(cell, submission.profile) for cell in submission.work[0]]
     wait_for_nodes(submission.profile.nodes, events)
 
     def hear(outcome: Outcome) -> None:
@@ -42,7 +44,7 @@ def main(folder: Path) -> int:
         )
 
     profile = submission.profile
-    if job.restart:
+    if again:
         freed = free_stalled(store, [cell.id for cell in cells])
         events.note("freed", cells=len(freed))
     often = 0.9 * profile.lose_at_most_s
@@ -65,10 +67,10 @@ def main(folder: Path) -> int:
 
 
 def free_stalled(store: Store, cell_ids: Sequence[str], watch_s: float = 15.0) -> list[str]:
-    """Free what the start of this job before us held: claims that make no progress while we look.
+    """Free what the driver before us left: claims that make no progress while we look.
 
-    SLURM ended those processes, mostly on other nodes, where the store cannot see it. A holder
-    that lives on all the same sees the higher claim at its next checkpoint and stops.
+    SLURM or Ray ended those processes, mostly on other nodes, where the store cannot see it. A
+    holder that lives on all the same sees the higher claim at its next checkpoint and stops.
     """
     held = split_open(cell_ids, store).running
     before = {cell_id: (store.last_claim(cell_id), store.beat(cell_id)) for cell_id in held}

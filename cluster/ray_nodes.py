@@ -23,6 +23,7 @@ from typing import Any
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from cluster.check import check_node
+from cluster.claims import TRIES
 from cluster.job import Job, StopFlag, here
 from cluster.snapshot import verify
 from cluster.stage import stage
@@ -53,7 +54,8 @@ class RayTask:
         node = Node(submission, job, place.node, list(place.hostnames), stop)
         try:
             verify(submission.code)
-            stage(submission.work[0], submission.profile)
+            for copy in stage(submission.work[0], submission.profile):
+                events.note("staged", copy=copy)
             fine, wrong = check_node(submission.work[0], submission.store)
             events.note("check", ok=not wrong, lines=fine + wrong)
             if wrong:
@@ -135,23 +137,33 @@ class Node:
         record = {"address": f"{own}:{port}"}
         atomic.replace(self.shared / "head.json", atomic.json_writer(record))
         events.note("head", **record)
+        for again in reversed(range(TRIES)):
+            ended = self._drive(record["address"], events)
+            if not ended or self.stop():
+                break
+            events.note("driver-died", status=ended, again=bool(again))
+        atomic.replace(self.shared / "over.json", atomic.json_writer({"status": ended}))
+        if ended == 0:
+            return "the driver ended"
+        return "Ray's head died" if ended is None else f"the driver ended with status {ended}"
+
+    def _drive(self, address: str, events: Events) -> int | None:
+        """Run the sweep's driver; its exit status, None when Ray's head died before it ended."""
         driver = subprocess.Popen(
             [sys.executable, "-u", "-m", "cluster.ray_driver", str(self.submission.folder)],
-            env=self._environment() | {"RAY_ADDRESS": record["address"]},
+            env=self._environment() | {"RAY_ADDRESS": address},
             start_new_session=True,
         )
         self.children.append(driver)
+        events.note("driver", pid=driver.pid)
         told = False
         while driver.poll() is None and self.children[0].poll() is None:
             time.sleep(0.2)
             if self.stop() and not told:
                 told = True
+                events.note("signal", signal=self.stop.signal)
                 driver.terminate()
-        ended = driver.poll()
-        atomic.replace(self.shared / "over.json", atomic.json_writer({"status": ended}))
-        if ended == 0:
-            return "the driver ended"
-        return "Ray's head died" if ended is None else f"the driver ended with status {ended}"
+        return driver.poll()
 
     def _worker(self, own: str) -> str:
         address = self._wait_for(self.shared / "head.json")["address"]

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from janus.errors import ClusterError
 
@@ -54,6 +56,13 @@ REFUSALS = {
 }
 """Parts of sbatch's refusals, and the key to change."""
 
+SILENT = {
+    "configuration source": "SLURM is installed here but not configured: no slurm.conf",
+    "process configuration file": "SLURM's configuration cannot be read; look at SLURM_CONF",
+    "unable to contact": "SLURM's controller does not answer; is it down, or this no login node?",
+}
+"""Parts of what any SLURM command says when it reached nobody, and what that means."""
+
 
 @dataclass(frozen=True)
 class Queued:
@@ -74,12 +83,17 @@ def ask(*command: str, timeout_s: float = 60.0) -> str:
             f"no {command[0]} on this machine: it is no SLURM login node. "
             "To run without SLURM: cluster=local"
         )
+    conf = os.environ.get("SLURM_CONF")
+    if conf and not Path(conf).is_file():  # SLURM's own commands would look again for a minute
+        raise ClusterError(f"SLURM_CONF names {conf}, which is not there")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise ClusterError(f"{command[0]} gave no answer within {timeout_s:.0f} s") from None
     if done.returncode != 0:
-        raise ClusterError(f"{command[0]}: {' '.join(done.stderr.split())}")
+        last = done.stderr.strip().rpartition("\n")[2]
+        why = next((why for part, why in SILENT.items() if part in last.lower()), command[0])
+        raise ClusterError(f"{why}: {last}")
     return done.stdout
 
 
@@ -166,7 +180,11 @@ def requeue(job: str) -> str:
 
 
 def state(job: str) -> str:
-    """State of one job as the controller sees it now, '' when it does not know the job."""
+    """State of one job as the controller sees it now, '' when it does not know the job.
+
+    A task is asked after by its place in the array (12_3): one of them has the array's own number,
+    by which SLURM means all of them.
+    """
     try:
         text = ask("scontrol", "--oneliner", "show", "job", job)
     except ClusterError:

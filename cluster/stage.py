@@ -42,24 +42,32 @@ def staged(cell: Cell, profile: Profile) -> Cell:
 
 def source_of(bench: BenchConfig) -> Path | None:
     """The prepared arrays of a bench; None for one that comes with the package."""
-    from janus.data.prepared import folder_of
-
-    return None if bench.root is None and bench.cache is None else folder_of(bench)
+    return None if bench.root is None and bench.cache is None else bench.prepared_folder
 
 
-def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
-    """Copy every prepared data set the cells need; returns what was copied. Raises DataError."""
-    benches = {cell.bench.name: cell.bench for cell in cells}
-    told = []
+def sources(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchConfig]]:
+    """The prepared data sets to copy: none unless the profile asks. Raises DataError."""
+    benches = {cell.bench.name: cell.bench for cell in cells} if profile.stage else {}
+    found = []
     for bench in benches.values():
         source = source_of(bench)
         if source is None:
             continue
         if not (source / MANIFEST).exists():
+            where = {"root": bench.root, "cache": bench.cache}
+            words = " ".join(f"bench.{key}={value}" for key, value in where.items() if value)
             raise DataError(
                 f"profile.stage is on, but {source} holds no prepared data set. Write it with: "
-                f"python -m janus.data prepare {bench.name} bench.root={bench.root}"
+                f"python -m janus.data prepare {bench.name} {words}"
             )
+        found.append((source, bench))
+    return found
+
+
+def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
+    """Copy to this node what `sources` names; returns what was copied. Raises DataError."""
+    told = []
+    for source, bench in sources(cells, profile):
         target = _target(source, bench, profile)
         if not _whole(target):
             _copy(source, target)

@@ -75,14 +75,14 @@ def settle(submission: Submission, job: Job, signal_: str, events: Events) -> st
         return f"stopped by {signal_}, nothing left to do"
     if signal_ == "TERM" and not job.id:
         return "stopped by TERM"  # without SLURM nobody but the user sends it
-    if signal_ == "TERM" and (state := slurm.state(job.id)) != "RUNNING":
+    if signal_ == "TERM" and (state := slurm.state(job.name)) != "RUNNING":
         # cancelled or requeued by somebody; in a preemption's grace time it is still RUNNING
         return f"stopped by TERM: SLURM ends this job itself (state {state or 'unknown'})"
     if idle := _idle_starts(submission, job):
         return f"stopped by {signal_}, not requeued: {idle} starts in a row reached no training"
     events.note("requeue", signal=signal_, left=left)
     if job.id:
-        if (refused := slurm.requeue(job.name)) and slurm.state(job.id) == "RUNNING":
+        if (refused := slurm.requeue(job.name)) and slurm.state(job.name) == "RUNNING":
             return f"stopped by {signal_}, requeue refused: {refused}"
         time.sleep(LINGER_S)
         return f"stopped by {signal_}, requeued"
@@ -127,6 +127,7 @@ class Workers:
             while self.processes:
                 time.sleep(0.1)
                 if self.stop() and not told:
+                    self.events.note("signal", signal=self.stop.signal)
                     self._signal(signal.SIGUSR2)
                     told = True
                 for slot, process in list(self.processes.items()):

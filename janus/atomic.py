@@ -40,7 +40,7 @@ def _link(temporary: str | Path, path: str | Path) -> None:
             names = os.fstat(stream.fileno()).st_nlink
         if names != 2:
             raise
-    os.unlink(temporary)
+    Path(temporary).unlink(missing_ok=True)  # NFS may repeat this as well
 
 
 def _rename(temporary: str | Path, path: str | Path) -> None:
@@ -60,25 +60,27 @@ def _publish(
     move: Callable[[str | Path, str | Path], None],
     sync: bool,
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        write(temporary)
+        try:
+            write(temporary)
+        except FileNotFoundError:  # seldom: asking first would cost every other time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
         if sync:
             _sync(temporary)
         move(temporary, path)
         if sync:
             _sync(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(
                 f"no space left to write {path}; free some and run the same command again: "
                 "it goes on from the last checkpoint",
                 cause="disk-full",
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -151,6 +151,13 @@ class BenchConfig(_Part):
         """What `python -m janus.data check` found: the split's hash, classes and domains."""
         return self.cache_folder / f"split-{self.source}-{self.split}-{self.scenario}.json"
 
+    @property
+    def prepared_folder(self) -> Path:
+        """Where the decoded arrays of this bench and split lie, or would lie."""
+        side = "" if self.stored_side is None else f"-{self.stored_side}"
+        kind = "-domains" if self.scenario == "domain" else ""
+        return self.cache_folder / f"{self.source}-{self.split}{kind}{side}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig(_Part):

@@ -46,7 +46,7 @@ def _prepared(config: BenchConfig) -> Bench | None:
         log.warning(
             "the arrays in %s hold another split than %s declares; reading the original files. "
             "Write them again with: python -m janus.data prepare %s bench.root=%s",
-            prepared.folder_of(config),
+            config.prepared_folder,
             config.name,
             config.name,
             config.root,

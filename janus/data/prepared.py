@@ -28,16 +28,9 @@ CHUNK = 64
 """Images decoded at a time."""
 
 
-def folder_of(config: BenchConfig) -> Path:
-    """Where the arrays of this bench and split lie, or would lie."""
-    side = "" if config.stored_side is None else f"-{config.stored_side}"
-    kind = "-domains" if config.scenario == "domain" else ""
-    return config.cache_folder / f"{config.source}-{config.split}{kind}{side}"
-
-
 def write(bench: Bench, config: BenchConfig) -> Path:
     """Decode every image of `bench` and write the folder; returns it. Raises DataError."""
-    folder = folder_of(config)
+    folder = config.prepared_folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
     parts = {"train": bench.train, "test": bench.test}
@@ -80,7 +73,7 @@ def find(config: BenchConfig) -> Bench | None:
     """
     if config.root is None and config.cache is None:
         return None  # bundled with the package
-    folder = folder_of(config)
+    folder = config.prepared_folder
     manifest = atomic.read_json(folder / "manifest.json")
     if manifest is None:
         return None
@@ -106,7 +99,7 @@ def find(config: BenchConfig) -> Bench | None:
 
 def verify(config: BenchConfig) -> list[str]:
     """Names of the arrays whose bytes are no longer those that were written."""
-    folder = folder_of(config)
+    folder = config.prepared_folder
     bundled = config.root is None and config.cache is None
     manifest = (not bundled and atomic.read_json(folder / "manifest.json")) or {"sha256": {}}
     return [n for n, s in manifest["sha256"].items() if _file_sum(folder / f"{n}.u8") != s]

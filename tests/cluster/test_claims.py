@@ -10,7 +10,7 @@ from cluster.claims import TRIES, TaskStore
 from cluster.job import Job, here
 from cluster.slurm import Queued
 from janus.errors import RunError
-from janus.store import process_identity
+from janus.store import Store, process_identity
 from tests.conftest import toy_cell
 
 
@@ -45,7 +45,7 @@ def test_the_claim_of_a_job_that_slurm_ended_is_free_without_a_lease(tmp_path, s
     held_elsewhere(tmp_path, cell, other)
     store = TaskStore(tmp_path, job())
     assert store.claim(cell) is None
-    assert store.free_the_dead([cell.id], [row(other, state)] if state else []) == ["8_0.r0"]
+    assert store.free_the_dead([cell.id], [row(other, state)] if state else []) == [cell.id]
     assert store.claim(cell).number == 2
 
 
@@ -53,7 +53,7 @@ def test_a_requeued_job_takes_over_what_its_earlier_start_held(tmp_path):
     cell = toy_cell()
     held_elsewhere(tmp_path, cell, job())
     again = TaskStore(tmp_path, job(restart=1))
-    assert again.free_the_dead([cell.id], [row(job(restart=1))]) == ["7_0.r0"]
+    assert again.free_the_dead([cell.id], [row(job(restart=1))]) == [cell.id]
     assert again.claim(cell).number == 2
 
 
@@ -105,6 +105,16 @@ def test_every_new_checkpoint_starts_the_count_again(tmp_path):
     for number in range(2 * TRIES):
         tried(TaskStore(tmp_path, job(restart=number)), cell, checkpoint=f"{number // 2:05d}")
     assert TaskStore(tmp_path, job()).claim(cell) is not None
+
+
+def test_a_finished_run_that_many_claim_too_late_is_not_failed(tmp_path):
+    cell, store = toy_cell(), TaskStore(tmp_path, job())
+    for _ in range(TRIES):
+        tried(store, cell)
+    claim = Store.claim(store, cell)
+    claim.commit({"id": cell.id}, {})
+    claim.release()
+    assert store.claim(cell) is not None and store.failure(cell.id) is None
 
 
 def test_a_failed_run_that_is_submitted_again_starts_its_count_anew(tmp_path):

@@ -98,3 +98,32 @@ def test_a_failed_cell_is_tried_again_only_when_it_was_submitted_again(cells, tm
         again.fail({"cause": "nan"})
         again.release()
     assert taken == cells[:1]
+
+
+def test_cells_of_many_dead_tasks_are_all_taken_whatever_share_is_asked_after(
+    cells, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cluster.pick.CHECKED", 1)
+    for number, cell in enumerate(cells[1:], 8):
+        held_elsewhere(tmp_path, cell, job(str(number)))
+    store = TaskStore(tmp_path, job())
+    taken = []
+    for cell in pick(cells, {}, store, 1, list):
+        finish(store, cell)
+        taken.append(cell.id)
+    assert sorted(taken) == sorted(c.id for c in cells)
+
+
+def test_a_cell_that_its_holder_gives_back_meanwhile_is_taken(cells, tmp_path):
+    claim = held_elsewhere(tmp_path, cells[0], job("8"))
+    held_elsewhere(tmp_path, cells[1], job("9"))
+    store, taken = TaskStore(tmp_path, job()), []
+
+    def rows():
+        claim.release()  # and job 9 is gone
+        return [row(job("8"))]
+
+    for cell in pick(cells[:2], {}, store, 0, rows):
+        finish(store, cell)
+        taken.append(cell.id)
+    assert sorted(taken) == sorted(c.id for c in cells[:2])

@@ -8,6 +8,7 @@ from cluster import slurm
 from cluster.profile import load_profile
 from cluster.slurm import Queued
 from cluster.submit import chunks, task_count
+from janus.errors import ClusterError
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,34 @@ def test_there_are_no_more_tasks_than_may_run_nor_than_cells():
     profile = load_profile("default", {"tasks": 16, "cells_at_once": 4})
     assert task_count(1000, profile) == 16
     assert task_count(9, profile) == 3
+
+
+@pytest.mark.parametrize(
+    "said, told",
+    [
+        ("sinfo: error: x\nsinfo: fatal: Could not establish a configuration source", "slurm.conf"),
+        ("slurm_load_jobs error: Unable to contact slurm controller", "does not answer"),
+        ("slurm_load_jobs error: Something new", "squeue: slurm_load_jobs error: Something new"),
+    ],
+)
+def test_a_command_that_reaches_nobody_is_explained_in_one_line(said, told, tmp_path, monkeypatch):
+    command = tmp_path / "squeue"
+    command.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    with pytest.raises(ClusterError) as error:
+        slurm.queue()
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_slurm_conf_that_is_not_there_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(ClusterError, match="SLURM_CONF names"):
+        slurm.ask("true")
+
+
+def test_a_machine_without_slurm_is_told_what_to_do_instead(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match=r"no squeue on this machine.*cluster=local"):
+        slurm.queue()

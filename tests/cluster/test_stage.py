@@ -9,7 +9,6 @@ import pytest
 
 from cluster.profile import load_profile
 from cluster.stage import stage, staged
-from janus.data.prepared import folder_of
 from janus.errors import DataError
 from tests.conftest import toy_cell
 
@@ -19,7 +18,7 @@ def cell(tmp_path):
     """A cell whose prepared arrays lie on the 'shared' disk."""
     cell = toy_cell()
     cell = replace(cell, bench=replace(cell.bench, root=str(tmp_path / "shared")))
-    folder = folder_of(cell.bench)
+    folder = cell.bench.prepared_folder
     folder.mkdir(parents=True)
     for name in ("train", "test"):
         (folder / f"{name}.u8").write_bytes(name.encode() * 10)
@@ -38,30 +37,36 @@ def test_the_cell_reads_the_copy_and_keeps_its_id(cell, profile):
     assert len(stage([cell], profile)) == 1
     local = staged(cell, profile)
     assert local.id == cell.id and profile.scratch in local.bench.cache
-    assert (folder_of(local.bench) / "train.u8").read_bytes() == b"train" * 10
+    assert (local.bench.prepared_folder / "train.u8").read_bytes() == b"train" * 10
     assert stage([cell], profile) == []
 
 
 def test_a_purged_copy_is_made_again(cell, profile):
     stage([cell], profile)
-    (folder_of(staged(cell, profile).bench) / "test.u8").unlink()
+    (staged(cell, profile).bench.prepared_folder / "test.u8").unlink()
     assert len(stage([cell], profile)) == 1
-    assert (folder_of(staged(cell, profile).bench) / "test.u8").exists()
+    assert (staged(cell, profile).bench.prepared_folder / "test.u8").exists()
 
 
 def test_a_copy_of_older_data_is_not_used(cell, profile):
     before = staged(cell, profile).bench.cache
     stage([cell], profile)
-    (folder_of(cell.bench) / "manifest.json").write_text(json.dumps({"bytes": {"train": 50}}))
+    (cell.bench.prepared_folder / "manifest.json").write_text(json.dumps({"bytes": {"train": 50}}))
     assert staged(cell, profile).bench.cache != before
 
 
 def test_data_that_is_not_prepared_or_gone_is_one_clear_error(cell, profile):
-    (folder_of(cell.bench) / "manifest.json").unlink()
+    (cell.bench.prepared_folder / "manifest.json").unlink()
     with pytest.raises(DataError, match=r"janus\.data prepare"):
         stage([cell], profile)
     with pytest.raises(DataError, match="gone"):
         staged(cell, profile)
+
+
+def test_nothing_is_copied_or_asked_for_unless_the_profile_says_so(cell, profile):
+    (cell.bench.prepared_folder / "manifest.json").unlink()
+    plain = replace(profile, stage=False)
+    assert stage([cell], plain) == [] and staged(cell, plain) == cell
 
 
 def test_what_comes_with_the_package_is_not_staged(profile):

@@ -26,6 +26,11 @@ def test_a_search_is_not_submitted(tmp_path):
         main(["submit", "smoke_search", *TINY[:1], f"store={tmp_path}"])
 
 
+def test_a_tracker_is_refused_with_what_to_do_instead(tmp_path):
+    with pytest.raises(ConfigError, match="python -m sweeps sync smoke"):
+        main(["submit", "smoke", *TINY, "tracker=wandb", f"store={tmp_path}"])
+
+
 @pytest.mark.slow
 def test_without_slurm_the_same_tasks_finish_the_sweep(tmp_path, capsys):
     words = ["smoke", *TINY, "profile.tasks=2", f"store={tmp_path}"]

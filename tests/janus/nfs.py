@@ -3,19 +3,23 @@
 `mount(folder)` changes the calls of this process (a client of its own) on paths below `folder`:
 
 * `stat` and listings are answered from a cache for up to `stale_s` seconds, absence included; what
-  this client does itself is seen at once, and opening a file asks the server (close to open);
-* a `link` that was made is now and then reported as failed with EEXIST, and a `rename` that was
-  made as failed with ENOENT: the reply was lost and the repeated request met its own work;
+  this client does itself is seen at once. Opening a file asks the server (close to open), but a
+  name that was absent a moment ago may still be;
+* a `link` that was made is now and then reported as failed with EEXIST, a `rename` or `unlink` that
+  was made as failed with ENOENT: the reply was lost and the repeated request met its own work;
 * every call takes `delay_s` seconds.
 """
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import errno
+import io
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +57,15 @@ class Client:
     def forget(self, *paths: Any) -> None:
         """This client changed these names itself."""
         for path in map(os.fspath, paths):
-            for kind, name in (("stat", path), ("list", os.path.dirname(path))):
+            parent = os.path.dirname(path)
+            for kind, name in (("stat", path), ("list", parent), ("entries", parent)):
                 self.cache.pop((kind, name), None)
+
+    def knows_absent(self, path: Any) -> bool:
+        """Whether the cache says, rightly or not, that there is no such file."""
+        then, found = self.cache.get(("stat", os.fspath(path)), (0.0, None))
+        fresh = time.monotonic() - then <= self.stale_s
+        return fresh and isinstance(found, OSError)
 
     def lose_reply(self) -> bool:
         """Whether the reply to a request that was carried out gets lost."""
@@ -81,8 +92,9 @@ def mount(
 ) -> Client:
     """Put the layer over `folder` for this process; returns the client."""
     client = Client(folder, stale_s, delay_s, lost, seed)
-    real = {name: getattr(os, name) for name in ("stat", "listdir", "link", "replace")}
-    made = {name: getattr(os, name) for name in ("mkdir", "unlink")}
+    names = ("stat", "listdir", "scandir", "link", "replace", "mkdir", "unlink")
+    real = {name: getattr(os, name) for name in names}
+    real_open = io.open
 
     def stat(path: Any, *args: Any, **more: Any) -> Any:
         ask = lambda: real["stat"](path, *args, **more)  # noqa: E731
@@ -92,9 +104,22 @@ def mount(
         ask = lambda: real["listdir"](path)  # noqa: E731
         return list(client.cached("list", path, ask)) if client.ours(path) else ask()
 
+    def scandir(path: Any = ".") -> Any:
+        ask = lambda: list(real["scandir"](path))  # noqa: E731
+        if not client.ours(path):
+            return real["scandir"](path)
+        return _closing(client.cached("entries", path, ask))
+
+    def open_(path: Any, mode: str = "r", *args: Any, **more: Any) -> Any:
+        if client.ours(path) and "r" in mode and client.knows_absent(path):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return real_open(path, mode, *args, **more)
+
     def link(source: Any, target: Any, **more: Any) -> None:
-        real["link"](source, target, **more)
-        client.forget(target)
+        try:
+            real["link"](source, target, **more)
+        finally:
+            client.forget(target)  # the client learns that the name is taken, too
         if client.ours(target) and client.lose_reply():
             raise FileExistsError(errno.EEXIST, "File exists", str(target))
 
@@ -107,14 +132,24 @@ def mount(
     def changing(name: str) -> Callable[..., Any]:
         def call(path: Any, *args: Any, **more: Any) -> Any:
             try:
-                return made[name](path, *args, **more)
+                real[name](path, *args, **more)
             finally:
                 if client.ours(path):
                     client.forget(path)
+            if name == "unlink" and client.ours(path) and client.lose_reply():
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
 
         return call
 
-    layer = {"stat": stat, "listdir": listdir, "link": link, "replace": replace}
-    for name, call in {**layer, "mkdir": changing("mkdir"), "unlink": changing("unlink")}.items():
+    calls = (stat, listdir, scandir, link, replace, changing("mkdir"), changing("unlink"))
+    for name, call in zip(names, calls, strict=True):
         patch(os, name, call)
+    patch(io, "open", open_)
+    patch(builtins, "open", open_)
     return client
+
+
+@contextlib.contextmanager
+def _closing(entries: list[Any]) -> Iterator[Iterator[Any]]:
+    """What `os.scandir` returns can be used so."""
+    yield iter(entries)

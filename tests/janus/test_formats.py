@@ -313,7 +313,7 @@ def test_validation_opens_no_test_file_of_cifar(ready, tmp_path):
         assert main([command, "cifar100", *words]) == 0
     overrides = declared(given("cifar100", root, classes=4, tasks=2))
     (root / "cifar-100-python/test").write_bytes(b"never looked at")
-    pixels = prepared.folder_of(compose(overrides).bench) / "test.u8"
+    pixels = compose(overrides).bench.prepared_folder / "test.u8"
     pixels.unlink(missing_ok=True)
     bench = benches.load(compose({**overrides, "eval": "validation"}).bench)
     assert (len(bench.train), len(bench.test)) == (16, 4)

@@ -31,18 +31,27 @@ def test_the_layer_hides_for_a_while_what_another_client_made(client, tmp_path):
     assert path.exists() and os.listdir(tmp_path) == ["a"]
 
 
+def test_what_was_absent_a_moment_ago_cannot_be_opened_nor_found(client, tmp_path):
+    path = tmp_path / "a.json"
+    assert not path.exists() and not list(tmp_path.glob("*.json"))
+    os.close(os.open(path, os.O_CREAT))
+    assert atomic.read_json(path) is None and not list(tmp_path.glob("*.json"))
+    time.sleep(client.stale_s + 0.05)
+    assert path.read_text() == "" and list(tmp_path.glob("*.json")) == [path]
+
+
 def test_the_layer_shows_at_once_what_this_client_made(client, tmp_path):
     assert not (tmp_path / "b").exists()
     assert atomic.create(tmp_path / "b", atomic.json_writer({}))
     assert (tmp_path / "b").exists()
 
 
-def test_a_repeated_rename_or_link_counts_as_made(client, tmp_path):
+def test_a_repeated_rename_link_or_unlink_counts_as_made(client, tmp_path):
     client.lost = 1.0
     atomic.replace(tmp_path / "a", atomic.json_writer(1))
     assert atomic.create(tmp_path / "b", atomic.json_writer(2))
     assert (atomic.read_json(tmp_path / "a"), atomic.read_json(tmp_path / "b")) == (1, 2)
-    assert client.replays == 2
+    assert client.replays == 3
     client.lost = 0.0
     assert not atomic.create(tmp_path / "b", atomic.json_writer(3))  # somebody else's stays
 

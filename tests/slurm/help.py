@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.submission import Submission, newest, read_events
+from janus.config import Cell
 from janus.store import Store
 from tests.slurm.site import Site
 
@@ -91,24 +92,31 @@ import sys
 from pathlib import Path
 from cluster.submission import Submission
 from janus.run import run_cell
+from janus.config import Cell
 from janus.store import Store
-for cell in Submission(Path(sys.argv[1])).work[0]:
+wanted = sys.argv[4].split(",")
+cells = [c for c in Submission(Path(sys.argv[1])).work[0] if c.id in wanted]
+for cell in cells[int(sys.argv[3])::2]:
     run_cell(cell, Store(sys.argv[2]), threads=1)
 """
 
 
-def inline(submission: Submission, folder: Path) -> Store:
-    """The same cells trained one after the other in one process, for comparison."""
+def inline(submission: Submission, folder: Path, cells: Sequence[Cell] | None = None) -> Store:
+    """All cells, or these, trained without a cluster: two processes with half of them each."""
+    ids = ",".join(cell.id for cell in cells or submission.work[0])
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-c", INLINE, str(submission.folder), str(folder)]
-    subprocess.run(words, check=True, env=env, cwd=ROOT)
+    halves = [subprocess.Popen([*words, half, ids], env=env, cwd=ROOT) for half in ("0", "1")]
+    assert [half.wait() for half in halves] == [0, 0]
     return Store(folder)
 
 
-def differing(submission: Submission, one: Store, other: Store) -> list[str]:
-    """Titles of the cells whose results are not the same bytes."""
+def differing(
+    submission: Submission, one: Store, other: Store, cells: Sequence[Cell] | None = None
+) -> list[str]:
+    """Titles of the cells, of all or of these, whose results are not the same bytes."""
     return [
         cell.title
-        for cell in submission.work[0]
+        for cell in cells or submission.work[0]
         if one.result_path(cell.id).read_bytes() != other.result_path(cell.id).read_bytes()
     ]

@@ -1,226 +1,242 @@
 """`python -m tests.slurm.incidents [FOLDER]`: a sweep of 24 cells, and everything that clusters do.
 
-Preemption by a higher partition, time limits, a requeue from outside, a cancelled task, a node
-that SLURM no longer hears of, a power cut, and the death of the process that watched it. Prints
-what each cost: seconds of training lost, and seconds until the task's place trained again.
+In two waves, three tasks at a time: a preemption by a higher partition, a time limit and a requeue
+from outside; then a node that SLURM no longer hears of, a power cut and a cancelled task. The
+process that watched is killed before all that. Prints what each cost: seconds of training lost, and
+seconds until the cell that was hit trained again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cluster import slurm
 from cluster.submission import Submission
+from janus import atomic
 from tests.slurm.help import Login, differing, inline, wait
 from tests.slurm.site import Site
 
-LOSE_AT_MOST_S = 5.0
+LOSE_AT_MOST_S = 2.0
 """Between checkpoints, in these cells of a few seconds each."""
 
-PATIENCE_S = 900.0
+PATIENCE_S = 600.0
 """A busy machine may take this long for what takes a minute on a quiet one."""
 
 WORDS = (
     *("profile.partition=low", "profile.tasks=3", "profile.cpus=4", "profile.minutes=10"),
     *("profile.warn_s=60", f"profile.lose_at_most_s={LOSE_AT_MOST_S}"),
 )
-"""One task fills a node. On a busy machine tasks also meet their time limit."""
+"""One task fills a node."""
 
 
 @dataclass
 class Incident:
-    """What one incident did."""
+    """What one incident did to the cell that a task was training."""
 
     name: str
     lost_s: float
-    """Seconds of training whose steps had to be trained again (an upper bound: since the last
-    checkpoint)."""
-    back_s: float | None
-    """Seconds from the incident to the next step of the cell that it hit; None: others did it."""
+    """Seconds of training done again: from the checkpoint that the next attempt started from to
+    the incident; 0 when that checkpoint was written after it."""
+    back_s: float
+    """Seconds from the incident to the first noted step of the next attempt."""
+
+
+@dataclass
+class Hit:
+    """A task in the middle of a cell, at the moment when something happened to it."""
+
+    row: slurm.Queued
+    cell: str
+    """'' while a time limit is near and SLURM has not warned yet: it hits what is trained then."""
+    attempt: int
+    saved: dict[str, float] = field(default_factory=dict)
+    """{checkpoint: when it was written}, of all that were seen."""
+    at: float = 0.0
 
 
 class Scenario:
     """The sweep, and the incidents that befall it."""
 
-    def __init__(self, site: Site, folder: Path, epochs: int = 4) -> None:
+    def __init__(self, site: Site, folder: Path, epochs: int = 40) -> None:
         self.site = site
         self.login = Login(site, folder, epochs=epochs)
+        self.store = self.login.store
         self.found: list[Incident] = []
+        self.committed: dict[str, tuple[int, int]] = {}
+        """{cell: inode and time of its result}, as they were first seen."""
 
     def submit(self) -> Submission:
-        """Submit, and watch in a process that is killed at once."""
-        self.started = time.time()
+        """Submit, and watch in a process that is killed when training has begun."""
         self.submission = self.login.submit(*WORDS)
-        self.submitted = time.time()
         watching = subprocess.Popen(
             self.login.command("watch"), env=self.login.env, stdout=subprocess.DEVNULL
         )
         self._training(1)
         watching.kill()
         watching.wait()
-        self.found.append(Incident("driver killed", 0.0, 0.0))
         return self.submission
 
     def run(self) -> list[Incident]:
-        """Everything, one after the other."""
+        """Everything, and then the rest of the sweep."""
         self.submit()
-        self.hit("preempted", self._preempt)
-        self.hit("requeued from outside", lambda row: self._say("scontrol", "requeue", row.name))
-        self.hit("node cut off", lambda row: self.site.cut_off(row.node), killed=True)
-        self._reconnect()
-        self.hit("power cut", lambda row: self.site.power_off(row.node), killed=True)
-        for node in self.site.nodes:
-            self.site.boot(node)
-        self.site.wait(lambda: self.site.up() == 3, 60, "the nodes")
-        self.hit("task cancelled", lambda row: self._say("scancel", row.name))
-        self.login.finish(self.submission, 2 * PATIENCE_S)
-        self._time_limits()
+        self.wave(
+            {
+                "preemption": self._preempt,
+                "time limit": self._shorten,
+                "requeue from outside": lambda hit: self._say("scontrol", "requeue", hit.row.name),
+            }
+        )
+        self.wave(
+            {
+                "node cut off": lambda hit: self.site.cut_off(hit.row.node),
+                "power cut": lambda hit: self.site.power_off(hit.row.node),
+                "task cancelled": lambda hit: self._say("scancel", hit.row.name),
+            },
+            afterwards=self._nodes_come_back,
+        )
+        self.login.finish(self.submission, PATIENCE_S)
         return self.found
 
-    def hit(
-        self, name: str, strike: Callable[[slurm.Queued], object], killed: bool = False
+    def wave(
+        self,
+        strikes: dict[str, Callable[[Hit], object]],
+        afterwards: Callable[[dict[str, Hit]], object] = lambda hits: None,
     ) -> None:
-        """Let an incident befall a task in the middle of a cell, and see what becomes of it."""
-        row, cell = self._training(1)[0]
-        step = self._position(cell)
-        checkpoint = self._checkpoint_time(cell)
-        self.struck = (row, cell)
-        before = self.login.store.last_claim(cell)
-        at = time.time()
-        strike(row)
-        resumed = wait(lambda: self._resumed(cell, before), PATIENCE_S, f"{cell} after {name}")
-        lost = at - checkpoint if killed else self._lost_steps_s(cell, before, step)
-        self.found.append(Incident(name, round(lost, 1), round(resumed - at, 1)))
-        print(json.dumps(asdict(self.found[-1])), flush=True)
+        """Let incidents befall as many tasks, all in the middle of a cell; see what becomes."""
+        hits = dict(zip(strikes, self._training(len(strikes)), strict=False))
+        for name, hit in hits.items():
+            hit.at = time.time()
+            strikes[name](hit)
+        afterwards(hits)
+        while hits:
+            for name, hit in list(hits.items()):
+                self._look(hit)
+                if hit.cell and (resumed := self._resumed(hit)):
+                    del hits[name]
+                    lost = hit.at - hit.saved[self._began_at(hit)]
+                    back = resumed - hit.at
+                    self.found.append(Incident(name, round(max(0.0, lost), 1), round(back, 1)))
+                    print(json.dumps(asdict(self.found[-1])), flush=True)
+                elif time.time() - hit.at > PATIENCE_S:
+                    raise TimeoutError(f"cell {hit.cell} did not go on after: {name}")
+            time.sleep(0.1)
 
     # ---- what happens --------------------------------------------------------------------------
-    def _preempt(self, row: slurm.Queued) -> None:
+    def _preempt(self, hit: Hit) -> None:
         """A job of the higher partition that needs the whole node."""
-        words = ("-p", "high", "-w", row.node, "-c", "4", "-t", "1", "-o", "/dev/null")
+        words = ("-p", "high", "-w", hit.row.node, "-c", "4", "-t", "1", "-o", "/dev/null")
         self._say("sbatch", *words, "--wrap", "sleep 2")
 
-    def _reconnect(self) -> None:
-        """The node is back; the process that went on alone must have written nothing."""
-        row, _ = self.struck
-        self.site.reconnect(row.node)
-        wait(
-            lambda: self.site.ask("sinfo", "-h", "-n", row.node, "-o", "%T") != "down*", 60, "node"
-        )
+    def _shorten(self, hit: Hit) -> None:
+        """Let the time limit come near: SLURM warns about a minute before it."""
+        name, hit.cell = hit.row.name, ""
+        spent = slurm.minutes(self.site.ask("squeue", "-h", "-j", name, "-o", "%M"))
+        self._say("scontrol", "update", f"JobId={name}", f"TimeLimit={int(spent) + 2}")
+
+    def _nodes_come_back(self, hits: dict[str, Hit]) -> None:
+        """When SLURM has given up both nodes, one can be reached again and one is switched on."""
+
+        def lost() -> bool:
+            for hit in hits.values():
+                self._look(hit)
+            return self.site.up() == 1
+
+        wait(lost, 120, "the loss of two nodes")
+        self.site.reconnect(hits["node cut off"].row.node)
+        for node in self.site.nodes:
+            self.site.boot(node)
 
     def _say(self, *words: str) -> None:
         subprocess.run(words, env=self.site.env, check=True, capture_output=True)
 
     # ---- what is seen --------------------------------------------------------------------------
-    def _training(self, count: int) -> list[tuple[slurm.Queued, str]]:
-        """Tasks that are in the middle of a cell, with its id; waits for `count` of them."""
+    def _training(self, count: int) -> list[Hit]:
+        """Tasks in the middle of a cell that has a checkpoint; waits for `count` of them."""
 
-        def look() -> list[tuple[slurm.Queued, str]]:
-            with _conf(self.site):
-                rows = {row.name: row for row in slurm.queue(self.submission.id)}
-            found = []
+        def look() -> list[Hit]:
+            rows = {row.name: row for row in slurm.queue(self.submission.id)}
+            found = {}
             for event in self.login.events(self.submission, "first-step"):
                 name, _, restart = event["job"].rpartition(".r")
                 row, cell = rows.get(name), event["cell"]
                 alive = row and row.state == "RUNNING" and row.restarts == int(restart)
-                ended = self.login.store.status(cell) != "running"
-                if alive and not ended and self._checkpoint_time(cell):
-                    found.append((row, cell))
-            return found if len(found) >= count else []
+                if row and alive and self.store.status(cell) == "running":
+                    hit = Hit(row, cell, self.store.last_claim(cell))
+                    self._look(hit)
+                    if max(hit.saved, default="")[:5] in ("00001", "00002"):  # of four tasks
+                        found[name] = hit
+            return list(found.values()) if len(found) >= count else []
 
         return list(wait(look, PATIENCE_S, "training"))
 
-    def _checkpoint_time(self, cell: str) -> float:
-        """When the newest checkpoint of a cell was written; 0 when there is none."""
-        files = (self.login.store.run_dir(cell) / "ckpt").glob("*/*.safetensors")
-        return max((path.stat().st_mtime for path in files), default=0.0)
+    def _look(self, hit: Hit) -> None:
+        """Note the cell's checkpoints, which do not stay, and what is committed, which must."""
+        if not hit.cell:
+            job = f"{hit.row.name}.r{hit.row.restarts}"
+            events = [e for e in self.login.events(self.submission) if e["job"] == job]
+            if at := [e["at"] for e in events if e["event"] == "signal"]:
+                hit.at = at[0]
+            for event in (e for e in events if e["event"] == "stopped"):
+                hit.cell, hit.attempt = event["cell"], self.store.last_claim(event["cell"])
+                self._say("scontrol", "update", f"JobId={hit.row.name}", "TimeLimit=10")
+        for path in (self.store.run_dir(hit.cell) / "ckpt").glob("*/*.safetensors"):
+            if path.exists():
+                hit.saved.setdefault(path.stem, path.stat().st_mtime)
+        for cell in self.store.done():
+            stat = self.store.result_path(cell).stat()
+            self.committed.setdefault(cell, (stat.st_ino, stat.st_mtime_ns))
 
-    def _position(self, cell: str) -> dict[str, Any]:
-        return self.login.store.beat(cell) or {}
-
-    def _resumed(self, cell: str, before: int) -> float:
-        """When a later claim of the cell made its first step, or committed."""
-        store = self.login.store
-        if store.last_claim(cell) <= before:
+    def _resumed(self, hit: Hit) -> float:
+        """When a later attempt at the cell made its first step; 0 until then."""
+        if self.store.last_claim(hit.cell) <= hit.attempt:
             return 0.0
-        names = ("first-step", "done")
-        events = [e for e in self.login.events(self.submission) if e.get("cell") == cell]
-        claims = [e["at"] for e in events if e["event"] == "cell"]
-        later = [e["at"] for e in events if e["event"] in names and e["at"] > claims[-1]]
-        return later[0] if later else 0.0
+        events = [e for e in self.login.events(self.submission) if e.get("cell") == hit.cell]
+        began = [e["at"] for e in events if e["event"] == "cell" and e["at"] > hit.at]
+        steps = [e["at"] for e in events if e["event"] in ("first-step", "done")]
+        return next((at for at in steps if began and at > began[0]), 0.0)
 
-    def _lost_steps_s(self, cell: str, before: int, step: dict[str, Any]) -> float:
-        """0 when the run noted its end, which it does after saving the step it stood at; else NaN.
+    def _began_at(self, hit: Hit) -> str:
+        """The checkpoint that the attempt after the incident started from."""
+        folder = self.store.run_dir(hit.cell) / "attempts" / f"{hit.attempt + 1:06d}"
+        return str(atomic.read_json(folder / "job.json")["from"])
 
-        This trusts the run: the steps themselves are not compared.
-        """
-        folder = self.login.store.run_dir(cell) / "attempts"
-        end = folder / f"{before:06d}" / "end.json"
-        return 0.0 if end.exists() else float("nan")
-
-    def _time_limits(self) -> None:
-        """Each warning that was answered by a checkpoint and a requeue."""
-        warned = [e for e in self.login.events(self.submission, "requeue") if e["signal"] == "USR2"]
-        for event in warned:
-            name, _, restart = event["job"].rpartition(".r")
-            later = [
-                e["at"]
-                for e in self.login.events(self.submission, "first-step")
-                if e["job"] == f"{name}.r{int(restart) + 1}"
-            ]
-            back = round(later[0] - event["at"], 1) if later else None
-            self.found.append(Incident("time limit", 0.0, back))
-            print(json.dumps(asdict(self.found[-1])), flush=True)
-
-    def start_up(self) -> dict[str, float]:
-        """From submit to the first training step: seconds, and what they are made of."""
-        events = self.login.events(self.submission)
-        first = next(e for e in events if e["event"] == "first-step")
-        job = [e for e in events if e["job"] == first["job"] and e["at"] <= first["at"]]
-        at = {e["event"]: e["at"] for e in reversed(job)}
-        marks = [("submit", self.submitted), ("queue, start of Python", at["task"])]
-        marks += [("check of the node", at["check"]), ("worker starts", at["worker"])]
-        marks += [("import of torch", at["ready"]), ("claim of a cell", at["cell"])]
-        marks += [("data, model, first step", first["at"])]
-        parts, last = {}, self.started
-        for name, moment in marks:
-            parts[name], last = round(moment - last, 2), moment
-        return {**parts, "in all": round(first["at"] - self.started, 2)}
-
-
-@contextmanager
-def _conf(site: Site) -> Iterator[None]:
-    """SLURM's commands in this process talk to the virtual site."""
-    import os
-
-    before = os.environ.get("SLURM_CONF")
-    os.environ["SLURM_CONF"] = site.env["SLURM_CONF"]
-    try:
-        yield
-    finally:
-        os.environ.pop("SLURM_CONF")
-        os.environ.update({"SLURM_CONF": before} if before else {})
+    def rewritten(self) -> list[str]:
+        """Cells whose committed result was lost or replaced, or that were committed twice."""
+        bad = []
+        for cell in (cell.id for cell in self.submission.work[0]):
+            path = self.store.result_path(cell)
+            now = (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
+            runs = (self.store.run_dir(cell) / "attempts").glob("*/provenance.json")
+            if now != self.committed.get(cell, now) or now is None or len(list(runs)) != 1:
+                bad.append(cell)
+        return bad
 
 
 def main(folder: Path) -> None:
     """Run the scenario in `folder` and compare with an inline run."""
     with Site(folder / "site") as site:
+        os.environ["SLURM_CONF"] = site.env["SLURM_CONF"]
         (folder / "home").mkdir()
         scenario = Scenario(site, folder / "home")
         scenario.run()
-        print(json.dumps({"start": scenario.start_up()}), flush=True)
+    cells = scenario.submission.work[0]
     other = inline(scenario.submission, folder / "inline")
-    bad = differing(scenario.submission, scenario.login.store, other)
-    print(json.dumps({"cells": len(scenario.submission.work[0]), "differing": bad}))
+    facts = {
+        "cells": len(cells),
+        "attempts": sum(scenario.store.attempts(cell.id) for cell in cells),
+        "differing": differing(scenario.submission, scenario.store, other),
+        "lost or committed twice": scenario.rewritten(),
+    }
+    print(json.dumps(facts))
 
 
 if __name__ == "__main__":

@@ -148,18 +148,30 @@ class Site:
 
     def cut_off(self, node: str) -> None:
         """Network and disks fail: nothing on the node moves, and SLURM no longer hears of it."""
-        for pid in self._inside(node):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(node, signal.SIGSTOP)
 
     def reconnect(self, node: str) -> None:
         """The node goes on where it was."""
-        for pid in self._inside(node):
-            os.kill(pid, signal.SIGCONT)
+        self._signal(node, signal.SIGCONT)
 
     def kill_inside(self, node: str, pid: int) -> None:
         """SIGKILL a process by the number that the node knows it by."""
         outer = next(p for p in self._inside(node) if _inner_pid(p) == pid)
         os.kill(outer, signal.SIGKILL)
+
+    def pids(self, node: str, word: str) -> list[int]:
+        """Processes of a node whose program or first argument contains `word`."""
+        found = []
+        for pid in self._inside(node):
+            with contextlib.suppress(OSError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2]
+                found += [pid] if any(word.encode() in part for part in line) else []
+        return found
+
+    def _signal(self, node: str, number: int) -> None:
+        for pid in self._inside(node):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _inside(self, node: str) -> list[int]:
         """Pids of all processes of a node, as this machine counts."""

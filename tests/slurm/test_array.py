@@ -45,7 +45,7 @@ def test_a_cell_that_kills_its_worker_is_failed_and_the_others_are_trained(login
     def kill() -> bool:
         attempt = user.store.last_claim(bad)
         owner = user.store.owner(bad)
-        if attempt and attempt not in killed and user.store.status(bad) != "failed":
+        if attempt not in killed and user.store.beat(bad) and user.store.status(bad) != "failed":
             killed.add(attempt)
             user.site.kill_inside(owner["host"], owner["pid"])
         return user.store.status(bad) == "failed"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from cluster import slurm
@@ -50,6 +55,25 @@ def test_a_store_that_the_nodes_do_not_see_is_told_by_status(user, site):
     assert "file system that all nodes share" in done.stdout
 
 
+def test_data_to_stage_that_is_not_there_is_told_at_submit(user, tmp_path):
+    done = user.run("submit", "profile.stage=true", f"bench.cache={tmp_path}/gone")
+    assert done.returncode == 2 and "janus.data prepare glyphs" in done.stderr.splitlines()[-1]
+    assert not slurm.queue("tiny") and not user.store.root.exists()
+
+
+def test_staged_data_that_went_while_the_jobs_waited_is_told_by_status(user, tmp_path):
+    cache = f"bench.cache={tmp_path}/cache"
+    prepare = [sys.executable, "-m", "janus.data", "prepare", "glyphs", cache]
+    subprocess.run(prepare, check=True, env=user.env, capture_output=True)
+    words = [cache, "profile.stage=true", f"profile.scratch={tmp_path}/node", "profile.tasks=1"]
+    submission = user.submit(*words, "profile.flags={begin: now+5}")
+    shutil.rmtree(tmp_path / "cache")
+    wait(lambda: user.events(submission, "end"), 120, "the task")
+    done = user.run("status")
+    assert "not fit to train" in done.stdout and "holds no prepared data set" in done.stdout
+    assert done.returncode == 3 and not user.store.done()
+
+
 def test_a_dry_run_prints_the_script_and_leaves_nothing(user):
     done = user.run("submit", "--dry", "profile.gpus=2", "profile.setup=[module load x]")
     assert done.returncode == 0, done.stderr
@@ -63,6 +87,22 @@ def test_more_tasks_than_the_site_takes_in_one_array_become_several(login):
     done = user.run("submit", "--dry", "profile.tasks=27")
     assert done.stdout.count("#SBATCH --array=0-19%20") == 1
     assert done.stdout.count("#SBATCH --array=0-6%7") == 1
+
+
+def test_a_controller_that_does_not_answer_ends_submit_and_is_told_by_status(user, site, tmp_path):
+    submission = user.submit("profile.tasks=1", "profile.flags={begin: now+60}")
+    deaf = tmp_path / "slurm.conf"
+    conf = Path(site.env["SLURM_CONF"]).read_text()
+    deaf.write_text(conf.replace(f"SlurmctldPort={site.port}", "SlurmctldPort=1"))
+    user.env["SLURM_CONF"] = str(deaf)
+    done = user.run("submit")
+    assert done.returncode == 2 and "does not answer" in done.stderr.splitlines()[-1]
+    done = user.run("status")
+    assert done.returncode == 3 and "queue cannot be asked" in done.stdout
+    assert "no task is left" not in done.stdout and submission.id in done.stdout
+    deaf.write_text("")
+    done = user.run("submit")
+    assert done.returncode == 2 and "SLURM" in done.stderr.splitlines()[-1]
 
 
 def test_status_of_what_was_never_submitted_names_the_command(user):

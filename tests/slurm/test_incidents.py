@@ -6,14 +6,18 @@ from tests.slurm.help import differing, inline
 from tests.slurm.incidents import LOSE_AT_MOST_S, Scenario
 
 
-def test_a_sweep_survives_all_of_it_with_the_same_bytes(site, tmp_path):
+def test_a_sweep_survives_all_of_it_with_the_same_bytes(login, site, tmp_path):
     (tmp_path / "home").mkdir()
     scenario = Scenario(site, tmp_path / "home")
     found = {incident.name: incident for incident in scenario.run()}
-    submission, store = scenario.submission, scenario.login.store
+    submission, store = scenario.submission, scenario.store
     assert len(store.done()) == 24
-    assert differing(submission, store, inline(submission, tmp_path / "inline")) == []
-    for name in ("preempted", "requeued from outside", "task cancelled"):
+    assert scenario.rewritten() == []
+    hit = [cell for cell in submission.work[0] if store.attempts(cell.id) > 1]
+    assert sum(store.attempts(cell.id) - 1 for cell in hit) >= len(found)
+    other = inline(submission, tmp_path / "inline", hit)
+    assert differing(submission, store, other, hit) == []
+    for name in ("preemption", "time limit", "requeue from outside", "task cancelled"):
         assert found[name].lost_s == 0.0, name
     for name in ("node cut off", "power cut"):
         # a save takes its moment on a busy disk
