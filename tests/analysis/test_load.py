@@ -64,6 +64,7 @@ def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, da
         (lambda r: r["metrics"].update(acc="high"), "damaged"),
         (lambda r: r["identity"].update(order="7"), "hashes to"),
         (lambda r: r["identity"]["train"].update(epochs=99), "hashes to"),
+        (lambda r: r["identity"]["train"].update(epochs=float("nan")), "damaged: nan"),
         (lambda r: r.pop("weights_sha256"), "weights_sha256"),
         (lambda r: r.update(identity=None), "damaged"),
     ],
