@@ -25,7 +25,7 @@ OFF = "JANUS_NO_CACHE"
 """Environment variable that turns the cache off."""
 
 SHARED = ("cell", "identity", "provenance")
-"""Mappings in a record whose larger parts are stored by themselves: thousands of runs share them."""
+"""Mappings in a record whose larger parts are stored by themselves: many runs share them."""
 
 ABSENT = object()
 """Stands for a part that a record does not have."""

@@ -25,8 +25,8 @@ from tests.analysis.conftest import FakeStore
 REPO = Path(__file__).resolve().parents[2]
 BLOCKS = [0.123456789 + i for i in range(12)]
 DIAGNOSTICS = {
-    **{f"violation_{what}": {k: BLOCKS for k in "kv"} for what in ("past", "past_raw", "span")},
-    **{name: BLOCKS for name in ("basis_size", "captured", "grad_norm", "update_norm")},
+    **{f"violation_{what}": dict.fromkeys("kv", BLOCKS) for what in ("past", "past_raw", "span")},
+    **dict.fromkeys(("basis_size", "captured", "grad_norm", "update_norm"), BLOCKS),
     "danger": 0.4,
     "own_centre": 0.6,
 }
@@ -37,7 +37,7 @@ PROVENANCE = {
     "git": {"dirty": False, "sha": "0" * 40},
     "gpus": [],
     "numerics": [{"device": "a name", "threads": 1, "timm": "1.0", "torch": "2.0"}],
-    "packages": {name: "1.0.0" for name in ("numpy", "ray", "safetensors", "timm", "torch")},
+    "packages": dict.fromkeys(("numpy", "ray", "safetensors", "timm", "torch"), "1.0.0"),
     "peak_memory_bytes": 2**30,
     "resumed_under_other_numerics": False,
     "seconds": 23.7,
