@@ -171,28 +171,55 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
     )
 
 
-def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
-    """The verdicts as plain values, percent."""
+def figure_records(benches: Collection[str]) -> list[dict[str, Any]]:
+    """The published summaries on these benches as plain values, accuracies as fractions."""
+    return [
+        {
+            "bench": figure.bench,
+            "protocol": figure.protocol,
+            "method": figure.method,
+            "row": figure.row,
+            "metric": figure.metric,
+            "mean": _fraction(figure.mean),
+            "std": _fraction(figure.std),
+            "n": figure.n,
+            "source": figure.source,
+            "place": figure.place,
+            "how": figure.kind,
+            "caution": figure.caution or None,
+        }
+        for figure in summaries(benches)
+    ]
+
+
+def verdict_records(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """The verdicts as plain values, accuracies and their differences as fractions."""
     return [
         {
             "bench": bench,
             "method": label,
-            "metric": metric,
-            "ours": sample.mean,
-            "ours_std": sample.std,
+            "metric": figure.metric,
+            "ours": _fraction(sample.mean),
+            "ours_std": _fraction(sample.std),
             "ours_n": sample.n,
-            "published": figure.mean,
-            "published_std": figure.std,
+            "published": _fraction(figure.mean),
+            "published_std": _fraction(figure.std),
             "published_n": figure.n,
+            "row": figure.row,
             "source": figure.source,
             "place": figure.place,
             "caution": figure.caution or None,
-            "difference": found.difference,
-            "low": found.low,
-            "high": found.high,
+            "difference": _fraction(found.difference),
+            "low": _fraction(found.low),
+            "high": _fraction(found.high),
             "verdict": found.word,
             "why": found.why,
             "assumed": list(found.assumed),
         }
-        for bench, label, metric, figure, sample, found in judged
+        for bench, label, _, figure, sample, found in judged
     ]
+
+
+def _fraction(percent: float | None) -> float | None:
+    """Without the tail that dividing decimals by 100 leaves: 0.8868, not 0.8868000000000001."""
+    return None if percent is None else round(percent / 100, 9)

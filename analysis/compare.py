@@ -142,17 +142,21 @@ def _extra(
         found = details.build(chosen.groups, chosen.labels, table)
         blocks.append(details.block(found, table))
         records["details"] = details.to_json(found)
+        if args.format == "csv":
+            say("--details: not in CSV, whose lines are single numbers; --format json has them")
     if args.published:
         from analysis import beside
 
         allow = choose.names(args.allow)
+        benches = {run.bench for run in chosen.runs}
         judged = beside.judge_all(chosen.groups, chosen.labels, allow)
-        blocks.append(beside.figures_block({run.bench for run in chosen.runs}))
+        blocks.append(beside.figures_block(benches))
+        records["published"] = beside.figure_records(benches)
         if judged:
             blocks.append(beside.verdict_block(judged, allow))
         else:
             say("no published figure is on these benches: nothing to judge")
-        records["verdicts"] = beside.to_json(judged)
+        records["verdicts"] = beside.verdict_records(judged)
     return [block for block in blocks if any(grid.rows for grid in block.grids)], records
 
 
@@ -160,12 +164,13 @@ def _print_published(args: argparse.Namespace) -> int:
     """The published figures alone."""
     from analysis import beside, published
 
-    block = beside.figures_block(choose.names(args.bench))
+    wanted = choose.names(args.bench)
+    block = beside.figures_block(wanted)
     if not block.grids[0].rows:
         known = {figure.bench for figure in published.summaries()}
-        names = ", ".join(choose.names(args.bench))
+        names = ", ".join(wanted)
         raise ConfigError(f"--bench: nothing published on {names}.{suggest(names, known)}")
-    _print(None, args.format, [block], {"published": export.grid_records(block.grids[0])})
+    _print(None, args.format, [block], {"published": beside.figure_records(wanted)})
     return COMPLETE
 
 

@@ -107,7 +107,7 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
     for name, block in blocks.items():
         text = latex.table_of(block, label=f"tab:{name}")
         _write(folder / "tables" / f"{name}.tex", text)
-    records = {"details": details.to_json(extra), "verdicts": beside.to_json(judged)}
+    records = {"details": details.to_json(extra), "verdicts": beside.verdict_records(judged)}
     _write(folder / "numbers.json", export.to_json(main_table, records))
     drawn = figures.draw(chosen.groups, chosen.labels, main_table.methods)
     for figure in drawn:

@@ -321,6 +321,7 @@ def test_details_show_benches_components_and_further_orders(fake, call, monkeypa
     line = next(x for x in out.splitlines() if x.startswith("glyphs  janus"))
     assert line.split() == ["glyphs", "janus", "4", "8", "1.29", "0.00", "100.00"]
     assert "More orders to decide" in out
+    assert "not in CSV" in call("--details", "--format", "csv")[2]
     record = json.loads(call("--details", "--format", "json")[1])["details"]
     assert [row["method"] for row in record["across"]] == ["seqlora", "janus"]
 
