@@ -97,9 +97,10 @@ def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
     figure, panels = canvas(columns, width=2 * WIDTH, height=2.3 * lines + 0.3, rows=lines)
     means = [np.mean([facts.matrix(run) for run in runs], axis=0) for _, runs in shown]
     low = min(float(np.nanmin(mean)) for mean in means)
+    high = max(float(np.nanmax(mean)) for mean in means)
     for panel, (row, _), mean in zip(panels, shown, means, strict=False):
-        image = panel.imshow(mean, vmin=low, vmax=100, cmap="viridis", aspect="equal")
-        write_values(panel, mean.tolist(), (low + 100) / 2)
+        image = panel.imshow(mean, vmin=low, vmax=high, cmap="viridis", aspect="equal")
+        write_values(panel, mean.tolist(), (low + high) / 2)
         panel.set(xlabel="tested on task", ylabel="after task")
         panel.set_title(row)
         panel.grid(False)
