@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from analysis import published_tables, stats, tables, verdict
+from analysis import choose, published_tables, stats, tables, verdict
 from analysis.load import Run
 from analysis.protocol import Group
 from analysis.published import SOURCES, Published, summaries
@@ -117,7 +117,7 @@ def judge_all(
     out: list[Judged] = []
     for group in groups:
         found = [f for f in summaries([group.bench]) if f.kind in ("table", "log", "reproduction")]
-        for label in sorted({labels[run.id] for run in group.runs}):
+        for label in sorted({labels[run.id] for run in group.runs}, key=choose.natural):
             runs = [run for run in group.runs if labels[run.id] == label]
             for metric, title in METRICS:
                 sample = our_sample(runs, metric)

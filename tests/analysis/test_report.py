@@ -161,7 +161,8 @@ addEventListener("load", () => {
   acc.focus(); acc.click(); found.up = names();
   found.sorted = acc.closest("th").getAttribute("aria-sort");
   acc.click(); found.down = names();
-  const seeds = [...document.querySelectorAll("th button")].find((b) => b.textContent === "std seed");
+  const heads = [...document.querySelectorAll("th button")];
+  const seeds = heads.find((b) => b.textContent === "std seed");
   const body = seeds.closest("table").tBodies[0];
   const ends = () => body.rows[body.rows.length - 1].textContent.includes("--");
   seeds.click(); found.missing = [ends()]; seeds.click(); found.missing.push(ends());
