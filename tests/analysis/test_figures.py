@@ -151,6 +151,13 @@ def test_profiles_pool_the_units_of_all_benches(fake):
     assert [at[key] for key in sorted(at) if key < 50] == [100] * sum(v < 50 for v in x)
     assert {at[key] for key in at if 50 < key < 60} == {50}
     assert at[max(at)] == 0
+    assert not drawn(fake)["profiles"].figure.axes[0].collections  # two units have no band
+    for bench in ("glyphs", "glyphs_styles"):
+        for method in ("janus", "seqlora"):
+            fake.add(method, 0.55, order=2, bench=bench)
+    found = drawn(fake)["profiles"]
+    assert len(found.figure.axes[0].collections) == 2
+    assert "stratified bootstrap" in found.caption
 
 
 @pytest.mark.slow
