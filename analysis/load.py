@@ -196,6 +196,8 @@ def _verify(run: Run) -> None:
     ]:
         if value is not None and not -1 <= value <= 1:  # true for NaN too
             raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
+    if "acc" not in run.metrics:
+        raise ValueError("damaged: it has no acc")
     try:
         digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
     except ConfigError as error:  # a NaN in it

@@ -348,6 +348,15 @@ def test_rows_without_a_common_order_are_refused_unless_allowed(fake, call):
     assert call("--allow", "orders")[0] == 0
 
 
+def test_rows_without_a_common_order_are_refused_whatever_stands_between_them(fake, call):
+    for method, orders in (("inflora", (0,)), ("janus", (0, 1)), ("seqlora", (1,))):
+        for order in orders:
+            fake.add(method, order=order)
+    code, _, err = call()
+    assert code == 2
+    assert "cannot compare 'inflora' and 'seqlora'" in err
+
+
 def test_a_mean_over_fewer_orders_is_said_below_the_table(fake, call):
     add_methods(fake)
     fake.add("janus", order=8)

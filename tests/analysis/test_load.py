@@ -62,6 +62,8 @@ def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, da
         (lambda r: r["metrics"].update(acc=float("nan")), "acc is nan"),
         (lambda r: r["metrics"].update(maa=63.5), "not a fraction"),
         (lambda r: r["metrics"].update(acc="high"), "damaged"),
+        (lambda r: r["metrics"].pop("acc"), "no acc"),
+        (lambda r: r["metrics"].update(acc=float("inf")), "acc is inf"),
         (lambda r: r["identity"].update(order="7"), "hashes to"),
         (lambda r: r["identity"]["train"].update(epochs=99), "hashes to"),
         (lambda r: r["identity"]["train"].update(epochs=float("nan")), "damaged: nan"),

@@ -44,6 +44,10 @@ def test_every_number_names_its_cells_and_commits(fake, write, tmp_path):
     janus = {cell.id for cell in cells if cell.method.name == "janus"}
     assert set(re.findall(r"`([0-9a-f]{16})`", line)) == janus
     assert "python -m sweeps first" in text
+    written = {path.name for path in (tmp_path / "p/tables").glob("*.tex")}
+    assert all(
+        f"`{name}`" in text or f"tables/{name}" in text or "published_" in name for name in written
+    )
     for cell in cells:
         assert f"`{cell.id}` {cell.title}" in text
     assert text.count("python -m janus bench=glyphs") == len(cells)
