@@ -215,6 +215,7 @@ def test_the_page_works_in_chromium(fake, write, tmp_path):
 @pytest.mark.browser
 def test_nothing_sticks_out_on_a_phone_and_dark_follows_the_system(fake, write, tmp_path):
     sweep(fake)
+    fake.add("janus", order=9, provenance={"git": {"sha": "0123456789" * 4}})
     _, text = write()
     light = in_browser(tmp_path, text, 360)
     dark = in_browser(tmp_path, text, 360, "--blink-settings=preferredColorScheme=0")
