@@ -15,6 +15,14 @@ from analysis.verdict import Sample, Verdict
 
 METRICS = published_tables.METRICS
 
+KINDS = {
+    "figure": "a number printed in a figure",
+    "quoted": "as quoted by somebody else",
+    "reproduction": "a reproduction by somebody else",
+    "secondary": "hearsay",
+}
+"""What is said of figures that stand neither in a table nor in a log of the source's own."""
+
 
 def figures_block(benches: Collection[str]) -> Block:
     """All published summaries on these benches (all benches for none), as printed."""
@@ -54,8 +62,8 @@ def _line(
     bench, tasks, row, source, _, weighting, *_ = key
     first = next(iter(cells.values()))
     remarks = [cell.caution for cell in cells.values() if cell.caution]
-    if first.kind not in ("table", "log"):
-        remarks.append(first.kind)
+    if first.kind in KINDS:
+        remarks.append(KINDS[first.kind])
     said = [_protocol_text(first)] if _protocol_text(first) else []
     numbers = [notes.setdefault(text, len(notes) + 1) for text in dict.fromkeys([*remarks, *said])]
     values = [
@@ -146,10 +154,10 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
     rows = []
     for bench, label, metric, figure, sample, found in judged:
         spread = NONE if sample.std is None else f"{sample.std:.2f}"
-        interval = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+        interval = "" if found.low is None else f" [{found.low:+z.2f}, {found.high:+z.2f}]"
         texts = [
             found.why,
-            SOURCES[figure.source] + (f": {figure.kind}" * (figure.kind != "table")),
+            SOURCES[figure.source] + (f": {KINDS[figure.kind]}" if figure.kind in KINDS else ""),
         ]
         if found.assumed:
             texts.append(f"not stated on one side, taken to agree: {', '.join(found.assumed)}")
@@ -157,7 +165,7 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
             texts.append(figure.caution)
         marks = "".join(f"[{notes.setdefault(text, len(notes) + 1)}]" for text in texts)
         cells = (bench, label, metric, f"{sample.mean:.2f} ± {spread}", printed(figure))
-        difference = f"{found.difference:+.2f}{interval}"
+        difference = f"{found.difference:+z.2f}{interval}"
         rows.append(tuple(map(Text, (*cells, difference, found.word, marks))))
     grid = Grid("Verdicts on published figures", (("", len(header)),), header, tuple(rows), words=3)
     rule = (

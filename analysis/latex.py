@@ -50,6 +50,8 @@ def cell_tex(cell: Text) -> str:
     found = _NUMBER.fullmatch(cell.value)
     if found is None:
         shown = tex(cell.value)
+    elif found[2] and not float(found[2]):  # siunitx drops an uncertainty of zero
+        shown = rf"\num{{{found[1]}}}${{}}\pm{{}}$\num{{{found[2]}}}"
     elif found[2]:
         shown = rf"\num{{{found[1]} +- {found[2]}}}"
     elif found[1].startswith("+"):

@@ -104,7 +104,7 @@ def curve(values: Sequence[float]) -> str:
         f'<svg class="curve" viewBox="0 0 340 92" role="img" aria-label="accuracy after each task: '
         f'{said} percent"><polyline points="{line}" fill="none" stroke="currentColor" '
         'stroke-width="2"/><g aria-hidden="true">'
-        f'<text x="10" y="88">after task 1: {values[0]:.1f} %</text>'
-        f'<text x="338" y="88" text-anchor="end">after task {len(values)}: {values[-1]:.1f} %</text>'
+        f'<text x="10" y="88">first: {values[0]:.1f} %</text>'
+        f'<text x="338" y="88" text-anchor="end">last: {values[-1]:.1f} %</text>'
         "</g></svg>"
     )

@@ -60,6 +60,8 @@ def test_ours_and_published_are_separate_files(fake, write, tmp_path):
     names = {path.name for path in (tmp_path / "p/tables").glob("*.tex")}
     assert {"main.tex", "stability.tex", "cost.tex", "details.tex"} <= names
     assert {f"published_{layout.key}.tex" for layout in published_tables.LAYOUTS} <= names
+    stability = (tmp_path / "p/tables/stability.tex").read_text()
+    assert "mean $\\pm$ std" in stability and "Differences" not in stability
     inputs = re.findall(r"\\input\{tables/(.*?)\}", (tmp_path / "p/tables.tex").read_text())
     assert set(inputs) == names
     assert (tmp_path / "p/figures/glyphs_accuracy_after_task.pdf").exists()
@@ -117,6 +119,7 @@ def test_the_tables_compile_and_keep_every_digit(fake, write, tmp_path):
     assert "Overfull" not in said and "Float too large" not in said
     shown = re.sub(r" *± *", " ± ", text)
     assert "52.00 ± 2.00" in shown
+    assert "12.5 ± 0.0" in shown  # seconds that never vary keep their zero
     for _, block in published_tables.all_tables():
         for row in block.grids[0].rows:
             name = next(line for line in shown.splitlines() if row[0].value in line)

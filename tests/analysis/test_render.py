@@ -65,8 +65,8 @@ def test_latex_is_balanced_and_escaped(small):
     assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
     assert r"\multicolumn{3}{c}{glyphs\_styles}" in text
     assert (
-        r"janus & \num{6} & \textbf{\num{65.00 +- 0.00}} & \textbf{\num{-25.00 +- 0.00}} & --"
-        in text
+        r"janus & \num{6} & \textbf{\num{65.00}${}\pm{}$\num{0.00}} & "
+        r"\textbf{\num{-25.00}${}\pm{}$\num{0.00}} & --" in text
     )
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
