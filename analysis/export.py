@@ -57,7 +57,7 @@ def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str
     """
     buffer = io.StringIO()
     lines = [] if table is None else _measured(table)
-    columns = COLUMNS
+    columns: tuple[str, ...] = COLUMNS
     if records and "published" in records:
         columns = (*COLUMNS, *BESIDE)
         lines = [line | {"kind": "measured"} for line in lines]

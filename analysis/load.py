@@ -100,6 +100,8 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
         mark = cache.stamp(path, f"{root}/runs/{path.parent.name}/{path.stem}/committed.json")
         entry = known.get(path.name)
         try:
+            if path.parent.name != path.stem[:2]:
+                raise ValueError(f"a copy: this cell's result belongs into results/{path.stem[:2]}")
             if entry is not None and entry[0] == mark:
                 run = _from_record(entry[1], path, root)
             else:

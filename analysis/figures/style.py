@@ -112,8 +112,8 @@ def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index
     style = look(index) | {"linestyle": "none"}
     panel.plot(xs, ys, alpha=0.35 if len(xs) <= CROWD else 0.12, gid=row, **style)
     mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
-    large = {"markersize": 8, "markeredgecolor": "white", "zorder": 3}
-    panel.plot(*[[m] for m in mean], label=row, **large, **style)
+    style |= {"markersize": 8, "markeredgecolor": "white", "zorder": 3}
+    panel.plot(*[[m] for m in mean], label=row, **style)
 
 
 def folded(row: str, most: int = 24) -> str:

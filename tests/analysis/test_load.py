@@ -42,7 +42,7 @@ def test_a_run_keeps_the_facts_of_its_result(fake):
             "schema 9",
         ),
         (lambda path, text: path.write_text('{"schema": 1}'), "damaged"),
-        (lambda path, text: path.rename(path.with_name("0123456789abcdef.json")), "named after"),
+        (lambda path, text: path.rename(path.with_stem(path.stem[:-1] + "x")), "named after"),
     ],
 )
 def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, damage, reason):
