@@ -73,9 +73,12 @@ def _same(value: Any, wanted: str) -> bool:
         return False
 
 
-def benches(runs: Sequence[Run], wanted: Sequence[str]) -> list[Run]:
-    """The runs on the wanted benches; all when none is named."""
-    known = {run.bench for run in runs}
+def benches(runs: Sequence[Run], wanted: Sequence[str], also: Collection[str] = ()) -> list[Run]:
+    """The runs on the wanted benches; all when none is named.
+
+    `also`: names that are right although no run is on them.
+    """
+    known = {run.bench for run in runs} | set(also)
     for name in wanted:
         if runs and name not in known:
             raise ConfigError(f"--bench: no run on {name!r}.{suggest(name, known)}")

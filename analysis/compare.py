@@ -96,6 +96,9 @@ def compare(args: argparse.Namespace) -> int:
         what = " that match" if chosen.loaded.runs else ""
         say(f"no finished runs{what} in {', '.join(map(str, chosen.roots))}")
         selection.warn_missing(chosen)
+        if args.published and chosen.planned is None:
+            say("published figures alone:")
+            return _print_published(args)
         return INCOMPLETE
     table = tables.build(
         chosen.groups,
@@ -148,7 +151,7 @@ def _extra(
         from analysis import beside
 
         allow = choose.names(args.allow)
-        benches = {run.bench for run in chosen.runs}
+        benches = choose.names(args.bench) or {run.bench for run in chosen.runs}
         judged = beside.judge_all(chosen.groups, chosen.labels, allow)
         blocks.append(beside.figures_block(benches))
         records["published"] = beside.figure_records(benches)

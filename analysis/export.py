@@ -70,12 +70,11 @@ def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str
 
 
 def _measured(table: Table) -> list[dict[str, Any]]:
+    paired = {(d.column, d.method): _paired(d) for d in table.differences}
     lines = []
     for record in _means(table):
-        for difference in table.differences:
-            same = (record["column"], record["method"]) == (difference.column, difference.method)
-            if same and record["metric"] == PRIMARY:
-                record |= _paired(difference)
+        if record["metric"] == PRIMARY:
+            record |= paired.get((record["column"], record["method"]), {})
         lines.append(record | {"protocol": _joined(record["column"].protocol)})
     return lines
 

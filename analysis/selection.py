@@ -159,7 +159,12 @@ def _filtered(
         count = len(runs) - len(chosen)
         noun = "run" if count == 1 else "runs"
         say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
-    return choose.where(choose.benches(chosen, choose.names(args.bench)), args.where)
+    also: set[str] = set()
+    if getattr(args, "published", False):
+        from analysis import published
+
+        also = {figure.bench for figure in published.summaries()}
+    return choose.where(choose.benches(chosen, choose.names(args.bench), also), args.where)
 
 
 def _missing(

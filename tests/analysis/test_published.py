@@ -116,6 +116,18 @@ def test_a_bench_that_nobody_published_on_is_answered_with_the_nearest(
     assert "Did you mean 'cifar100'" in capsys.readouterr().err
 
 
+def test_published_figures_are_printed_beside_a_store_without_runs_on_their_bench(fake, capsys):
+    code, out, err = call(fake, capsys, "--published", "--bench", "cifar100")  # an empty store
+    assert (code, "88.68 ± 0.25" in out) == (0, True)
+    assert "published figures alone" in err
+    fake.add()
+    assert call(fake, capsys, "--published", "--bench", "cifar100")[:2] == (0, out)
+    code, out, _ = call(fake, capsys, "--published", "--bench", "cifar100,glyphs")
+    assert (code, "88.68 ± 0.25" in out, "60.00 ± --" in out) == (0, True, True)
+    code, _, err = call(fake, capsys, "--published", "--bench", "glyphs,cifar10")
+    assert code == 2 and "Did you mean 'cifar100'" in err
+
+
 def imagenet_r(fake, values, method="inflora", **fields):
     """Runs under InfLoRA's own protocol on ImageNet-R, with these accuracies in percent."""
     for seed, value in enumerate(values):
