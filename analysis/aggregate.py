@@ -50,6 +50,29 @@ def performance_profile(scores: Scores, thresholds: Sequence[float]) -> Values:
     return np.asarray(above.mean(axis=1), dtype=np.float64)
 
 
+def profile_band(
+    scores: Scores,
+    thresholds: Sequence[float],
+    level: float = 0.95,
+    draws: int | None = None,
+    seed: int = 0,
+) -> tuple[Values, Values] | None:
+    """Percentile interval of the profile at each threshold, resampling units inside each bench.
+
+    None when some bench has fewer than 3 units.
+    """
+    if any(len(values) < 3 for values in scores):
+        return None
+    rng = np.random.default_rng(seed)
+    found = [
+        performance_profile(_resampled([scores], False, rng)[0], thresholds)
+        for _ in range(DRAWS if draws is None else draws)
+    ]
+    tail = (1 - level) / 2
+    low, high = np.quantile(found, (tail, 1 - tail), axis=0)
+    return low, high
+
+
 def bootstrap(
     methods: Sequence[Scores],
     statistic: Callable[..., float],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from analysis import published_tables, stats, tables, verdict
+from analysis import choose, published_tables, stats, tables, verdict
 from analysis.load import Run
 from analysis.protocol import Group
 from analysis.published import SOURCES, Published, summaries
@@ -14,6 +14,14 @@ from analysis.render import NONE, Block, Grid, Text
 from analysis.verdict import Sample, Verdict
 
 METRICS = published_tables.METRICS
+
+KINDS = {
+    "figure": "a number printed in a figure",
+    "quoted": "as quoted by somebody else",
+    "reproduction": "a reproduction by somebody else",
+    "secondary": "hearsay",
+}
+"""What is said of figures that stand neither in a table nor in a log of the source's own."""
 
 
 def figures_block(benches: Collection[str]) -> Block:
@@ -54,8 +62,8 @@ def _line(
     bench, tasks, row, source, _, weighting, *_ = key
     first = next(iter(cells.values()))
     remarks = [cell.caution for cell in cells.values() if cell.caution]
-    if first.kind not in ("table", "log"):
-        remarks.append(first.kind)
+    if first.kind in KINDS:
+        remarks.append(KINDS[first.kind])
     said = [_protocol_text(first)] if _protocol_text(first) else []
     numbers = [notes.setdefault(text, len(notes) + 1) for text in dict.fromkeys([*remarks, *said])]
     values = [
@@ -120,7 +128,7 @@ def judge_all(
     out: list[Judged] = []
     for group in groups:
         found = [f for f in summaries([group.bench]) if f.kind in ("table", "log", "reproduction")]
-        for label in sorted({labels[run.id] for run in group.runs}):
+        for label in sorted({labels[run.id] for run in group.runs}, key=choose.natural):
             runs = [run for run in group.runs if labels[run.id] == label]
             for metric, title in METRICS:
                 sample = our_sample(runs, metric)
@@ -149,10 +157,10 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
     rows = []
     for bench, label, metric, figure, sample, found in judged:
         spread = NONE if sample.std is None else f"{sample.std:.2f}"
-        interval = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+        interval = "" if found.low is None else f" [{found.low:+z.2f}, {found.high:+z.2f}]"
         texts = [
             found.why,
-            SOURCES[figure.source] + (f": {figure.kind}" * (figure.kind != "table")),
+            SOURCES[figure.source] + (f": {KINDS[figure.kind]}" if figure.kind in KINDS else ""),
         ]
         if found.assumed:
             texts.append(f"not stated on one side, taken to agree: {', '.join(found.assumed)}")
@@ -160,7 +168,7 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
             texts.append(figure.caution)
         marks = "".join(f"[{notes.setdefault(text, len(notes) + 1)}]" for text in texts)
         cells = (bench, label, metric, f"{sample.mean:.2f} ± {spread}", printed(figure))
-        difference = f"{found.difference:+.2f}{interval}"
+        difference = f"{found.difference:+z.2f}{interval}"
         rows.append(tuple(map(Text, (*cells, difference, found.word, marks))))
     grid = Grid("Verdicts on published figures", (("", len(header)),), header, tuple(rows), words=3)
     rule = (
@@ -174,28 +182,55 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
     )
 
 
-def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
-    """The verdicts as plain values, percent."""
+def figure_records(benches: Collection[str]) -> list[dict[str, Any]]:
+    """The published summaries on these benches as plain values, accuracies as fractions."""
+    return [
+        {
+            "bench": figure.bench,
+            "protocol": figure.protocol,
+            "method": figure.method,
+            "row": figure.row,
+            "metric": figure.metric,
+            "mean": _fraction(figure.mean),
+            "std": _fraction(figure.std),
+            "n": figure.n,
+            "source": figure.source,
+            "place": figure.place,
+            "how": figure.kind,
+            "caution": figure.caution or None,
+        }
+        for figure in summaries(benches)
+    ]
+
+
+def verdict_records(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """The verdicts as plain values, accuracies and their differences as fractions."""
     return [
         {
             "bench": bench,
             "method": label,
-            "metric": metric,
-            "ours": sample.mean,
-            "ours_std": sample.std,
+            "metric": figure.metric,
+            "ours": _fraction(sample.mean),
+            "ours_std": _fraction(sample.std),
             "ours_n": sample.n,
-            "published": figure.mean,
-            "published_std": figure.std,
+            "published": _fraction(figure.mean),
+            "published_std": _fraction(figure.std),
             "published_n": figure.n,
+            "row": figure.row,
             "source": figure.source,
             "place": figure.place,
             "caution": figure.caution or None,
-            "difference": found.difference,
-            "low": found.low,
-            "high": found.high,
+            "difference": _fraction(found.difference),
+            "low": _fraction(found.low),
+            "high": _fraction(found.high),
             "verdict": found.word,
             "why": found.why,
             "assumed": list(found.assumed),
         }
-        for bench, label, metric, figure, sample, found in judged
+        for bench, label, _, figure, sample, found in judged
     ]
+
+
+def _fraction(percent: float | None) -> float | None:
+    """Without the tail that dividing decimals by 100 leaves: 0.8868, not 0.8868000000000001."""
+    return None if percent is None else round(percent / 100, 9)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,12 @@ WORTHWHILE = 200
 
 OFF = "JANUS_NO_CACHE"
 """Environment variable that turns the cache off."""
+
+SHARED = ("cell", "identity", "provenance")
+"""Mappings in a record whose larger parts are stored by themselves: many runs share them."""
+
+ABSENT = object()
+"""Stands for a part that a record does not have."""
 
 Entry = tuple[str, dict[str, Any]]
 """(stamp of the files, reduced record)."""
@@ -44,7 +50,10 @@ def stamp(result: Path, committed: str) -> str:
 
 
 def read(root: Path) -> dict[str, Entry]:
-    """Entries by result file name; empty when there is no cache that this version wrote."""
+    """Entries by result file name; empty when there is no cache that this version wrote.
+
+    Parts that are equal in several records are one object in all of them: not to be changed.
+    """
     path = _path(root)
     if not path.exists():
         return {}
@@ -54,10 +63,34 @@ def read(root: Path) -> dict[str, Entry]:
         table = pq.ParquetFile(path).read()  # read_table would import pandas
         if (table.schema.metadata or {}).get(b"janus") != _version().encode():
             return {}
-        columns = [table[name].to_pylist() for name in ("name", "stamp", "record")]
-        return {name: (mark, json.loads(text)) for name, mark, text in zip(*columns, strict=True)}
+        names, stamps, *parts = (_values(column) for column in table.columns)
+        keys = [key.split(".", 1) for key in table.column_names[2:]]
+        records = [_record(keys, row) for row in zip(*parts, strict=True)]
+        return dict(zip(names, zip(stamps, records, strict=True), strict=True))
     except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are ValueErrors
         return {}
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values, each distinct text parsed once; `ABSENT` where there is none."""
+    out: list[Any] = []
+    for chunk in column.chunks:
+        known = [json.loads(text) for text in chunk.dictionary.to_pylist()] + [ABSENT]
+        out += [known[i] for i in chunk.indices.fill_null(len(known) - 1).to_pylist()]
+    return out
+
+
+def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]:
+    """The record that `_parts` took apart."""
+    record: dict[str, Any] = {}
+    for (key, *inner), value in zip(keys, row, strict=True):
+        if value is ABSENT:
+            continue
+        if inner:
+            record[key][inner[0]] = value
+        else:
+            record[key] = {**value} if key in SHARED else value
+    return record
 
 
 def write(root: Path, entries: Mapping[str, Entry]) -> None:
@@ -65,14 +98,15 @@ def write(root: Path, entries: Mapping[str, Entry]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table(
-        {
-            "name": list(entries),
-            "stamp": [mark for mark, _ in entries.values()],
-            "record": [json.dumps(record) for _, record in entries.values()],
-        },
-        metadata={"janus": _version()},
-    )
+    taken = [_parts(record) for _, record in entries.values()]
+    columns: dict[str, list[str | None]] = {
+        "name": [json.dumps(name) for name in entries],
+        "stamp": [json.dumps(stamp) for stamp, _ in entries.values()],
+    }
+    for key in dict.fromkeys(key for parts in taken for key in parts):
+        columns[key] = [parts.get(key) for parts in taken]
+    arrays = {key: pa.array(texts).dictionary_encode() for key, texts in columns.items()}
+    table = pa.table(arrays, metadata={"janus": _version()})
     path = _path(root)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +117,19 @@ def write(root: Path, entries: Mapping[str, Entry]) -> None:
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def _parts(record: Mapping[str, Any]) -> dict[str, str]:
+    """JSON by key, with what many runs share by itself: `cell.bench`, `provenance.packages`."""
+    out = {}
+    for key, value in record.items():
+        if key not in SHARED:
+            out[key] = json.dumps(value)
+            continue
+        large = [name for name, part in value.items() if isinstance(part, Mapping | list)]
+        out[key] = json.dumps({name: part for name, part in value.items() if name not in large})
+        out |= {f"{key}.{name}": json.dumps(value[name]) for name in large}
+    return out
 
 
 def _path(root: Path) -> Path:

@@ -73,9 +73,12 @@ def _same(value: Any, wanted: str) -> bool:
         return False
 
 
-def benches(runs: Sequence[Run], wanted: Sequence[str]) -> list[Run]:
-    """The runs on the wanted benches; all when none is named."""
-    known = {run.bench for run in runs}
+def benches(runs: Sequence[Run], wanted: Sequence[str], also: Collection[str] = ()) -> list[Run]:
+    """The runs on the wanted benches; all when none is named.
+
+    `also`: names that are right although no run is on them.
+    """
+    known = {run.bench for run in runs} | set(also)
     for name in wanted:
         if runs and name not in known:
             raise ConfigError(f"--bench: no run on {name!r}.{suggest(name, known)}")
@@ -90,11 +93,17 @@ def rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[st
     """
     out: list[str] = []
     for name in wanted:
-        found = [label for label in sorted(labels) if _fits(label, name)]
+        found = [label for label in sorted(labels, key=natural) if _fits(label, name)]
         if not found:
             raise ConfigError(f"{option}: no runs of {name!r}.{suggest(name, labels)}")
         out += [label for label in found if label not in out]
     return out
+
+
+def natural(label: str) -> tuple[tuple[float, str], ...]:
+    """Sorts labels as people do: rank=5 before rank=20, and 0.9 before 0.98."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", label)
+    return tuple((float(p) if i % 2 else -1.0, "" if i % 2 else p) for i, p in enumerate(parts))
 
 
 def _fits(label: str, wanted: str) -> bool:

@@ -1,17 +1,18 @@
 """The table for programs: CSV and JSON. Accuracies are fractions, bytes are bytes, missing values
-are empty (CSV) or null (JSON)."""
+are empty (CSV) or null (JSON). What the caller adds (published figures, verdicts, details) comes
+as plain records."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from analysis import stats
-from analysis.render import Grid, notes
-from analysis.tables import ALPHA, PRIMARY, Column, Difference, Table
+from analysis.render import notes
+from analysis.tables import ALPHA, PRIMARY, Difference, Table
 
 COLUMNS = (
     "bench",
@@ -43,28 +44,58 @@ COLUMNS = (
 )
 
 
+BESIDE = ("kind", "row", "source", "place", "how", "caution", "verdict", "why")
+"""Further columns where published figures stand below the table; `kind` is `measured`,
+`published` or `verdict`."""
+
+
 def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
     """One line per bench, method and metric; the paired columns are filled for the endpoint.
 
-    Without a table: the published figures in `records`. Other records are for JSON only.
+    Published figures in `records`, and the verdicts on them, are further lines of their own kind;
+    other records are for JSON only.
     """
     buffer = io.StringIO()
-    if table is None:
-        lines = (records or {}).get("published", [])
-        plain = csv.DictWriter(buffer, list(lines[0]) if lines else [], lineterminator="\n")
-        plain.writeheader()
-        plain.writerows(lines)
-        return buffer.getvalue()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    lines = [] if table is None else _measured(table)
+    columns: tuple[str, ...] = COLUMNS
+    if records and "published" in records:
+        columns = (*COLUMNS, *BESIDE)
+        lines = [line | {"kind": "measured"} for line in lines]
+        lines += [_published(figure) for figure in records["published"]]
+        lines += [_verdict(found) for found in records.get("verdicts", ())]
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    for record in _means(table):
-        for difference in table.differences:
-            same = (record["column"], record["method"]) == (difference.column, difference.method)
-            if same and record["metric"] == PRIMARY:
-                record |= _paired(difference)
-        record |= {"protocol": _protocol(record["column"])}
-        writer.writerow({key: record.get(key) for key in COLUMNS})
+    writer.writerows(lines)
     return buffer.getvalue()
+
+
+def _measured(table: Table) -> list[dict[str, Any]]:
+    paired = {(d.column, d.method): _paired(d) for d in table.differences}
+    lines = []
+    for record in _means(table):
+        if record["metric"] == PRIMARY:
+            record |= paired.get((record["column"], record["method"]), {})
+        lines.append(record | {"protocol": _joined(record["column"].protocol)})
+    return lines
+
+
+def _published(figure: Mapping[str, Any]) -> dict[str, Any]:
+    return {**figure, "kind": "published", "protocol": _joined(figure["protocol"].items())}
+
+
+def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Ours, and as its reference the published figure it was judged against."""
+    return {
+        **found,
+        "kind": "verdict",
+        "mean": found["ours"],
+        "std": found["ours_std"],
+        "n": found["ours_n"],
+        "reference": f"{found['source']}: {found['place']}",
+        "interval_low": found["low"],
+        "interval_high": found["high"],
+        "interval_method": None if found["low"] is None else "Welch",
+    }
 
 
 def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
@@ -100,14 +131,6 @@ def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> st
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def grid_records(grid: Grid) -> list[dict[str, str]]:
-    """The printed rows of a grid by its header; unnamed columns are left out."""
-    return [
-        {name: cell.shown for name, cell in zip(grid.header, row, strict=True) if name}
-        for row in grid.rows
-    ]
-
-
 def _means(table: Table) -> list[dict[str, Any]]:
     out = []
     for number, column in enumerate(table.columns):
@@ -133,8 +156,8 @@ def _means(table: Table) -> list[dict[str, Any]]:
     return out
 
 
-def _protocol(column: Column) -> str:
-    return "; ".join(f"{name}={value}" for name, value in column.protocol)
+def _joined(protocol: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in protocol)
 
 
 def _paired(d: Difference) -> dict[str, Any]:

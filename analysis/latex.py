@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analysis.render import Block, Grid, Text, blocks
 from analysis.tables import Table
@@ -16,7 +17,7 @@ PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
 \usepackage[T1]{fontenc}
 \usepackage{lmodern}
-\usepackage{adjustbox,booktabs,siunitx}
+\usepackage{adjustbox,booktabs,caption,siunitx}
 \input{glyphtounicode}\pdfgentounicode=1
 \sisetup{separate-uncertainty=true,detect-all}
 \begin{document}
@@ -49,6 +50,8 @@ def cell_tex(cell: Text) -> str:
     found = _NUMBER.fullmatch(cell.value)
     if found is None:
         shown = tex(cell.value)
+    elif found[2] and not float(found[2]):  # siunitx drops an uncertainty of zero
+        shown = rf"\num{{{found[1]}}}${{}}\pm{{}}$\num{{{found[2]}}}"
     elif found[2]:
         shown = rf"\num{{{found[1]} +- {found[2]}}}"
     elif found[1].startswith("+"):
@@ -62,20 +65,65 @@ def cell_tex(cell: Text) -> str:
 
 
 def to_latex(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """One floating table per block, to be placed in a document with the packages it names."""
+    """Floating tables, one per block (see `table_of`), for a document with the packages named."""
     body = "\n".join(table_of(block) for block in blocks(table, extra))
-    return f"% needs \\usepackage{{adjustbox,booktabs,siunitx}}\n{_SETUP}\n{body}"
+    return f"% needs \\usepackage{{adjustbox,booktabs,caption,siunitx}}\n{_SETUP}\n{body}"
 
 
 _SETUP = r"% and \sisetup{separate-uncertainty=true,detect-all}"
 
 
+PAGE = 38
+"""Lines of a landscape page at 10 pt that a float may fill."""
+
+HEAD = 4
+"""Lines of a page that a grid takes besides its rows: title, spans, header, rules."""
+
+NOTE = 180
+"""Characters of a caption on a line of that page."""
+
+
 def table_of(block: Block, caption: str = "", label: str = "") -> str:
-    """A floating table of the block's grids; its notes follow the caption."""
-    tabulars = "\n\n\\medskip\n\n".join(tabular(grid) for grid in block.grids)
-    text = " ".join([*([caption] if caption else []), *(tex(note) for note in block.notes)])
+    """A floating table of the block's grids; its notes follow the caption.
+
+    What is longer than a page goes on in further floats of the same number, the header repeated.
+    Notes that would fill more than half of a page become text, which breaks over pages.
+    """
+    notes = " ".join(tex(note) for note in block.notes)
+    lines = -(-(len(caption) + len(notes)) // NOTE)
+    apart = lines > PAGE // 2
+    said = [caption, "Notes: in the text." if apart else notes]
+    parts = _pages(block.grids, PAGE - (2 if apart else lines))
+    floats = [_float(parts[0], " ".join(filter(None, said)), label)]
+    floats += [_float(part, "continued.", again=True) for part in parts[1:]]
+    if apart:
+        named = f"Table~\\ref{{{label}}}" if label else "the table"
+        floats.append(f"\\noindent\\textit{{Notes on {named}.}} {notes}\n")
+    return "\n".join(floats)
+
+
+def _pages(grids: Sequence[Grid], room: int) -> list[list[Grid]]:
+    """The grids, cut where a page is full; `room`: lines on the first one."""
+    pages: list[list[Grid]] = [[]]
+    for grid in grids:
+        rows = grid.rows
+        while rows:
+            if room < HEAD + min(len(rows), 4):  # no heading with a row or two below it
+                pages.append([])
+                room = PAGE - 2
+            taken = rows[: room - HEAD]
+            pages[-1].append(replace(grid, rows=taken))
+            rows = rows[len(taken) :]
+            room -= HEAD + len(taken)
+    return pages
+
+
+def _float(grids: Sequence[Grid], text: str, label: str = "", again: bool = False) -> str:
+    body = "\n\n\\medskip\n\n".join(tabular(grid) for grid in grids)
+    same = "\\ContinuedFloat\n" if again else ""
     mark = f"\\label{{{label}}}" if label else ""
-    return f"\\begin{{table}}\n\\centering\n{tabulars}\n\\caption{{{text}}}{mark}\n\\end{{table}}\n"
+    inside = f"{same}\\centering\n{body}\n\\caption{{{text}}}{mark}"
+    return f"\\begin{{table}}\n{inside}\n\\end{{table}}\n"
 
 
 def tabular(grid: Grid) -> str:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,6 @@ class Run:
     weights_sha256: str
     split_sha256: str
     """Hashes verified when the run started."""
-    class_order: tuple[int, ...]
     metrics: Mapping[str, float | None]
     """Fractions, by the names of `janus.metrics.summarise`; None where not measured."""
     metrics_in_task: Mapping[str, float | None]
@@ -100,6 +100,8 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
         mark = cache.stamp(path, f"{root}/runs/{path.parent.name}/{path.stem}/committed.json")
         entry = known.get(path.name)
         try:
+            if path.parent.name != path.stem[:2]:
+                raise ValueError(f"a copy: this cell's result belongs into results/{path.stem[:2]}")
             if entry is not None and entry[0] == mark:
                 run = _from_record(entry[1], path, root)
             else:
@@ -108,9 +110,11 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
         except ValueError as error:
             yield path, None, str(error)
             continue
-        if use:
-            fresh[path.name] = entry or (mark, _reduced(run))
-            run = replace(run, recorded=fresh[path.name][1]["provenance"])
+        if use and entry is None:
+            entry = (mark, _reduced(run))
+            run = replace(run, recorded=entry[1]["provenance"])
+        if use and entry is not None:
+            fresh[path.name] = entry
         yield path, run, ""
     if use and fresh != known:
         cache.write(root, fresh)
@@ -171,7 +175,6 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
         identity=identity,
         weights_sha256=str(record["weights_sha256"]),
         split_sha256=str(record["split_sha256"]),
-        class_order=tuple(map(int, record["class_order"])),
         metrics=_numbers(record["metrics"]),
         metrics_in_task=_numbers(record.get("metrics_in_task") or {}),
         metrics_ncm=_numbers(record.get("metrics_ncm") or {}),
@@ -195,7 +198,12 @@ def _verify(run: Run) -> None:
     ]:
         if value is not None and not -1 <= value <= 1:  # true for NaN too
             raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
-    digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
+    if "acc" not in run.metrics:
+        raise ValueError("damaged: it has no acc")
+    try:
+        digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
+    except ConfigError as error:  # a NaN in it
+        raise ValueError(f"damaged: {error}") from None
     if digest != run.id:
         raise ValueError(f"damaged: its identity hashes to {digest}")
 
@@ -205,9 +213,12 @@ def provenance(run: Run) -> Mapping[str, Any]:
     if run.recorded is not None:
         return run.recorded
     try:
-        return Store(run.store).provenance(run.id) or {}
+        return _store(run.store).provenance(run.id) or {}
     except (AttributeError, TypeError, ValueError):
         return {}  # a damaged record of how a result came about does not make the result wrong
+
+
+_store = lru_cache(Store)  # resolving the same root ten thousand times takes a second
 
 
 def record(run: Run) -> Mapping[str, Any]:

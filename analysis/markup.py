@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from io import BytesIO
 
-from analysis.figures.style import Drawn, styled
+from analysis.figures.style import WIDTH, Drawn, styled
 from analysis.render import Block, Grid, Text
 
-_NUMBER = re.compile(r"\s*\[?([+-]?\d+(?:\.\d+)?)")
+_NUMBER = re.compile(r"\s*[\[<>]?([+-]?\d+(?:\.\d+)?)")
 
 
 def table(grid: Grid, caption: str = "") -> str:
@@ -43,7 +43,8 @@ def _row(row: Sequence[Text], words: int) -> str:
         found = _NUMBER.match(cell.value) if index >= words else None
         data = f' data-value="{found[1]}"' if found else ""
         word = ' class="word"' if index < words else ""
-        cells.append(f"<td{word}{data}>{text}</td>")
+        name, scope = ("th", ' scope="row"') if index == 0 and words else ("td", "")
+        cells.append(f"<{name}{scope}{word}{data}>{text}</{name}>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
@@ -66,15 +67,26 @@ def plain_table(rows: Iterable[Sequence[str]], header: Sequence[str], caption: s
 
 
 def picture(drawn: Drawn) -> str:
-    """A figure as an embedded SVG with its caption, which is also its text for screen readers."""
+    """A figure as an embedded SVG with its caption, which is also its text for screen readers.
+
+    One that is wider than a column gets a line of its own, and is scrolled on a phone rather than
+    shrunk until its letters cannot be read.
+    """
     buffer = BytesIO()
     with styled():
         drawn.figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
+    inches = drawn.figure.get_figwidth()
+    wide = inches > 1.5 * WIDTH
+    image = f'<img alt="{escape(drawn.caption)}" src="data:image/svg+xml;base64,{data}"'
+    image += f' style="min-width:{80 * inches:.0f}px">' if wide else ">"
+    if wide:
+        label = f'role="region" aria-label="{escape(drawn.name)}"'
+        image = f'<div class="scroll" tabindex="0" {label}>{image}</div>'
+    css = ' class="wide"' if wide else ""
     return (
-        f'<figure id="{escape(drawn.name)}"><img alt="{escape(drawn.caption)}" '
-        f'src="data:image/svg+xml;base64,{data}"><figcaption>{escape(drawn.caption)}</figcaption>'
-        "</figure>"
+        f'<figure id="{escape(drawn.name)}"{css}>{image}'
+        f"<figcaption>{escape(drawn.caption)}</figcaption></figure>"
     )
 
 
@@ -84,12 +96,15 @@ def curve(values: Sequence[float]) -> str:
         return ""
     low, high = min(values), max(values)
     span = (high - low) or 1.0
-    step = 280 / (len(values) - 1)
+    step = 320 / (len(values) - 1)
     points = [(10 + i * step, 10 + 60 * (high - v) / span) for i, v in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     said = ", ".join(f"{v:.2f}" for v in values)
     return (
-        f'<svg class="curve" viewBox="0 0 300 80" role="img" aria-label="accuracy after each task: '
+        f'<svg class="curve" viewBox="0 0 340 92" role="img" aria-label="accuracy after each task: '
         f'{said} percent"><polyline points="{line}" fill="none" stroke="currentColor" '
-        'stroke-width="2"/></svg>'
+        'stroke-width="2"/><g aria-hidden="true">'
+        f'<text x="10" y="88">first: {values[0]:.1f} %</text>'
+        f'<text x="338" y="88" text-anchor="end">last: {values[-1]:.1f} %</text>'
+        "</g></svg>"
     )

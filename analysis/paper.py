@@ -11,6 +11,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if not __package__:  # started as a file: find the project, and import nothing from beside it
@@ -95,10 +96,10 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
         for name, columns in COLUMN_SETS.items()
     }
     main_table = found["main"]
-    blocks = {name: render.blocks(table)[0] for name, table in found.items()}
-    for name in ("stability", "cost"):  # the paired comparison stands in the main table only
-        means = tuple(grid for grid in blocks[name].grids if not grid.title)
-        blocks[name] = render.Block(means, tuple(render.notes(found[name])[:2]))
+    blocks = {  # the paired comparison stands in the main table only
+        name: render.blocks(table if name == "main" else replace(table, differences=()))[0]
+        for name, table in found.items()
+    }
     extra = details.build(chosen.groups, chosen.labels, main_table)
     blocks["details"] = details.block(extra, main_table)
     judged = beside.judge_all(chosen.groups, chosen.labels)
@@ -107,7 +108,7 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
     for name, block in blocks.items():
         text = latex.table_of(block, label=f"tab:{name}")
         _write(folder / "tables" / f"{name}.tex", text)
-    records = {"details": details.to_json(extra), "verdicts": beside.to_json(judged)}
+    records = {"details": details.to_json(extra), "verdicts": beside.verdict_records(judged)}
     _write(folder / "numbers.json", export.to_json(main_table, records))
     drawn = figures.draw(chosen.groups, chosen.labels, main_table.methods)
     for figure in drawn:

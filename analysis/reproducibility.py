@@ -11,6 +11,17 @@ from analysis.reproduce import command
 from analysis.selection import Selection
 from analysis.tables import Table
 
+FURTHER = (
+    "* Paired differences (`main.tex`): the cells of the row and those of its reference, above, "
+    "over the orders and seeds that both have.",
+    "* `details.tex`: ACC from the same cells as `main.tex`.",
+    "* `verdicts.tex`, where published figures exist: ours from the same cells as `main.tex`, "
+    "theirs from `analysis/published/figures.csv`.",
+    "* `published_*.tex`: copied from `analysis/published/figures.csv`; they hold no cell of ours.",
+    "* `numbers.json`: `main.tex`, `details.tex` and `verdicts.tex` at full precision.",
+)
+"""Tables that rest on cells listed elsewhere on the page, or on none."""
+
 
 def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], words: str) -> str:
     """The page for these tables and figures, which `analysis/paper.py words` wrote."""
@@ -30,6 +41,7 @@ def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], wo
     parts += _protocols(chosen)
     for name, table in found.items():
         parts += [f"## tables/{name}.tex", "", *_numbers(chosen, table), ""]
+    parts += ["## Further tables", "", *FURTHER, ""]
     parts += ["## Figures", "", *(f"* `figures/{name}.pdf`" for name in drawn), ""]
     parts += ["All figures of a bench rest on all cells of that bench, listed here.", ""]
     parts += ["## Cells", "", *_cells(chosen)]

@@ -27,7 +27,7 @@ def section(run: Run, label: str) -> str:
     parts = [
         f"<summary>{escape(title)}</summary>",
         f"<p><code>{run.id}</code> <code>{escape(str(run.path))}</code></p>",
-        "<h4>Train it again</h4>",
+        "<h3>Train it again</h3>",
         f"<pre>{escape(command(record['cell']))}</pre>",
         markup.curve([v for v in facts.curve(run) if v == v]),
         markup.table(_matrix(run), "Accuracy (%) on each task after each task"),

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from analysis import choose, load, plan, protocol, unlike
@@ -158,7 +159,12 @@ def _filtered(
         count = len(runs) - len(chosen)
         noun = "run" if count == 1 else "runs"
         say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
-    return choose.where(choose.benches(chosen, choose.names(args.bench)), args.where)
+    also: set[str] = set()
+    if getattr(args, "published", False):
+        from analysis import published
+
+        also = {figure.bench for figure in published.summaries()}
+    return choose.where(choose.benches(chosen, choose.names(args.bench), also), args.where)
 
 
 def _missing(
@@ -207,7 +213,7 @@ def _refuse_disjoint_orders(groups: Sequence[Group], labels: dict[str, str]) -> 
         orders: dict[str, set[str]] = {}
         for run in group.runs:
             orders.setdefault(labels[run.id], set()).add(run.order)
-        for first, second in zip(sorted(orders), sorted(orders)[1:], strict=False):
+        for first, second in combinations(sorted(orders), 2):
             if not orders[first] & orders[second]:
                 raise ComparisonError(
                     f"cannot compare {first!r} and {second!r} on {group.bench}: no common order\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis import stats
+from analysis import choose, stats
 from analysis.load import Run, provenance
 from analysis.protocol import Group
 from analysis.stats import Interval, Place
@@ -231,7 +231,7 @@ def build(
 
 
 def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
-    return tuple(sorted(set(labels), key=lambda label: (label == reference, label)))
+    return tuple(sorted(set(labels), key=lambda label: (label == reference, choose.natural(label))))
 
 
 def unit_of(runs: Sequence[Run]) -> str:

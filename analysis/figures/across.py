@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis import aggregate
 from analysis.figures import facts
+from analysis.figures.curves import MOST_BANDS
 from analysis.figures.facts import Rows
 from analysis.figures.style import Drawn, canvas, legend, look
 
@@ -31,6 +32,7 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     }
     every = np.concatenate([values for found in scores.values() for values in found])
     thresholds = np.linspace(float(every.min()) - 1, float(every.max()) + 1, 101)
+    few, banded = len(common) <= MOST_BANDS, False
     figure, (panel,) = canvas()
     for index, row in enumerate(common):
         line = 100 * aggregate.performance_profile(scores[row], thresholds.tolist())
@@ -42,11 +44,19 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
             markevery=(index % 10, 10),
             **look(index),
         )
+        band = aggregate.profile_band(scores[row], thresholds.tolist()) if few else None
+        if band is not None:
+            low, high = 100 * band[0], 100 * band[1]
+            shade = {"color": look(index)["color"], "alpha": 0.15, "linewidth": 0}
+            panel.fill_between(thresholds, low, high, step="pre", **shade)
+            banded = True
     panel.set(xlabel="accuracy (%)", ylabel="units above it (%)", title=f"{len(benches)} benches")
     legend(figure, panel)
     return Drawn(
         "profiles",
         figure,
         f"Performance profiles of ACC over {', '.join(benches)}: share of the orders of all "
-        "benches above each accuracy. A curve above another is better at every threshold.",
+        "benches above each accuracy. A curve above another is better at every threshold."
+        + " Bands: 95 % stratified bootstrap at each threshold."
+        * banded,
     )

@@ -78,6 +78,9 @@ def published_violation() -> Drawn:
                 width=0.38,
                 label=row,
                 color=look(index)["color"],
+                edgecolor="white",
+                linewidth=0,
+                hatch="" if index else "////",  # the two colours are one grey in print
             )
         panel.set(xlabel="block", title=f"{title} (published)")
     panels[0].set_ylabel(r"$\|\Delta W X_{past}\|_F$")

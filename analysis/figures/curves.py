@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, legend, look, write_values
+from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, look, write_values
 from analysis.published import figures as published_figures
 
 MOST_BANDS = 8
@@ -94,14 +94,17 @@ def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
         return None
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
-    figure, panels = canvas(columns, width=2 * WIDTH, height=2.3 * lines + 0.3, rows=lines)
+    folds = max(folded(row).count("\n") for row, _ in shown)
+    height = (2.3 + 0.12 * folds) * lines + 0.3
+    figure, panels = canvas(columns, width=2 * WIDTH, height=height, rows=lines)
     means = [np.mean([facts.matrix(run) for run in runs], axis=0) for _, runs in shown]
     low = min(float(np.nanmin(mean)) for mean in means)
+    high = max(float(np.nanmax(mean)) for mean in means)
     for panel, (row, _), mean in zip(panels, shown, means, strict=False):
-        image = panel.imshow(mean, vmin=low, vmax=100, cmap="viridis", aspect="equal")
-        write_values(panel, mean.tolist(), (low + 100) / 2)
+        image = panel.imshow(mean, vmin=low, vmax=high, cmap="viridis", aspect="equal")
+        write_values(panel, mean.tolist(), (low + high) / 2)
         panel.set(xlabel="tested on task", ylabel="after task")
-        panel.set_title(row)
+        panel.set_title(folded(row))
         panel.grid(False)
         ticks = range(0, len(mean), max(1, len(mean) // 5))
         panel.set_xticks(list(ticks), [str(t + 1) for t in ticks])

@@ -84,11 +84,14 @@ def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> A
     return np.array([np.mean(group, axis=0) for group in lines.values()])
 
 
+def places(runs: Sequence[Run], key: str) -> dict[stats.Place, float]:
+    """Percent of one metric by (order, seed)."""
+    return {(r.order, r.seed): 100 * v for r in runs if (v := r.metrics.get(key)) is not None}
+
+
 def metric(runs: Sequence[Run], key: str) -> dict[str, float]:
     """Percent of one metric by unit."""
-    values = {(r.order, r.seed): v for r in runs if (v := r.metrics.get(key)) is not None}
-    units = stats.average_units(values, tables.unit_of(runs))
-    return {unit: 100 * value for unit, value in units.items()}
+    return stats.average_units(places(runs, key), tables.unit_of(runs))
 
 
 def numeric_settings(runs: Iterable[Run]) -> list[str]:

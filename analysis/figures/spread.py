@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from analysis import load, stats
+from analysis import load, stats, tables
 from analysis.figures import facts
 from analysis.figures.facts import Rows
 from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
@@ -42,7 +42,8 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
     orders = sorted({unit for found in values.values() for unit in found})
     if len(orders) < 2:
         return None
-    figure, (panel,) = canvas(width=max(WIDTH, 0.45 * len(rows) + 1))
+    longest = max(map(len, rows))  # slanted names below the panel take their share of the height
+    figure, (panel,) = canvas(width=max(WIDTH, 0.45 * len(rows) + 1), height=2.2 + 0.025 * longest)
     for order in orders:
         line = [values[row].get(order, math.nan) for row in values]
         panel.plot(range(len(values)), line, color="0.6", linewidth=0.7, zorder=1, label=order)
@@ -59,25 +60,35 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
     )
 
 
+Pairs = dict[tuple[int, int], stats.Pairing]
+"""By the numbers of two rows, the first below the second; pairs without common runs left out."""
+
+
+def _pairs(rows: Rows) -> Pairs:
+    """Every two rows over their common (order, seed) pairs, as the table takes differences."""
+    unit = tables.unit_of([run for runs in rows.values() for run in runs])
+    values = [facts.places(runs, "acc") for runs in rows.values()]
+    found = {
+        (i, j): stats.pair(values[i], values[j], unit)
+        for i in range(len(values))
+        for j in range(i + 1, len(values))
+    }
+    return {place: pairing for place, pairing in found.items() if pairing.differences}
+
+
 def pairwise(bench: str, rows: Rows) -> Drawn | None:
     """Mean paired difference of row i to row j, starred where Holm's p is below 0.05."""
-    names = list(rows)
-    if len(names) < 2:
+    pairs = {place: list(p.differences.values()) for place, p in _pairs(rows).items()}
+    if not pairs:
         return None
-    values = {row: facts.metric(runs, "acc") for row, runs in rows.items()}
+    names = list(rows)
     mean = np.full((len(names), len(names)), np.nan)
-    tests: list[tuple[int, int, float]] = []
-    for i, ours in enumerate(names):
-        for j, theirs in enumerate(names):
-            common = [u for u in values[ours] if u in values[theirs]]
-            if i == j or not common:
-                continue
-            found = [values[ours][u] - values[theirs][u] for u in common]
-            mean[i, j] = float(np.mean(found))
-            if i < j:
-                tests.append((i, j, stats.sign_flip_p(found)))
-    adjusted = stats.holm([p for *_, p in tests])
-    sure = {(i, j) for (i, j, _), p in zip(tests, adjusted, strict=True) if p < 0.05}
+    for (i, j), found in pairs.items():
+        mean[i, j] = float(np.mean(found))
+        mean[j, i] = -mean[i, j]
+    adjusted = stats.holm([stats.sign_flip_p(found) for found in pairs.values()])
+    sure = {place for place, p in zip(pairs, adjusted, strict=True) if p < tables.ALPHA}
+    most = max(map(len, pairs.values()))
     size = max(2.6, 0.42 * len(names) + 1.4)
     figure, (panel,) = canvas(width=size + 0.8, height=size)
     limit = float(np.nanmax(np.abs(mean))) or 1.0
@@ -87,7 +98,7 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
             star = "*" if (i, j) in sure or (j, i) in sure else ""
             tone = "white" if abs(value) > 0.6 * limit else "black"
             panel.text(
-                j, i, f"{value:+.1f}{star}", ha="center", va="center", fontsize=6, color=tone
+                j, i, f"{value:+z.1f}{star}", ha="center", va="center", fontsize=6, color=tone
             )
     panel.set_xticks(range(len(names)), names, rotation=45, ha="right")
     panel.set_yticks(range(len(names)), names)
@@ -97,9 +108,17 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
     return Drawn(
         "pairwise",
         figure,
-        f"Paired differences of ACC on {bench} over common orders; *: p < 0.05 (exact sign-flip, "
-        f"Holm over the {len(tests)} pairs).",
+        f"Paired differences of ACC on {bench} over common orders; *: p < "
+        f"{tables.ALPHA} (exact sign-flip, Holm over the {len(pairs)} pairs)."
+        f"{_out_of_reach(len(pairs), most)}",
     )
+
+
+def _out_of_reach(tests: int, units: int) -> str:
+    """Said where no pair could have earned a star, so that nobody reads its absence as equality."""
+    if stats.smallest_p(units) * tests < tables.ALPHA:
+        return ""
+    return f" With {units} orders no pair can reach it, whatever the differences."
 
 
 def parts(bench: str, rows: Rows) -> Drawn | None:

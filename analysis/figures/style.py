@@ -7,6 +7,7 @@ its colour alone. Figures are made without pyplot: nothing global is changed, no
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8a8a00")
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX>"
 DASHES = ("-", "--", "-.", ":")
+CROWD = 30
+"""Points of one row from which on they are drawn paler: their density then shows."""
+
 WIDTH = 3.4
 """Inches of one column of a two-column paper."""
 
@@ -104,11 +108,22 @@ def legend(figure: Figure, panel: Axes) -> None:
 
 
 def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index: int) -> None:
-    """The points of the index-th row, and a large one with its name at their mean."""
+    """The points of the index-th row, and a large one with its name at their mean, above all."""
     style = look(index) | {"linestyle": "none"}
-    panel.plot(xs, ys, alpha=0.35, gid=row, **style)
+    panel.plot(xs, ys, alpha=0.35 if len(xs) <= CROWD else 0.12, gid=row, **style)
     mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
-    panel.plot(*[[m] for m in mean], label=row, markersize=8, markeredgecolor="white", **style)
+    style |= {"markersize": 8, "markeredgecolor": "white", "zorder": 3}
+    panel.plot(*[[m] for m in mean], label=row, **style)
+
+
+def folded(row: str, most: int = 24) -> str:
+    """A row's name on as many lines as it needs, broken at its brackets and commas."""
+    lines = [""]
+    for piece in re.findall(r"[^,\[]*[,\[]?", row):
+        if len(lines[-1]) + len(piece) > most and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: float) -> None:

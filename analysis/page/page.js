@@ -5,12 +5,11 @@ function value(row, column) {
   const number = parseFloat(cell.dataset.value);
   return Number.isNaN(number) ? cell.textContent.trim() : number;
 }
-function compare(a, b) {
-  const numbers = typeof a === "number" && typeof b === "number";
-  if (numbers) return a - b;
-  if (typeof a === "number") return -1; // what is missing stands last
-  if (typeof b === "number") return 1;
-  return a.localeCompare(b, undefined, { numeric: true });
+function compare(a, b, down) {
+  const numbers = [a, b].map((x) => typeof x === "number");
+  if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1; // what is missing stands last
+  const up = numbers[0] ? a - b : a.localeCompare(b, undefined, { numeric: true });
+  return down ? -up : up;
 }
 function sort(head) {
   const table = head.closest("table");
@@ -19,7 +18,7 @@ function sort(head) {
   for (const other of table.tHead.rows[table.tHead.rows.length - 1].cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
   const rows = [...table.tBodies[0].rows];
-  rows.sort((a, b) => (down ? -1 : 1) * compare(value(a, column), value(b, column)));
+  rows.sort((a, b) => compare(value(a, column), value(b, column), down));
   table.tBodies[0].append(...rows);
 }
 for (const button of document.querySelectorAll("th button")) {

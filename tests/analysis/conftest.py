@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from analysis import compare as compare_command
 from janus import atomic, metrics
 from janus.compose import compose
 from janus.config import SCHEMA, Cell
@@ -103,6 +104,17 @@ def result(cell: Cell, correct: list[list[int]], weights: str) -> dict[str, Any]
     }
 
 
+def add_methods(
+    fake: FakeStore, orders: int = 3, methods: Sequence[str] = ("janus", "seqlora")
+) -> list[Cell]:
+    """Orders of each method, the later method ten points above the earlier one."""
+    return [
+        fake.add(method, 0.6 + i / 10 + order / 100, order=order)
+        for order in range(orders)
+        for i, method in enumerate(methods)
+    ]
+
+
 @pytest.fixture(autouse=True)
 def no_disk_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of made-up results need not survive a power cut."""
@@ -133,3 +145,19 @@ def compare(fake: FakeStore) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, cwd=fake.root.parent)
 
     return call
+
+
+@pytest.fixture
+def call(fake, capsys):
+    """Run the command in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments: str, store: bool = True) -> tuple[int, str, str]:
+        try:
+            where = ["--store", str(fake.root)] if store else []
+            code = compare_command.main([*where, *arguments])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run

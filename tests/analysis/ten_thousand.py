@@ -1,7 +1,8 @@
 """Seconds and memory to load many made-up runs: `python -m tests.analysis.ten_thousand`.
 
-Copies one real-looking result under new identities, cold (no cache) and warm, each in a process
-of its own. Not a test: it writes some hundred megabytes.
+Copies one result of real size under new identities and times the whole of compare.py, each time in
+a process of its own: cold without the cache of reduced records, warm with it. The system's own
+cache of files is warm in both. Not a test: it writes some hundred megabytes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,26 @@ from janus.config import canonical
 from tests.analysis.conftest import FakeStore
 
 REPO = Path(__file__).resolve().parents[2]
-DIAGNOSTICS = {"violation_past_raw": {k: [0.1] * 12 for k in "kv"}, "basis_size": [99] * 12}
+BLOCKS = [0.123456789 + i for i in range(12)]
+DIAGNOSTICS = {
+    **{f"violation_{what}": dict.fromkeys("kv", BLOCKS) for what in ("past", "past_raw", "span")},
+    **dict.fromkeys(("basis_size", "captured", "grad_norm", "update_norm"), BLOCKS),
+    "danger": 0.4,
+    "own_centre": 0.6,
+}
+PROVENANCE = {
+    "attempts": 1,
+    "committed_at": 1795656845.2,
+    "cpu": "a name",
+    "git": {"dirty": False, "sha": "0" * 40},
+    "gpus": [],
+    "numerics": [{"device": "a name", "threads": 1, "timm": "1.0", "torch": "2.0"}],
+    "packages": dict.fromkeys(("numpy", "ray", "safetensors", "timm", "torch"), "1.0.0"),
+    "peak_memory_bytes": 2**30,
+    "resumed_under_other_numerics": False,
+    "seconds": 23.7,
+    "seconds_per_task": [2.3] * 10,
+}
 
 
 def fill(root: Path, runs: int) -> None:
@@ -32,9 +52,8 @@ def fill(root: Path, runs: int) -> None:
     matrix = [[0.9] * (t + 1) for t in range(10)]
     cell = fake.add("janus", matrix, order="natural", bench__tasks=10)
     template = json.loads(fake.path(cell).read_text())
-    source = fake.store.run_dir(cell.id)
+    template["class_order"] = list(range(100))
     template["diagnostics"] = [DIAGNOSTICS | {"task": t} for t in range(10)]
-    provenance = (source / "attempts/000001/provenance.json").read_text()
     for number in range(runs):
         order, rest = divmod(number, 100)
         seed, row = divmod(rest, 20)
@@ -49,24 +68,27 @@ def fill(root: Path, runs: int) -> None:
         path.write_text(json.dumps(record))
         attempt = fake.store.run_dir(record["id"]) / "attempts/000001"
         attempt.mkdir(parents=True)
-        (attempt / "provenance.json").write_text(provenance)
+        own = PROVENANCE | {"seconds": 20 + number / 1000}
+        (attempt / "provenance.json").write_text(json.dumps(own))
         (attempt.parents[1] / "committed.json").write_text('{"attempt": 1}')
     fake.path(cell).unlink()
 
 
 def timed(root: Path, cache: Path) -> str:
-    """One run of compare.py: seconds and peak memory."""
+    """One run of compare.py: seconds, CPU seconds and the peak memory of all runs so far."""
     command = [sys.executable, str(REPO / "analysis/compare.py"), "--store", str(root)]
     command += ["--format", "csv", "--reference", "janus[rank=2]"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     done = subprocess.run(
         command, env={**os.environ, "XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True
     )
     seconds = time.perf_counter() - started
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    peak = used.ru_maxrss / 1024
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0, done.stderr
-    return f"{seconds:.1f} s (CPU of all so far {used.ru_utime:.1f} s, peak {peak:.0f} MiB)"
+    assert len(done.stdout.splitlines()) == 1 + 20 * 3, "rows are missing"
+    return f"{seconds:.1f} s (CPU {cpu:.1f} s, peak {used.ru_maxrss / 1024:.0f} MiB)"
 
 
 def main() -> None:

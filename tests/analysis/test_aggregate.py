@@ -46,6 +46,20 @@ def test_performance_profile_is_rliables(name):
 
 
 @pytest.mark.parametrize("name", ["ours", "theirs"])
+def test_the_band_of_a_profile_agrees_with_rliable(name):
+    low, high = aggregate.profile_band(scores(name), ORACLE["taus"], draws=3000)
+    theirs_low, theirs_high = ORACLE["profile_interval"][name]
+    # shares of 40 or 48 values: one value more or less is 0.025
+    assert low == pytest.approx(theirs_low, abs=0.026)
+    assert high == pytest.approx(theirs_high, abs=0.026)
+    assert max(np.array(theirs_high) - theirs_low) > 0.2
+
+
+def test_a_profile_of_two_units_has_no_band():
+    assert aggregate.profile_band([np.array([0.1, 0.2])], [0.5]) is None
+
+
+@pytest.mark.parametrize("name", ["ours", "theirs"])
 def test_stratified_bootstrap_of_the_iqm_agrees_with_rliable(name):
     found = aggregate.bootstrap(
         [scores(name)], aggregate.interquartile_mean, paired=False, draws=4000

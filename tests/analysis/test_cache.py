@@ -39,6 +39,19 @@ def test_a_second_load_reads_no_result_and_says_the_same(fake, monkeypatch):
     assert facts(load.load([fake.root])) == first
 
 
+def test_records_of_all_shapes_come_back_whole(fake):
+    """Parts that some records lack, empty ones, and names with dots in them."""
+    fake.add(order=0, provenance={"packages": {"a.b": "1"}, "x.y": [1], "seconds": None})
+    fake.add(order=1, provenance={"seconds": 2.5, "git": {}})
+    cell = fake.add("seqlora", order=0)
+    fake.edit(cell, lambda r: r.update(kept_bytes=None, metrics_ncm={"acc": None}))
+    first = load.load([fake.root])
+    assert facts(load.load([fake.root])) == facts(first)
+    assert [run.identity for run in load.load([fake.root]).runs] == [
+        run.identity for run in first.runs
+    ]
+
+
 def test_a_changed_file_is_read_again(fake):
     cell = fake.add(order=0)
     fake.add(order=1)

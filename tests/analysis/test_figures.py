@@ -79,6 +79,25 @@ def test_pairwise_cells_are_paired_differences_and_stars_need_six_orders(fake):
     assert values[rows.index("janus"), rows.index("seqlora")] == pytest.approx(10)
 
 
+def test_pairwise_cells_are_over_common_runs_as_in_the_table(fake):
+    for seed in range(2):
+        for order in range(2):
+            fake.add("janus", 0.6 + seed / 10, order=order, seed=seed)
+            if (order, seed) != (1, 1):
+                fake.add("seqlora", 0.5 + seed / 10, order=order, seed=seed)
+    fake.add("inflora", 0.5, order=7)  # has nothing in common with the others
+    figure = drawn(fake)["glyphs_pairwise"]
+    shown = {text.get_text() for text in figure.figure.axes[0].texts}
+    assert shown == {"+10.0", "-10.0"}
+    assert "With 2 orders no pair can reach it" in figure.caption
+
+
+def test_long_names_are_folded_at_their_commas():
+    assert style.folded("janus") == "janus"
+    text = style.folded("janus[rank=2,subspace_energy=0.95,margin=0]")
+    assert text.split("\n") == ["janus[rank=2,", "subspace_energy=0.95,", "margin=0]"]
+
+
 def test_sensitivity_has_a_line_per_combination_of_the_other_settings(fake):
     for rank in (2, 4):
         for margin in (0.0, 0.2):
@@ -132,6 +151,13 @@ def test_profiles_pool_the_units_of_all_benches(fake):
     assert [at[key] for key in sorted(at) if key < 50] == [100] * sum(v < 50 for v in x)
     assert {at[key] for key in at if 50 < key < 60} == {50}
     assert at[max(at)] == 0
+    assert not drawn(fake)["profiles"].figure.axes[0].collections  # two units have no band
+    for bench in ("glyphs", "glyphs_styles"):
+        for method in ("janus", "seqlora"):
+            fake.add(method, 0.55, order=2, bench=bench)
+    found = drawn(fake)["profiles"]
+    assert len(found.figure.axes[0].collections) == 2
+    assert "stratified bootstrap" in found.caption
 
 
 @pytest.mark.slow

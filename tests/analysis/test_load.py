@@ -42,7 +42,7 @@ def test_a_run_keeps_the_facts_of_its_result(fake):
             "schema 9",
         ),
         (lambda path, text: path.write_text('{"schema": 1}'), "damaged"),
-        (lambda path, text: path.rename(path.with_name("0123456789abcdef.json")), "named after"),
+        (lambda path, text: path.rename(path.with_stem(path.stem[:-1] + "x")), "named after"),
     ],
 )
 def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, damage, reason):
@@ -62,8 +62,11 @@ def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, da
         (lambda r: r["metrics"].update(acc=float("nan")), "acc is nan"),
         (lambda r: r["metrics"].update(maa=63.5), "not a fraction"),
         (lambda r: r["metrics"].update(acc="high"), "damaged"),
+        (lambda r: r["metrics"].pop("acc"), "no acc"),
+        (lambda r: r["metrics"].update(acc=float("inf")), "acc is inf"),
         (lambda r: r["identity"].update(order="7"), "hashes to"),
         (lambda r: r["identity"]["train"].update(epochs=99), "hashes to"),
+        (lambda r: r["identity"]["train"].update(epochs=float("nan")), "damaged: nan"),
         (lambda r: r.pop("weights_sha256"), "weights_sha256"),
         (lambda r: r.update(identity=None), "damaged"),
     ],

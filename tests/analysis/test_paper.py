@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from analysis import aggregate, figures, paper, published_tables
+from analysis import aggregate, figures, latex, paper, published_tables
+from analysis.render import Block, Grid, Text
 
 
 @pytest.fixture
@@ -43,6 +44,10 @@ def test_every_number_names_its_cells_and_commits(fake, write, tmp_path):
     janus = {cell.id for cell in cells if cell.method.name == "janus"}
     assert set(re.findall(r"`([0-9a-f]{16})`", line)) == janus
     assert "python -m sweeps first" in text
+    written = {path.name for path in (tmp_path / "p/tables").glob("*.tex")}
+    assert all(
+        f"`{name}`" in text or f"tables/{name}" in text or "published_" in name for name in written
+    )
     for cell in cells:
         assert f"`{cell.id}` {cell.title}" in text
     assert text.count("python -m janus bench=glyphs") == len(cells)
@@ -55,6 +60,8 @@ def test_ours_and_published_are_separate_files(fake, write, tmp_path):
     names = {path.name for path in (tmp_path / "p/tables").glob("*.tex")}
     assert {"main.tex", "stability.tex", "cost.tex", "details.tex"} <= names
     assert {f"published_{layout.key}.tex" for layout in published_tables.LAYOUTS} <= names
+    stability = (tmp_path / "p/tables/stability.tex").read_text()
+    assert "mean $\\pm$ std" in stability and "Differences" not in stability
     inputs = re.findall(r"\\input\{tables/(.*?)\}", (tmp_path / "p/tables.tex").read_text())
     assert set(inputs) == names
     assert (tmp_path / "p/figures/glyphs_accuracy_after_task.pdf").exists()
@@ -79,25 +86,40 @@ def test_an_empty_store_exits_3(write):
     assert write() == 3
 
 
+def compile_tex(folder, name: str) -> tuple[str, str]:
+    """What pdflatex said and what stands on the pages."""
+    assert shutil.which("pdflatex"), "this test needs texlive with booktabs, caption and siunitx"
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    command = ["pdftotext", "-layout", f"{name}.pdf", "-"]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+    return done.stdout, shown.replace("−", "-")  # the minus that is printed
+
+
+@pytest.mark.latex
+def test_long_tables_break_over_pages_and_lose_no_row(tmp_path):
+    rows = tuple((Text(f"row{i:03}"), *[Text("50.00 ± 0.10")] * 12) for i in range(84))
+    spans = (("", 1), ("one", 4), ("two", 4), ("three", 4))
+    grid = Grid("", spans, ("method", *["ACC"] * 12), rows, words=1)
+    notes = tuple(f"Note {i} says what one side does not state." for i in range(20))
+    body = latex.table_of(Block((grid, grid), notes), "Long.", "tab:long")
+    (tmp_path / "long.tex").write_text(f"{latex.PREAMBLE}{body}\\end{{document}}")
+    said, shown = compile_tex(tmp_path, "long")
+    assert "Overfull" not in said and "Float too large" not in said
+    assert all(shown.count(f"row{i:03}") == 2 for i in range(84))
+    assert shown.count("Table 1: continued") >= 4 and "Table 2" not in shown
+
+
 @pytest.mark.latex
 def test_the_tables_compile_and_keep_every_digit(fake, write, tmp_path):
-    assert shutil.which("pdflatex"), "this test needs texlive with booktabs and siunitx"
     sweep(fake)
     write("--sweep", "first")
-    folder = tmp_path / "p"
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
-    text = subprocess.run(
-        ["pdftotext", "-layout", "tables.pdf", "-"], cwd=folder, capture_output=True, text=True
-    ).stdout.replace("−", "-")  # the minus that is printed
+    said, text = compile_tex(tmp_path / "p", "tables")
+    assert "Overfull" not in said and "Float too large" not in said
     shown = re.sub(r" *± *", " ± ", text)
     assert "52.00 ± 2.00" in shown
+    assert "12.5 ± 0.0" in shown  # seconds that never vary keep their zero
     for _, block in published_tables.all_tables():
         for row in block.grids[0].rows:
             name = next(line for line in shown.splitlines() if row[0].value in line)

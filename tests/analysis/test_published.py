@@ -116,6 +116,18 @@ def test_a_bench_that_nobody_published_on_is_answered_with_the_nearest(
     assert "Did you mean 'cifar100'" in capsys.readouterr().err
 
 
+def test_published_figures_are_printed_beside_a_store_without_runs_on_their_bench(fake, capsys):
+    code, out, err = call(fake, capsys, "--published", "--bench", "cifar100")  # an empty store
+    assert (code, "88.68 ± 0.25" in out) == (0, True)
+    assert "published figures alone" in err
+    fake.add()
+    assert call(fake, capsys, "--published", "--bench", "cifar100")[:2] == (0, out)
+    code, out, _ = call(fake, capsys, "--published", "--bench", "cifar100,glyphs")
+    assert (code, "88.68 ± 0.25" in out, "60.00 ± --" in out) == (0, True, True)
+    code, _, err = call(fake, capsys, "--published", "--bench", "glyphs,cifar10")
+    assert code == 2 and "Did you mean 'cifar100'" in err
+
+
 def imagenet_r(fake, values, method="inflora", **fields):
     """Runs under InfLoRA's own protocol on ImageNet-R, with these accuracies in percent."""
     for seed, value in enumerate(values):
@@ -166,10 +178,43 @@ def test_verdicts_are_in_the_json(fake, capsys, trusting):
     imagenet_r(fake, LOGGED)
     _, out, _ = call(fake, capsys, "--published", "--format", "json")
     found = json.loads(out)["verdicts"]
-    own = [v for v in found if v["source"] == "inflora-logs" and v["metric"] == "ACC"]
+    own = [v for v in found if v["source"] == "inflora-logs" and v["metric"] == "acc"]
     assert {v["verdict"] for v in own} == {verdict.REPRODUCED, verdict.NOT_COMPARABLE}
     reproduced = next(v for v in own if v["verdict"] == verdict.REPRODUCED)
-    assert reproduced["difference"] == pytest.approx(0, abs=0.06)  # counts of 1000 images
+    assert reproduced["difference"] == pytest.approx(0, abs=6e-4)  # counts of 1000 images
+
+
+def test_csv_has_published_figures_and_verdicts_as_lines_of_their_own(fake, capsys, trusting):
+    imagenet_r(fake, LOGGED)
+    _, out, err = call(fake, capsys, "--published", "--columns", "acc", "--format", "csv")
+    lines = list(csv.DictReader(out.splitlines()))
+    kinds = [line["kind"] for line in lines]
+    assert (kinds.count("measured"), err) == (1, "")
+    figures = [line for line in lines if line["kind"] == "published"]
+    assert len(figures) == len(published.summaries(["imagenet_r"]))
+    (janus,) = [
+        line
+        for line in figures
+        if (line["source"], line["row"], line["metric"]) == ("janus-lora", "Janus-LoRA", "acc")
+        and "tasks=10" in line["protocol"]
+    ]
+    assert (janus["mean"], janus["std"], janus["n"]) == ("0.7578", "0.0016", "5")
+    verdicts = [line for line in lines if line["kind"] == "verdict"]
+    assert {line["verdict"] for line in verdicts} >= {verdict.REPRODUCED, verdict.DIFFERENT}
+    assert all(line["reference"] and line["why"] for line in verdicts)
+
+
+def test_the_forms_for_programs_hold_every_published_figure_without_a_store(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert compare.main(["--published", "--bench", "cifar100", "--format", "csv"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert compare.main(["--published", "--bench", "cifar100", "--format", "json"]) == 0
+    records = json.loads(capsys.readouterr().out)["published"]
+    assert len(lines) == len(records) == len(published.summaries(["cifar100"]))
+    for line, record in zip(lines, records, strict=True):
+        assert (line["row"], float(line["mean"])) == (record["row"], record["mean"])
 
 
 def test_seeded_orders_are_not_compared_with_the_natural_one_unless_allowed(fake, capsys, trusting):

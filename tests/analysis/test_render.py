@@ -65,8 +65,8 @@ def test_latex_is_balanced_and_escaped(small):
     assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
     assert r"\multicolumn{3}{c}{glyphs\_styles}" in text
     assert (
-        r"janus & \num{6} & \textbf{\num{65.00 +- 0.00}} & \textbf{\num{-25.00 +- 0.00}} & --"
-        in text
+        r"janus & \num{6} & \textbf{\num{65.00}${}\pm{}$\num{0.00}} & "
+        r"\textbf{\num{-25.00}${}\pm{}$\num{0.00}} & --" in text
     )
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
@@ -176,3 +176,36 @@ def test_a_family_too_large_for_its_orders_is_said(fake):
 def test_latex_shows_what_differences_are_taken_to(small):
     shown = [line for line in latex.to_latex(small).splitlines() if not line.startswith("%")]
     assert any("Paired differences to janus" in line for line in shown)
+
+
+def long_grid(rows: int, title: str = "") -> render.Grid:
+    body = tuple((render.Text(f"row {i:03}"), render.Text(f"{i} ± 0.50")) for i in range(rows))
+    return render.Grid(title, (("", 1), ("bench", 1)), ("method", "ACC"), body, words=1)
+
+
+def test_long_tables_go_on_in_further_floats_of_one_number():
+    block = render.Block((long_grid(84), long_grid(30, "Differences")), ("A note.",))
+    text = latex.table_of(block, "Ours.", "tab:ours")
+    floats = text.split(r"\end{table}")[:-1]
+    assert [r"\ContinuedFloat" in part for part in floats] == [False, True, True, True]
+    assert all(part.count(r" \\") <= latex.PAGE for part in floats)
+    assert all("method & ACC" in part for part in floats)
+    assert [text.count(f"row {i:03}") for i in (0, 29, 30, 83)] == [2, 2, 1, 1]
+    assert (text.count(r"\label{tab:ours}"), text.count("A note."), text.count("Ours.")) == (
+        1,
+        1,
+        1,
+    )
+
+
+def test_a_grid_does_not_begin_with_two_rows_at_the_foot_of_a_page():
+    pages = latex._pages((long_grid(30), long_grid(20, "next")), latex.PAGE - 1)
+    assert [[len(grid.rows) for grid in page] for page in pages] == [[30], [20]]
+
+
+def test_notes_that_would_fill_a_page_become_text():
+    notes = tuple(f"note {i} of something published and not stated here" for i in range(90))
+    text = latex.table_of(render.Block((long_grid(3),), notes), label="tab:x")
+    inside, after = text.split(r"\end{table}")
+    assert "note 0" not in inside and "Notes: in the text" in inside
+    assert r"Notes on Table~\ref{tab:x}" in after and "note 89" in after

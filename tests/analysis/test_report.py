@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from analysis import aggregate, figures, report
+from analysis import aggregate, figures, markup, report
+from analysis.render import Grid, Text
 
 VOID = {"meta", "link", "img", "input", "br", "polyline"}
 
@@ -129,6 +130,25 @@ def test_an_empty_store_writes_no_page_and_exits_3(fake, write):
     assert write("--store", "nowhere")[0] == 2
 
 
+def test_numbers_behind_signs_and_brackets_are_sorted_as_numbers():
+    values = ("<0.0001", ">200", "[+0.15, +0.33]", "-7.50 ± 1.87", "6/0", "--")
+    row = tuple(map(Text, ("janus", *values)))
+    text = markup.table(Grid("", (("", 7),), ("method", *"abcdef"), (row,), words=1))
+    found = re.findall(r'data-value="([^"]*)"', text)
+    assert found == ["0.0001", "200", "+0.15", "-7.50", "6"]
+    assert '<th scope="row" class="word">janus</th>' in text
+
+
+@pytest.mark.slow
+def test_a_wide_figure_has_a_line_of_its_own_and_can_be_scrolled(fake, write, monkeypatch):
+    monkeypatch.setattr(figures, "ONE_EACH", (figures.curves.accuracy_matrices,))
+    sweep(fake)
+    page = Page(write()[1])
+    (css,) = [a.get("class") for tag, a in page.attributes if tag == "figure"]
+    assert css == "wide"
+    assert any(a.get("aria-label") == "glyphs_accuracy_matrices" for _, a in page.attributes)
+
+
 PROBE = """<script>
 const problems = [];
 addEventListener("error", (e) => problems.push(String(e.message)));
@@ -141,6 +161,11 @@ addEventListener("load", () => {
   acc.focus(); acc.click(); found.up = names();
   found.sorted = acc.closest("th").getAttribute("aria-sort");
   acc.click(); found.down = names();
+  const heads = [...document.querySelectorAll("th button")];
+  const seeds = heads.find((b) => b.textContent === "std seed");
+  const body = seeds.closest("table").tBodies[0];
+  const ends = () => body.rows[body.rows.length - 1].textContent.includes("--");
+  seeds.click(); found.missing = [ends()]; seeds.click(); found.missing.push(ends());
   const filter = document.getElementById("filter");
   filter.value = "janus order=1"; filter.dispatchEvent(new Event("input"));
   found.left = [...document.querySelectorAll("details.run")].filter((d) => !d.hidden).length;
@@ -175,7 +200,8 @@ def in_browser(folder, text: str, width: int, *flags: str) -> dict:
 
 @pytest.mark.browser
 def test_the_page_works_in_chromium(fake, write, tmp_path):
-    sweep(fake)
+    cells = [*sweep(fake), fake.add("janus", order=0, seed=1)]  # seqlora has no second seed
+    fake.plan("first", cells)
     _, text = write("--sweep", "first")
     wide = in_browser(tmp_path, text, 1200)
     assert wide["problems"] == []
@@ -183,11 +209,13 @@ def test_the_page_works_in_chromium(fake, write, tmp_path):
     assert (wide["up"], wide["sorted"]) == (["janus", "seqlora"], "ascending")
     assert wide["down"] == ["seqlora", "janus"]
     assert wide["left"] == 1
+    assert wide["missing"] == [True, True]
 
 
 @pytest.mark.browser
 def test_nothing_sticks_out_on_a_phone_and_dark_follows_the_system(fake, write, tmp_path):
     sweep(fake)
+    fake.add("janus", order=9, provenance={"git": {"sha": "0123456789" * 4}})
     _, text = write()
     light = in_browser(tmp_path, text, 360)
     dark = in_browser(tmp_path, text, 360, "--blink-settings=preferredColorScheme=0")

@@ -93,6 +93,27 @@ def test_no_differences_and_zero_differences_show_nothing():
 def test_wilcoxon_by_hand():
     assert stats.wilcoxon_p([1, 2, 3, 4, 5]) == 2 / 32  # all ranks on one side
     assert stats.wilcoxon_p([-1, 2, 3, 4, 5]) == 4 / 32
+    # ranks 1.5, -1.5, 3: sums of the 8 patterns 6, 3, 3, 0, twice; a zero takes no part
+    assert stats.wilcoxon_p([0.2, -0.2, 0.7, 0.0]) == 6 / 8
+    assert stats.wilcoxon_p([0.3 - 0.2, -0.1, 0.7]) == 6 / 8  # a tie but for the last bits
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 13, 14])
+def test_wilcoxon_is_scipys(n):
+    rng = np.random.default_rng(n)
+    values = rng.normal(0.4, 1, n)
+    assert stats.wilcoxon_p(values) == pytest.approx(scipy.stats.wilcoxon(values).pvalue)
+
+
+def test_wilcoxon_with_ties_and_zeros_is_scipys_permutation_test():
+    values = [0, -2, -2, 2, 0, 3, 4, 2, 3, 2]
+    assert stats.wilcoxon_p(values) == pytest.approx(scipy.stats.wilcoxon(values).pvalue)
+
+
+def test_wilcoxon_of_many_units_is_close_to_scipys():
+    values = np.random.default_rng(0).normal(0.3, 1, 40)
+    theirs = scipy.stats.wilcoxon(values).pvalue
+    assert stats.wilcoxon_p(values) == pytest.approx(theirs, abs=0.005)
 
 
 def test_holm_by_hand():

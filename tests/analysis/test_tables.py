@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import load, protocol, tables
+from analysis import choose, load, protocol, tables
 
 
 def table(fake, metrics=("acc", "maa", "bwt"), reference="janus", allow=()) -> tables.Table:
@@ -155,3 +155,16 @@ def test_allowed_protocols_stand_in_separate_columns_and_are_not_tested(fake):
     assert found.entry("janus", 1, "acc") is None
     assert found.entry("inflora", 1, "acc").n == 1
     assert found.differences == ()
+
+
+def test_rows_stand_in_the_order_of_their_numbers(fake):
+    for rank in (20, 5, 9):
+        fake.add(method__rank=rank, method__lr=0.01 if rank == 5 else 0.005)
+    names = table(fake, reference=None).methods
+    assert [name.partition("rank=")[2] for name in names] == ["9]", "20]", "5]"]
+    assert sorted(["a[e=0.98]", "a[e=0.9]", "b", "a"], key=choose.natural) == [
+        "a",
+        "a[e=0.9]",
+        "a[e=0.98]",
+        "b",
+    ]

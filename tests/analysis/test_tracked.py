@@ -70,7 +70,7 @@ def test_runs_read_from_wandb_are_those_of_the_store_and_unfinished_ones_are_nam
     found = tracked.read(str(tmp_path / "w"))
     (run,) = found.runs
     (stored,) = [r for r in load.load([fake.root]).runs if r.id == done.id]
-    for name in ("bench", "method", "order", "seed", "eval", "identity", "class_order"):
+    for name in ("bench", "method", "order", "seed", "eval", "identity"):
         assert getattr(run, name) == getattr(stored, name)
     assert run.weights_sha256 == stored.weights_sha256
     assert run.metrics == pytest.approx(stored.metrics)
