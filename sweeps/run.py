@@ -37,6 +37,8 @@ def run(request: Request, command: str) -> int:
     tell(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
     if fixed := request.sweep.fixed:
         tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
+    if request.keep_final and (bare := [i for i in split.done if not store.checkpoints(i)]):
+        tell(f"note: {len(bare)} cells were finished without keep=final; their methods are gone")
     try:
         tally, workers = _train(request, store, planned, len(titles) - len(split.done))
     except KeyboardInterrupt:
@@ -97,6 +99,7 @@ def _train(
                     request.device,
                     sweep=[p.cell for p in planned],
                     tracked=_tracked(request, planned),
+                    keep_final=request.keep_final,
                 )
                 pools.append(stack.enter_context(pool))
             pools[0].run(cells, note)

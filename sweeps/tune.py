@@ -90,9 +90,9 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
             torch.cuda.set_per_process_memory_fraction(1 / self.job["shared"])
         # one thread each: cells side by side on a core each beat one cell on all of them
         threads = 1 if device == "cpu" else None
-        often = {"checkpoint_s": self.job["checkpoint_s"]}
+        saves = {"checkpoint_s": self.job["checkpoint_s"], "keep_final": self.job["keep_final"]}
         with self.tracking.observe(cell, store, self.job["tracked"]) as tracker:
-            return run_cell(cell, store, tracker, device=device, threads=threads, **often)
+            return run_cell(cell, store, tracker, device=device, threads=threads, **saves)
 
     def cleanup(self) -> None:
         """Before the process ends."""
@@ -169,17 +169,19 @@ class RayPool:
         gpus: int | None = None,
         tracked: Mapping[str, Mapping[str, Any]] | None = None,
         checkpoint_s: float = 60.0,
+        keep_final: bool = False,
     ) -> None:
         """`sweep`: all its cells, for what is measured; `gpus`: null takes those that Ray finds.
 
         `tracked`: {cell id: what W&B is told beside the cell}; other cells are not tracked.
-        `checkpoint_s`: seconds of training that a killed worker may lose.
+        `checkpoint_s`: seconds of training that a killed worker may lose; `keep_final`: whether
+        trained methods stay in the store.
         """
         self.store = store
         self.sweep = sweep
         self.gpus = gpus
         self.tracked = tracked or {}
-        self.checkpoint_s = checkpoint_s
+        self.checkpoint_s, self.keep_final = checkpoint_s, keep_final
         self.workers = workers or 0
         """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
         self.side_by_side = 0
@@ -281,6 +283,7 @@ class RayPool:
             "store": str(self.store.root),
             "device": self.device,
             "checkpoint_s": self.checkpoint_s,
+            "keep_final": self.keep_final,
             "stalled": self.store.stalled_claim(cell.id),
             "tracked": self.tracked.get(cell.id),
             "shared": shared,

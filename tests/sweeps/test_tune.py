@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from janus.errors import RunError
 from janus.store import Store
+from janus.trained import load_trained
+from sweeps.__main__ import main
 from sweeps.load import load
 from sweeps.plan import plan, split_open
 
@@ -73,7 +76,7 @@ def result_times(store: Store) -> dict[str, int]:
 def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     store: Store, tiny: list[str], short_tmp: str
 ) -> None:
-    words = [*PAIRS, *tiny, f"store={store.root}"]
+    words = [*PAIRS, *tiny, f"store={store.root}", "keep=final"]
     status, out = run(words, short_tmp)
     assert status == 0, out
     assert store.done() == {cell.id for cell in plan(load("smoke", words).sweep)}
@@ -88,6 +91,13 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     larger = [cell.id for cell in plan(load("smoke", [*words, "orders=3"]).sweep)]
     split = split_open(larger, store)
     assert (len(split.done), len(split.open)) == (4, 2)
+
+    kept = {cell_id: load_trained(store.root, cell_id) for cell_id in split.done}
+    assert main(["gc", f"store={store.root}", "keep=final"]) == 0
+    assert all(load_trained(store.root, cell_id) for cell_id in kept)
+    assert main(["gc", f"store={store.root}"]) == 0
+    with pytest.raises(RunError, match="did not keep"):
+        load_trained(store.root, split.done[0])
 
 
 def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
