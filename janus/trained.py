@@ -25,8 +25,9 @@ def load_trained(store: str | Path, cell_id: str, device: str = "cpu") -> Method
 
     `predict` takes images prepared by `janus.backbone.prepare` and returns logits (B, classes):
     column k is the class `class_order[k]` of the result (on domain streams, class k). Call it under
-    `torch.inference_mode()` and `method.context.autocast()`. Raises RunError (cause `not-kept`) when the store has no such cell
-    or did not keep its method, and DataError for damaged files or other weights.
+    `torch.inference_mode()` and `method.context.autocast()`. Raises RunError (cause `not-kept`)
+    when the store has no such cell or did not keep its method, and DataError for damaged files or
+    other weights.
     """
     where = Store(store)
     record = read_json(where.run_dir(cell_id) / "cell.json")

@@ -129,7 +129,7 @@ def _check_cell_key(key: str) -> None:
     part = key.partition(".")[0]
     parts = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig, "method": 0}
     if part not in parts and key not in BARE_KEYS:
-        raise ConfigError(f"unknown key {key!r}.{suggest(part, [*parts, *KEYS])}")
+        raise ConfigError(f"unknown key {key!r}.{suggest(part, {*parts, *KEYS})}")
 
 
 def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,11 +103,11 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
 def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
     from ray import cloudpickle
 
-    from sweeps.tune import _InOrder
+    from sweeps.trial import InOrder
 
     _, terminal = pty.openpty()
     with open(terminal, "w") as screen:
-        assert cloudpickle.dumps(_InOrder(screen.write))
+        assert cloudpickle.dumps(InOrder(screen.write))
 
 
 def test_a_diverging_cell_is_reported_and_the_others_finish(
