@@ -183,6 +183,27 @@ def without_effect(sweep: Sweep) -> dict[str, list[str]]:
     return {key: methods for key, methods in missed.items() if methods}
 
 
+def same_rows(sweep: Sweep) -> dict[str, str]:
+    """Rows that are an earlier one under another name, and go without cells: {row: that one}."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for bench, row in itertools.product(sweep.benches, rows(sweep)):
+        earlier = first.setdefault(pattern(bench, row, sweep.protocol).id, row.label)
+        if earlier != row.label:
+            found[row.label] = earlier
+    return found
+
+
+def notes(sweep: Sweep) -> list[str]:
+    """What of a sweep has no effect, for whoever looks at its plan."""
+    keys = without_effect(sweep).items()
+    told = [f"{key} is no setting of: {', '.join(methods)}" for key, methods in keys]
+    same = same_rows(sweep).items()
+    return told + [
+        f"{row} is the same as {earlier}, which stands for both" for row, earlier in same
+    ]
+
+
 def _applies(key: str, method: str) -> bool:
     part, _, name = key.partition(".")
     return part != "method" or name in method_spec(method).settings
