@@ -56,15 +56,17 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
 def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> None:
     found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
     for attempt, successor in pairwise(attempts):
+        kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
+        given_back = attempt["released_at"] < successor["claimed_at"]
         if attempt["beat"] is None or attempt["provenance"]:
             reached = float((attempt["provenance"] or {}).get("seconds", 0.0))
+        elif given_back and kept >= float(attempt["beat"].get("seconds", 0.0)):
+            reached = kept  # it stopped because it was asked to, and saved before that
         else:
             silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
-            given_back = attempt["released_at"] < successor["claimed_at"]
             known = given_back or attempt["host"] == successor["host"]
             missed = min(silent, BEAT_S if known else lease_s)
             reached = float(attempt["beat"].get("seconds", 0.0)) + missed
-        kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
         found.seconds += max(0.0, reached - kept)
 
 

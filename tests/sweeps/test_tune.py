@@ -137,14 +137,15 @@ def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short
     assert processes(short_tmp) == {}
 
 
+@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
-    store: Store, short_tmp: str
+    store: Store, short_tmp: str, wish: signal.Signals
 ) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=20"]
     words = [*PAIRS, *tiny, f"store={store.root}"]
     process = start(words, short_tmp)
     wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep)])
-    process.send_signal(signal.SIGINT)
+    process.send_signal(wish)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert "Go on with: python -m sweeps run smoke" in out
