@@ -200,6 +200,8 @@ def _request(
     if keep not in ("none", "final"):
         raise ConfigError(f"keep must be none or final, got {keep!r}")
     store = Path(str(record.get("store", "runs"))).expanduser().resolve()
+    if store.exists() and not store.is_dir():
+        raise ConfigError(f"store={store} is a file; a store is a folder")
     search = _search(record, sweep)
     return Request(sweep, store, workers, device, tracker, search, keep == "final")
 

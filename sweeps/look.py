@@ -65,7 +65,8 @@ def _measure(request: Request, cell: Cell) -> dict[str, Any]:
 def status(request: Request, command: str) -> int:
     """Print how far the sweep in the store is."""
     store = Store(request.store)
-    record = read_list(store, request.sweep.name)
+    start = for_action(command, "search") if request.search else command
+    record = read_list(store, request.sweep.name, start)
     titles = {cell["id"]: cell["title"] for cell in record["cells"]}
     split = split_open(titles, store)
     say(f"sweep {record['name']}, store {store.root}")

@@ -272,14 +272,14 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) 
     atomic.replace(list_path(store, name), atomic.json_writer(record))
 
 
-def read_list(store: Store, name: str) -> dict[str, Any]:
-    """What `write_list` kept. Raises ConfigError when this store has no such sweep."""
+def read_list(store: Store, name: str, command: str) -> dict[str, Any]:
+    """What `write_list` kept. Raises ConfigError, which names `command`, when nothing was."""
     record = atomic.read_json(list_path(store, name))
     if not isinstance(record, dict):
         folder = store.root / "sweeps"
         known = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
         raise ConfigError(
             f"no sweep {name!r} was started in {store.root}.{suggest(name, known)} "
-            f"Start it with: python -m sweeps run {name} store={store.root}"
+            f"Start it with: {command}"
         )
     return record

@@ -143,7 +143,7 @@ def test_the_list_of_cells_is_kept_for_the_analysis(store: Store) -> None:
     assert [cell["id"] for cell in record["cells"]] == [p.cell.id for p in planned]
     assert record["cells"][0]["title"] == "glyphs janus[none] order=0 seed=0"
     with pytest.raises(ConfigError, match="ablation_seeds"):
-        read_list(store, "ablation_seed")
+        read_list(store, "ablation_seed", "how")
 
 
 def test_planning_imports_neither_torch_nor_ray() -> None:
