@@ -13,7 +13,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -40,9 +40,14 @@ switch for them; a later Ray that has other names for them starts them again, to
 class Cluster:
     """Ray while a sweep needs it. A context manager: leaving it ends every process of ours."""
 
-    def __init__(self, root: Path, cores: int, gpus: int | None) -> None:
-        """`root`: the store's; `cores`, `gpus`: of a cluster of our own (null: all GPUs found)."""
-        self.root, self.wanted_cores, self.wanted_gpus = root, cores, gpus
+    def __init__(self, root: Path, cores: int, gpus: int | None, preload: Sequence[str]) -> None:
+        """`root`: the store's; `cores`, `gpus`: of a cluster of our own (null: all GPUs found).
+
+        `preload`: modules that its workers, one a core, import as they start, while Tune is being
+        set up here.
+        """
+        self.root, self.preload = root, preload
+        self.wanted_cores, self.wanted_gpus = cores, gpus
         self.address = os.environ.get("RAY_ADDRESS")
         self.folder = Path()
         """For what Ray and Tune write; gone when we leave."""
@@ -87,13 +92,17 @@ class Cluster:
         return usual if len(usual) <= 30 else "/tmp"
 
     def _prepare(self) -> None:
-        """Give a cluster of our own a private token, and its workers a place for their litter."""
+        """A private token for a cluster of our own, a place for its litter, and a head start."""
         if self.address:
             return
         path = self.folder / "token"
         path.touch(mode=0o600)
         path.write_text(_token())
-        for name, value in (("RAY_AUTH_TOKEN_PATH", path), ("TMPDIR", self.folder)):
+        for name, value in (
+            ("RAY_AUTH_TOKEN_PATH", path),
+            ("TMPDIR", self.folder),
+            ("RAY_preload_python_modules", ",".join(self.preload)),
+        ):
             self._saved[name] = os.environ.get(name)
             os.environ[name] = str(value)
 

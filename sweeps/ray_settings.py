@@ -23,8 +23,6 @@ def ray_settings() -> dict[str, str]:
     if not os.environ.get("RAY_ADDRESS"):
         settings["RAY_AUTH_MODE"] = "token"
         settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its switch for loopback only
-        # workers import these as they start, while the driver is still setting up Tune
-        settings["RAY_preload_python_modules"] = "janus.run,janus.load_timm,sweeps.trial"
     elif "RAY_AUTH_TOKEN_PATH" in os.environ or USER_TOKEN.exists():
         settings["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE", "token")
     return settings

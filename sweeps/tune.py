@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from janus.config import Cell
 from janus.errors import ClusterError
+from janus.hardware import gpu_names
 from janus.store import Store
 from sweeps.attempt import Outcome
 from sweeps.drive import Note
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from ray import tune
 
     from sweeps.trial import CellTrial, InOrder
+
+
+PRELOAD = ("janus.run", "janus.load_timm", "sweeps.trial")
+"""What a worker needs before it can train."""
 
 
 class RayPool:
@@ -61,7 +66,9 @@ class RayPool:
         """The most cells that were trained at a time."""
         self.device = device
         self.packing = Packing(store, 1)
-        self.cluster = Cluster(store.root, self.workers or 1, gpus)
+        # not beside GPUs: far more cores than cells that fit, and each would import torch
+        on_cores = device == "cpu" or not (gpu_names() if gpus is None else gpus)
+        self.cluster = Cluster(store.root, self.workers or 1, gpus, PRELOAD if on_cores else ())
 
     def __enter__(self) -> RayPool:
         self.cluster.__enter__()

@@ -101,9 +101,10 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
 
 
 def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
-    from ray import cloudpickle
+    from sweeps.trial import InOrder  # sets what Ray reads while it is imported
 
-    from sweeps.trial import InOrder
+    # isort: split
+    from ray import cloudpickle
 
     _, terminal = pty.openpty()
     with open(terminal, "w") as screen:
