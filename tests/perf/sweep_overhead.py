@@ -33,8 +33,6 @@ from sweeps.plan import plan
 
 SMALL = ["backbone=toy", "bench.tasks=3", "bench.train_per_class=10", "train.epochs=2"]
 WORKERS = 2
-EPOCH_S = 1.5
-"""Of these cells, on a free core: only to choose how many epochs make a minute."""
 
 
 @dataclass
@@ -244,7 +242,7 @@ def share(seconds: float) -> None:
     provenance; imports, data, and waiting for the last cell are none. All over the workers.
     """
     with tempfile.TemporaryDirectory(prefix="so-", dir="/tmp") as folder:
-        epochs = max(1, round(seconds / EPOCH_S))
+        epochs = epochs_of(seconds)
         store, cells = Store(Path(folder) / "store"), words(8, Path(folder) / "store")
         began = time.time()
         command = [sys.executable, "-m", "sweeps", "run", "smoke", *cells, f"train.epochs={epochs}"]
@@ -258,6 +256,20 @@ def share(seconds: float) -> None:
             f"{first:.1f} s to the first step; {wall:.1f} s in all, of which "
             f"{100 * sum(spent) / (WORKERS * wall):.1f} % were training\n"
         )
+
+
+def epochs_of(seconds: float) -> int:
+    """How many epochs make a cell of so many seconds, from two short ones trained here."""
+    from janus.run import run_cell
+
+    spent = []
+    with tempfile.TemporaryDirectory(prefix="so-", dir="/tmp") as folder:
+        store = Store(folder)
+        for epochs in (1, 3, 9):  # the first one only warms up
+            cell = plan(load("smoke", [*words(2, store.root), f"train.epochs={epochs}"]).sweep)[1]
+            run_cell(cell, store, threads=1)
+            spent.append((store.provenance(cell.id) or {})["seconds"])
+    return max(1, round(3 + (seconds - spent[1]) / ((spent[2] - spent[1]) / 6)))
 
 
 HEAD = "         whole   to first step   start of a cell   killed: done / again   killed, whole"
