@@ -114,6 +114,7 @@ def submit(wanted: Wanted) -> int:
         "cluster": wanted.cluster,
         "mode": wanted.mode,
         "code": code.name,
+        "keep_final": request.keep_final,
     }
     submission = create(store, request.sweep.name, cells, retry, profile, more)
     tell(f"submission {submission.id}, code {code.name}")

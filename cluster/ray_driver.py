@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -47,8 +48,11 @@ def main(folder: Path) -> int:
     if again:
         freed = free_stalled(store, [cell.id for cell in cells])
         events.note("freed", cells=len(freed))
-    often = 0.9 * profile.lose_at_most_s
-    with RayPool(store, None, profile.device, sweep=cells, checkpoint_s=often) as pool:
+    saves: dict[str, Any] = {
+        "checkpoint_s": 0.9 * profile.lose_at_most_s,
+        "keep_final": bool(submission.record.get("keep_final")),
+    }
+    with RayPool(store, None, profile.device, sweep=cells, **saves) as pool:
         events.note("ready", workers=pool.workers)
 
         def run_round(todo: Sequence[Cell], note: Note) -> None:

@@ -56,13 +56,18 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     for cell in pick(own_order(cells, index, workers), retry, store, share, slurm.queue):
         if stop():
             return
-        _train(staged(cell, profile), store, events, stop, device, profile.lose_at_most_s)
+        _train(staged(cell, profile), store, events, stop, device, submission)
         if stop():
             return
 
 
 def _train(
-    cell: Cell, store: TaskStore, events: Events, stop: StopFlag, device: str, lose_at_most_s: float
+    cell: Cell,
+    store: TaskStore,
+    events: Events,
+    stop: StopFlag,
+    device: str,
+    submission: Submission,
 ) -> None:
     from janus.run import run_cell
 
@@ -77,8 +82,9 @@ def _train(
             device=device,
             threads=1 if device == "cpu" else None,
             # a save takes a moment itself
-            checkpoint_s=0.9 * lose_at_most_s,
+            checkpoint_s=0.9 * submission.profile.lose_at_most_s,
             stop=stop,
+            keep_final=bool(submission.record.get("keep_final")),
         ),
     )
     stopped = outcome.status == "busy" and not outcome.cause

@@ -30,6 +30,7 @@ EXECUTION: dict[str, Value] = {
     "threads": 0,
     "checkpoint_s": 60.0,
     "tracker": "none",
+    "keep": "none",
 }
 """How a run is executed; never part of a cell's identity. Defaults by key."""
 
@@ -39,8 +40,9 @@ EXECUTION_HELP = {
     "threads": "CPU threads; 0: all cores",
     "checkpoint_s": "seconds of training between checkpoints inside a task",
     "tracker": "wandb: also log to Weights & Biases (docs/tracking.md); none",
+    "keep": "final: keep the trained method in the store (docs/runs.md); none",
 }
-CHOICES: dict[str, tuple[Value, ...]] = {"tracker": ("none", "wandb")}
+CHOICES: dict[str, tuple[Value, ...]] = {"tracker": ("none", "wandb"), "keep": ("none", "final")}
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
         "device": pick_device(execution["device"]),
         "threads": execution["threads"] or None,
         "checkpoint_s": execution["checkpoint_s"],
+        "keep_final": execution["keep"] == "final",
     }
     tracking = Tracking()
     try:

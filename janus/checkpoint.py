@@ -114,3 +114,12 @@ def load_latest(claim: Claim) -> dict[str, Any] | None:
         except DataError as error:
             log.warning("%s; falling back to the one before", error)
     return None
+
+
+def to_device(tree: Any, device: torch.device) -> Any:
+    """The tree with its tensors on `device`."""
+    if isinstance(tree, Tensor):
+        return tree.to(device) if tree.dim() else tree  # step counters stay where Adam reads them
+    if isinstance(tree, dict):
+        return {k: to_device(v, device) for k, v in tree.items()}
+    return [to_device(v, device) for v in tree] if isinstance(tree, list) else tree

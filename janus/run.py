@@ -65,12 +65,13 @@ def run_cell(
     checkpoint_s: float = 60.0,
     until_task: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-    keep_checkpoints: bool = False,
+    keep_final: bool = False,
 ) -> dict[str, Any] | None:
     """Train `cell`, resuming where an earlier attempt stopped, and return its committed result.
 
     Returns at once when the result exists, and None when stopped at `until_task` finished tasks or
-    because `stop()`, asked after every step, held: the state is then in a checkpoint.
+    because `stop()`, asked after every step, held: the state is then in a checkpoint. With
+    `keep_final` the trained method stays in the store: see `trained.py`.
     Raises RunError (cause `claimed` while another process works on the cell; `nan`, `disk-full`,
     `claim-lost`, ...) and DataError; the reason is then in the store and the claim given back.
     """
@@ -81,13 +82,13 @@ def run_cell(
     claim = store.claim(cell)
     if claim is None:
         raise RunError(f"{cell.title} ({cell.id}) is being run by another process", "claimed")
-    run = _Run(cell, claim, observer, torch.device(device), checkpoint_s, stop)
+    run = _Run(cell, claim, observer, torch.device(device), checkpoint_s, stop, keep_final)
     try:
         if (done := store.result(cell.id)) is not None:
             return done  # another process finished it between our look and our claim
         result = run.train(until_task)
-        if result is not None and not keep_checkpoints:
-            store.drop_checkpoints(cell.id)
+        if result is not None:
+            store.drop_checkpoints(cell.id, keep=int(keep_final))
         return result
     except _Stopped:
         return None
@@ -121,10 +122,12 @@ class _Run:
         device: torch.device,
         checkpoint_s: float,
         stop: Callable[[], bool],
+        keep_final: bool,
     ) -> None:
         self.cell, self.claim, self.observer, self.device = cell, claim, observer, device
-        self.checkpoint_s, self.stop = checkpoint_s, stop
+        self.checkpoint_s, self.stop, self.keep_final = checkpoint_s, stop, keep_final
         self.task_index = self.epoch = self.step = 0
+        self.in_task = False
         self.seconds: list[float] = []
         self.spent = 0.0
         """Seconds spent on the current task by earlier attempts."""
@@ -168,7 +171,7 @@ class _Run:
         state = checkpoint.load_latest(self.claim)
         if state is None:
             return
-        state = _to_device(state, self.device)
+        state = checkpoint.to_device(state, self.device)
         at = state["position"]
         self.task_index, self.epoch, self.step = at["task"], at["epoch"], at["step"]
         self.in_task = bool(self.epoch or self.step)
@@ -180,8 +183,6 @@ class _Run:
         task = self.tasks[self.task_index] if self.in_task else None
         self.method.load_state_dict(state["method"], task)
         log.info("%s resumes at task %d, epoch %d", self.cell.title, *list(at.values())[:2])
-
-    in_task = False
 
     # ---- one task ------------------------------------------------------------------------------
     def _one_task(self, task: Task) -> None:
@@ -202,7 +203,7 @@ class _Run:
         self.task_index, self.epoch, self.step, self.in_task = self.task_index + 1, 0, 0, False
         self.seconds.append(self.spent + time.monotonic() - self.task_started)
         self.spent = 0.0
-        if self.task_index < len(self.tasks):
+        if self.task_index < len(self.tasks) or self.keep_final:
             self._save()
 
     def _one_epoch(self, task: Task) -> None:
@@ -389,11 +390,3 @@ def _describe(stream: Stream) -> list[dict[str, Any]]:
         }
         for task, test in tasks
     ]
-
-
-def _to_device(tree: Any, device: torch.device) -> Any:
-    if isinstance(tree, Tensor):
-        return tree.to(device) if tree.dim() else tree  # step counters stay where Adam reads them
-    if isinstance(tree, dict):
-        return {k: _to_device(v, device) for k, v in tree.items()}
-    return [_to_device(v, device) for v in tree] if isinstance(tree, list) else tree

@@ -71,8 +71,7 @@ class Claim:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints of this claim and of those before it, furthest progress first."""
-        found = (self.store.run_dir(self.cell_id) / "ckpt").glob("*/*.safetensors")
-        return sorted(found, key=lambda p: (p.name, p.parent.name), reverse=True)
+        return self.store.checkpoints(self.cell_id)
 
     def prune_checkpoints(self, keep: int = 2) -> None:
         """Delete all but the `keep` furthest checkpoints; safe at any moment."""
@@ -269,9 +268,17 @@ class Store:
         """How often the run was claimed."""
         return self.last_claim(cell_id)
 
-    def drop_checkpoints(self, cell_id: str) -> None:
-        """Delete the checkpoints of a run, which a committed result makes unnecessary."""
-        shutil.rmtree(self.run_dir(cell_id) / "ckpt", ignore_errors=True)
+    def checkpoints(self, cell_id: str) -> list[Path]:
+        """Checkpoints of all attempts at a run, furthest progress first."""
+        found = (self.run_dir(cell_id) / "ckpt").glob("*/*.safetensors")
+        return sorted(found, key=lambda p: (p.name, p.parent.name), reverse=True)
+
+    def drop_checkpoints(self, cell_id: str, keep: int = 0) -> None:
+        """Delete all but the `keep` furthest checkpoints of a run that has its result."""
+        if not keep:
+            shutil.rmtree(self.run_dir(cell_id) / "ckpt", ignore_errors=True)
+        for path in self.checkpoints(cell_id)[keep:]:
+            path.unlink(missing_ok=True)
 
 
 _NEVER = object()

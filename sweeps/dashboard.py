@@ -39,7 +39,7 @@ VIOLATIONS = {
 def dashboard(request: Request, command: str) -> int:
     """The action: make the workspace, or bring it up to date, and say where it is."""
     store = Store(request.store)
-    record = read_list(store, request.sweep.name)
+    record = read_list(store, request.sweep.name, command)
     if not has_key() or mode() != "online":
         raise ConfigError(
             "a dashboard is made at W&B, and there is no key here: run `wandb login`, or set "

@@ -50,9 +50,7 @@ def collect(words: Sequence[str]) -> int:
 def old_checkpoints(store: Store, keep_final: bool) -> Iterator[Path]:
     """Checkpoints of finished cells; with `keep_final`, all but the furthest of each."""
     for cell_id in sorted(store.done()):
-        found = (store.run_dir(cell_id) / "ckpt").glob("*/*.safetensors")
-        furthest_first = sorted(found, key=lambda p: (p.name, p.parent.name), reverse=True)
-        yield from furthest_first[1 if keep_final else 0 :]
+        yield from store.checkpoints(cell_id)[1 if keep_final else 0 :]
 
 
 def half_written(store: Store) -> Iterator[Path]:

@@ -50,6 +50,7 @@ KEYS = {
     "store": "folder of the run store",
     "device": "auto, cpu or cuda; a cell takes one GPU or one core",
     "tracker": "wandb: log every cell to Weights & Biases too; none",
+    "keep": "final: keep each cell's trained method in the store, see docs/runs.md; none",
 }
 """Every key of a sweep file, with its meaning."""
 
@@ -65,6 +66,8 @@ class Request:
     tracker: str = "none"
     search: Search | None = None
     """How to tune the sweep's rows; then there is no table of them to make."""
+    keep_final: bool = False
+    """Whether the trained method of each finished cell stays in the store."""
 
     def usable_workers(self) -> int:
         """Cells trained at a time on this machine: as told, else one per usable core."""
@@ -126,7 +129,7 @@ def _check_cell_key(key: str) -> None:
     part = key.partition(".")[0]
     parts = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig, "method": 0}
     if part not in parts and key not in BARE_KEYS:
-        raise ConfigError(f"unknown key {key!r}.{suggest(part, [*parts, *KEYS])}")
+        raise ConfigError(f"unknown key {key!r}.{suggest(part, {*parts, *KEYS})}")
 
 
 def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,8 +196,14 @@ def _request(
     tracker = str(record.get("tracker", "none"))
     if tracker not in ("none", "wandb"):
         raise ConfigError(f"tracker must be none or wandb, got {tracker!r}")
+    keep = str(record.get("keep", "none"))
+    if keep not in ("none", "final"):
+        raise ConfigError(f"keep must be none or final, got {keep!r}")
     store = Path(str(record.get("store", "runs"))).expanduser().resolve()
-    return Request(sweep, store, workers, device, tracker, _search(record, sweep))
+    if store.exists() and not store.is_dir():
+        raise ConfigError(f"store={store} is a file; a store is a folder")
+    search = _search(record, sweep)
+    return Request(sweep, store, workers, device, tracker, search, keep == "final")
 
 
 def _search(record: Mapping[str, Any], sweep: Sweep) -> Search | None:

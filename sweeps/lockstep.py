@@ -17,7 +17,8 @@ from janus.hardware import pick_device
 from janus.store import Store
 from sweeps.attempt import Outcome, attempt
 from sweeps.curve import Curve, read_curve
-from sweeps.tune import RayPool, crashed  # sets what Ray reads while it is imported
+from sweeps.trial import crashed  # sets what Ray reads while it is imported
+from sweeps.tune import RayPool
 
 # isort: split
 from ray import tune

@@ -11,7 +11,7 @@ from janus.store import Store
 from sweeps import forecast, report
 from sweeps.console import for_action, say, tell
 from sweeps.load import Request
-from sweeps.plan import Planned, Split, plan_rows, read_list, split_open, without_effect
+from sweeps.plan import Planned, Split, notes, plan_rows, read_list, split_open
 from sweeps.repeated import repeated
 from sweeps.watch import pace_of_store
 
@@ -22,8 +22,8 @@ def plan(request: Request, command: str) -> int:
     split = split_open((p.cell.id for p in planned), store)
     say(f"sweep {request.sweep.name}, store {store.root}")
     say(report.plan_text(planned, split))
-    for key, methods in without_effect(request.sweep).items():
-        say(f"  {key} is no setting of: {', '.join(methods)}")
+    for note in notes(request.sweep):
+        say(f"  note: {note}")
     say_forecast(request, planned, split, request.usable_workers(), request.device, command)
     return 0
 
@@ -65,7 +65,8 @@ def _measure(request: Request, cell: Cell) -> dict[str, Any]:
 def status(request: Request, command: str) -> int:
     """Print how far the sweep in the store is."""
     store = Store(request.store)
-    record = read_list(store, request.sweep.name)
+    start = for_action(command, "search") if request.search else command
+    record = read_list(store, request.sweep.name, start)
     titles = {cell["id"]: cell["title"] for cell in record["cells"]}
     split = split_open(titles, store)
     say(f"sweep {record['name']}, store {store.root}")

@@ -183,6 +183,27 @@ def without_effect(sweep: Sweep) -> dict[str, list[str]]:
     return {key: methods for key, methods in missed.items() if methods}
 
 
+def same_rows(sweep: Sweep) -> dict[str, str]:
+    """Rows that are an earlier one under another name, and go without cells: {row: that one}."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for bench, row in itertools.product(sweep.benches, rows(sweep)):
+        earlier = first.setdefault(pattern(bench, row, sweep.protocol).id, row.label)
+        if earlier != row.label:
+            found[row.label] = earlier
+    return found
+
+
+def notes(sweep: Sweep) -> list[str]:
+    """What of a sweep has no effect, for whoever looks at its plan."""
+    keys = without_effect(sweep).items()
+    told = [f"{key} is no setting of: {', '.join(methods)}" for key, methods in keys]
+    same = same_rows(sweep).items()
+    return told + [
+        f"{row} is the same as {earlier}, which stands for both" for row, earlier in same
+    ]
+
+
 def _applies(key: str, method: str) -> bool:
     part, _, name = key.partition(".")
     return part != "method" or name in method_spec(method).settings
@@ -251,14 +272,14 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) 
     atomic.replace(list_path(store, name), atomic.json_writer(record))
 
 
-def read_list(store: Store, name: str) -> dict[str, Any]:
-    """What `write_list` kept. Raises ConfigError when this store has no such sweep."""
+def read_list(store: Store, name: str, command: str) -> dict[str, Any]:
+    """What `write_list` kept. Raises ConfigError, which names `command`, when nothing was."""
     record = atomic.read_json(list_path(store, name))
     if not isinstance(record, dict):
         folder = store.root / "sweeps"
         known = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
         raise ConfigError(
             f"no sweep {name!r} was started in {store.root}.{suggest(name, known)} "
-            f"Start it with: python -m sweeps run {name} store={store.root}"
+            f"Start it with: {command}"
         )
     return record

@@ -15,7 +15,8 @@ from janus import atomic
 from janus.store import Store
 
 BEAT_S = 5.0
-"""Heartbeats are at most this far apart while a run trains: what the last one may have missed."""
+"""Heartbeats are at most this far apart while a run trains: what the last one may have missed.
+But one from another machine, which was waited for in vain, may have trained on for a lease."""
 
 
 @dataclass
@@ -47,28 +48,38 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
         found.cells += 1
         found.attempts += last
         if last > 1:
-            _add(found, [_read(store, cell_id, number) for number in range(1, last + 1)])
+            tries = [_read(store, cell_id, number) for number in range(1, last + 1)]
+            _add(found, tries, store.lease_s)
     return found
 
 
-def _add(found: Repeated, attempts: list[dict[str, Any]]) -> None:
+def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> None:
     found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
     for attempt, successor in pairwise(attempts):
+        kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
+        given_back = attempt["released_at"] < successor["claimed_at"]
         if attempt["beat"] is None or attempt["provenance"]:
             reached = float((attempt["provenance"] or {}).get("seconds", 0.0))
+        elif given_back and kept >= float(attempt["beat"].get("seconds", 0.0)):
+            reached = kept  # it stopped because it was asked to, and saved before that
         else:
-            missed = min(BEAT_S, max(0.0, successor["claimed_at"] - attempt["claimed_at"]))
+            silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
+            known = given_back or attempt["host"] == successor["host"]
+            missed = min(silent, BEAT_S if known else lease_s)
             reached = float(attempt["beat"].get("seconds", 0.0)) + missed
-        kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
         found.seconds += max(0.0, reached - kept)
 
 
 def _read(store: Store, cell_id: str, number: int) -> dict[str, Any]:
     run = store.run_dir(cell_id)
-    attempt = run / "attempts" / f"{number:06d}"
-    claim = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
+    attempt, claim = run / "attempts" / f"{number:06d}", run / "claims" / f"{number:06d}.json"
+    facts, beat = atomic.read_json(claim) or {}, attempt / "beat.json"
+    released = claim.with_suffix(".released")
     return {
-        "claimed_at": float(claim.get("claimed_at", 0.0)),
-        "beat": atomic.read_json(attempt / "beat.json"),
+        "claimed_at": float(facts.get("claimed_at", 0.0)),
+        "host": facts.get("owner", {}).get("host"),
+        "released_at": released.stat().st_mtime if released.exists() else float("inf"),
+        "beat": atomic.read_json(beat),
+        "beat_at": beat.stat().st_mtime if beat.exists() else 0.0,
         "provenance": atomic.read_json(attempt / "provenance.json"),
     }

@@ -15,7 +15,7 @@ from sweeps import forecast, report
 from sweeps.console import say, tell
 from sweeps.drive import Note, Tally, drive
 from sweeps.load import Request
-from sweeps.plan import Planned, plan_rows, split_open, without_effect, write_list
+from sweeps.plan import Planned, notes, plan_rows, split_open, write_list
 from sweeps.repeated import repeated
 from sweeps.watch import make_watch
 
@@ -32,11 +32,13 @@ def run(request: Request, command: str) -> int:
     else:
         forecast.keep(store, request.sweep.name, made)
     write_list(store, request.sweep.name, command, planned)
-    for key, methods in without_effect(request.sweep).items():
-        tell(f"note: {key} is no setting of: {', '.join(methods)}")
+    for note in notes(request.sweep):
+        tell(f"note: {note}")
     tell(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
     if fixed := request.sweep.fixed:
         tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
+    if request.keep_final and (bare := [i for i in split.done if not store.checkpoints(i)]):
+        tell(f"note: {len(bare)} cells were finished without keep=final; their methods are gone")
     try:
         tally, workers = _train(request, store, planned, len(titles) - len(split.done))
     except KeyboardInterrupt:
@@ -97,6 +99,7 @@ def _train(
                     request.device,
                     sweep=[p.cell for p in planned],
                     tracked=_tracked(request, planned),
+                    keep_final=request.keep_final,
                 )
                 pools.append(stack.enter_context(pool))
             pools[0].run(cells, note)

@@ -55,7 +55,7 @@ class Waiting:
 def sync(request: Request, command: str) -> int:
     """The action: write what is missing, upload what waits."""
     store = Store(request.store)
-    record = read_list(store, request.sweep.name)
+    record = read_list(store, request.sweep.name, command)
     if not has_key():
         raise ConfigError(
             "no W&B key here: run `wandb login`, or set WANDB_API_KEY; then the same command again"

@@ -19,7 +19,7 @@ ONLY_IN = {
     "hydra": {"janus/__main__.py", "sweeps/"},
     "wandb": {"janus/wandb_process.py", "sweeps/dashboard.py", "analysis/"},
     "wandb_workspaces": {"sweeps/dashboard.py"},
-    "ray": {"sweeps/tune.py", "sweeps/lockstep.py", "cluster/"},
+    "ray": {*(f"sweeps/{n}.py" for n in ("ray_cluster", "trial", "tune", "lockstep")), "cluster/"},
     "optuna": {"sweeps/suggest.py"},
 }
 

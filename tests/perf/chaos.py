@@ -4,8 +4,7 @@
     python -m tests.perf.chaos --cells 16 --kills 2
 
 Drivers die by SIGKILL, for a while two of them share the store, and one worker dies too. At the
-end every cell must have exactly one committed result, byte for byte that of the same cells trained
-one after the other in one undisturbed process;
+end every cell must have exactly one committed result, byte for byte that of the undisturbed sweep;
 nothing that was committed may be gone or written again; and work done twice is counted.
 """
 
@@ -54,12 +53,14 @@ class Chaos:
     different: int = 0
     """Results that differ from those of the undisturbed sweep."""
     wall_s: float = 0.0
+    calm_s: float = 0.0
+    """The undisturbed sweep."""
     repeated: Repeated = field(default_factory=Repeated)
 
     def __str__(self) -> str:
         return "\n".join(
             [
-                f"{self.cells} cells in {self.wall_s:.0f} s",
+                f"{self.cells} cells in {self.wall_s:.0f} s; undisturbed: {self.calm_s:.0f} s",
                 f"drivers killed: {self.drivers_killed}, with {self.done_at_kill} cells done; "
                 f"worker killed: {self.worker_killed}; two drivers for {self.together_s:.0f} s",
                 f"committed results lost or rewritten: {self.lost}; cells without a result: "
@@ -117,32 +118,22 @@ def divmod_near(number: int) -> tuple[int, int]:
 
 
 def run(cells: int, kills: int, seed: int = 0) -> Chaos:
-    """Run both sweeps, side by side, and compare them."""
+    """Run both sweeps, one after the other, and compare them."""
     chaos, draw = Chaos(cells), random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
         calm, wild = Store(Path(folder) / "calm"), Store(Path(folder) / "wild")
         (tmp := Path(folder) / "t").mkdir()
-        arguments = ["--calm", str(calm.root), "--cells", str(cells)]
-        undisturbed = subprocess.Popen([sys.executable, "-m", "tests.perf.chaos", *arguments])
         start = time.monotonic()
-        try:
-            disturb(chaos, wild, words_of(cells, wild.root), str(tmp), kills, draw)
-            chaos.wall_s = time.monotonic() - start
-            if undisturbed.wait():
-                raise SystemExit("the undisturbed cells did not finish")
-        finally:
-            undisturbed.kill()
+        said = Driver(words_of(cells, calm.root), str(tmp)).finish(PATIENCE_S)
+        if len(calm.done()) != cells:
+            raise SystemExit(f"the undisturbed sweep did not finish:\n{said}")
+        chaos.calm_s = time.monotonic() - start
+        start = time.monotonic()
+        disturb(chaos, wild, words_of(cells, wild.root), str(tmp), kills, draw)
+        chaos.wall_s = time.monotonic() - start
         compare(chaos, calm, wild)
         shutil.rmtree(tmp, ignore_errors=True)
     return chaos
-
-
-def train_undisturbed(store: Store, cells: int) -> None:
-    """One cell after the other, here, without Ray."""
-    from janus.run import run_cell
-
-    for cell in plan(load("smoke", words_of(cells, store.root)).sweep):
-        run_cell(cell, store, threads=1)
 
 
 def disturb(
@@ -223,11 +214,7 @@ if __name__ == "__main__":
     parser.add_argument("--cells", type=int, default=200, help="an even number")
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--calm", help="only train the cells undisturbed, into this store")
     given = parser.parse_args()
-    if given.calm:
-        train_undisturbed(Store(given.calm), given.cells)
-        sys.exit(0)
     outcome = run(given.cells, given.kills, given.seed)
     sys.stdout.write(f"{outcome}\n")
     sys.exit(bool(outcome.lost or outcome.missing or outcome.different))

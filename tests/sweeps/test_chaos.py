@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 
 import pytest
 
 from janus import atomic
 from janus.config import Cell
-from janus.store import Store
+from janus.store import Store, process_identity
 from sweeps.load import load
 from sweeps.plan import plan
 from sweeps.repeated import BEAT_S, repeated
@@ -42,10 +44,26 @@ def test_a_cell_trained_once_repeats_nothing(store: Store, cell: Cell) -> None:
 def test_what_a_checkpoint_kept_is_not_done_twice(store: Store, cell: Cell) -> None:
     attempt(store, cell, 30.0, 0.0)
     attempt(store, cell, 50.0, 24.0)
-    attempt(store, cell, 90.0, 50.0, ends=True)
+    attempt(store, cell, 90.0, 51.0, ends=True)  # the second one was stopped, and saved
     found = repeated([cell.id], store)
     assert found.attempts == 3
-    assert 6.0 <= found.seconds <= 6.0 + 2 * BEAT_S
+    assert 6.0 <= found.seconds <= 6.0 + BEAT_S
+
+
+def test_another_machine_that_fell_silent_may_have_trained_for_a_lease(
+    store: Store, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        here = process_identity()
+        patched.setattr("janus.store.process_identity", lambda: here | {"host": "far"})
+        claim = store.claim(cell)
+    assert claim is not None
+    claim.beat({"seconds": 30.0, "resumed_s": 0.0})
+    long_ago = time.time() - 1e4
+    os.utime(claim.attempt_dir / "beat.json", (long_ago, long_ago))
+    store.trust(cell.id, 1, store.beat(cell.id))
+    attempt(store, cell, 50.0, 24.0, ends=True)
+    assert repeated([cell.id], store).seconds == pytest.approx(30.0 + store.lease_s - 24.0)
 
 
 def test_a_cell_that_two_attempts_finished_counts_whole(store: Store, cell: Cell) -> None:

@@ -153,7 +153,7 @@ def pretended(log: Path, room: int) -> type[Any]:
 
     The measurement is wrong: when more than `room` cells share the GPU, memory runs out.
     """
-    from sweeps.tune import CellTrial
+    from sweeps.trial import CellTrial
 
     class Pretended(CellTrial):  # pickled by value: it is defined in a function
         def run_cell(self, cell: Cell, store: Store) -> dict[str, Any] | None:

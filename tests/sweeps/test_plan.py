@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from janus.errors import ConfigError
 from janus.store import Store
 from sweeps.load import load
-from sweeps.plan import Sweep, plan, plan_rows, read_list, split_open, without_effect, write_list
+from sweeps.plan import (
+    Sweep,
+    notes,
+    plan,
+    plan_rows,
+    read_list,
+    split_open,
+    without_effect,
+    write_list,
+)
 
 METHODS = ("seqlora", "inflora", "lora_gpm", "janus", "ncm")
 TOY = {"backbone": "toy"}
@@ -77,6 +86,13 @@ def test_a_grid_that_means_nothing_to_a_method_gives_it_one_row() -> None:
     assert without_effect(sweep) == {"method.rank": ["ncm"]}
 
 
+def test_a_row_that_is_another_under_a_new_name_is_told() -> None:
+    variants = {"janus": {"a": {"rank": 8}, "b": {"rank": 8}, "c": {"rank": 4}}}
+    sweep = Sweep(name="twice", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
+    assert {p.row for p in plan_rows(sweep)} == {"janus[a]", "janus[c]"}
+    assert notes(sweep) == ["janus[b] is the same as janus[a], which stands for both"]
+
+
 def test_equal_cells_of_two_rows_are_planned_once() -> None:
     variants = {"janus": {"a": {}, "b": {"method.rank": 7}, "c": {"rank": 7}}}
     sweep = Sweep(name="s", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
@@ -127,7 +143,7 @@ def test_the_list_of_cells_is_kept_for_the_analysis(store: Store) -> None:
     assert [cell["id"] for cell in record["cells"]] == [p.cell.id for p in planned]
     assert record["cells"][0]["title"] == "glyphs janus[none] order=0 seed=0"
     with pytest.raises(ConfigError, match="ablation_seeds"):
-        read_list(store, "ablation_seed")
+        read_list(store, "ablation_seed", "how")
 
 
 def test_planning_imports_neither_torch_nor_ray() -> None:

@@ -191,7 +191,7 @@ def test_cut_runs_are_marked_and_can_enter_no_table(path: Path, store: Store) ->
     loaded = results.load([store.root])
     seen = {run.id for run in loaded.runs} | {file.stem for file, _ in loaded.skipped}
     assert not seen & cut
-    assert {entry["id"] for entry in read_list(store, "mine")["cells"]} == whole
+    assert {entry["id"] for entry in read_list(store, "mine", "how")["cells"]} == whole
 
 
 @pytest.mark.parametrize("tasks", range(1, 21))

@@ -52,7 +52,7 @@ def test_merged_results_are_the_same_bytes_with_their_provenance(
     assert ours == theirs
     provenance = store.provenance(planned[1].cell.id) or {}
     assert (provenance["host"], provenance["merged_from"]) == ("there", "other")
-    listed = [cell["id"] for cell in read_list(store, "smoke")["cells"]]
+    listed = [cell["id"] for cell in read_list(store, "smoke", "how")["cells"]]
     assert listed == [p.cell.id for p in planned]
 
 

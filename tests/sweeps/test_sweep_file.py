@@ -101,6 +101,8 @@ def test_a_word_replaces_the_grid_of_the_file(tmp_path: Path) -> None:
         ("smoke", "seeds=true", "True"),
         ("smoke", "workers=0", "at least 1"),
         ("smoke", "device=gpu", "cuda"),
+        ("smoke", "keep=all", "none or final"),
+        ("smoke", "store=/etc/passwd", "is a file"),
         ("smoke", "orders", "KEY=VALUE"),
         ("smoke", "orders=[0", "KEY=VALUE"),
         ("smoke", "~orders", "KEY=VALUE"),

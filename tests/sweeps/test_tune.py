@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from janus.errors import RunError
 from janus.store import Store
+from janus.trained import load_trained
+from sweeps.__main__ import main
 from sweeps.load import load
 from sweeps.plan import plan, split_open
 
@@ -73,7 +76,7 @@ def result_times(store: Store) -> dict[str, int]:
 def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     store: Store, tiny: list[str], short_tmp: str
 ) -> None:
-    words = [*PAIRS, *tiny, f"store={store.root}"]
+    words = [*PAIRS, *tiny, f"store={store.root}", "keep=final"]
     status, out = run(words, short_tmp)
     assert status == 0, out
     assert store.done() == {cell.id for cell in plan(load("smoke", words).sweep)}
@@ -89,15 +92,23 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     split = split_open(larger, store)
     assert (len(split.done), len(split.open)) == (4, 2)
 
+    kept = {cell_id: load_trained(store.root, cell_id) for cell_id in split.done}
+    assert main(["gc", f"store={store.root}", "keep=final"]) == 0
+    assert all(load_trained(store.root, cell_id) for cell_id in kept)
+    assert main(["gc", f"store={store.root}"]) == 0
+    with pytest.raises(RunError, match="did not keep"):
+        load_trained(store.root, split.done[0])
+
 
 def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
-    from ray import cloudpickle
+    from sweeps.trial import InOrder  # sets what Ray reads while it is imported
 
-    from sweeps.tune import _InOrder
+    # isort: split
+    from ray import cloudpickle
 
     _, terminal = pty.openpty()
     with open(terminal, "w") as screen:
-        assert cloudpickle.dumps(_InOrder(screen.write))
+        assert cloudpickle.dumps(InOrder(screen.write))
 
 
 def test_a_diverging_cell_is_reported_and_the_others_finish(
@@ -127,14 +138,15 @@ def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short
     assert processes(short_tmp) == {}
 
 
+@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
-    store: Store, short_tmp: str
+    store: Store, short_tmp: str, wish: signal.Signals
 ) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=20"]
     words = [*PAIRS, *tiny, f"store={store.root}"]
     process = start(words, short_tmp)
     wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep)])
-    process.send_signal(signal.SIGINT)
+    process.send_signal(wish)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert "Go on with: python -m sweeps run smoke" in out

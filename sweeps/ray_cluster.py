@@ -1,0 +1,181 @@
+"""Ray itself: the cluster that RAY_ADDRESS names, or a small one of our own on this machine.
+
+Ours listens on the loopback interface only, has a private token, runs none of the services that a
+sweep has no use for, and leaves no process and no file behind.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from janus.errors import ClusterError
+from sweeps import leftovers
+from sweeps.ray_settings import OBJECT_STORE_BYTES, ray_settings
+
+os.environ.update(ray_settings())
+
+import ray
+from ray._private.node import Node
+
+STARTS = 3
+"""Times that Ray is started before a busy machine is given up."""
+
+UNUSED = ("start_monitor", "start_api_server", "start_log_monitor")
+"""Services of Ray that are not started: autoscaler, web server, collector of logs. Each is a Python
+process that takes seconds of a core to start, and the second one is waited for. Ray has no public
+switch for them; a later Ray that has other names for them starts them again, to no harm."""
+
+
+class Cluster:
+    """Ray while a sweep needs it. A context manager: leaving it ends every process of ours."""
+
+    def __init__(self, root: Path, cores: int, gpus: int | None, preload: Sequence[str]) -> None:
+        """`root`: the store's; `cores`, `gpus`: of a cluster of our own (null: all GPUs found).
+
+        `preload`: modules that its workers, one a core, import as they start, while Tune is being
+        set up here.
+        """
+        self.root, self.preload = root, preload
+        self.wanted_cores, self.wanted_gpus = cores, gpus
+        self.address = os.environ.get("RAY_ADDRESS")
+        self.folder = Path()
+        """For what Ray and Tune write; gone when we leave."""
+        self.cores = self.gpus = 0
+        """What the cluster has."""
+        self.node_cores = 1
+        """Of its largest machine."""
+        self._saved: dict[str, str | None] = {}
+
+    def __enter__(self) -> Cluster:
+        parent = self._parent()
+        leftovers.clear(Path(parent))
+        self.folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=parent))
+        leftovers.mark(self.folder)
+        try:
+            self._prepare()
+            with _own_signals():
+                self._connect()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            ray.shutdown()
+            if not self.address:
+                leftovers.end_processes(self.folder)
+        finally:
+            for name, value in self._saved.items():
+                os.environ.pop(name, None)
+                os.environ.update({} if value is None else {name: value})
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _parent(self) -> str:
+        """Where the temporary folder goes: short for Ray's sockets, or seen by every node."""
+        if self.address:
+            folder = self.root / "sweeps"
+            folder.mkdir(parents=True, exist_ok=True)
+            return str(folder)
+        usual = tempfile.gettempdir()
+        return usual if len(usual) <= 30 else "/tmp"
+
+    def _prepare(self) -> None:
+        """A private token for a cluster of our own, a place for its litter, and a head start."""
+        if self.address:
+            return
+        path = self.folder / "token"
+        path.touch(mode=0o600)
+        path.write_text(_token())
+        for name, value in (
+            ("RAY_AUTH_TOKEN_PATH", path),
+            ("TMPDIR", self.folder),
+            ("RAY_preload_python_modules", ",".join(self.preload)),
+        ):
+            self._saved[name] = os.environ.get(name)
+            os.environ[name] = str(value)
+
+    def _connect(self) -> None:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if self.address:
+                _reach(self.address)
+                ray.init(address=self.address, **quiet)
+            else:
+                self._start(quiet)
+        except Exception as error:  # Ray raises bare ones as well
+            where = f"the cluster at {self.address}" if self.address else "Ray on this machine"
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise ClusterError(f"cannot use {where}: {first}") from error
+        resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.cores, self.gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+        self.node_cores = max(int(node["Resources"].get("CPU", 1)) for node in nodes)
+
+    def _start(self, quiet: Mapping[str, Any]) -> None:
+        """A cluster of our own. Ray gives its processes 30 s: too few on a busy machine."""
+        for left in reversed(range(STARTS)):
+            try:
+                with _without(UNUSED):
+                    ray.init(
+                        num_cpus=self.wanted_cores,
+                        num_gpus=self.wanted_gpus,
+                        include_dashboard=False,
+                        object_store_memory=OBJECT_STORE_BYTES,
+                        _temp_dir=str(self.folder),
+                        **quiet,
+                    )
+                return
+            except Exception as error:
+                if not left or "timed out" not in str(error):
+                    raise
+                ray.shutdown()
+                leftovers.end_processes(self.folder)
+
+
+@contextmanager
+def _without(services: tuple[str, ...]) -> Iterator[None]:
+    """Ray starts without these services of its node."""
+    whole = {name: getattr(Node, name) for name in services if hasattr(Node, name)}
+    for name in whole:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in whole.items():
+            setattr(Node, name, method)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; to our caller it means what Ctrl-C means."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Ray takes nothing
+            signal.signal(signal.SIGTERM, before)
+
+
+def _reach(address: str, patience_s: float = 5.0) -> None:
+    """Fail at once when nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), patience_s).close()
+
+
+@lru_cache
+def _token() -> str:
+    """One per process: Ray reads the token once and keeps it."""
+    return secrets.token_hex(32)

@@ -1,0 +1,142 @@
+"""A cell as a Ray Tune trial: what happens in a worker, and how the driver hears of its end.
+
+Tune schedules and nothing else: its checkpoints, restore and retries are off, because the run
+store already knows what is finished (see `drive.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from janus.config import Cell, cell_from_dict
+from janus.errors import OUT_OF_MEMORY
+from janus.hardware import pick_device
+from janus.store import Store
+from janus.wandb_tracker import Tracking
+from sweeps.attempt import Outcome, attempt
+from sweeps.drive import Note
+from sweeps.policy import CRASH, LOST_NODE
+from sweeps.ray_settings import ray_settings
+
+os.environ.update(ray_settings())
+
+from ray import cloudpickle, tune
+from ray.tune.execution import class_cache
+from ray.tune.schedulers import FIFOScheduler
+
+# trials with variables of their own would get none of the processes that Ray has started for them
+getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()
+
+
+class SpoiledError(Exception):
+    """Carries the outcome of a failed cell out of a GPU worker that must not be used again."""
+
+
+class CellTrial(tune.Trainable):  # type: ignore[misc]
+    """One trial = one cell; the process is kept for the next, torch and all.
+
+    But not after a failure on a GPU: what the failure left on the device goes with the process.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the cell and import what training needs."""
+        self.job = config["job"]
+        self.tracking = Tracking()
+        import janus.run  # noqa: F401
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next cell in the same process."""
+        self.job = new_config["job"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train the whole cell and report how it ended."""
+        cell = cell_from_dict(json.loads(self.job["cell"]))
+        store = Store(self.job["store"])
+        if self.job["stalled"] is not None:  # the driver watched long enough; we have just started
+            store.trust(cell.id, *self.job["stalled"])
+        outcome = attempt(cell, store, lambda: self.run_cell(cell, store))
+        facts = json.dumps(asdict(outcome) | {"shared": self.job["shared"]})
+        if self.job["gpu"] and outcome.status == "failed":
+            raise SpoiledError(facts)
+        return {"outcome": facts, "done": True}
+
+    def run_cell(self, cell: Cell, store: Store) -> dict[str, Any] | None:
+        """Run the cell on the device that the job names, within its share of it."""
+        import torch
+
+        from janus.run import run_cell
+
+        device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
+        if device == "cuda":
+            torch.cuda.empty_cache()
+            # whoever needs more than was measured runs out of memory, not its neighbours
+            torch.cuda.set_per_process_memory_fraction(1 / self.job["shared"])
+        # one thread each: cells side by side on a core each beat one cell on all of them
+        threads = 1 if device == "cpu" else None
+        saves = {"checkpoint_s": self.job["checkpoint_s"], "keep_final": self.job["keep_final"]}
+        with self.tracking.observe(cell, store, self.job["tracked"]) as tracker:
+            return run_cell(cell, store, tracker, device=device, threads=threads, **saves)
+
+    def cleanup(self) -> None:
+        """Before the process ends."""
+        self.tracking.close()
+
+
+class InOrder(FIFOScheduler):  # type: ignore[misc]
+    """Trials in the plan's order; passes on how each ended, as it ends.
+
+    Not a callback: for those, Tune imports the clients of several trackers first.
+    """
+
+    def __init__(self, note: Note) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.note = note
+        self.heard: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its scheduler for a restore that we never do; a terminal cannot be."""
+        return {name: value for name, value in self.__dict__.items() if name != "note"}
+
+    def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """A trial reported its outcome."""
+        self.hear(Outcome(**json.loads(result["outcome"])))
+
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
+        """A trial's process died, or is to be replaced."""
+        error = _error(trial)
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, SpoiledError):
+            self.hear(Outcome(**json.loads(cause.args[0])))
+        else:
+            job = trial.config["job"]
+            self.hear(crashed(job["id"], str(error or ""), job["shared"]))
+
+    def hear(self, outcome: Outcome) -> None:
+        """Pass on the first outcome of each cell."""
+        if outcome.cell_id not in self.heard:
+            self.heard.add(outcome.cell_id)
+            self.note(outcome)
+
+
+def _error(trial: Any) -> Exception | None:
+    """What ended a trial. Tune's own getters look where the file is copied to later."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).exists():
+        return None
+    found: Exception = cloudpickle.loads(Path(path).read_bytes())  # this driver just wrote it
+    return found
+
+
+def crashed(cell_id: str, error: str, shared: int = 1) -> Outcome:
+    """The outcome of an attempt that could not report by itself, from Ray's words about it."""
+    cause, why = CRASH, "the worker process died (killed, or a native crash)"
+    if "OutOfMemory" in error or "low on memory" in error:
+        cause, why = OUT_OF_MEMORY, "the worker process was ended for lack of memory"
+    elif "node has died" in error or "raylet died" in error:
+        cause, why = LOST_NODE, "the machine that trained it was lost"
+    return Outcome(cell_id, "crashed", cause, why, shared=shared)

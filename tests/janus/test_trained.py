@@ -1,0 +1,89 @@
+"""A run with keep=final leaves its trained method, which classifies as it did when measured."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from janus.backbone import prepare
+from janus.config import Cell
+from janus.data import bench as benches
+from janus.data.tasks import cut
+from janus.errors import DataError, RunError
+from janus.run import run_cell
+from janus.store import Store
+from janus.trained import load_trained
+from tests.conftest import toy_cell
+from tests.janus.zoo import METHODS
+
+CPU = torch.device("cpu")
+
+
+def correct_again(cell: Cell, store: Store) -> list[int]:
+    """Right answers on each task's test images, by the method from the store alone."""
+    method = load_trained(store.root, cell.id)
+    stream = cut(benches.load(cell.bench), cell, CPU)
+    found = []
+    with torch.inference_mode(), method.context.autocast():
+        for images in stream.tests:
+            logits, _ = method.predict(prepare(images.pixels, cell.backbone, CPU))
+            found.append(int((logits.argmax(1) == images.labels).sum()))
+    return found
+
+
+def test_a_kept_method_predicts_what_the_result_says(tmp_path: Path) -> None:
+    cell, store = toy_cell("janus", bench__tasks=2, train__epochs=1), Store(tmp_path)
+    result = run_cell(cell, store, threads=1, keep_final=True)
+    assert result is not None
+    assert correct_again(cell, store) == result["correct"][-1]
+    assert len(store.checkpoints(cell.id)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_can_be_kept(method: str, tmp_path: Path) -> None:
+    cell, store = toy_cell(method), Store(tmp_path)
+    result = run_cell(cell, store, threads=1, keep_final=True)
+    assert result is not None
+    assert correct_again(cell, store) == result["correct"][-1]
+
+
+def test_keeping_changes_no_result_and_a_run_killed_before_its_commit_trains_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = toy_cell("seqlora", bench__tasks=2, train__epochs=1)
+    plain, kept = Store(tmp_path / "plain"), Store(tmp_path / "kept")
+    run_cell(cell, plain, threads=1)
+    assert plain.checkpoints(cell.id) == []
+    with monkeypatch.context() as patched:
+        patched.setattr("janus.store.Claim.commit", lambda *_: (_ for _ in ()).throw(OSError(28)))
+        with pytest.raises(OSError):
+            run_cell(cell, kept, threads=1, keep_final=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("janus.run._Run._one_task", None)
+        run_cell(cell, kept, threads=1, keep_final=True)
+    assert kept.result_path(cell.id).read_bytes() == plain.result_path(cell.id).read_bytes()
+
+
+def test_what_was_not_kept_is_told_with_what_to_do(tmp_path: Path) -> None:
+    cell, store = toy_cell("ncm", bench__tasks=2), Store(tmp_path / "a")
+    with pytest.raises(RunError, match=f"has no cell {cell.id}"):
+        load_trained(store.root, cell.id)
+    run_cell(cell, store, threads=1)
+    with pytest.raises(RunError, match=r"did not keep the method of .* keep=final"):
+        load_trained(store.root, cell.id)
+
+
+def test_a_checkpoint_from_the_middle_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    cell, store = toy_cell("ncm", bench__tasks=2), Store(tmp_path / "a")
+    run_cell(cell, store, threads=1, until_task=1)
+    middle = store.checkpoints(cell.id)[0]
+    shutil.copy(middle, tmp_path / "middle")
+    run_cell(cell, store, threads=1)
+    middle.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "middle", middle)
+    with pytest.raises(DataError, match="from the middle of training"):
+        load_trained(store.root, cell.id)
