@@ -186,7 +186,7 @@ def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
 
 
 def _runs(chosen: Selection, most: int) -> str:
-    runs = sorted(chosen.runs, key=lambda r: (r.bench, chosen.labels[r.id], r.order, r.seed))
+    runs = selection.in_order(chosen)
     left = len(runs) - most
     said = f"<p>{left} further runs are left out (--runs N shows more).</p>" if left > 0 else ""
     sections = "".join(run_page.section(run, chosen.labels[run.id]) for run in runs[:most])

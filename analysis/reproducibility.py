@@ -8,7 +8,7 @@ from analysis import load, protocol
 from analysis.load import Run
 from analysis.render import NONE, number
 from analysis.reproduce import command
-from analysis.selection import Selection
+from analysis.selection import Selection, in_order
 from analysis.tables import Table
 
 FURTHER = (
@@ -98,7 +98,7 @@ def commit(run: Run) -> str:
 
 def _cells(chosen: Selection) -> list[str]:
     out = []
-    for run in sorted(chosen.runs, key=lambda r: (r.bench, chosen.labels[r.id], r.order, r.seed)):
+    for run in in_order(chosen):
         out += [f"* `{run.id}` {run.title}, commit `{commit(run)}`:", ""]
         out += [f"      {command(load.record(run)['cell'])}", ""]
     return out

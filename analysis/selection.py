@@ -235,6 +235,16 @@ def _reference(wanted: str | None, labels: set[str]) -> str | None:
     return found
 
 
+def in_order(chosen: Selection) -> list[Run]:
+    """The runs by bench, row, order and seed, numbers as people count them."""
+
+    def place(run: Run) -> tuple[object, ...]:
+        label, order = choose.natural(chosen.labels[run.id]), choose.natural(run.order)
+        return run.bench, label, order, run.seed
+
+    return sorted(chosen.runs, key=place)
+
+
 def say(message: str) -> None:
     """Tell the person; stdout is for the table alone."""
     print(message, file=sys.stderr)

@@ -125,6 +125,13 @@ def test_many_runs_are_cut_off_and_said(fake, write):
     assert "4 further runs are left out" in text
 
 
+def test_runs_are_listed_as_people_count(fake, write):
+    for order in (2, 10, 1):
+        fake.add(order=order)
+    found = re.findall(r"<summary>glyphs janus order=(\d+)", write()[1])
+    assert found == ["1", "2", "10"]
+
+
 def test_an_empty_store_writes_no_page_and_exits_3(fake, write):
     assert write() == (3, "")
     assert write("--store", "nowhere")[0] == 2
