@@ -66,7 +66,7 @@ class Hit:
 class Scenario:
     """The sweep, and the incidents that befall it."""
 
-    def __init__(self, site: Site, folder: Path, epochs: int = 40) -> None:
+    def __init__(self, site: Site, folder: Path, epochs: int = 30) -> None:
         self.site = site
         self.login = Login(site, folder, epochs=epochs)
         self.store = self.login.store

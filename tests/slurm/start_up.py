@@ -27,7 +27,7 @@ def start_up(login: Login) -> dict[str, float]:
     wait(lambda: login.events(submission, "first-step"), 600, "training")
     at = {e["event"]: e["at"] for e in reversed(login.events(submission))}
     login.run("cancel")
-    wait(lambda: login.events(submission, "end"), 120, "the end")
+    login.site.wait(lambda: login.site.idle() == len(login.site.nodes), 120, "the end")
     marks = [("submit", submitted), ("queue, start of Python", at["task"])]
     marks += [("check of the node", at["check"]), ("start of the worker", at["worker"])]
     marks += [("import of torch", at["ready"]), ("choice of a cell", at["cell"])]
