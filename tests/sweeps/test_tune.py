@@ -146,6 +146,10 @@ def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
     words = [*PAIRS, *tiny, f"store={store.root}"]
     process = start(words, short_tmp)
     wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep)])
+    running = processes(short_tmp).values()
+    workers = [name for name in running if name.startswith("ray::") and "Agent" not in name]
+    assert len(workers) == 2, "those that Ray started beforehand, and no others"
+    assert not any(unused in name for name in running for unused in ("monitor.py", "dashboard.py"))
     process.send_signal(wish)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
