@@ -64,9 +64,12 @@ class Hit:
 
 
 class Scenario:
-    """The sweep, and the incidents that befall it."""
+    """The sweep, and the incidents that befall it.
 
-    def __init__(self, site: Site, folder: Path, epochs: int = 30) -> None:
+    With 50 epochs enough is left to train when the first wave is over, on a fast machine too.
+    """
+
+    def __init__(self, site: Site, folder: Path, epochs: int = 50) -> None:
         self.site = site
         self.login = Login(site, folder, epochs=epochs)
         self.store = self.login.store
