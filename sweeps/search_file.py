@@ -7,13 +7,13 @@ whoever runs it with other orders or seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from janus.errors import ConfigError, suggest
 from sweeps.plan import Sweep, pattern, rows
-from sweeps.space import Dimension, read_space
+from sweeps.space import Dimension, grid, read_space
 from sweeps.suggest import ALGORITHMS
 
 DEFAULTS: dict[str, Any] = {
@@ -76,9 +76,9 @@ def read_search(record: Any, sweep: Sweep, reported: Sweep) -> Search:
     _check_sweep(sweep)
     refuse_overlap(sweep.name, reported, sweep.orders, sweep.seeds)
     given["space"] = read_space(given["space"], sweep.methods)
-    search = Search(**given, reported=reported)
-    _check_budget(search, sweep)
-    return search
+    if given["algorithm"] == "grid":
+        given["budget"] = _grid_points(given["space"], sweep.methods, record.get("budget"))
+    return Search(**given, reported=reported)
 
 
 def _check_sweep(sweep: Sweep) -> None:
@@ -97,20 +97,21 @@ def _check_sweep(sweep: Sweep) -> None:
             )
 
 
-def _check_budget(search: Search, sweep: Sweep) -> None:
+def _grid_points(
+    space: Mapping[str, Mapping[str, Dimension]], methods: Sequence[str], budget: int | None
+) -> int:
     """A grid tries all of its points: every row that has any must have as many."""
-    if search.algorithm != "grid":
-        return
-    sizes = {}
-    for method in sweep.methods:
-        size = 1
-        for dimension in search.space[method].values():
-            size *= len(dimension.choices)
-        if search.space[method]:
-            sizes[method] = size
+    sizes = {method: len(grid(space[method])) for method in methods if space[method]}
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{method} {size}" for method, size in sizes.items())
         raise ConfigError(f"search.algorithm=grid: budgets differ ({told}); make them equal")
+    points = max(sizes.values(), default=1)
+    if budget not in (None, points):
+        raise ConfigError(
+            f"search.budget={budget}, but a grid tries all of its points, {points} for each row; "
+            "leave the budget out"
+        )
+    return points
 
 
 def refuse_overlap(

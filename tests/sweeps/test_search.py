@@ -139,6 +139,7 @@ def test_a_search_that_was_killed_ends_like_one_that_was_not(
     words += ["methods=[seqlora]"]
     if algorithm == "grid":
         path.write_text(FILE.replace("{log: [1.0e-4, 1.0e-2]}", "{choices: [1e-4, 1e-3, 1e-2]}"))
+        words += ["search.budget=3"]
     undisturbed = MadeUp(Store(tmp_path / "whole"))
     wanted, _ = run(path, undisturbed, *words)
     store, trained = Store(tmp_path / "cut"), 0
@@ -255,6 +256,18 @@ def test_grids_of_unequal_size_are_refused(path: Path) -> None:
     path.write_text(text.replace("algorithm: random", "algorithm: grid"))
     with pytest.raises(ConfigError, match=r"budgets differ \(seqlora 3, inflora 6\)"):
         load(str(path), [])
+
+
+def test_a_grid_tries_all_of_its_points_and_a_smaller_budget_is_refused(tmp_path: Path) -> None:
+    rates = ", ".join(f"{n}e-4" for n in range(1, 21))
+    path = tmp_path / "mine.yaml"
+    search = f"{{reports: smoke, algorithm: grid, space: {{all: {{lr: {{choices: [{rates}]}}}}}}}}"
+    head = "methods: [seqlora]\norders: [100]\nseeds: [100]\nfixed: {eval: validation}"
+    path.write_text(f"{head}\nsearch: {search}\n")
+    found = load(str(path), []).search
+    assert found is not None and found.budget == 20
+    with pytest.raises(ConfigError, match="20 for each row; leave the"):
+        load(str(path), ["search.budget=16"])
 
 
 @pytest.mark.parametrize("action", ["run", "plan", "choose"])
