@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from itertools import cycle
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -23,9 +23,10 @@ from janus import checkpoint, weights
 from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
-from janus.data.tasks import Stream, Task, cut, joined
+from janus.data.tasks import Task, cut, joined
 from janus.errors import JanusError, RunError, cause_of
 from janus.evaluate import tree_bytes
+from janus.frozen import FeatureCache, pass_once
 from janus.measure import Measurements
 from janus.memory import reuse_large_blocks
 from janus.methods import make
@@ -149,7 +150,8 @@ class _Run:
         self.stream = cut(data, cell, self.device)
         context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
-        self.tasks = (joined(self.stream),) if self.method.joint else self.stream.tasks
+        self.tasks = self._tasks()
+        self.features = FeatureCache(self.claim.store.root / "features", found, data.sha256)
         self.measured = Measurements(self.method, self.stream, cell, self.device)
         self._resume()
         record = numerics(self.device)
@@ -161,7 +163,7 @@ class _Run:
                 return None
             if self.task_index and self.stop():
                 raise _Stopped  # the task before left a checkpoint, or we resumed from one
-            self._one_task(self.tasks[self.task_index])
+            self._one_task()
         result, provenance = self._result(found, data.sha256), self._provenance()
         self.claim.commit(result, provenance)
         self._notify("done", {"result": result, "provenance": provenance})
@@ -185,8 +187,10 @@ class _Run:
         log.info("%s resumes at task %d, epoch %d", self.cell.title, *list(at.values())[:2])
 
     # ---- one task ------------------------------------------------------------------------------
-    def _one_task(self, task: Task) -> None:
+    def _one_task(self) -> None:
         self.task_started = time.monotonic()
+        self._pass_once()
+        task = self.tasks[self.task_index]
         epochs = self.method.epochs(task)
         self._notify("begin", {"task": task.index, "tasks": len(self.tasks), "epochs": epochs})
         self._beat(task, None)
@@ -199,12 +203,25 @@ class _Run:
             self.step = 0
         self._require_finite_state(task)
         self.method.end_task(task)
+        self._pass_once()
         self._measure(task)
         self.task_index, self.epoch, self.step, self.in_task = self.task_index + 1, 0, 0, False
         self.seconds.append(self.spent + time.monotonic() - self.task_started)
         self.spent = 0.0
         if self.task_index < len(self.tasks) or self.keep_final:
             self._save()
+
+    def _pass_once(self) -> None:
+        """Features in place of images, once the method's network no longer changes."""
+        task = self.tasks[self.task_index]
+        beat = partial(self._beat, task, None)
+        self.stream = self.measured.stream = pass_once(
+            self.stream, self.method, self.features, beat
+        )
+        self.tasks = self._tasks()
+
+    def _tasks(self) -> tuple[Task, ...]:
+        return (joined(self.stream),) if self.method.joint else self.stream.tasks
 
     def _one_epoch(self, task: Task) -> None:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
@@ -327,7 +344,7 @@ class _Run:
             "weights_sha256": weight_hash,
             "split_sha256": split,
             "class_order": list(self.stream.order),
-            "tasks": _describe(self.stream),
+            "tasks": self.stream.describe(),
             **self.measured.facts(),
             "kept_bytes": tree_bytes(self.method.kept()),
             "trained_parameters": self.trained_parameters,
@@ -377,16 +394,3 @@ class _Run:
         except Exception as error:  # a tracker may fail, a run may not
             log.warning("progress display failed (%s: %s); going on without", event, error)
             self.observer = None
-
-
-def _describe(stream: Stream) -> list[dict[str, Any]]:
-    tests = cycle(stream.tests) if stream.shared_test else stream.tests
-    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, tests, strict=False)
-    return [
-        {
-            "classes": list(stream.names[task.index]),
-            "train_images": len(task.train),
-            "test_images": len(test),
-        }
-        for task, test in tasks
-    ]

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,8 @@ class Batch:
     """What a method trains on. B images."""
 
     images: Tensor
-    """float (B, C, H, W), ready for the backbone"""
+    """float (B, C, H, W), ready for the backbone; features (B, D) for a method whose network is
+    frozen (see `Method.frozen_features`)"""
     labels: Tensor
     """int64 (B,), in order of appearance"""
     domains: Tensor
@@ -136,6 +139,18 @@ class Stream:
     def shared_test(self) -> bool:
         """Whether all tasks share one test set."""
         return len(self.tests) < len(self.tasks)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Classes (or domains) of each task and how many images it trains and tests on."""
+        tests = cycle(self.tests) if self.shared_test else self.tests
+        return [
+            {
+                "classes": list(self.names[task.index]),
+                "train_images": len(task.train),
+                "test_images": len(test),
+            }
+            for task, test in zip(self.tasks, tests, strict=False)
+        ]
 
 
 def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
