@@ -167,7 +167,12 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
     else:
         new_label = torch.empty(units, dtype=torch.long)
         new_label[torch.tensor(order)] = torch.arange(units)
-    tasks, tests, first = [], [], 0
+    place = torch.empty(units, dtype=torch.long)
+    for index, share in enumerate(shares):
+        place[share] = index
+    trains = _by_task(bench.train, place, domain, new_label)
+    tests = () if bench.shared_test else _by_task(bench.test, place, domain, new_label)
+    tasks, first = [], 0
     for index, share in enumerate(shares):
         classes = len(bench.class_names) if domain else len(share)
         epochs = cell.train.epochs
@@ -183,27 +188,29 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
                 fresh=0 if domain and index else classes,
                 epochs=epochs,
                 cell=cell,
-                train=_select(bench.train, share, domain, new_label),
+                train=trains[index],
                 device=device,
             )
         )
-        if not bench.shared_test:
-            tests.append(_select(bench.test, share, domain, new_label))
         first += classes
     named = bench.domain_names if domain else bench.class_names
     return Stream(
         tasks=tuple(tasks),
-        tests=tuple(tests) or (bench.test.relabelled(new_label[bench.test.labels]),),
+        tests=tests or (bench.test.relabelled(new_label[bench.test.labels]),),
         order=tuple(order),
         names=tuple(tuple(named[i] for i in share) for share in shares),
     )
 
 
-def _select(images: Images, share: list[int], domain: bool, new_label: Tensor) -> Images:
-    """The images of these classes (or domains), in file order, with labels re-numbered."""
-    key = images.domains if domain else images.labels
-    part = images.take(torch.isin(key, torch.tensor(share)).nonzero()[:, 0])
-    return part.relabelled(new_label[part.labels])
+def _by_task(images: Images, place: Tensor, domain: bool, new_label: Tensor) -> tuple[Images, ...]:
+    """The images of each task, in file order, with labels re-numbered.
+
+    place: (classes or domains,) the task of each. One pass, however many tasks there are.
+    """
+    task = place[images.domains if domain else images.labels]
+    sizes = task.bincount(minlength=int(place.max()) + 1)
+    parts = [images.take(rows) for rows in task.argsort(stable=True).split(sizes.tolist())]
+    return tuple(part.relabelled(new_label[part.labels]) for part in parts)
 
 
 def joined(stream: Stream) -> Task:
