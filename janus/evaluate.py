@@ -114,12 +114,16 @@ def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Ten
     """Prepared test images of earlier tasks, evenly spaced, at most PROBE_IMAGES in all."""
     if not tests:
         return []
-    each = max(1, PROBE_IMAGES // len(tests))
-    parts = []
-    for images in tests:
-        index = torch.linspace(0, len(images) - 1, min(each, len(images))).round().long()
-        parts.append(plain_view(images.take(index), cell, device))
-    return list(torch.cat(parts)[:PROBE_IMAGES].split(64))
+    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), PROBE_IMAGES)).round().long()
+    each = PROBE_IMAGES // len(chosen)
+    ends = torch.tensor([len(images) for images in tests]).cumsum(0)
+    index = []
+    for task in chosen.tolist():
+        count = len(tests[task])
+        spread = torch.linspace(0, count - 1, min(each, count)).round().long()
+        index.append(ends[task] - count + spread)
+    images = joined_images(tests).take(torch.cat(index))
+    return list(plain_view(images, cell, device).split(64))
 
 
 def tree_bytes(tree: Any) -> int:
