@@ -35,6 +35,8 @@ def flatten(tree: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
             tensors |= found
         return tensors, skeleton
     if isinstance(tree, list | tuple):
+        if all(isinstance(child, str | int | float) for child in tree):
+            return {}, list(tree)  # one entry a task, perhaps: not worth a call each
         skeleton = []
         for index, child in enumerate(tree):
             found, part = flatten(child, f"{prefix}/{index}")
