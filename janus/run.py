@@ -48,6 +48,9 @@ CHECK_LOSS_EVERY = 20
 TELL_EVERY_S = 0.5
 """Seconds between two heartbeats, and between two steps that the observer hears of."""
 
+CHECKPOINT_SHARE = 0.05
+"""Most of a task's time that its checkpoints may take: SLCA's of a ViT-B hold 0.7 GB."""
+
 
 class Observer(Protocol):
     """Hears of progress; whatever it raises is logged and ignored."""
@@ -137,6 +140,7 @@ class _Run:
         self.numerics: list[dict[str, Any]] = []
         self.trained_parameters = 0
         self.last_save = self.last_step_note = time.monotonic()
+        self.save_s = 0.0  # what the last checkpoint took to write
 
     # ---- set-up --------------------------------------------------------------------------------
     def train(self, until_task: int | None) -> dict[str, Any] | None:
@@ -213,11 +217,9 @@ class _Run:
 
     def _pass_once(self) -> None:
         """Features in place of images, once the method's network no longer changes."""
-        task = self.tasks[self.task_index]
-        beat = partial(self._beat, task, None)
-        self.stream = self.measured.stream = pass_once(
-            self.stream, self.method, self.features, beat
-        )
+        beat = partial(self._beat, self.tasks[self.task_index], None)
+        found = pass_once(self.stream, self.method, self.features, beat)
+        self.stream = self.measured.stream = found
         self.tasks = self._tasks()
 
     def _tasks(self) -> tuple[Task, ...]:
@@ -261,7 +263,8 @@ class _Run:
             self._require_finite(finite, task)  # a heartbeat is JSON, which has no NaN
             self._beat(task, float(loss.detach()))
         stop = self.stop()
-        if stop or now - self.last_save > self.checkpoint_s:
+        wait = self.checkpoint_s and max(self.checkpoint_s, self.save_s / CHECKPOINT_SHARE)
+        if stop or now - self.last_save > wait:
             self._require_finite(finite, task)
             self.in_task = True
             self._save()
@@ -316,6 +319,7 @@ class _Run:
 
     # ---- state ---------------------------------------------------------------------------------
     def _save(self) -> None:
+        began = time.monotonic()
         name = f"{self.task_index:05d}-{self.epoch:05d}-{self.step:07d}"
         spent = self.spent + time.monotonic() - self.task_started if self.in_task else 0.0
         checkpoint.save(
@@ -332,6 +336,7 @@ class _Run:
             | self.measured.state_dict(),
         )
         self.last_save = time.monotonic()
+        self.save_s = self.last_save - began
 
     def _result(self, weight_hash: str, split: str) -> dict[str, Any]:
         """Deterministic facts only."""
