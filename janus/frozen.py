@@ -46,30 +46,47 @@ class FeatureCache:
 
 
 def pass_once(
-    stream: Stream, method: Method, cache: FeatureCache, tick: Callable[[], None]
+    stream: Stream, method: Method, upto: int, cache: FeatureCache, tick: Callable[[], None]
 ) -> Stream:
     """`stream` with features in place of images, as far as `method` allows now.
 
-    The test images, and for the pretrained network also the training images, unless training
-    augments them. `tick` is called after every batch.
+    Of the pretrained network: all test images, and all training images unless training augments
+    them. Of one that the method adapted: the test images of tasks 0..upto, which nobody else can
+    use. `tick` is called after every batch.
     """
+    if method.frozen_features == "adapted":
+        return replace(stream, tests=_adapted(stream.tests, upto, method, tick))
     if method.frozen_features is None or stream.tests[0].is_features:
         return stream
-    tests = _replaced(stream.tests, "test", method, cache, tick)
-    if method.frozen_features == "adapted" or _augments(stream, method):
+    tests = _pretrained(stream.tests, "test", method, cache, tick)
+    if _augments(stream, method):
         return replace(stream, tests=tests)
-    trains = _replaced([task.train for task in stream.tasks], "train", method, cache, tick)
+    trains = _pretrained([task.train for task in stream.tasks], "train", method, cache, tick)
     tasks = [replace(task, train=part) for task, part in zip(stream.tasks, trains, strict=True)]
     return replace(stream, tests=tests, tasks=tuple(tasks))
 
 
 def _augments(stream: Stream, method: Method) -> bool:
-    """Whether any task will still train on images that are not as the test transform has them."""
+    """Whether any task trains on images that are not as the test transform has them."""
     augment = method.context.cell.bench.augment
     return augment != "none" and any(method.epochs(task) for task in stream.tasks)
 
 
-def _replaced(
+def _adapted(
+    tests: tuple[Images, ...], upto: int, method: Method, tick: Callable[[], None]
+) -> tuple[Images, ...]:
+    """The first tests by their features; a task's images pass together, whenever they do."""
+    seen = tests[: upto + 1]
+    if all(part.is_features for part in seen):
+        return tests
+    found = [p.pixels if p.is_features else _compute(p, method, tick) for p in seen]
+    places = torch.arange(sum(map(len, seen))).split([len(part) for part in seen])
+    store = torch.cat(found)
+    new = [replace(p, store=store, rows=rows) for p, rows in zip(seen, places, strict=True)]
+    return (*new, *tests[len(new) :])
+
+
+def _pretrained(
     parts: Sequence[Images],
     name: str,
     method: Method,
@@ -78,21 +95,17 @@ def _replaced(
 ) -> tuple[Images, ...]:
     """`parts` of one store as the same images by their features."""
     rows = torch.cat([part.where() for part in parts]).sort().values
-    nothing = torch.zeros_like(rows)
-    every = Images(parts[0].store, nothing, nothing, nothing, rows)
-    if method.frozen_features == "adapted":
+    record = _record(rows, name, method, cache)
+    key = hashlib.sha256(canonical(record).encode()).hexdigest()
+    path = cache.folder / key[:2] / f"{key}.safetensors"
+    features = _stored(path, record, len(rows))
+    if features is None:
+        nothing = torch.zeros_like(rows)
+        every = Images(parts[0].store, nothing, nothing, nothing, rows)
         features = _compute(every, method, tick)
-    else:
-        record = _record(rows, name, method, cache)
-        key = hashlib.sha256(canonical(record).encode()).hexdigest()
-        path = cache.folder / key[:2] / f"{key}.safetensors"
-        kept = _stored(path, record, len(rows))
-        features = _compute(every, method, tick) if kept is None else kept
-        if kept is None:
-            _keep(path, record, features)
-    return tuple(
-        replace(part, store=features, rows=torch.searchsorted(rows, part.where())) for part in parts
-    )
+        _keep(path, record, features)
+    places = [torch.searchsorted(rows, part.where()) for part in parts]
+    return tuple(replace(p, store=features, rows=at) for p, at in zip(parts, places, strict=True))
 
 
 @torch.no_grad()

@@ -218,7 +218,7 @@ class _Run:
     def _pass_once(self) -> None:
         """Features in place of images, once the method's network no longer changes."""
         beat = partial(self._beat, self.tasks[self.task_index], None)
-        found = pass_once(self.stream, self.method, self.features, beat)
+        found = pass_once(self.stream, self.method, self.task_index, self.features, beat)
         self.stream = self.measured.stream = found
         self.tasks = self._tasks()
 
