@@ -23,7 +23,7 @@ from janus import checkpoint, weights
 from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
-from janus.data.tasks import Task, cut, joined
+from janus.data.tasks import Task, cut, tasks_of
 from janus.errors import JanusError, RunError, cause_of
 from janus.evaluate import tree_bytes
 from janus.frozen import FeatureCache, pass_once
@@ -154,7 +154,7 @@ class _Run:
         self.stream = cut(data, cell, self.device)
         context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
-        self.tasks = self._tasks()
+        self.tasks = tasks_of(self.stream, self.method.joint)
         self.features = FeatureCache(self.claim.store.root / "features", found, data.sha256)
         self.measured = Measurements(self.method, self.stream, cell, self.device)
         self._resume()
@@ -220,10 +220,7 @@ class _Run:
         beat = partial(self._beat, self.tasks[self.task_index], None)
         found = pass_once(self.stream, self.method, self.task_index, self.features, beat)
         self.stream = self.measured.stream = found
-        self.tasks = self._tasks()
-
-    def _tasks(self) -> tuple[Task, ...]:
-        return (joined(self.stream),) if self.method.joint else self.stream.tasks
+        self.tasks = tasks_of(self.stream, self.method.joint)
 
     def _one_epoch(self, task: Task) -> None:
         finite = torch.ones((), dtype=torch.bool, device=self.device)

@@ -213,6 +213,11 @@ def _by_task(images: Images, place: Tensor, domain: bool, new_label: Tensor) -> 
     return tuple(part.relabelled(new_label[part.labels]) for part in parts)
 
 
+def tasks_of(stream: Stream, joint: bool) -> tuple[Task, ...]:
+    """What a method trains on, one after another: the stream's tasks, or all joined as one."""
+    return (joined(stream),) if joint else stream.tasks
+
+
 def joined(stream: Stream) -> Task:
     """All tasks' training data as one task, for joint training (the upper bound)."""
     last = stream.tasks[-1]

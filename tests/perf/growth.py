@@ -102,7 +102,7 @@ def one_run(method: str, bench: Bench, tasks: int) -> Costs:
         clocked(cell, costs),
     ):
         store, began = Store(folder), time.process_time()
-        run.run_cell(cell, store, threads=1, keep_checkpoints=True)
+        run.run_cell(cell, store, threads=1, keep_final=True)
         costs["all"] = time.process_time() - began
         costs["else"] = 2 * costs["all"] - sum(costs.values())
         saved = (store.run_dir(cell.id) / "ckpt").glob("*/*.safetensors")
