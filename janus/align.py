@@ -100,14 +100,14 @@ class Aligner:
     def __init__(self, width: int, settings: Mapping[str, Any], key: tuple[str | int, ...]) -> None:
         self.settings, self.key = settings, key
         self.gaussians = ClassGaussians(width)
-        self.unaligned: list[dict[str, Tensor]] = []
+        self.unaligned: dict[str, Any] | None = None
         """The heads as training left them, where the next task starts from those."""
 
     def begin_task(self, heads: LinearHeads, device: torch.device) -> None:
         """Bring back the heads as they were before the last alignment, if so set."""
-        if self.unaligned:
+        if self.unaligned is not None:
             heads.load_state(self.unaligned, device)
-            self.unaligned = []
+            self.unaligned = None
 
     def end_task(self, heads: LinearHeads, features: Tensor, labels: Tensor, task: Task) -> None:
         """Store the task's Gaussians; from the second task on align all heads."""
@@ -115,10 +115,7 @@ class Aligner:
         if task.index == 0 or not self.settings["align_epochs"]:
             return
         if self.settings["align_restarts"]:
-            self.unaligned = [
-                {name: value.detach().clone() for name, value in head.items()}
-                for head in heads.state()
-            ]
+            self.unaligned = heads.state()
         with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
             self._train(heads, task)
 
@@ -152,4 +149,4 @@ class Aligner:
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Continue from `state`."""
         self.gaussians.load_state_dict(state["gaussians"], device)
-        self.unaligned = list(state["unaligned"])
+        self.unaligned = state["unaligned"]

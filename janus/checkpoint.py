@@ -35,6 +35,8 @@ def flatten(tree: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
             tensors |= found
         return tensors, skeleton
     if isinstance(tree, list | tuple):
+        if all(isinstance(child, str | int | float) for child in tree):
+            return {}, list(tree)  # one entry a task, perhaps: not worth a call each
         skeleton = []
         for index, child in enumerate(tree):
             found, part = flatten(child, f"{prefix}/{index}")
@@ -60,7 +62,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -79,14 +81,19 @@ def _write_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The tree stored at `path`. Raises DataError when it is truncated or altered."""
+def read(path: Path, mapped: bool = False) -> dict[str, Any]:
+    """The tree stored at `path`. Raises DataError when it is truncated or altered.
+
+    `mapped`: tensors share the file's pages with every process that reads it.
+    """
     try:
         with safe_open(path, framework="pt") as stream:
             header = stream.metadata() or {}
-            # cloned: a slice of the mapped file may be less aligned than fresh memory, and
-            # alignment decides the last bits of BLAS products
-            tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        if not mapped:
+            # a slice of the mapped file may be less aligned than fresh memory, and alignment
+            # decides the last bits of BLAS products
+            tensors = {name: value.clone() for name, value in tensors.items()}
         intact = header["sha256"] == _digest(tensors)
         tree = unflatten(tensors, json.loads(header["state"]))
     except (SafetensorError, KeyError, ValueError, OSError) as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from janus.config import Cell
-from janus.data.images import Images
+from janus.data.images import Images, joined_images
 from janus.data.tasks import Stream, plain_batches
 from janus.data.views import plain_view
 from janus.heads import Prototypes
@@ -44,37 +44,46 @@ def evaluate(
 ) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
     """Counts on the tests of tasks 0..upto (or the shared one), and (features, labels) of the last.
 
+    All tests pass as one row of full batches: five hundred small tasks cost what their images cost.
     Features are None for methods that have no single feature space. `means`: class means for a
     second count by nearest mean, on the same features.
     """
-    counts, newest = Counts(), None
-    last = 0 if stream.shared_test else upto
-    for index in range(last + 1):
-        task, images = stream.tasks[index], stream.tests[index]
-        right = right_in_task = right_ncm = 0
-        features: list[Tensor] = []
-        for batch in plain_batches(images, cell, device):
-            with torch.autocast(
-                device.type, dtype=torch.bfloat16, enabled=cell.train.precision == "bf16"
-            ):
-                logits, found = method.predict(batch.images)
-            right += int((logits.argmax(1) == batch.labels).sum())
-            best, own = logits[:, task.first : task.first + task.classes].max(1)
-            # -inf: the method sent the image to another task, so it names no class of this one
-            named = best > float("-inf")
-            right_in_task += int(((own + task.first == batch.labels) & named).sum())
-            if found is not None and means is not None:
-                nearest = means.logits(found, logits.shape[1]).argmax(1)
-                right_ncm += int((nearest == batch.labels).sum())
-            if found is not None and index == last:
-                features.append(found.float())
-        counts.correct.append(right)
-        counts.correct_in_task.append(right_in_task)
-        if means is not None and found is not None:
-            counts.correct_ncm = [*(counts.correct_ncm or []), right_ncm]
-        if features:
-            newest = (torch.cat(features), images.labels.to(device))
-    return counts, newest
+    tests = stream.tests[:1] if stream.shared_test else stream.tests[: upto + 1]
+    sizes = torch.tensor([len(images) for images in tests], device=device)
+    owner = torch.arange(len(tests), device=device).repeat_interleave(sizes)
+    first, end = _spans(stream, len(tests), device)
+    hits = torch.zeros(3, len(tests), dtype=torch.long, device=device)
+    features: list[Tensor] = []
+    start, newest = 0, len(owner) - len(tests[-1])
+    for batch in plain_batches(joined_images(tests), cell, device):
+        task = owner[start : start + len(batch.labels)]
+        with torch.autocast(
+            device.type, dtype=torch.bfloat16, enabled=cell.train.precision == "bf16"
+        ):
+            logits, found = method.predict(batch.images)
+        hits[0].index_add_(0, task, (logits.argmax(1) == batch.labels).long())
+        label = torch.arange(logits.shape[1], device=device)
+        foreign = (label < first[task, None]) | (label >= end[task, None])
+        best, own = logits.masked_fill(foreign, float("-inf")).max(1)
+        # -inf: the method sent the image to another task, so it names no class of this one
+        named = best > float("-inf")
+        hits[1].index_add_(0, task, ((own == batch.labels) & named).long())
+        if found is not None and means is not None:
+            nearest = means.logits(found, logits.shape[1]).argmax(1)
+            hits[2].index_add_(0, task, (nearest == batch.labels).long())
+        if found is not None and start + len(task) > newest:
+            features.append(found[max(0, newest - start) :].float())
+        start += len(task)
+    every = hits.tolist()  # one wait for the device
+    counts = Counts(every[0], every[1], every[2] if means is not None and features else None)
+    return counts, (torch.cat(features), tests[-1].labels.to(device)) if features else None
+
+
+def _spans(stream: Stream, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """First class and the one after the last, (count,) each, of the first tasks."""
+    spans = [(task.first, task.first + task.classes) for task in stream.tasks[:count]]
+    first, end = torch.tensor(spans, device=device).unbind(1)
+    return first, end
 
 
 def invasion(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str, float]:
@@ -105,12 +114,16 @@ def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Ten
     """Prepared test images of earlier tasks, evenly spaced, at most PROBE_IMAGES in all."""
     if not tests:
         return []
-    each = max(1, PROBE_IMAGES // len(tests))
-    parts = []
-    for images in tests:
-        index = torch.linspace(0, len(images) - 1, min(each, len(images))).round().long()
-        parts.append(plain_view(images.take(index), cell, device))
-    return list(torch.cat(parts)[:PROBE_IMAGES].split(64))
+    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), PROBE_IMAGES)).round().long()
+    each = PROBE_IMAGES // len(chosen)
+    ends = torch.tensor([len(images) for images in tests]).cumsum(0)
+    index = []
+    for task in chosen.tolist():
+        count = len(tests[task])
+        spread = torch.linspace(0, count - 1, min(each, count)).round().long()
+        index.append(ends[task] - count + spread)
+    images = joined_images(tests).take(torch.cat(index))
+    return list(plain_view(images, cell, device).split(64))
 
 
 def tree_bytes(tree: Any) -> int:

@@ -24,7 +24,8 @@ class LinearHeads(nn.Module):
 
         Initialised as torch's Linear, uniform in +-1/sqrt(D), but from a keyed generator.
         """
-        self.requires_grad_(False)
+        for last in self.parts[-1:]:  # those before it are frozen already
+            last.requires_grad_(False)
         head: nn.Linear = nn.utils.skip_init(nn.Linear, self.width, classes)
         draw = generator("head", *key, len(self.parts))
         bound = self.width**-0.5
@@ -35,24 +36,37 @@ class LinearHeads(nn.Module):
         return head
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits over all classes seen: (B, C)."""
-        return torch.cat([part(features) for part in self.parts], dim=-1)
+        """Logits over all classes seen: (B, C). One product, however many heads there are."""
+        if len(self.parts) == 1:
+            only: Tensor = self.parts[0](features)
+            return only
+        return functional.linear(features, *self._joined())
 
-    def state(self) -> list[dict[str, Tensor]]:
-        """Weights and biases of every head."""
-        return [{"weight": p.weight, "bias": p.bias} for p in self._linears()]
+    def _joined(self) -> tuple[Tensor, Tensor]:
+        """Weights (C, D) and biases (C,) of all heads."""
+        heads = [part for part in self.parts if isinstance(part, nn.Linear)]
+        return torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads])
 
-    def load_state(self, state: list[dict[str, Tensor]], device: torch.device) -> None:
+    @torch.no_grad()
+    def state(self) -> dict[str, Any]:
+        """All weights and biases, and how many classes each head has: a few tensors, not two a
+        task."""
+        if not self.parts:
+            return {"classes": []}
+        weight, bias = self._joined()
+        sizes = [part.out_features for part in self.parts]
+        return {"weight": weight, "bias": bias, "classes": sizes}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
         """Rebuild the heads; only the last one is trainable."""
-        self.parts = nn.ModuleList()
-        for entry in state:
-            self.requires_grad_(False)
-            head = nn.utils.skip_init(nn.Linear, self.width, entry["weight"].shape[0])
-            head.load_state_dict(entry)
-            self.parts.append(head.to(device))
-
-    def _linears(self) -> list[nn.Linear]:
-        return [p for p in self.parts if isinstance(p, nn.Linear)]
+        self.parts, sizes = nn.ModuleList(), state["classes"]
+        parts = [state[name].split(sizes) for name in ("weight", "bias")] if sizes else [(), ()]
+        for size, weight, bias in zip(sizes, *parts, strict=True):
+            head = nn.utils.skip_init(nn.Linear, self.width, size)
+            head.load_state_dict({"weight": weight, "bias": bias})
+            self.parts.append(head.to(device).requires_grad_(False))
+        for last in self.parts[-1:]:
+            last.requires_grad_(True)
 
 
 class CosineHead(nn.Module):
@@ -82,8 +96,9 @@ class Prototypes:
     @torch.no_grad()
     def add(self, features: Tensor, labels: Tensor) -> None:
         """Append the normalised mean of the raw features (N, D) of every class in `labels` (N,)."""
-        present = labels.unique()
-        means = torch.stack([features[labels == c].mean(0) for c in present])
+        present, sizes = labels.unique(return_counts=True)
+        parts = features[labels.argsort(stable=True)].split(sizes.tolist())
+        means = torch.stack([part.mean(0) for part in parts])
         means = functional.normalize(means.float(), dim=-1)
         self.means = torch.cat([self.means.to(means.device), means])
         self.classes = torch.cat([self.classes.to(present.device), present])

@@ -4,6 +4,7 @@ domain streams. Test images are looked at here and nothing of them reaches the m
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ class Measurements:
         self.correct_in_task: list[list[int] | None] = []
         self.correct_ncm: list[list[int] | None] = []
         self.diagnostics: list[dict[str, Any]] = []
+        self.told: list[str] = []
+        """What each finished task added, as JSON: a tree of everything ever measured would be
+        walked at every checkpoint."""
         width = method.context.width
         self.centres = Prototypes(width)
         """Class centres of test images, for the diagnostics."""
@@ -49,15 +53,20 @@ class Measurements:
         )
         if counts.correct_ncm is None:
             self.means = None  # no single feature space to take means in
-        for name in ("correct", "correct_in_task", "correct_ncm"):
-            rows = [None] * upto if joint else getattr(self, name)
-            setattr(self, name, [*rows, getattr(counts, name)])
         own_tests = not self.stream.shared_test
         past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
         facts = {"task": task.index, **self.method.diagnose(past)}
         if not joint and own_tests:
             facts |= invasion(newest, self.centres)
-        self.diagnostics.append(facts)
+        entry = vars(counts) | {"diagnostics": facts}
+        self._append(entry)
+        self.told.append(json.dumps(entry, allow_nan=False))
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        skipped = len(self.stream.tasks) - 1 if self.method.joint else 0
+        for name in ("correct", "correct_in_task", "correct_ncm"):
+            getattr(self, name).extend([*[None] * skipped, entry[name]])
+        self.diagnostics.append(entry["diagnostics"])
 
     def _add_means(self, task: Task) -> None:
         """One extra pass, by the loop and not by the method: `passes` does not count it."""
@@ -98,22 +107,19 @@ class Measurements:
     def state_dict(self) -> dict[str, Any]:
         """Continues in `load_state_dict`, bit for bit."""
         return {
-            "correct": self.correct,
-            "correct_in_task": self.correct_in_task,
-            "correct_ncm": self.correct_ncm,
-            "diagnostics": self.diagnostics,
+            "told": self.told,
             "centres": self.centres.state_dict(),
             "means": self.means.state_dict() if self.means else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint; one from before class means were kept goes on without."""
-        for name in ("correct", "correct_in_task", "diagnostics"):
-            setattr(self, name, state[name])
+        """Continue from a checkpoint."""
+        self.told = list(state["told"])
+        for entry in self.told:
+            self._append(json.loads(entry))
         self.centres.load_state_dict(state["centres"], self.device)
-        if state.get("means") is None:
+        if state["means"] is None:
             self.means = None
         else:
-            self.correct_ncm = state["correct_ncm"]
             assert self.means is not None
             self.means.load_state_dict(state["means"], self.device)

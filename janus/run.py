@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from itertools import cycle
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -23,9 +23,10 @@ from janus import checkpoint, weights
 from janus.backbone import build
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
-from janus.data.tasks import Stream, Task, cut, joined
+from janus.data.tasks import Task, cut, tasks_of
 from janus.errors import JanusError, RunError, cause_of
 from janus.evaluate import tree_bytes
+from janus.frozen import FeatureCache, pass_once
 from janus.measure import Measurements
 from janus.memory import reuse_large_blocks
 from janus.methods import make
@@ -46,6 +47,9 @@ CHECK_LOSS_EVERY = 20
 
 TELL_EVERY_S = 0.5
 """Seconds between two heartbeats, and between two steps that the observer hears of."""
+
+CHECKPOINT_SHARE = 0.05
+"""Most of a task's time that its checkpoints may take: SLCA's of a ViT-B hold 0.7 GB."""
 
 
 class Observer(Protocol):
@@ -136,6 +140,7 @@ class _Run:
         self.numerics: list[dict[str, Any]] = []
         self.trained_parameters = 0
         self.last_save = self.last_step_note = time.monotonic()
+        self.save_s = 0.0  # what the last checkpoint took to write
 
     # ---- set-up --------------------------------------------------------------------------------
     def train(self, until_task: int | None) -> dict[str, Any] | None:
@@ -149,7 +154,8 @@ class _Run:
         self.stream = cut(data, cell, self.device)
         context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
-        self.tasks = (joined(self.stream),) if self.method.joint else self.stream.tasks
+        self.tasks = tasks_of(self.stream, self.method.joint)
+        self.features = FeatureCache(self.claim.store.root / "features", found, data.sha256)
         self.measured = Measurements(self.method, self.stream, cell, self.device)
         self._resume()
         record = numerics(self.device)
@@ -161,7 +167,7 @@ class _Run:
                 return None
             if self.task_index and self.stop():
                 raise _Stopped  # the task before left a checkpoint, or we resumed from one
-            self._one_task(self.tasks[self.task_index])
+            self._one_task()
         result, provenance = self._result(found, data.sha256), self._provenance()
         self.claim.commit(result, provenance)
         self._notify("done", {"result": result, "provenance": provenance})
@@ -185,8 +191,10 @@ class _Run:
         log.info("%s resumes at task %d, epoch %d", self.cell.title, *list(at.values())[:2])
 
     # ---- one task ------------------------------------------------------------------------------
-    def _one_task(self, task: Task) -> None:
+    def _one_task(self) -> None:
         self.task_started = time.monotonic()
+        self._pass_once()
+        task = self.tasks[self.task_index]
         epochs = self.method.epochs(task)
         self._notify("begin", {"task": task.index, "tasks": len(self.tasks), "epochs": epochs})
         self._beat(task, None)
@@ -199,12 +207,20 @@ class _Run:
             self.step = 0
         self._require_finite_state(task)
         self.method.end_task(task)
+        self._pass_once()
         self._measure(task)
         self.task_index, self.epoch, self.step, self.in_task = self.task_index + 1, 0, 0, False
         self.seconds.append(self.spent + time.monotonic() - self.task_started)
         self.spent = 0.0
         if self.task_index < len(self.tasks) or self.keep_final:
             self._save()
+
+    def _pass_once(self) -> None:
+        """Features in place of images, once the method's network no longer changes."""
+        beat = partial(self._beat, self.tasks[self.task_index], None)
+        found = pass_once(self.stream, self.method, self.task_index, self.features, beat)
+        self.stream = self.measured.stream = found
+        self.tasks = tasks_of(self.stream, self.method.joint)
 
     def _one_epoch(self, task: Task) -> None:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
@@ -244,7 +260,8 @@ class _Run:
             self._require_finite(finite, task)  # a heartbeat is JSON, which has no NaN
             self._beat(task, float(loss.detach()))
         stop = self.stop()
-        if stop or now - self.last_save > self.checkpoint_s:
+        wait = self.checkpoint_s and max(self.checkpoint_s, self.save_s / CHECKPOINT_SHARE)
+        if stop or now - self.last_save > wait:
             self._require_finite(finite, task)
             self.in_task = True
             self._save()
@@ -299,6 +316,7 @@ class _Run:
 
     # ---- state ---------------------------------------------------------------------------------
     def _save(self) -> None:
+        began = time.monotonic()
         name = f"{self.task_index:05d}-{self.epoch:05d}-{self.step:07d}"
         spent = self.spent + time.monotonic() - self.task_started if self.in_task else 0.0
         checkpoint.save(
@@ -315,6 +333,7 @@ class _Run:
             | self.measured.state_dict(),
         )
         self.last_save = time.monotonic()
+        self.save_s = self.last_save - began
 
     def _result(self, weight_hash: str, split: str) -> dict[str, Any]:
         """Deterministic facts only."""
@@ -327,7 +346,7 @@ class _Run:
             "weights_sha256": weight_hash,
             "split_sha256": split,
             "class_order": list(self.stream.order),
-            "tasks": _describe(self.stream),
+            "tasks": self.stream.describe(),
             **self.measured.facts(),
             "kept_bytes": tree_bytes(self.method.kept()),
             "trained_parameters": self.trained_parameters,
@@ -377,16 +396,3 @@ class _Run:
         except Exception as error:  # a tracker may fail, a run may not
             log.warning("progress display failed (%s: %s); going on without", event, error)
             self.observer = None
-
-
-def _describe(stream: Stream) -> list[dict[str, Any]]:
-    tests = cycle(stream.tests) if stream.shared_test else stream.tests
-    tasks: Iterator[tuple[Task, Any]] = zip(stream.tasks, tests, strict=False)
-    return [
-        {
-            "classes": list(stream.names[task.index]),
-            "train_images": len(task.train),
-            "test_images": len(test),
-        }
-        for task, test in tasks
-    ]

@@ -16,7 +16,7 @@ import torch
 from janus.backbone import build
 from janus.config import Cell
 from janus.data import bench as benches
-from janus.data.tasks import Task, cut, joined
+from janus.data.tasks import Task, cut, tasks_of
 from janus.measure import Measurements
 from janus.methods import make
 from janus.methods.base import Context, Method
@@ -38,7 +38,7 @@ def probe(cell: Cell, device: str = "cpu", threads: int = 1) -> dict[str, Any]:
     reset_peak_memory(where)
     stream = cut(benches.load(cell.bench), cell, where)
     method = make(Context(cell, build(cell.backbone, where), where))
-    tasks = (joined(stream),) if method.joint else stream.tasks
+    tasks = tasks_of(stream, method.joint)
     began = _clock(where)
     method.begin_task(tasks[0])
     begin = _clock(where) - began

@@ -5,6 +5,7 @@
     runs/ab/<id>/claims/<n>.json          claim number n; `<n>.released` beside it when given back
     runs/ab/<id>/attempts/<n>/            heartbeat, failure, provenance of claim n
     runs/ab/<id>/ckpt/<n>/*.safetensors   checkpoints of claim n
+    features/ab/<key>.safetensors         a cache that may be deleted (see frozen.py)
 
 Claim numbers only grow, each is created exclusively, and the highest one owns the run: a process
 that was taken for dead and wakes up finds a higher number and must stop. A result is committed

@@ -20,7 +20,8 @@ class Images:
     """Labelled images. N images, C channels."""
 
     store: Tensor | Ragged
-    """uint8 (M, C, H, W), in memory or memory-mapped; or images of differing sizes"""
+    """uint8 (M, C, H, W), in memory or memory-mapped; images of differing sizes; or the features
+    (M, D) that stand for them (see janus/frozen.py)"""
     labels: Tensor
     """int64 (N,): class"""
     domains: Tensor
@@ -38,8 +39,13 @@ class Images:
         return torch.arange(len(self)) if self.rows is None else self.rows
 
     @property
+    def is_features(self) -> bool:
+        """Whether a frozen network has already seen the images, and these are its answers."""
+        return isinstance(self.store, Tensor) and self.store.dim() == 2
+
+    @property
     def pixels(self) -> Tensor:
-        """uint8 (N, C, H, W): a copy, for images of one size."""
+        """uint8 (N, C, H, W), for images of one size, or features (N, D): a copy."""
         if isinstance(self.store, Ragged):
             raise TypeError("images of differing sizes have no common array")
         return self.store if self.rows is None else self.store[self.rows]

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,8 @@ class Batch:
     """What a method trains on. B images."""
 
     images: Tensor
-    """float (B, C, H, W), ready for the backbone"""
+    """float (B, C, H, W), ready for the backbone; features (B, D) for a method whose network is
+    frozen (see `Method.frozen_features`)"""
     labels: Tensor
     """int64 (B,), in order of appearance"""
     domains: Tensor
@@ -137,6 +140,18 @@ class Stream:
         """Whether all tasks share one test set."""
         return len(self.tests) < len(self.tasks)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Classes (or domains) of each task and how many images it trains and tests on."""
+        tests = cycle(self.tests) if self.shared_test else self.tests
+        return [
+            {
+                "classes": list(self.names[task.index]),
+                "train_images": len(task.train),
+                "test_images": len(test),
+            }
+            for task, test in zip(self.tasks, tests, strict=False)
+        ]
+
 
 def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
     """Cut `bench` into the tasks of `cell`.
@@ -152,7 +167,12 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
     else:
         new_label = torch.empty(units, dtype=torch.long)
         new_label[torch.tensor(order)] = torch.arange(units)
-    tasks, tests, first = [], [], 0
+    place = torch.empty(units, dtype=torch.long)
+    for index, share in enumerate(shares):
+        place[share] = index
+    trains = _by_task(bench.train, place, domain, new_label)
+    tests = () if bench.shared_test else _by_task(bench.test, place, domain, new_label)
+    tasks, first = [], 0
     for index, share in enumerate(shares):
         classes = len(bench.class_names) if domain else len(share)
         epochs = cell.train.epochs
@@ -168,27 +188,34 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
                 fresh=0 if domain and index else classes,
                 epochs=epochs,
                 cell=cell,
-                train=_select(bench.train, share, domain, new_label),
+                train=trains[index],
                 device=device,
             )
         )
-        if not bench.shared_test:
-            tests.append(_select(bench.test, share, domain, new_label))
         first += classes
     named = bench.domain_names if domain else bench.class_names
     return Stream(
         tasks=tuple(tasks),
-        tests=tuple(tests) or (bench.test.relabelled(new_label[bench.test.labels]),),
+        tests=tests or (bench.test.relabelled(new_label[bench.test.labels]),),
         order=tuple(order),
         names=tuple(tuple(named[i] for i in share) for share in shares),
     )
 
 
-def _select(images: Images, share: list[int], domain: bool, new_label: Tensor) -> Images:
-    """The images of these classes (or domains), in file order, with labels re-numbered."""
-    key = images.domains if domain else images.labels
-    part = images.take(torch.isin(key, torch.tensor(share)).nonzero()[:, 0])
-    return part.relabelled(new_label[part.labels])
+def _by_task(images: Images, place: Tensor, domain: bool, new_label: Tensor) -> tuple[Images, ...]:
+    """The images of each task, in file order, with labels re-numbered.
+
+    place: (classes or domains,) the task of each. One pass, however many tasks there are.
+    """
+    task = place[images.domains if domain else images.labels]
+    sizes = task.bincount(minlength=int(place.max()) + 1)
+    parts = [images.take(rows) for rows in task.argsort(stable=True).split(sizes.tolist())]
+    return tuple(part.relabelled(new_label[part.labels]) for part in parts)
+
+
+def tasks_of(stream: Stream, joint: bool) -> tuple[Task, ...]:
+    """What a method trains on, one after another: the stream's tasks, or all joined as one."""
+    return (joined(stream),) if joint else stream.tasks
 
 
 def joined(stream: Stream) -> Task:

@@ -38,7 +38,10 @@ def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Gen
 
 
 def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
-    """Float images (B, C, S, S) under the test transform: resize, centre crop, normalise."""
+    """Float images (B, C, S, S) under the test transform: resize, centre crop, normalise.
+
+    Features (B, D) where those stand for the images.
+    """
     bench, size = cell.bench, cell.backbone.image_size
     side = round(size / bench.test_crop)
     kernel = bench.test_interpolation
@@ -46,6 +49,8 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
         found = images.store.centres(images.where(), size, side, kernel)
         return normalise(to_unit(to_device(found, device), device), cell.backbone)
     pixels = to_device(images.pixels, device)
+    if images.is_features:
+        return pixels
     if side == size and kernel == "bilinear":
         return prepare(pixels, cell.backbone, device)
     x = to_unit(pixels, device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,15 @@ class Method(ABC):
         self.context = context
         self.backbone = context.backbone
 
+    @property
+    def frozen_features(self) -> Literal["pretrained", "adapted"] | None:
+        """Whose features they are, where `features` will never change again; None: it still may.
+
+        The loop then passes every image through it once (`pretrained`: once for all runs of the
+        store) and hands out features (B, D) where images were.
+        """
+        return None
+
     def epochs(self, task: Task) -> int:
         """Training passes over this task's images; 0: the loop goes straight to `end_task`."""
         return task.epochs if self.trains else 0
@@ -83,7 +92,9 @@ class Method(ABC):
         """Commit what later tasks must keep: subspaces, prototypes."""
 
     def features(self, images: Tensor) -> Tensor:
-        """CLS features (B, D) of prepared images."""
+        """CLS features (B, D) of prepared images; features that stand for them are returned."""
+        if images.dim() == 2:
+            return images
         features: Tensor = self.backbone(images)
         return features
 

@@ -37,7 +37,7 @@ class HeadsMethod(Method):
 
     def head_parameters(self) -> list[nn.Parameter]:
         """The current head; earlier ones are frozen."""
-        return [p for p in self.heads.parameters() if p.requires_grad]
+        return list(self.heads.parts[-1].parameters())
 
     # ---- tasks ---------------------------------------------------------------------------------
     def begin_task(self, task: Task) -> None:

@@ -6,8 +6,15 @@ LoRA.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from janus.methods.heads_method import HeadsMethod
 
 
 class LinearProbe(HeadsMethod):
     """Only the current head is trained."""
+
+    @property
+    def frozen_features(self) -> Literal["pretrained"]:
+        """Always: heads read the features, nothing changes them."""
+        return "pretrained"

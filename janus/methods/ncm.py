@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,11 @@ class NearestClassMean(Method):
         super().__init__(context)
         self.prototypes = Prototypes(context.width)
         self.classes = 0
+
+    @property
+    def frozen_features(self) -> Literal["pretrained"]:
+        """Always: nothing is trained."""
+        return "pretrained"
 
     def begin_task(self, task: Task) -> None:
         """Only count the classes."""

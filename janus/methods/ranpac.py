@@ -10,7 +10,7 @@ depend on the order of the classes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +44,13 @@ class RanPac(AdapterMethod):
         self.weights = torch.zeros(size, 0, device=context.device)
         self.penalty = 0.0
         self.classes = 0
+
+    @property
+    def frozen_features(self) -> Literal["pretrained", "adapted"] | None:
+        """For good once the first task has adapted it; from the start with `adapt` off."""
+        if not self.context.settings["adapt"]:
+            return "pretrained"
+        return "adapted" if self.adapters and self.proxy is None else None
 
     def epochs(self, task: Task) -> int:
         """The adapter is trained in the first task, and not at all with `adapt` off."""

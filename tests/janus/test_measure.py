@@ -9,7 +9,10 @@ import torch
 
 from janus.backbone import build
 from janus.data import bench as benches
+from janus.data.images import Images
 from janus.data.tasks import cut
+from janus.data.views import plain_view
+from janus.evaluate import evaluate, probe
 from janus.measure import Measurements
 from janus.methods import make
 from janus.methods.base import Context
@@ -30,6 +33,37 @@ def measuring(method: str, **overrides: Any) -> tuple[Measurements, Any]:
     stream = cut(benches.load(cell.bench), cell, cpu)
     made = make(Context(cell, build(cell.backbone, cpu), cpu))
     return Measurements(made, stream, cell, cpu), stream
+
+
+def test_images_of_all_tasks_are_counted_for_their_own_task(monkeypatch):
+    """Batches of 7 cross the borders between tasks of 75 images; counted by hand, one by one."""
+    monkeypatch.setattr("janus.data.tasks.EVAL_BATCH", 7)
+    measured, stream = measuring("ncm", bench__test_per_class=3)
+    method = measured.method
+    for task in stream.tasks[:3]:
+        method.begin_task(task)
+        method.end_task(task)
+    counts, newest = evaluate(method, stream, 2, measured.cell, measured.device)
+    for task, images in zip(stream.tasks[:3], stream.tests, strict=False):
+        pixels = plain_view(images, measured.cell, measured.device)
+        logits, features = method.predict(pixels)
+        own = logits[:, task.first : task.first + task.classes].argmax(1) + task.first
+        assert counts.correct[task.index] == int((logits.argmax(1) == images.labels).sum())
+        assert counts.correct_in_task[task.index] == int((own == images.labels).sum())
+    assert torch.equal(newest[1], images.labels)
+    assert torch.allclose(newest[0], features, atol=1e-5)
+
+
+@pytest.mark.parametrize(("tests", "first", "last"), [(3, 0, 2), (300, 0, 299)])
+def test_probe_images_are_spread_over_all_earlier_tasks(tests, first, last):
+    labels = torch.arange(tests).repeat_interleave(4)
+    pixels = labels.to(torch.uint8)[:, None, None, None].expand(-1, 1, 32, 32)
+    images = Images(pixels, labels, labels, labels)
+    parts = [images.take((labels == task).nonzero()[:, 0]) for task in range(tests)]
+    cell = toy_cell(backbone__mean=0.0, backbone__std=1.0)
+    found = (torch.cat(probe(parts, cell, torch.device("cpu")))[:, 0, 0, 0] * 255).round().long()
+    assert len(found) == min(4 * tests, 256)
+    assert (int(found[0]), int(found[-1])) == (first % 256, last % 256)
 
 
 def test_class_means_are_keyed_by_class_and_domain():

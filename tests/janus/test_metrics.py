@@ -78,7 +78,13 @@ def test_old_heads_are_frozen_and_logits_concatenate():
     for count in (2, 3):
         heads.grow(count, ("k",), torch.device("cpu"))
     assert [p.requires_grad for p in heads.parameters()] == [False, False, True, True]
-    assert heads(torch.randn(5, 4)).shape == (5, 5)
+    features = torch.randn(5, 4)
+    apart = torch.cat([part(features) for part in heads.parts], dim=-1)
+    assert torch.allclose(heads(features), apart, atol=1e-6)
+    again = LinearHeads(4)
+    again.load_state(heads.state(), torch.device("cpu"))
+    assert [p.requires_grad for p in again.parameters()] == [False, False, True, True]
+    assert torch.equal(again(features), heads(features))
 
 
 def test_prototypes_classify_by_cosine_and_unseen_classes_never_win():

@@ -31,8 +31,9 @@ def test_linear_probe_is_seqlora_without_the_lora():
     for task in stream.tasks[:2]:
         train(probe, task)
         train(lora, task)
-    for ours, theirs in zip(probe.heads.state(), lora.heads.state(), strict=True):
-        assert torch.allclose(ours["weight"], theirs["weight"], atol=1e-6)
+    ours, theirs = probe.heads.state(), lora.heads.state()
+    assert ours["classes"] == theirs["classes"] == [25, 25]
+    assert torch.allclose(ours["weight"], theirs["weight"], atol=1e-6)
     start = started("linear_probe")[0].heads
     start.grow(25, probe.context.key, torch.device("cpu"))
     assert not torch.allclose(start.parts[0].weight, probe.heads.parts[0].weight, atol=1e-3)

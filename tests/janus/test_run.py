@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,6 +130,31 @@ def test_altered_checkpoint_is_noticed(tmp_path):
 
 
 @pytest.mark.slow
+def test_slow_checkpoints_are_taken_less_often(tmp_path, monkeypatch):
+    """On a clock of our own: every look at it takes a second, every checkpoint 20."""
+    now, saves = [0.0], []
+    original = checkpoint.save
+
+    def monotonic():
+        now[0] += 1
+        return now[0]
+
+    def slow(claim, name, tree):
+        saves.append(name)
+        now[0] += 20
+        original(claim, name, tree)
+
+    monkeypatch.setattr("janus.run.time", SimpleNamespace(monotonic=monotonic, time=time.time))
+    monkeypatch.setattr(checkpoint, "save", slow)
+    cell = toy_cell("seqlora", train__epochs=50)
+    run_cell(cell, Store(tmp_path), threads=1, checkpoint_s=10.0, until_task=1)
+    inside = [name for name in saves if not name.endswith("-0000000")]
+    trained = now[0] - 20 * len(saves)
+    assert len(inside) >= 2
+    assert 20 * (len(inside) - 1) <= 0.05 * (trained + 20 * len(saves))
+
+
+@pytest.mark.slow
 def test_failing_observer_does_not_end_the_run(tmp_path, caplog):
     class Broken:
         def notify(self, event, facts):
@@ -230,3 +257,17 @@ def test_a_run_that_is_stopped_at_any_step_goes_on_to_the_same_bytes(tmp_path):
         assert cut.status(cell.id) == "open" and cut.failure(cell.id) is None
     assert attempts > 3
     assert cut.result_path(cell.id).read_bytes() == whole.result_path(cell.id).read_bytes()
+
+
+def test_checkpoints_hold_as_many_tensors_after_every_task(tmp_path, monkeypatch):
+    """What grows is the tensors, not their number: a tree of T heads is walked T times."""
+    found = []
+    original = checkpoint.write
+
+    def counting(path, tree):
+        found.append(len(checkpoint.flatten(tree)[0]))
+        original(path, tree)
+
+    monkeypatch.setattr(checkpoint, "write", counting)
+    run_cell(toy_cell("janus", train__epochs=1), Store(tmp_path), threads=1)
+    assert len(found) == 3 and len(set(found)) == 1
