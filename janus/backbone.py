@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from janus.config import BackboneConfig
 from janus.errors import ConfigError, DataError
+from janus.casts import keep_casts
 from janus.rng import key_number
 from janus.weights import weight_file
 
@@ -25,6 +26,8 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     missing, damaged, or of another architecture.
     """
     from janus.load_timm import timm
+
+    from janus.lean import leave_out
 
     kwargs: dict[str, Any] = dict(config.model_kwargs)
     kwargs |= {"img_size": config.image_size, "in_chans": config.channels, "num_classes": 0}
@@ -54,7 +57,7 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
         raise ConfigError(
             f"backbone.image_size={config.image_size} is no multiple of the patch size {patch}"
         )
-    return model.to(device).eval().requires_grad_(False)
+    return leave_out(keep_casts(model.to(device).eval().requires_grad_(False)))
 
 
 def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:

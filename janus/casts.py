@@ -1,0 +1,44 @@
+"""Frozen Linears that are cast for autocast once, not in every forward.
+
+Autocast keeps its casts of trainable weights within a step, and casts frozen ones again for each
+use: half a gigabyte of traffic per pass of a ViT-B. Here the cast stays until the weight changes.
+The numbers are autocast's own; float32 stays the master that adapters are merged into.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class FrozenLinear(nn.Linear):
+    """nn.Linear; under autocast, a frozen weight's cast is kept beside it (half its memory)."""
+
+    _kept: tuple[object, Tensor, Tensor | None] | None = None
+
+    def operands(self) -> tuple[Tensor, Tensor | None]:
+        """(weight, bias) as a product under the current precision takes them."""
+        weight, bias = self.weight, self.bias
+        device = weight.device.type
+        if weight.requires_grad or not torch.is_autocast_enabled(device):
+            return weight, bias
+        dtype = torch.get_autocast_dtype(device)
+        # in-place changes count the version up; `.to` and the like replace the memory
+        of = (dtype, *((t.data_ptr(), t._version) for t in (weight, bias) if t is not None))
+        if self._kept is None or self._kept[0] != of:
+            cast = None if bias is None else bias.detach().to(dtype)
+            self._kept = of, weight.detach().to(dtype), cast
+        return self._kept[1:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x W^T + b."""
+        return functional.linear(x, *self.operands())
+
+
+def keep_casts(model: nn.Module) -> nn.Module:
+    """Turn every plain Linear of the model into a FrozenLinear, in place; the model itself."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = FrozenLinear
+    return model
