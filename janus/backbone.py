@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from janus.config import BackboneConfig
 from janus.errors import ConfigError, DataError
-from janus.casts import keep_casts
 from janus.rng import key_number
 from janus.weights import weight_file
 
@@ -27,6 +26,7 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     """
     from janus.load_timm import timm
 
+    from janus.bf16 import choose_attention, keep_casts
     from janus.lean import leave_out
 
     kwargs: dict[str, Any] = dict(config.model_kwargs)
@@ -57,7 +57,8 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
         raise ConfigError(
             f"backbone.image_size={config.image_size} is no multiple of the patch size {patch}"
         )
-    return leave_out(keep_casts(model.to(device).eval().requires_grad_(False)))
+    model = model.to(device).eval().requires_grad_(False)
+    return leave_out(choose_attention(keep_casts(model)))
 
 
 def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:

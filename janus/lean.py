@@ -18,6 +18,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from janus.bf16 import choose
 from janus.lora import LoraQKV, project
 
 
@@ -56,7 +57,11 @@ def attend(attn: Attention, x: Tensor) -> Tensor:
     heads = (attn.num_heads, attn.head_dim)
     q = query.unflatten(-1, heads).transpose(1, 2)
     k, v = rest.unflatten(-1, (2, *heads)).permute(2, 0, 3, 1, 4).unbind(0)
-    found = functional.scaled_dot_product_attention(q, k, v)
+    choose(attn, (x,))
+    if attn.fused_attn:
+        found = functional.scaled_dot_product_attention(q, k, v)
+    else:
+        found = (q * attn.scale @ k.mT).softmax(-1) @ v
     out: Tensor = attn.proj_drop(attn.proj(found.transpose(1, 2).flatten(2)))
     return out
 

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from janus.errors import ConfigError
-from janus.casts import FrozenLinear
+from janus.bf16 import FrozenLinear
 from janus.rng import generator
 
 Tap = Callable[[int, Tensor], None]
@@ -71,9 +71,15 @@ class LoraQKV(nn.Module):
 
     def part(self, x: Tensor, rows: slice) -> Tensor:
         """Whole thirds `rows` of the adapted projection of x."""
-        out = project(self.linear, x, rows)
-        if not self.enabled:
-            return out
+        # token by token: what is added to in place must be no view, or autograd copies gradients
+        tokens = x.flatten(0, -2)
+        out = project(self.linear, tokens, rows)
+        if self.enabled:
+            out = self._adapted(out, tokens, rows)
+        return out.unflatten(0, x.shape[:-1])
+
+    def _adapted(self, out: Tensor, x: Tensor, rows: slice) -> Tensor:
+        """`out` (tokens, thirds) plus what adapters add to these thirds, in place."""
         # targets stand in the order of the thirds, so those of a part are neighbours
         starts = [self.rows(target).start for target in range(len(self.targets))]
         inside = [target for target, start in enumerate(starts) if rows.start <= start < rows.stop]
@@ -151,31 +157,28 @@ class _AddProducts(Function):
         ctx.save_for_backward(hidden, up)
         ctx.at = at
         ctx.mark_dirty(out)
-        flat, low = out.view(-1, out.shape[-1]), hidden.flatten(0, -2)
-        for start, part, b in zip(at, low.split(up.shape[2], dim=1), up, strict=True):
-            flat[:, start : start + len(b)].addmm_(part, b.mT)
+        for start, part, b in zip(at, hidden.split(up.shape[2], dim=1), up, strict=True):
+            out[:, start : start + len(b)].addmm_(part, b.mT)
         return out
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         hidden, up = ctx.saved_tensors
-        flat, low = grad.flatten(0, -2), hidden.flatten(0, -2)
-        thirds = [flat[:, start : start + up.shape[1]] for start in ctx.at]
+        parts = hidden.split(up.shape[2], dim=1)
+        thirds = [grad[:, start : start + up.shape[1]] for start in ctx.at]
         grad_hidden = grad_up = None
         if ctx.needs_input_grad[1]:
             grad_hidden = torch.cat([g @ b for g, b in zip(thirds, up, strict=True)], dim=1)
-            grad_hidden = grad_hidden.view_as(hidden)
         if ctx.needs_input_grad[2]:
-            parts = low.split(up.shape[2], dim=1)
             grad_up = torch.stack([g.mT @ part for g, part in zip(thirds, parts, strict=True)])
         return grad, grad_hidden, grad_up, None
 
 
 def add_products(out: Tensor, hidden: Tensor, up: Tensor, at: list[int]) -> Tensor:
-    """`out` (..., W) with hidden_p up_p^T added to the columns from at[p] on, in place.
+    """`out` (N, W) with hidden_p up_p^T added to the columns from at[p] on, in place.
 
-    hidden: (..., P r), one part of r columns after another; up: (P, D, r). Written out because
+    hidden: (N, P r), one part of r columns after another; up: (P, D, r). Written out because
     `out[..., rows] += product` copies the whole gradient twice per slice in its backward pass.
     """
     added: Tensor = _AddProducts.apply(out, hidden.to(out.dtype), up.to(out.dtype), at)

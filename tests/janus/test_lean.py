@@ -97,7 +97,9 @@ def test_other_poolings_are_left_alone(layout):
     assert not isinstance(model.blocks[-1], ClsBlock) and "forward" not in vars(model)
 
 
-@pytest.mark.parametrize("layout", [{"qk_norm": True}, {"attn_drop_rate": 0.1}, {"scale_attn_norm": True}])
+@pytest.mark.parametrize(
+    "layout", [{"qk_norm": True}, {"attn_drop_rate": 0.1}, {"scale_attn_norm": True}]
+)
 def test_other_attentions_are_computed_in_full(layout):
     plain, lean = pair(SMALL, **layout)
     seen = []

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from janus.casts import FrozenLinear, keep_casts
+from janus.bf16 import FrozenLinear, choose_attention, keep_casts
 from janus.lora import LoraQKV, attach, start_a
 from tests.janus.test_lora import IMAGES, vit
 
@@ -42,7 +42,10 @@ def test_a_network_computes_what_autocast_computes():
         with autocast():
             found = [model(IMAGES) for model in (plain, kept)]
         assert torch.equal(*found)
-    grads = [torch.autograd.grad(f.float().sum(), m.blocks[0].attn.qkv.a) for f, m in zip(found, (plain, kept), strict=True)]
+    grads = [
+        torch.autograd.grad(f.float().sum(), m.blocks[0].attn.qkv.a)
+        for f, m in zip(found, (plain, kept), strict=True)
+    ]
     assert torch.equal(grads[0][0], grads[1][0])
 
 
@@ -99,3 +102,23 @@ def test_state_and_types_stay_those_of_a_linear():
         layer(X)
     assert list(layer.state_dict()) == ["weight", "bias"]
     assert isinstance(layer, nn.Linear) and type(layer) is FrozenLinear
+
+
+def test_attention_is_fused_in_float32_alone():
+    model = choose_attention(vit())
+    calls = []
+    original = torch.nn.functional.scaled_dot_product_attention
+
+    def counted(*arguments, **more):
+        calls.append(torch.is_autocast_enabled("cpu"))
+        return original(*arguments, **more)
+
+    torch.nn.functional.scaled_dot_product_attention = counted
+    try:
+        with autocast():
+            half = model(IMAGES)
+        whole = model(IMAGES)
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = original
+    assert calls == [False] * len(model.blocks)
+    assert (half - whole).norm() < 0.02 * whole.norm()

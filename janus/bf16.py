@@ -1,13 +1,19 @@
-"""Frozen Linears that are cast for autocast once, not in every forward.
+"""What makes bf16 autocast worth its while on a frozen transformer.
 
-Autocast keeps its casts of trainable weights within a step, and casts frozen ones again for each
-use: half a gigabyte of traffic per pass of a ViT-B. Here the cast stays until the weight changes.
-The numbers are autocast's own; float32 stays the master that adapters are merged into.
+Casts: autocast keeps those of trainable weights within a step, and casts frozen ones again for each
+use, half a gigabyte of traffic per pass of a ViT-B. Here a cast stays until the weight changes. The
+numbers are autocast's own; float32 stays the master that adapters are merged into.
+
+Attention: on a CPU, the backward pass of torch's fused bf16 kernel takes several times as long as
+timm's own unfused code (docs/speed.md), and is used in float32 only.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from timm.layers import Attention, use_fused_attn
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,3 +48,17 @@ def keep_casts(model: nn.Module) -> nn.Module:
         if type(module) is nn.Linear:
             module.__class__ = FrozenLinear
     return model
+
+
+def choose_attention(model: nn.Module) -> nn.Module:
+    """Let every timm attention choose its kernel in each pass; the model itself."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.register_forward_pre_hook(choose)
+    return model
+
+
+def choose(attention: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Fused unless under autocast on a CPU, or where timm was told not to fuse."""
+    on_cpu = inputs[0].device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    attention.fused_attn = use_fused_attn() and not on_cpu
