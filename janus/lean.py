@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,7 +46,7 @@ def fits(attn: nn.Module) -> bool:
     return fused and all(isinstance(part, nn.Identity) for part in parts)
 
 
-def attend(attn: Attention, x: Tensor) -> Tensor:
+def attend(attn: Any, x: Tensor) -> Tensor:
     """Row 0 of `attn(x)`: (B, N, D) -> (B, 1, D)."""
     if isinstance(attn.qkv, LoraQKV):
         query, rest = attn.qkv.cls_and_rest(x)
@@ -85,7 +85,7 @@ def leave_out(model: nn.Module) -> nn.Module:
 
 def _feature(model: VisionTransformer, images: Tensor) -> Tensor:
     """timm's forward with the last block asked for its CLS row."""
-    last = model.blocks[-1]
+    last: Any = model.blocks[-1]
     last.cls_only = True
     try:
         out: Tensor = VisionTransformer.forward(model, images)

@@ -19,8 +19,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from janus.errors import ConfigError
 from janus.bf16 import FrozenLinear
+from janus.errors import ConfigError
 from janus.rng import generator
 
 Tap = Callable[[int, Tensor], None]
@@ -60,7 +60,7 @@ class LoraQKV(nn.Module):
         return self.part(x, slice(0, 3 * self.width))
 
     def cls_and_rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """q of the first token (B, 1, D), and k | v of all (B, N, 2D): what a CLS row attends to."""
+        """q of the first token (B, 1, D) and k | v of all (B, N, 2D): what a CLS row needs."""
         self._show(x)
         width = self.width
         return self.part(x[:, :1], slice(0, width)), self.part(x, slice(width, 3 * width))
@@ -76,7 +76,7 @@ class LoraQKV(nn.Module):
         out = project(self.linear, tokens, rows)
         if self.enabled:
             out = self._adapted(out, tokens, rows)
-        return out.unflatten(0, x.shape[:-1])
+        return out.view(*x.shape[:-1], -1)
 
     def _adapted(self, out: Tensor, x: Tensor, rows: slice) -> Tensor:
         """`out` (tokens, thirds) plus what adapters add to these thirds, in place."""
@@ -144,8 +144,10 @@ def project(linear: nn.Linear, x: Tensor, rows: slice) -> Tensor:
     if rows == slice(0, linear.out_features):
         out: Tensor = linear(x)
         return out
-    frozen = isinstance(linear, FrozenLinear)
-    weight, bias = linear.operands() if frozen else (linear.weight, linear.bias)
+    weight: Tensor = linear.weight
+    bias: Tensor | None = linear.bias
+    if isinstance(linear, FrozenLinear):
+        weight, bias = linear.operands()
     return functional.linear(x, weight[rows], None if bias is None else bias[rows])
 
 

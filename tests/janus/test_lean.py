@@ -1,4 +1,4 @@
-"""The last block for the CLS row alone: timm's own features and gradients, or timm's own forward."""
+"""The last block for the CLS row alone: timm's features and gradients, or timm's forward."""
 
 from __future__ import annotations
 

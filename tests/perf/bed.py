@@ -103,8 +103,20 @@ class Bed:
             self.begin(index)
             self.step()
             self.method.end_task(self.task(index))
+            self._protect(index)
         self.tasks_done = upto
         self.begin(upto)
+
+    def _protect(self, index: int) -> None:
+        """Widen protected bases to what real images leave: noise fills a direction or two."""
+        for basis in getattr(self.method, "bases", []):
+            width = len(basis.v)
+            wanted = width // 8 + width * (index + 1) // (4 * TASKS)
+            draw = torch.Generator().manual_seed(index)
+            missing = max(0, wanted - basis.size)
+            fresh = torch.randn(width, missing, generator=draw).to(basis.v)
+            grown, _ = torch.linalg.qr(torch.cat([basis.v, fresh], 1))
+            basis.v = grown.contiguous()
 
     def begin(self, index: int) -> None:
         """Begin task `index` and take its first batch."""

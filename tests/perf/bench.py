@@ -41,8 +41,9 @@ BATCH = {
 
 def lora_methods() -> list[str]:
     """SeqLoRA first, then every other method on low-rank adapters of the qkv."""
-    found = [name for name in names("method") if "rank" in method_spec(name).settings]
-    return sorted({*found, "bilora"}, key=lambda name: (name != "seqlora", name))
+    specs = {name: method_spec(name) for name in names("method")}
+    found = [n for n, spec in specs.items() if "targets" in spec.settings and n != "joint"]
+    return sorted(found, key=lambda name: (name != "seqlora", name))
 
 
 def measure(name: str, shape: str, precision: str, given: argparse.Namespace) -> dict[str, Any]:

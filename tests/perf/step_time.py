@@ -87,8 +87,9 @@ def main() -> None:
     )
     for name, row in table.items():
         print(
-            f"{name:<30} {row['seconds']:7.3f} s  x{row['ratio']:.3f} x{row['ratio_of_fastest']:.3f} "
-            f"[{row['ratio_min']:.3f}, {row['ratio_max']:.3f}]  {kept[name] / 1e6:.1f} M parameters"
+            f"{name:<30} {row['seconds']:7.3f} s  x{row['ratio']:.3f}  "
+            f"x{row['ratio_of_fastest']:.3f}  [{row['ratio_min']:.3f}, {row['ratio_max']:.3f}]  "
+            f"{kept[name] / 1e6:.1f} M parameters"
         )
     record = {"table": table, "numerics": numerics(torch.device(given.device))}
     record["peak_memory_bytes"] = peak_memory_bytes(torch.device(given.device))
