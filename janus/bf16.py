@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers.attention import Attention
 from timm.layers.config import use_fused_attn
+from timm.models.vision_transformer import Attention  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import (  # type: ignore[attr-defined]
+    Attention,
+    Block,
+    VisionTransformer,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,11 +42,12 @@ class ClsBlock(Block):  # type: ignore[misc]
 
 def fits(attn: nn.Module) -> bool:
     """Whether attention is timm's plain one: no norms, no gate, no dropout, a fused qkv."""
-    if type(attn) is not Attention or attn.gate is not None or attn.attn_drop.p:
+    if type(attn) is not Attention or attn.attn_drop.p:
         return False
-    parts = (attn.q_norm, attn.k_norm, attn.norm)
-    fused = isinstance(attn.qkv, nn.Linear | LoraQKV)
-    return fused and all(isinstance(part, nn.Identity) for part in parts)
+    # by name: some were added by later versions of timm
+    parts = (getattr(attn, name, None) for name in ("q_norm", "k_norm", "norm", "gate"))
+    bare = all(part is None or isinstance(part, nn.Identity) for part in parts)
+    return bare and isinstance(attn.qkv, nn.Linear | LoraQKV)
 
 
 def attend(attn: Any, x: Tensor) -> Tensor:
@@ -51,7 +55,7 @@ def attend(attn: Any, x: Tensor) -> Tensor:
     if isinstance(attn.qkv, LoraQKV):
         query, rest = attn.qkv.cls_and_rest(x)
     else:
-        width = attn.attn_dim
+        width = attn.num_heads * attn.head_dim
         query = project(attn.qkv, x[:, :1], slice(0, width))
         rest = project(attn.qkv, x, slice(width, 3 * width))
     heads = (attn.num_heads, attn.head_dim)
