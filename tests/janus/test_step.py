@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from janus.lora import LoraQKV
 from tests.perf.bed import CLASSES, Bed
 from tests.perf.flops import Shape, needed
 
@@ -26,6 +27,18 @@ def test_no_product_is_computed_that_no_gradient_needs(method):
     ranks = sum(x.a.shape[0] * x.a.shape[1] for x in bed.method.layers)
     added = 2 * IMAGES * shape.tokens * shape.width * ranks
     assert counter.get_total_flops() + added == needed(bed.method, IMAGES) + head
+
+
+def test_blocks_before_the_first_adapter_keep_no_graph():
+    bed = Bed("linear_probe", "bundled", IMAGES, "cpu")
+    model = bed.method.backbone
+    layer = LoraQKV(model.blocks[3].attn.qkv, 3, "kv", 2, 1.0)
+    model.blocks[3].attn.qkv = layer
+    kept = []
+    for block in model.blocks:
+        block.register_forward_hook(lambda _, args, out: kept.append(out.requires_grad))
+    model(torch.randn(2, model.patch_embed.proj.in_channels, *model.patch_embed.img_size))
+    assert kept == [False] * 3 + [True] * 3
 
 
 @pytest.mark.parametrize("method", ["seqlora", pytest.param("janus", marks=pytest.mark.slow)])
