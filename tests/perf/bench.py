@@ -28,7 +28,7 @@ from janus.memory import reuse_large_blocks
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
 from janus.settings import method_spec, names
 from tests.perf import flops
-from tests.perf.bed import SHAPES, Bed
+from tests.perf.bed import BUSY, SHAPES, Bed, clock
 from tests.perf.parts import STEP, Parts
 
 FIGURES = Path(__file__).with_name("figures.json")
@@ -131,6 +131,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="images a step; default: by shape and device")
     parser.add_argument("--steps", type=int, default=2, help="steps timed for each row")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--busy", action="store_true", help=BUSY)
     parser.add_argument("--json", type=Path, help="write the figures here")
     return parser.parse_args()
 
@@ -140,6 +141,8 @@ def main() -> None:
     given = arguments()
     if given.device == "cuda" and not torch.cuda.is_available():
         sys.exit("DEVICE=cuda: torch sees no GPU on this machine")
+    if given.busy:
+        clock.use_cpu_time()
     reuse_large_blocks()
     record = {"numerics": numerics(torch.device(given.device)), "machine": machine(), "rows": {}}
     committed = json.loads(FIGURES.read_text())["rows"] if FIGURES.exists() else {}

@@ -12,7 +12,6 @@ Symbols: B images, N tokens, R = B N rows, D width, H hidden width of the MLP, L
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 from janus.fourier import DenseQKV
 from janus.lora import LoraQKV
 from janus.methods.base import Method
+from tests.perf.bed import clock
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,7 @@ class Multiplier:
 
     def speed(self) -> float:
         """FLOP/s of one round."""
-        self._wait()
-        start = time.perf_counter()
+        start = clock(self.device)
         for (a, b), out in zip(self.products, self.out, strict=True):
             torch.mm(a, b, out=out)
-        self._wait()
-        return self.work / (time.perf_counter() - start)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        return self.work / (clock(self.device) - start)

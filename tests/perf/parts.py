@@ -14,14 +14,13 @@ On a GPU every seam waits for the device, which the time of a whole step does no
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from tests.perf.bed import Bed, wait
+from tests.perf.bed import Bed, clock
 
 NAMES = (
     "data",
@@ -74,11 +73,9 @@ class Parts:
         return lambda *arguments: self._run(name, lambda: call(*arguments))
 
     def _run(self, name: str, call: Callable[[], Any]) -> Any:
-        wait(self.bed.device)
-        start = time.perf_counter()
+        start = clock(self.bed.device)
         result = call()
-        wait(self.bed.device)
-        self.seconds[name] += time.perf_counter() - start
+        self.seconds[name] += clock(self.bed.device) - start
         return result
 
 

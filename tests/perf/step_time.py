@@ -18,7 +18,7 @@ import torch
 
 from janus.memory import reuse_large_blocks
 from janus.provenance import numerics, peak_memory_bytes
-from tests.perf.bed import SHAPES, Bed
+from tests.perf.bed import BUSY, SHAPES, Bed, clock
 
 
 def compare(beds: dict[str, Bed], steps: int, reference: str) -> dict[str, dict[str, float]]:
@@ -63,8 +63,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, help="these beside seqlora")
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--busy", action="store_true", help=BUSY)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if given.busy:
+        clock.use_cpu_time()
     reuse_large_blocks()
 
     def bed(name: str, upto: int, **settings) -> Bed:
