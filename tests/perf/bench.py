@@ -112,7 +112,8 @@ def line(key: str, row: dict[str, Any], committed: dict[str, Any]) -> str:
     percent = [f"{100 * parts[name] / whole:.1f}" for name in STEP]
     beside = [f"{100 * parts[name] / whole:.1f}" for name in ("data", "evaluation")]
     old = committed.get(key)
-    ratio = f"x{row['share_needed'] / old['share_needed']:.2f}" if old else "--"
+    alike = old is not None and old["batch"] == row["batch"]
+    ratio = f"x{row['share_needed'] / old['share_needed']:.2f}" if alike else "--"
     return (
         f"{key:<32}{row['batch']:>6}{row['seconds']:>9.3f}{row['images_per_s']:>10.1f}"
         f"{row['peak_memory_bytes'] / 1e9:>6.1f}{row['share_needed']:>10.2f}"
@@ -132,7 +133,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2, help="steps timed for each row")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--busy", action="store_true", help=BUSY)
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=Path, help="write the figures here, beside others like them")
     return parser.parse_args()
 
 
@@ -144,14 +145,23 @@ def main() -> None:
     if given.busy:
         clock.use_cpu_time()
     reuse_large_blocks()
-    record = {"numerics": numerics(torch.device(given.device)), "machine": machine(), "rows": {}}
-    committed = json.loads(FIGURES.read_text())["rows"] if FIGURES.exists() else {}
+    hardware = {key: machine()[key] for key in ("cpu", "cores", "gpus", "python", "packages")}
+    record = {"numerics": numerics(torch.device(given.device)), "machine": hardware, "rows": {}}
+    committed = rows_of(FIGURES, record)
+    if given.json:
+        record["rows"] = rows_of(given.json, record)
     print(json.dumps(record["numerics"]), HEAD, sep="\n", flush=True)
     for key, row in rows(given):
         record["rows"][key] = row
         print(line(key, row, committed), flush=True)
         if given.json:
             given.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def rows_of(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Rows written earlier under the same processor, threads and versions; none otherwise."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return found["rows"] if found.get("numerics") == record["numerics"] else {}
 
 
 if __name__ == "__main__":
