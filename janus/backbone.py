@@ -24,10 +24,9 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     The feature is the CLS token after the final LayerNorm. Raises DataError for weights that are
     missing, damaged, or of another architecture.
     """
-    from janus.load_timm import timm
-
     from janus.bf16 import choose_attention, keep_casts
     from janus.lean import leave_out
+    from janus.load_timm import timm
 
     kwargs: dict[str, Any] = dict(config.model_kwargs)
     kwargs |= {"img_size": config.image_size, "in_chans": config.channels, "num_classes": 0}
