@@ -4,8 +4,9 @@
                 \\-> A (targets*r x D) -> B per target, * s ------^ added to the target thirds
                 \\-> frozen adapters of earlier tasks, if any ----^ (see bank.py)
 
-The Linear is wrapped; timm's attention is never re-implemented, so fused attention, compilation
-and every timm ViT with a fused `qkv` stay as they are.
+The Linear is wrapped; timm's attention is not re-implemented here, so fused attention, compilation
+and every timm ViT with a fused `qkv` stay as they are. The last block may ask for its parts alone
+(lean.py).
 """
 
 from __future__ import annotations
