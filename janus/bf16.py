@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers.config import use_fused_attn
-from timm.models.vision_transformer import Attention  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -53,8 +51,10 @@ def keep_casts(model: nn.Module) -> nn.Module:
 
 def choose_attention(model: nn.Module) -> nn.Module:
     """Let every timm attention choose its kernel in each pass; the model itself."""
+    from janus.load_timm import timm
+
     for module in model.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, timm.models.vision_transformer.Attention):
             module.register_forward_pre_hook(choose)
     return model
 
@@ -62,4 +62,5 @@ def choose_attention(model: nn.Module) -> nn.Module:
 def choose(attention: Any, inputs: tuple[Tensor, ...]) -> None:
     """Fused unless under autocast on a CPU, or where timm was told not to fuse."""
     on_cpu = inputs[0].device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    attention.fused_attn = use_fused_attn() and not on_cpu
+    may_fuse = vars(attention).setdefault("may_fuse", attention.fused_attn)
+    attention.fused_attn = may_fuse and not on_cpu

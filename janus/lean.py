@@ -13,16 +13,16 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
-from timm.models.vision_transformer import (  # type: ignore[attr-defined]
-    Attention,
-    Block,
-    VisionTransformer,
-)
 from torch import Tensor, nn
 from torch.nn import functional
 
 from janus.bf16 import choose
+from janus.load_timm import timm
 from janus.lora import LoraQKV, project
+
+Attention: Any = timm.models.vision_transformer.Attention
+Block: Any = timm.models.vision_transformer.Block
+VisionTransformer: Any = timm.models.vision_transformer.VisionTransformer
 
 
 class ClsBlock(Block):  # type: ignore[misc]
@@ -40,7 +40,7 @@ class ClsBlock(Block):  # type: ignore[misc]
         return out
 
 
-def fits(attn: nn.Module) -> bool:
+def fits(attn: Any) -> bool:
     """Whether attention is timm's plain one: no norms, no gate, no dropout, a fused qkv."""
     if type(attn) is not Attention or attn.attn_drop.p:
         return False
@@ -75,19 +75,20 @@ def leave_out(model: nn.Module) -> nn.Module:
 
     No name, weight or state changes; `forward_features` goes on giving all tokens.
     """
+    vit: Any = model
     if (
-        type(model) is VisionTransformer
-        and model.global_pool == "token"
-        and model.attn_pool is None
-        and isinstance(model.norm, nn.LayerNorm | nn.Identity)
-        and type(model.blocks[-1]) is Block
+        type(vit) is VisionTransformer
+        and vit.global_pool == "token"
+        and vit.attn_pool is None
+        and isinstance(vit.norm, nn.LayerNorm | nn.Identity)
+        and type(vit.blocks[-1]) is Block
     ):
-        model.blocks[-1].__class__ = ClsBlock
-        model.forward = MethodType(_feature, model)
+        vit.blocks[-1].__class__ = ClsBlock
+        vit.forward = MethodType(_feature, vit)
     return model
 
 
-def _feature(model: VisionTransformer, images: Tensor) -> Tensor:
+def _feature(model: Any, images: Tensor) -> Tensor:
     """timm's forward with the last block asked for its CLS row."""
     last: Any = model.blocks[-1]
     last.cls_only = True
