@@ -10,6 +10,7 @@ SCALE   ?=## tiny: the same sweep in seconds, to see that it runs
 STORE   ?= runs## folder of the run store
 PROFILE ?= default## site profile for submit: a name of cluster/conf, or a YAML file
 DRY     ?=## 1: only print the plan
+DEVICE  ?= cpu## for bench: cpu or cuda
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
 BIN := .venv/bin
@@ -72,5 +73,5 @@ test-output: .venv/.ready ## what readers see: page in Chromium, tables in LaTeX
 lint: .venv/.ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: .venv/.ready ## step time of every LoRA method against SeqLoRA
-	@$(BIN)/python -m tests.perf.step_time $(ARGS)
+bench: .venv/.ready ## a training step of every LoRA method: its parts and its share of the limit
+	@$(BIN)/python -m tests.perf.bench --device $(DEVICE) $(ARGS)

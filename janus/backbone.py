@@ -24,6 +24,8 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     The feature is the CLS token after the final LayerNorm. Raises DataError for weights that are
     missing, damaged, or of another architecture.
     """
+    from janus.bf16 import choose_attention, keep_casts
+    from janus.lean import leave_out
     from janus.load_timm import timm
 
     kwargs: dict[str, Any] = dict(config.model_kwargs)
@@ -54,7 +56,8 @@ def build(config: BackboneConfig, device: torch.device) -> nn.Module:
         raise ConfigError(
             f"backbone.image_size={config.image_size} is no multiple of the patch size {patch}"
         )
-    return model.to(device).eval().requires_grad_(False)
+    model = model.to(device).eval().requires_grad_(False)
+    return leave_out(choose_attention(keep_casts(model)))
 
 
 def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from janus.lora import LoraQKV
+from janus.lora import LoraQKV, project
 
 
 class HalfSpectrum:
@@ -57,17 +57,16 @@ class DenseQKV(LoraQKV):
         self.delta: Tensor | None = None
         """(targets, D, D); may carry a gradient."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """qkv(x) under the updated weight: (B, N, D) -> (B, N, 3D)."""
-        if self.tap is not None:
-            self.tap(self.block, x.detach().reshape(-1, self.width))
+    def part(self, x: Tensor, rows: slice) -> Tensor:
+        """Whole thirds `rows` of the projection under the updated weight."""
         if self.delta is None or not self.enabled:
-            out: Tensor = self.linear(x)
-            return out
+            return project(self.linear, x, rows)
         thirds = list(self.linear.weight.split(self.width))
         for target, name in enumerate(self.targets):
             thirds["qkv".index(name)] = thirds["qkv".index(name)] + self.delta[target]
-        return functional.linear(x, torch.cat(thirds), self.linear.bias)
+        mine = thirds[rows.start // self.width : rows.stop // self.width]
+        bias = None if self.linear.bias is None else self.linear.bias[rows]
+        return functional.linear(x, torch.cat(mine), bias)
 
     @torch.no_grad()
     def update(self) -> Tensor:

@@ -4,8 +4,9 @@
                 \\-> A (targets*r x D) -> B per target, * s ------^ added to the target thirds
                 \\-> frozen adapters of earlier tasks, if any ----^ (see bank.py)
 
-The Linear is wrapped; timm's attention is never re-implemented, so fused attention, compilation
-and every timm ViT with a fused `qkv` stay as they are.
+The Linear is wrapped; timm's attention is not re-implemented here, so fused attention, compilation
+and every timm ViT with a fused `qkv` stay as they are. The last block may ask for its parts alone
+(lean.py).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from janus.bf16 import FrozenLinear
 from janus.errors import ConfigError
 from janus.rng import generator
 
@@ -53,29 +57,62 @@ class LoraQKV(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """qkv(x) with the adapters' share added: (B, N, D) -> (B, N, 3D)."""
+        self._show(x)
+        return self.part(x, slice(0, 3 * self.width))
+
+    def cls_and_rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """q of the first token (B, 1, D) and k | v of all (B, N, 2D): what a CLS row needs."""
+        self._show(x)
+        width = self.width
+        return self.part(x[:, :1], slice(0, width)), self.part(x, slice(width, 3 * width))
+
+    def _show(self, x: Tensor) -> None:
         if self.tap is not None:
             self.tap(self.block, x.detach().reshape(-1, self.width))
-        out: Tensor = self.linear(x)
-        if not self.enabled:
+
+    def part(self, x: Tensor, rows: slice) -> Tensor:
+        """Whole thirds `rows` of the adapted projection of x."""
+        # token by token: what is added to in place must be no view, or autograd copies gradients
+        tokens = x.flatten(0, -2)
+        out = project(self.linear, tokens, rows)
+        if self.enabled:
+            out = self._adapted(out, tokens, rows)
+        return out.view(*x.shape[:-1], -1)
+
+    def _adapted(self, out: Tensor, x: Tensor, rows: slice) -> Tensor:
+        """`out` (tokens, thirds) plus what adapters add to these thirds, in place."""
+        # targets stand in the order of the thirds, so those of a part are neighbours
+        starts = [self.rows(target).start for target in range(len(self.targets))]
+        inside = [target for target, start in enumerate(starts) if rows.start <= start < rows.stop]
+        if not inside:
             return out
-        self._add(out, x, self.a, self.up())
+        mine = slice(inside[0], inside[-1] + 1)
+        at = [start - rows.start for start in starts[mine]]
+        out = self._add(out, at, x, self.a[mine], self.up()[mine])
         if self.frozen is not None:
-            self._add(out, x, *self.frozen, self.gains)
+            a, b = self.frozen
+            out = self._add(out, at, x, a[mine], b[mine], self.gains)
         if self.probe is not None:
             # adds zero; its gradient is G V without G (see `start_probe`)
             basis, zero = self.probe
-            for target in range(len(self.targets)):
-                out[..., self.rows(target)] += functional.linear(x @ basis, zero[target])
+            for start, up in zip(at, zero[mine], strict=True):
+                out = add_products(out, x @ basis, up[None], [start])
         return out
 
     def _add(
-        self, out: Tensor, x: Tensor, a: Tensor, b: Tensor, gains: Tensor | None = None
-    ) -> None:
-        """Add B diag(gains) A x to the target thirds of `out`."""
-        hidden = functional.linear(x, a.flatten(0, 1)).split(a.shape[1], dim=-1)
-        for target, (low, up) in enumerate(zip(hidden, b.unbind(), strict=True)):
-            gained = low if gains is None else low * gains
-            out[..., self.rows(target)] += functional.linear(gained, up)
+        self,
+        out: Tensor,
+        at: list[int],
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        gains: Tensor | None = None,
+    ) -> Tensor:
+        """`out` plus B diag(gains) A x on the thirds that start at columns `at`."""
+        hidden = functional.linear(x, a.flatten(0, 1))
+        if gains is not None:
+            hidden = (hidden.unflatten(-1, a.shape[:2]) * gains).flatten(-2)
+        return add_products(out, hidden, b, at)
 
     def up(self) -> Tensor:
         """What follows A: s B, or s B R under a routing matrix; (targets, D, r)."""
@@ -100,7 +137,55 @@ class LoraQKV(nn.Module):
 
     def slices(self) -> list[Tensor]:
         """The frozen weight's rows that merging may have changed, one (D, D) view per target."""
-        return [self.linear.weight.data[self.rows(t)] for t in range(len(self.targets))]
+        return [self.linear.weight.detach()[self.rows(t)] for t in range(len(self.targets))]
+
+
+def project(linear: nn.Linear, x: Tensor, rows: slice) -> Tensor:
+    """Some output rows of a Linear: (..., D) -> (..., rows)."""
+    if rows == slice(0, linear.out_features):
+        out: Tensor = linear(x)
+        return out
+    weight: Tensor = linear.weight
+    bias: Tensor | None = linear.bias
+    if isinstance(linear, FrozenLinear):
+        weight, bias = linear.operands()
+    return functional.linear(x, weight[rows], None if bias is None else bias[rows])
+
+
+class _AddProducts(Function):
+    """See `add_products`."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, hidden: Tensor, up: Tensor, at: list[int]) -> Tensor:
+        ctx.save_for_backward(hidden, up)
+        ctx.at = at
+        ctx.mark_dirty(out)
+        for start, part, b in zip(at, hidden.split(up.shape[2], dim=1), up, strict=True):
+            out[:, start : start + len(b)].addmm_(part, b.mT)
+        return out
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        hidden, up = ctx.saved_tensors
+        parts = hidden.split(up.shape[2], dim=1)
+        thirds = [grad[:, start : start + up.shape[1]] for start in ctx.at]
+        grad_hidden = grad_up = None
+        if ctx.needs_input_grad[1]:
+            grad_hidden = torch.cat([g @ b for g, b in zip(thirds, up, strict=True)], dim=1)
+        if ctx.needs_input_grad[2]:
+            grad_up = torch.stack([g.mT @ part for g, part in zip(thirds, parts, strict=True)])
+        return grad, grad_hidden, grad_up, None
+
+
+def add_products(out: Tensor, hidden: Tensor, up: Tensor, at: list[int]) -> Tensor:
+    """`out` (N, W) with hidden_p up_p^T added to the columns from at[p] on, in place.
+
+    hidden: (N, P r), one part of r columns after another; up: (P, D, r). Written out because
+    `out[..., rows] += product` copies the whole gradient twice per slice in its backward pass.
+    """
+    added: Tensor = _AddProducts.apply(out, hidden.to(out.dtype), up.to(out.dtype), at)
+    return added
 
 
 Layer = TypeVar("Layer", bound=LoraQKV)

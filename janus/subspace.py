@@ -38,8 +38,16 @@ class Collector(Protocol):
         """Continue from `state`."""
 
 
+STRIP = 128
+"""Columns of the second moment that are computed in one product on a CPU."""
+
+
 class Covariance:
-    """Running uncentred second moment C <- decay C + X^T X. Memory D x D."""
+    """Running uncentred second moment C <- decay C + X^T X. Memory D x D.
+
+    C is symmetric: what stands left of a strip's diagonal block is never computed. On a GPU, where
+    narrow products leave most of it idle, it is one product.
+    """
 
     def __init__(self, width: int, decay: float = 1.0) -> None:
         self.decay = decay
@@ -50,11 +58,16 @@ class Covariance:
         rows = rows.float()
         if self.total.device != rows.device:
             self.total = self.total.to(rows.device)
-        self.total.addmm_(rows.mT, rows, beta=self.decay)
+        width = self.total.shape[0]
+        strip = STRIP if rows.device.type == "cpu" else width
+        for at in range(0, width, strip):
+            mine = slice(at, at + strip)
+            self.total[mine, at:].addmm_(rows[:, mine].mT, rows[:, at:], beta=self.decay)
 
     def moment(self) -> Tensor:
-        """The sum itself."""
-        return self.total.double()
+        """The sum itself, its lower half taken from the upper one."""
+        upper = self.total.double().triu()
+        return upper + upper.triu(1).mT
 
     def energy(self) -> float | None:
         """The trace says it all."""

@@ -97,7 +97,7 @@ def test_late_setting_keeps_old_identities():
 
 
 def test_identities_of_earlier_releases_stay(monkeypatch):
-    """Fields added since then are hashed only where they are used."""
+    """Fields added since then are hashed only where they are used; the core's revision always."""
     monkeypatch.setattr("janus.config.CORE_REVISION", 1)
     settings = {"bench": "glyphs", "method": "ncm", "order": "1", "seed": 2}
     assert compose(settings).id == "fa035964d9cdc2b0"

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from janus.errors import ConfigError
-from janus.lora import attach, start_a
+from janus.lora import add_products, attach, start_a
 
 
 def vit(**kwargs):
@@ -57,6 +57,22 @@ def test_only_the_targets_thirds_move():
     for target, rows in ((0, slice(32, 64)), (1, slice(64, 96))):
         want = x @ (layer.b[target] @ layer.a[target]).T
         assert torch.allclose(moved[..., rows], want, atol=1e-5)
+
+
+def test_products_are_added_with_their_gradients():
+    draw = torch.Generator().manual_seed(0)
+    out, hidden, up = (
+        torch.randn(shape, generator=draw, dtype=torch.float64).requires_grad_()
+        for shape in ((5, 12), (5, 6), (2, 4, 3))
+    )
+    found = add_products(out.clone(), hidden, up, [0, 8])
+    want = out.detach().clone()
+    want[:, :4] += hidden[:, :3] @ up[0].mT
+    want[:, 8:] += hidden[:, 3:] @ up[1].mT
+    assert torch.allclose(found, want)
+    assert torch.autograd.gradcheck(
+        lambda o, h, u: add_products(o.clone(), h, u, [0, 8]), (out, hidden, up)
+    )
 
 
 @pytest.mark.slow

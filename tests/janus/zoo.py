@@ -31,6 +31,7 @@ ROWS = [
     Row("janus", quick=True),
     Row("janus", {"method__estimator": "fd"}),
     Row("janus", {"method__estimator": "gs"}),
+    Row("janus", {"train__precision": "bf16"}),
     Row("janus", {"method__lifetime": "carried"}),
     Row("janus", {"method__precondition": "weight", "method__lr": 1e-4}),
     Row("janus", {"method__precondition": "composite", "method__lr": 1e-4}),

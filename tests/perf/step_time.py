@@ -1,4 +1,4 @@
-"""Step time of every LoRA method against SeqLoRA, on a ViT-B/16-shaped model with random weights.
+"""Step time of Janus-LoRA, its variants and its rivals as ratios to SeqLoRA, steps taken in turn.
 
     python -m tests.perf.step_time                     ViT-B/16, batch 16, after one finished task
     python -m tests.perf.step_time --growth            Janus at task 2 against task 20
@@ -12,92 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
+from pathlib import Path
 
 import torch
 
-from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
-from janus.data.bench import Images
-from janus.data.tasks import Batch, Task
-from janus.methods import make
-from janus.methods.base import Context, Method
+from janus.memory import reuse_large_blocks
 from janus.provenance import numerics, peak_memory_bytes
-from janus.settings import method_spec
-
-SHAPES = {
-    "tiny": "vit_tiny_patch16_224",
-    "small": "vit_small_patch16_224",
-    "base": "vit_base_patch16_224",
-}
-CLASSES = 10
-
-
-def make_cell(name: str, model: str, batch: int, settings: dict) -> Cell:
-    """A cell on random weights; only its shapes matter."""
-    spec = method_spec(name)
-    values = {n: s.default for n, s in spec.settings.items()} | settings
-    return Cell(
-        bench=BenchConfig(name="random", source="none", classes=CLASSES * 20, tasks=20),
-        backbone=BackboneConfig(name="random", model=model, weights="random"),
-        method=MethodConfig(name=name, values=values),
-        train=TrainConfig(epochs=10, batch_size=batch),
-    )
-
-
-class Bed:
-    """One method in the middle of a task, on random images."""
-
-    def __init__(self, name: str, model: str, batch: int, device: str, **settings) -> None:
-        from janus.backbone import build
-
-        self.device = torch.device(device)
-        self.cell = make_cell(name, model, batch, settings)
-        draw = torch.Generator().manual_seed(0)
-        pixels = torch.randint(0, 256, (batch, 3, 224, 224), generator=draw, dtype=torch.uint8)
-        labels = torch.randint(0, CLASSES, (batch,), generator=draw)
-        zeros = torch.zeros(batch, dtype=torch.long)
-        self.images = Images(pixels, labels, zeros, zeros)
-        backbone = build(self.cell.backbone, self.device)
-        self.method: Method = make(Context(self.cell, backbone, self.device))
-        self.tasks_done = 0
-
-    def task(self, index: int) -> Task:
-        first = index * CLASSES
-        moved = Images(self.images.pixels, self.images.labels + first, *[self.images.domains] * 2)
-        return Task(
-            index=index,
-            count=20,
-            first=first,
-            classes=CLASSES,
-            seen=first + CLASSES,
-            fresh=CLASSES,
-            epochs=10,
-            cell=self.cell,
-            train=moved,
-            device=self.device,
-        )
-
-    def finish_tasks(self, upto: int) -> None:
-        """One step in each task before `upto`, then begin that one."""
-        for index in range(self.tasks_done, upto):
-            task = self.task(index)
-            self.method.begin_task(task)
-            self.batch = next(iter(task.train_batches(0)))
-            self.step()
-            self.method.end_task(task)
-        self.tasks_done = upto
-        task = self.task(upto)
-        self.method.begin_task(task)
-        self.batch: Batch = next(iter(task.train_batches(0)))
-
-    def step(self) -> float:
-        """Seconds of one training step."""
-        start = time.perf_counter()
-        sum(self.method.loss(self.batch).values()).backward()
-        self.method.update()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
+from tests.perf.bed import BUSY, SHAPES, Bed, clock
 
 
 def compare(beds: dict[str, Bed], steps: int, reference: str) -> dict[str, dict[str, float]]:
@@ -114,10 +35,23 @@ def compare(beds: dict[str, Bed], steps: int, reference: str) -> dict[str, dict[
         table[name] = {
             "seconds": statistics.median(values),
             "ratio": statistics.median(ratios),
+            "ratio_of_fastest": min(values) / min(seconds[reference]),
             "ratio_min": min(ratios),
             "ratio_max": max(ratios),
         }
     return table
+
+
+VARIANTS = {
+    "seqlora": ("seqlora", {}),
+    "janus": ("janus", {}),
+    "janus, no estimation": ("janus", {"estimate": False}),
+    "janus, 512 tokens a step": ("janus", {"estimate_tokens": 512}),
+    "janus, no rectification": ("janus", {"rectify": False}),
+    "janus, adam on full weights": ("janus", {"precondition": "weight"}),
+    "inflora": ("inflora", {}),
+    "lora_gpm": ("lora_gpm", {}),
+}
 
 
 def main() -> None:
@@ -126,13 +60,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, help="these beside seqlora")
     parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--json")
+    parser.add_argument("--busy", action="store_true", help=BUSY)
+    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    model = SHAPES[given.shape]
+    if given.busy:
+        clock.use_cpu_time()
+    reuse_large_blocks()
 
     def bed(name: str, upto: int, **settings) -> Bed:
-        made = Bed(name, model, given.batch, given.device, **settings)
+        made = Bed(name, given.shape, given.batch, given.device, given.precision, **settings)
         made.finish_tasks(upto)
         return made
 
@@ -140,31 +79,25 @@ def main() -> None:
         beds = {"task 2": bed("janus", 1), "task 20": bed("janus", 19)}
         reference = "task 2"
     else:
-        beds = {
-            "seqlora": bed("seqlora", 1),
-            "janus": bed("janus", 1),
-            "janus, no estimation": bed("janus", 1, estimate=False),
-            "janus, 512 tokens a step": bed("janus", 1, estimate_tokens=512),
-            "janus, no rectification": bed("janus", 1, rectify=False),
-            "janus, adam on full weights": bed("janus", 1, precondition="weight"),
-            "inflora": bed("inflora", 1),
-            "lora_gpm": bed("lora_gpm", 1),
-        }
+        asked = [n for n in VARIANTS if not given.only or n in ("seqlora", *given.only)]
+        beds = {n: bed(VARIANTS[n][0], 1, **VARIANTS[n][1]) for n in asked}
         reference = "seqlora"
     table = compare(beds, given.steps, reference)
     kept = {n: sum(p.numel() for p in b.method.backbone.parameters()) for n, b in beds.items()}
-    print(f"{given.shape} batch {given.batch}, {given.steps} steps in turn, {given.device}")
+    print(
+        f"{given.shape} {given.precision}, batch {given.batch}, {given.steps} steps in turn, "
+        f"{given.device}; medians, of the fastest steps, [all]"
+    )
     for name, row in table.items():
         print(
-            f"{name:<30} {row['seconds']:7.3f} s  x{row['ratio']:.3f} "
-            f"[{row['ratio_min']:.3f}, {row['ratio_max']:.3f}]  {kept[name] / 1e6:.1f} M parameters"
+            f"{name:<30} {row['seconds']:7.3f} s  x{row['ratio']:.3f}  "
+            f"x{row['ratio_of_fastest']:.3f}  [{row['ratio_min']:.3f}, {row['ratio_max']:.3f}]  "
+            f"{kept[name] / 1e6:.1f} M parameters"
         )
     record = {"table": table, "numerics": numerics(torch.device(given.device))}
     record["peak_memory_bytes"] = peak_memory_bytes(torch.device(given.device))
     if given.json:
-        from pathlib import Path
-
-        Path(given.json).write_text(json.dumps(record, indent=1))
+        given.json.write_text(json.dumps(record, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,168 @@
+"""Seconds of a training step, its parts, and its share of what the machine's products allow.
+
+    python -m tests.perf.bench                                all shapes, precisions, LoRA methods
+    python -m tests.perf.bench --shapes base --methods seqlora janus --batch 16 --steps 5
+    python -m tests.perf.bench --device cuda                  the same on a GPU
+
+Before and after every step the products of one block are timed at its shapes and precision; a
+share of the limit is (FLOP of tests/perf/flops.py / FLOP per second of those products) / seconds
+of the step. Shares, not seconds, are compared with the committed figures (figures.json): other
+work on the machine slows both sides. A benchmark, not a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from janus.memory import reuse_large_blocks
+from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
+from janus.settings import method_spec, names
+from tests.perf import flops
+from tests.perf.bed import BUSY, SHAPES, Bed, clock
+from tests.perf.parts import STEP, Parts
+
+FIGURES = Path(__file__).with_name("figures.json")
+BATCH = {
+    "cpu": {"bundled": 64, "tiny": 16, "small": 8, "base": 4},
+    "cuda": dict.fromkeys(SHAPES, 128),
+}
+"""Images a step: on a CPU few, so that all of it takes minutes."""
+
+
+def lora_methods() -> list[str]:
+    """SeqLoRA first, then every other method on low-rank adapters of the qkv."""
+    specs = {name: method_spec(name) for name in names("method")}
+    found = [n for n, spec in specs.items() if "targets" in spec.settings and n != "joint"]
+    return sorted(found, key=lambda name: (name != "seqlora", name))
+
+
+def measure(name: str, shape: str, precision: str, given: argparse.Namespace) -> dict[str, Any]:
+    """One row: medians over the steps."""
+    device = torch.device(given.device)
+    give_back_memory()
+    reset_peak_memory(device)
+    batch = given.batch or BATCH[device.type][shape]
+    bed = Bed(name, shape, batch, given.device, precision)
+    bed.finish_tasks(1)
+    limit = flops.Multiplier(flops.Shape.of(bed.method.backbone), batch, precision, device)
+    need = flops.needed(bed.method, batch)
+    naive = flops.Shape.of(bed.method.backbone).naive(batch)
+    bed.step()
+    seconds, speeds, parts = [], [], []
+    for _ in range(given.steps):
+        before = limit.speed()
+        seconds.append(bed.step())
+        speeds.append((before + limit.speed()) / 2)
+    timed = Parts(bed)
+    parts = [timed.step() for _ in range(max(1, given.steps // 2))]
+    median = statistics.median(seconds)
+    ideal = [speed * s for speed, s in zip(speeds, seconds, strict=True)]
+    return {
+        "batch": batch,
+        "seconds": median,
+        "images_per_s": batch / median,
+        "parts": {k: statistics.median(p[k] for p in parts) for k in parts[0]},
+        "peak_memory_bytes": peak_memory_bytes(device),
+        "gflops": statistics.median(speeds) / 1e9,
+        "share_needed": statistics.median(need / work for work in ideal),
+        "share_naive": statistics.median(naive / work for work in ideal),
+    }
+
+
+def give_back_memory() -> None:
+    """What the last row used must not count for the next."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def rows(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, figures) of everything asked for, as it is measured."""
+    for shape in given.shapes:
+        for precision in given.precisions:
+            for name in given.methods:
+                yield f"{shape}/{precision}/{name}", measure(name, shape, precision, given)
+
+
+# ---- output ------------------------------------------------------------------------------------
+HEAD = (
+    f"{'shape/precision/method':<32}{'batch':>6}{'s/step':>9}{'images/s':>10}{'GB':>6}"
+    f"{'of limit':>10}{'of naive':>10}{'committed':>11}  % of the step: "
+    + " ".join(name for name in STEP)
+    + " | data evaluation"
+)
+
+
+def line(key: str, row: dict[str, Any], committed: dict[str, Any]) -> str:
+    """One row of the table; `committed`: its share of the limit over that of figures.json."""
+    parts = row["parts"]
+    whole = sum(parts[name] for name in STEP)
+    percent = [f"{100 * parts[name] / whole:.1f}" for name in STEP]
+    beside = [f"{100 * parts[name] / whole:.1f}" for name in ("data", "evaluation")]
+    old = committed.get(key)
+    alike = old is not None and old["batch"] == row["batch"]
+    ratio = f"x{row['share_needed'] / old['share_needed']:.2f}" if alike else "--"
+    return (
+        f"{key:<32}{row['batch']:>6}{row['seconds']:>9.3f}{row['images_per_s']:>10.1f}"
+        f"{row['peak_memory_bytes'] / 1e9:>6.1f}{row['share_needed']:>10.2f}"
+        f"{row['share_naive']:>10.2f}{ratio:>11}  {' '.join(percent)} | {' '.join(beside)}"
+    )
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["tiny", "small", "base"])
+    parser.add_argument(
+        "--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"]
+    )
+    parser.add_argument("--methods", nargs="+", choices=lora_methods(), default=lora_methods())
+    parser.add_argument("--batch", type=int, help="images a step; default: by shape and device")
+    parser.add_argument("--steps", type=int, default=2, help="steps timed for each row")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--busy", action="store_true", help=BUSY)
+    parser.add_argument("--json", type=Path, help="write the figures here, beside others like them")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print rows as they come; write them with hardware and versions."""
+    given = arguments()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("DEVICE=cuda: torch sees no GPU on this machine")
+    if given.busy:
+        clock.use_cpu_time()
+    reuse_large_blocks()
+    hardware = {key: machine()[key] for key in ("cpu", "cores", "gpus", "python", "packages")}
+    record = {"numerics": numerics(torch.device(given.device)), "machine": hardware, "rows": {}}
+    committed = rows_of(FIGURES, record)
+    if given.json:
+        record["rows"] = rows_of(given.json, record)
+    print(json.dumps(record["numerics"]), HEAD, sep="\n", flush=True)
+    for key, row in rows(given):
+        record["rows"][key] = row
+        print(line(key, row, committed), flush=True)
+        if given.json:
+            given.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def rows_of(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Rows written earlier under the same processor, threads and versions; none otherwise."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return found["rows"] if found.get("numerics") == record["numerics"] else {}
+
+
+if __name__ == "__main__":
+    main()
