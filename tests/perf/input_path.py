@@ -182,7 +182,7 @@ def throughput(count: int, rounds: int, threads: list[int]) -> None:
 
 def waiting(steps: int) -> None:
     """Share of a SeqLoRA step of a ViT-S in which the loop waits for its next batch."""
-    from tests.perf.step_time import Bed
+    from tests.perf.bed import Bed
 
     with tempfile.TemporaryDirectory() as name:
         files = jpegs(Path(name), 16 * (steps + 2))
@@ -194,7 +194,7 @@ def waiting(steps: int) -> None:
             ("256-pixel JPEGs, prepared", ready),
             ("256-pixel JPEGs, decoding files", from_disk),
         ):
-            bed = Bed("seqlora", "vit_small_patch16_224", 16, "cpu")
+            bed = Bed("seqlora", "small", 16, "cpu")
             bed.finish_tasks(0)
             batches = iter(task_of(store, len(files), 16).train_batches(0))
             next(batches)
