@@ -57,9 +57,7 @@ def evaluate(
     start, newest = 0, len(owner) - len(tests[-1])
     for batch in plain_batches(joined_images(tests), cell, device):
         task = owner[start : start + len(batch.labels)]
-        with torch.autocast(
-            device.type, dtype=torch.bfloat16, enabled=cell.train.precision == "bf16"
-        ):
+        with method.context.autocast():
             logits, found = method.predict(batch.images)
         hits[0].index_add_(0, task, (logits.argmax(1) == batch.labels).long())
         label = torch.arange(logits.shape[1], device=device)

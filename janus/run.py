@@ -219,8 +219,9 @@ class _Run:
         """Features in place of images, once the method's network no longer changes."""
         beat = partial(self._beat, self.tasks[self.task_index], None)
         found = pass_once(self.stream, self.method, self.task_index, self.features, beat)
-        self.stream = self.measured.stream = found
-        self.tasks = tasks_of(self.stream, self.method.joint)
+        if found is not self.stream:
+            self.stream = self.measured.stream = found
+            self.tasks = tasks_of(found, self.method.joint)
 
     def _one_epoch(self, task: Task) -> None:
         finite = torch.ones((), dtype=torch.bool, device=self.device)

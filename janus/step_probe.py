@@ -63,11 +63,10 @@ def probe(cell: Cell, device: str = "cpu", threads: int = 1) -> dict[str, Any]:
 
 def _second_step(method: Method, task: Task, device: torch.device) -> float:
     """Seconds of the second training step, or of the only one."""
-    precision = method.context.cell.train.precision
     seconds = 0.0
     for batch in islice(task.train_batches(0), 2):
         began = _clock(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with method.context.autocast():
             total = sum(method.loss(batch).values(), torch.zeros((), device=device))
         total.backward()  # type: ignore[no-untyped-call]
         method.update()
