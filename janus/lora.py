@@ -20,7 +20,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from janus.bf16 import FrozenLinear
+from janus.bf16 import FrozenLinear, as_operand
 from janus.errors import ConfigError
 from janus.rng import generator
 
@@ -57,11 +57,13 @@ class LoraQKV(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """qkv(x) with the adapters' share added: (B, N, D) -> (B, N, 3D)."""
+        x = as_operand(x)
         self._show(x)
         return self.part(x, slice(0, 3 * self.width))
 
     def cls_and_rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """q of the first token (B, 1, D) and k | v of all (B, N, 2D): what a CLS row needs."""
+        x = as_operand(x)
         self._show(x)
         width = self.width
         return self.part(x[:, :1], slice(0, width)), self.part(x, slice(width, 3 * width))

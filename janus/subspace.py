@@ -11,11 +11,13 @@ Shapes: N rows (tokens), D width, q basis size.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from janus.bf16 import bf16_products
 from janus.errors import RunError
 
 
@@ -54,15 +56,17 @@ class Covariance:
         self.total = torch.zeros(width, width)
 
     def update(self, rows: Tensor, protected: Tensor) -> None:
-        """Add X^T X, in float32."""
+        """Add X^T X, in float32; the products of rows in bf16 are exact all the same."""
+        exact = bf16_products() if rows.dtype == torch.bfloat16 else nullcontext()
         rows = rows.float()
         if self.total.device != rows.device:
             self.total = self.total.to(rows.device)
         width = self.total.shape[0]
         strip = STRIP if rows.device.type == "cpu" else width
-        for at in range(0, width, strip):
-            mine = slice(at, at + strip)
-            self.total[mine, at:].addmm_(rows[:, mine].mT, rows[:, at:], beta=self.decay)
+        with exact:
+            for at in range(0, width, strip):
+                mine = slice(at, at + strip)
+                self.total[mine, at:].addmm_(rows[:, mine].mT, rows[:, at:], beta=self.decay)
 
     def moment(self) -> Tensor:
         """The sum itself, its lower half taken from the upper one."""

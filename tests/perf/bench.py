@@ -6,8 +6,9 @@
 
 Before and after every step the products of one block are timed at its shapes and precision; a
 share of the limit is (FLOP of tests/perf/flops.py / FLOP per second of those products) / seconds
-of the step. Shares, not seconds, are compared with the committed figures (figures.json): other
-work on the machine slows both sides. A benchmark, not a test.
+of the step. `timm` is a frozen network as it comes (plain.py). Shares, not seconds, are compared
+with the committed figures (figures.json): other work on the machine slows both sides. A benchmark,
+not a test.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from janus.settings import method_spec, names
 from tests.perf import flops
 from tests.perf.bed import BUSY, SHAPES, Bed, clock
 from tests.perf.parts import STEP, Parts
+from tests.perf.plain import NAMES as PLAIN
+from tests.perf.plain import Plain
 
 FIGURES = Path(__file__).with_name("figures.json")
 BATCH = {
@@ -47,31 +50,38 @@ def lora_methods() -> list[str]:
 
 
 def measure(name: str, shape: str, precision: str, given: argparse.Namespace) -> dict[str, Any]:
-    """One row: medians over the steps."""
+    """One row: medians over the steps. What is no method has no parts."""
     device = torch.device(given.device)
     give_back_memory()
     reset_peak_memory(device)
     batch = given.batch or BATCH[device.type][shape]
-    bed = Bed(name, shape, batch, given.device, precision)
-    bed.finish_tasks(1)
-    limit = flops.Multiplier(flops.Shape.of(bed.method.backbone), batch, precision, device)
-    need = flops.needed(bed.method, batch)
-    naive = flops.Shape.of(bed.method.backbone).naive(batch)
+    bed: Bed | Plain
+    if name in PLAIN:
+        bed = Plain(name, shape, batch, given.device, precision)
+        model, need = bed.model, bed.naive
+    else:
+        bed = Bed(name, shape, batch, given.device, precision)
+        bed.finish_tasks(1)
+        model, need = bed.method.backbone, flops.needed(bed.method, batch)
+    limit = flops.Multiplier(flops.Shape.of(model), batch, precision, device)
+    naive = flops.Shape.of(model).naive(batch)
     bed.step()
-    seconds, speeds, parts = [], [], []
+    seconds, speeds = [], []
     for _ in range(given.steps):
         before = limit.speed()
         seconds.append(bed.step())
         speeds.append((before + limit.speed()) / 2)
-    timed = Parts(bed)
-    parts = [timed.step() for _ in range(max(1, given.steps // 2))]
+    parts: list[dict[str, float]] = []
+    if isinstance(bed, Bed):
+        timed = Parts(bed)
+        parts = [timed.step() for _ in range(max(1, given.steps // 2))]
     median = statistics.median(seconds)
     ideal = [speed * s for speed, s in zip(speeds, seconds, strict=True)]
     return {
         "batch": batch,
         "seconds": median,
         "images_per_s": batch / median,
-        "parts": {k: statistics.median(p[k] for p in parts) for k in parts[0]},
+        "parts": {k: statistics.median(p[k] for p in parts) for k in (parts[0] if parts else ())},
         "peak_memory_bytes": peak_memory_bytes(device),
         "gflops": statistics.median(speeds) / 1e9,
         "share_needed": statistics.median(need / work for work in ideal),
@@ -108,9 +118,9 @@ HEAD = (
 def line(key: str, row: dict[str, Any], committed: dict[str, Any]) -> str:
     """One row of the table; `committed`: its share of the limit over that of figures.json."""
     parts = row["parts"]
-    whole = sum(parts[name] for name in STEP)
-    percent = [f"{100 * parts[name] / whole:.1f}" for name in STEP]
-    beside = [f"{100 * parts[name] / whole:.1f}" for name in ("data", "evaluation")]
+    whole = sum(parts[name] for name in STEP) if parts else 0.0
+    percent = [f"{100 * parts[name] / whole:.1f}" for name in STEP if parts]
+    beside = [f"{100 * parts[name] / whole:.1f}" for name in ("data", "evaluation") if parts]
     old = committed.get(key)
     alike = old is not None and old["batch"] == row["batch"]
     ratio = f"x{row['share_needed'] / old['share_needed']:.2f}" if alike else "--"
@@ -128,7 +138,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"]
     )
-    parser.add_argument("--methods", nargs="+", choices=lora_methods(), default=lora_methods())
+    every = [*PLAIN, *lora_methods()]
+    parser.add_argument("--methods", nargs="+", choices=every, default=every)
     parser.add_argument("--batch", type=int, help="images a step; default: by shape and device")
     parser.add_argument("--steps", type=int, default=2, help="steps timed for each row")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

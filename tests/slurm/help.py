@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,12 +19,17 @@ from tests.slurm.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 
+FIXED = {
+    "backbone": "toy",
+    "bench.train_per_class": 6,
+    "bench.tasks": 4,
+    "train.batch_size": 16,
+}
 SWEEP = """\
 bench: glyphs
 methods: [seqlora, inflora, janus]
 orders: {orders}
-fixed: {{backbone: toy, train.epochs: {epochs}, bench.train_per_class: 6, bench.tasks: 4,
-         train.batch_size: 16}}
+fixed: {fixed}
 """
 """Cells of a second or so each; the accuracies mean nothing."""
 
@@ -39,7 +45,8 @@ class Login:
 
     def __post_init__(self) -> None:
         self.sweep = self.folder / "tiny.yaml"
-        self.sweep.write_text(SWEEP.format(orders=self.orders, epochs=self.epochs))
+        fixed = json.dumps({**FIXED, "train.epochs": self.epochs})
+        self.sweep.write_text(SWEEP.format(orders=self.orders, fixed=fixed))
         self.store = Store(self.folder / "store")
         self.env = {
             **self.site.env,

@@ -22,7 +22,10 @@ from pathlib import Path
 from cluster import slurm
 from cluster.submission import Submission
 from janus import atomic
-from tests.slurm.help import Login, differing, inline, wait
+from janus.compose import compose
+from janus.run import run_cell
+from janus.store import Store
+from tests.slurm.help import FIXED, Login, differing, inline, wait
 from tests.slurm.site import Site
 
 LOSE_AT_MOST_S = 2.0
@@ -30,6 +33,9 @@ LOSE_AT_MOST_S = 2.0
 
 PATIENCE_S = 600.0
 """A busy machine may take this long for what takes a minute on a quiet one."""
+
+CELL_S = 20.0
+"""Seconds that one cell trains, alone on a core."""
 
 WORDS = (
     *("profile.partition=low", "profile.tasks=3", "profile.cpus=4", "profile.minutes=10"),
@@ -66,12 +72,13 @@ class Hit:
 class Scenario:
     """The sweep, and the incidents that befall it.
 
-    With 50 epochs enough is left to train when the first wave is over, on a fast machine too.
+    A cell takes `CELL_S` on any machine: SLURM holds a requeued task back for two minutes however
+    fast the machine is, and enough must be left to train when all three are back.
     """
 
-    def __init__(self, site: Site, folder: Path, epochs: int = 50) -> None:
+    def __init__(self, site: Site, folder: Path) -> None:
         self.site = site
-        self.login = Login(site, folder, epochs=epochs)
+        self.login = Login(site, folder, epochs=epochs_of(CELL_S))
         self.store = self.login.store
         self.found: list[Incident] = []
         self.committed: dict[str, tuple[int, int]] = {}
@@ -106,7 +113,7 @@ class Scenario:
             },
             afterwards=self._nodes_come_back,
         )
-        self.login.finish(self.submission, PATIENCE_S)
+        self.login.finish(self.submission, 2 * PATIENCE_S)
         return self.found
 
     def wave(
@@ -166,6 +173,8 @@ class Scenario:
         """Tasks in the middle of a cell that has a checkpoint; waits for `count` of them."""
 
         def look() -> list[Hit]:
+            if len(self.store.done()) == len(self.submission.work[0]):
+                raise RuntimeError("the sweep ended before all that was to befall it")
             rows = {row.name: row for row in slurm.queue(self.submission.id)}
             found = {}
             for event in self.login.events(self.submission, "first-step"):
@@ -222,6 +231,18 @@ class Scenario:
             if now != self.committed.get(cell, now) or now is None or len(list(runs)) != 1:
                 bad.append(cell)
         return bad
+
+
+def epochs_of(seconds: float, few: int = 2, many: int = 42) -> int:
+    """As many epochs of the tiny sweep as take so long here, from two runs."""
+    took = []
+    with tempfile.TemporaryDirectory() as folder:
+        for epochs in (few, few, many):  # the first one pays for imports
+            cell = compose({"bench": "glyphs", "method": "janus", **FIXED, "train.epochs": epochs})
+            start = time.monotonic()
+            run_cell(cell, Store(Path(folder) / str(len(took))), threads=1)
+            took.append(time.monotonic() - start)
+    return max(few, round(seconds * (many - few) / (took[2] - took[1])))
 
 
 def main(folder: Path) -> None:

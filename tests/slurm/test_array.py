@@ -36,8 +36,11 @@ def test_a_cancelled_submission_keeps_its_checkpoints_and_goes_on(login):
 
 
 def test_a_cell_that_kills_its_worker_is_failed_and_the_others_are_trained(login):
-    """SIGKILL at its first step, four times over; the sweep goes on without it."""
-    user = login(orders=1)
+    """SIGKILL at its first step, as often as it may fail; the sweep goes on without it.
+
+    With 20 epochs its first task is far from a checkpoint when the kill arrives.
+    """
+    user = login(orders=1, epochs=20)
     submission = user.submit("profile.tasks=1")
     bad = next(c.id for c in submission.work[0] if c.method.name == "seqlora")
     killed: set[int] = set()
