@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 import time
 
 import torch
@@ -12,7 +15,7 @@ from janus.data.bench import Images
 from janus.data.tasks import Batch, Task
 from janus.methods import make
 from janus.methods.base import Context, Method
-from janus.settings import method_spec
+from janus.settings import method_spec, names
 
 SHAPES = {
     "bundled": "vit_tiny_patch16_224",
@@ -45,6 +48,22 @@ def make_cell(name: str, shape: str, batch: int, precision: str, settings: dict)
         method=MethodConfig(name=name, values=values),
         train=TrainConfig(epochs=EPOCHS, batch_size=batch, precision=precision),
     )
+
+
+def lora_methods() -> list[str]:
+    """SeqLoRA first, then every other method on low-rank adapters of the qkv."""
+    specs = {name: method_spec(name) for name in names("method")}
+    found = [n for n, spec in specs.items() if "targets" in spec.settings and n != "joint"]
+    return sorted(found, key=lambda name: (name != "seqlora", name))
+
+
+def give_back_memory() -> None:
+    """What the last row used must not count for the next."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Clock:

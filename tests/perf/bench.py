@@ -14,8 +14,6 @@ not a test.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import statistics
 import sys
@@ -27,9 +25,8 @@ import torch
 
 from janus.memory import reuse_large_blocks
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
-from janus.settings import method_spec, names
 from tests.perf import flops
-from tests.perf.bed import BUSY, SHAPES, Bed, clock
+from tests.perf.bed import BUSY, SHAPES, Bed, clock, give_back_memory, lora_methods
 from tests.perf.parts import STEP, Parts
 from tests.perf.plain import NAMES as PLAIN
 from tests.perf.plain import Plain
@@ -40,13 +37,6 @@ BATCH = {
     "cuda": dict.fromkeys(SHAPES, 128),
 }
 """Images a step: on a CPU few, so that all of it takes minutes."""
-
-
-def lora_methods() -> list[str]:
-    """SeqLoRA first, then every other method on low-rank adapters of the qkv."""
-    specs = {name: method_spec(name) for name in names("method")}
-    found = [n for n, spec in specs.items() if "targets" in spec.settings and n != "joint"]
-    return sorted(found, key=lambda name: (name != "seqlora", name))
 
 
 def measure(name: str, shape: str, precision: str, given: argparse.Namespace) -> dict[str, Any]:
@@ -87,15 +77,6 @@ def measure(name: str, shape: str, precision: str, given: argparse.Namespace) ->
         "share_needed": statistics.median(need / work for work in ideal),
         "share_naive": statistics.median(naive / work for work in ideal),
     }
-
-
-def give_back_memory() -> None:
-    """What the last row used must not count for the next."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def rows(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:

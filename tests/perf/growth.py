@@ -1,9 +1,10 @@
 """`python -m tests.perf.growth [AXIS ...]`: how cost grows, with fitted exponents.
 
-Axes: tasks, classes, images, rank, basis, cells. CPU seconds of this process on one thread, on
-made-up images and a random two-block network of width 32, so small that all which is not arithmetic
-shows; rank and basis on one of width 192. The exponent is the slope of log cost over log size,
-fitted to the three largest sizes: 1 is linear. A quotient of two costs of one run, not a time.
+Axes: tasks, classes, images, rank, basis, cells, and methods (tasks, for each of them). CPU seconds
+of this process on one thread, on made-up images and a random two-block network of width 32, so
+small that all which is not arithmetic shows; rank and basis on one of width 192. The exponent is
+the slope of log cost over log size, fitted to the three largest sizes: 1 is linear. A quotient of
+two costs of one run, not a time.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from janus.methods import make, method_class
 from janus.methods.base import Context
 from janus.methods.protected import ProtectedLora
 from janus.rng import generator
+from janus.settings import names
 from janus.store import Store
 from sweeps.plan import Sweep, plan_rows, split_open, write_list
 
@@ -59,8 +61,10 @@ def made_up(classes: int, train: int, test: int) -> Bench:
 
 # ---- whole runs ---------------------------------------------------------------------------------
 @contextmanager
-def clocked(cell: Cell, costs: Costs) -> Iterator[None]:
-    """Add up the CPU seconds of the parts of a run."""
+def clocked(
+    cell: Cell, costs: Costs, now: Callable[[], float] = time.process_time
+) -> Iterator[None]:
+    """Add up the seconds of the parts of a run: of this process' CPU, or by another clock."""
     method = method_class(cell.method.name)
     parts: list[tuple[Any, str, str]] = [
         (run, "cut", "cut"),
@@ -74,18 +78,20 @@ def clocked(cell: Cell, costs: Costs) -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, label in parts:
             stack.enter_context(
-                patch.object(owner, name, _clock(getattr(owner, name), label, costs))
+                patch.object(owner, name, _clock(getattr(owner, name), label, costs, now))
             )
         yield
 
 
-def _clock(call: Callable[..., Any], label: str, costs: Costs) -> Callable[..., Any]:
+def _clock(
+    call: Callable[..., Any], label: str, costs: Costs, now: Callable[[], float]
+) -> Callable[..., Any]:
     def clocked(*args: Any, **more: Any) -> Any:
-        began = time.process_time()
+        began = now()
         try:
             return call(*args, **more)
         finally:
-            costs[label] += time.process_time() - began
+            costs[label] += now() - began
 
     return clocked
 
@@ -202,6 +208,19 @@ def _one_sweep(count: int) -> Costs:
     return costs
 
 
+# ---- every method -------------------------------------------------------------------------------
+def methods(_: str = "") -> None:
+    """Exponents over the number of tasks, of two classes each, of every method's parts."""
+    sizes, parts = [10, 30, 90], ("train", "end", "evaluate", "diagnose", "save", "all")
+    sys.stdout.write(f"\n{'tasks ' + str(sizes):<24}" + "".join(f"{p:>10}" for p in parts) + "\n")
+    for name in names("method"):
+        found = [one_run(name, made_up(2 * t, 4, 1), t) for t in sizes]
+        slopes = [exponent(sizes, [costs[part] for costs in found]) for part in parts]
+        line = "".join(f"{slope:>10.2f}" for slope in slopes)
+        sys.stdout.write(f"{name:<24}{line}   ({found[-1]['all']:.1f} s)\n")
+        sys.stdout.flush()
+
+
 # ---- tables -------------------------------------------------------------------------------------
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
     """Slope of log cost over log size, by least squares."""
@@ -222,7 +241,7 @@ def show(title: str, sizes: Sequence[int], found: Sequence[Costs]) -> None:
     sys.stdout.flush()
 
 
-AXES = {f.__name__: f for f in (tasks, classes, images, rank, basis, cells)}
+AXES = {f.__name__: f for f in (tasks, classes, images, rank, basis, cells, methods)}
 
 
 def main(words: Sequence[str]) -> None:
