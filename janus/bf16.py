@@ -4,26 +4,23 @@ Casts: autocast keeps those of trainable weights within a step, and casts frozen
 use, half a gigabyte of traffic per pass of a ViT-B. Here a cast stays until the weight changes. The
 numbers are autocast's own; float32 stays the master that adapters are merged into.
 
-Sums: `bf16_products` takes products of bf16 numbers without rounding their sums to bf16, which
-autocast would do, for second moments.
-
 Attention: on a CPU, the backward pass of torch's fused bf16 kernel takes several times as long as
 timm's own unfused code (docs/speed.md), and is used in float32 only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from janus.products import linear
 
 
 class FrozenLinear(nn.Linear):
-    """nn.Linear; under autocast, a frozen weight's cast is kept beside it (half its memory)."""
+    """nn.Linear by the faster library (products.py); under autocast, a frozen weight's cast is kept
+    beside it (half its memory)."""
 
     _kept: tuple[object, Tensor, Tensor | None] | None = None
 
@@ -37,35 +34,21 @@ class FrozenLinear(nn.Linear):
         # in-place changes count the version up; `.to` and the like replace the memory
         of = (dtype, *((t.data_ptr(), t._version) for t in (weight, bias) if t is not None))
         if self._kept is None or self._kept[0] != of:
-            cast = None if bias is None else bias.detach().to(dtype)
-            self._kept = of, weight.detach().to(dtype), cast
+            # prediction may run in inference mode, whose tensors no later training could use
+            with torch.inference_mode(False), torch.no_grad():
+                cast = None if bias is None else bias.to(dtype)
+                self._kept = of, weight.to(dtype), cast
         return self._kept[1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """x W^T + b."""
-        return functional.linear(x, *self.operands())
+        return linear(x, *self.operands())
 
 
 def as_operand(x: Tensor) -> Tensor:
     """x as products under the current autocast take it: cast once for all that read it."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
-
-
-@contextmanager
-def bf16_products() -> Iterator[None]:
-    """Let float32 products read their factors as bf16 (TF32 on a GPU) and add up in float32.
-
-    Exact, and three times as fast, for factors that are bf16 numbers in float32.
-    """
-    cpu: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    gpu: Any = torch.backends.cuda.matmul
-    before = cpu.fp32_precision, gpu.fp32_precision
-    cpu.fp32_precision, gpu.fp32_precision = "bf16", "tf32"
-    try:
-        yield
-    finally:
-        cpu.fp32_precision, gpu.fp32_precision = before
 
 
 def keep_casts(model: nn.Module) -> nn.Module:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
+from janus import products
 from janus.bf16 import FrozenLinear, as_operand
 from janus.errors import ConfigError
 from janus.rng import generator
@@ -111,7 +111,7 @@ class LoraQKV(nn.Module):
         gains: Tensor | None = None,
     ) -> Tensor:
         """`out` plus B diag(gains) A x on the thirds that start at columns `at`."""
-        hidden = functional.linear(x, a.flatten(0, 1))
+        hidden = products.linear(x, a.flatten(0, 1))
         if gains is not None:
             hidden = (hidden.unflatten(-1, a.shape[:2]) * gains).flatten(-2)
         return add_products(out, hidden, b, at)
@@ -151,7 +151,7 @@ def project(linear: nn.Linear, x: Tensor, rows: slice) -> Tensor:
     bias: Tensor | None = linear.bias
     if isinstance(linear, FrozenLinear):
         weight, bias = linear.operands()
-    return functional.linear(x, weight[rows], None if bias is None else bias[rows])
+    return products.linear(x, weight[rows], None if bias is None else bias[rows])
 
 
 class _AddProducts(Function):

@@ -11,14 +11,13 @@ Shapes: N rows (tokens), D width, q basis size.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from janus.bf16 import bf16_products
 from janus.errors import RunError
+from janus.products import add_second_moment
 
 
 class Collector(Protocol):
@@ -40,15 +39,10 @@ class Collector(Protocol):
         """Continue from `state`."""
 
 
-STRIP = 128
-"""Columns of the second moment that are computed in one product on a CPU."""
-
-
 class Covariance:
     """Running uncentred second moment C <- decay C + X^T X. Memory D x D.
 
-    C is symmetric: what stands left of a strip's diagonal block is never computed. On a GPU, where
-    narrow products leave most of it idle, it is one product.
+    C is symmetric: its lower half is never computed.
     """
 
     def __init__(self, width: int, decay: float = 1.0) -> None:
@@ -56,17 +50,10 @@ class Covariance:
         self.total = torch.zeros(width, width)
 
     def update(self, rows: Tensor, protected: Tensor) -> None:
-        """Add X^T X, in float32; the products of rows in bf16 are exact all the same."""
-        exact = bf16_products() if rows.dtype == torch.bfloat16 else nullcontext()
-        rows = rows.float()
+        """Add X^T X, in float32."""
         if self.total.device != rows.device:
             self.total = self.total.to(rows.device)
-        width = self.total.shape[0]
-        strip = STRIP if rows.device.type == "cpu" else width
-        with exact:
-            for at in range(0, width, strip):
-                mine = slice(at, at + strip)
-                self.total[mine, at:].addmm_(rows[:, mine].mT, rows[:, at:], beta=self.decay)
+        add_second_moment(self.total, rows, self.decay)
 
     def moment(self) -> Tensor:
         """The sum itself, its lower half taken from the upper one."""

@@ -122,3 +122,13 @@ def test_attention_is_fused_in_float32_alone():
         torch.nn.functional.scaled_dot_product_attention = original
     assert calls == [False] * len(model.blocks)
     assert (half - whole).norm() < 0.02 * whole.norm()
+
+
+def test_a_prediction_in_inference_mode_leaves_casts_that_training_can_use():
+    layer = keep_casts(nn.Sequential(linear()))[0]
+    with autocast(), torch.inference_mode():
+        layer(X)
+    x = X.clone().requires_grad_()
+    with autocast():
+        layer(x).float().sum().backward()
+    assert x.grad is not None
