@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -116,6 +117,8 @@ class Bed:
         self.method: Method = make(Context(self.cell, backbone, self.device))
         self.tasks_done = 0
         self.batches_taken = 0
+        self.ends: dict[str, float] = {}
+        """Seconds of the last begin and the last end of a task, of one batch of images."""
 
     def task(self, index: int) -> Task:
         """Task `index`, of one batch an epoch."""
@@ -139,10 +142,15 @@ class Bed:
         for index in range(self.tasks_done, upto):
             self.begin(index)
             self.step()
-            self.method.end_task(self.task(index))
+            self._timed("end", lambda index=index: self.method.end_task(self.task(index)))
             self._protect(index)
         self.tasks_done = upto
         self.begin(upto)
+
+    def _timed(self, name: str, call: Callable[[], None]) -> None:
+        start = clock(self.device)
+        call()
+        self.ends[name] = clock(self.device) - start
 
     def _protect(self, index: int) -> None:
         """Widen protected bases to what real images leave: noise fills a direction or two."""
@@ -158,7 +166,7 @@ class Bed:
     def begin(self, index: int) -> None:
         """Begin task `index` and take its first batch."""
         self.now = self.task(index)
-        self.method.begin_task(self.now)
+        self._timed("begin", lambda: self.method.begin_task(self.now))
         self.batch = self.take()
 
     def take(self) -> Batch:

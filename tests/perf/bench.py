@@ -40,22 +40,25 @@ BATCH = {
 
 
 def measure(name: str, shape: str, precision: str, given: argparse.Namespace) -> dict[str, Any]:
-    """One row: medians over the steps. What is no method has no parts."""
+    """One row: medians over the steps. What is no method has no parts and no tasks."""
     device = torch.device(given.device)
-    give_back_memory()
-    reset_peak_memory(device)
     batch = given.batch or BATCH[device.type][shape]
     bed: Bed | Plain
     if name in PLAIN:
         bed = Plain(name, shape, batch, given.device, precision)
-        model, need = bed.model, bed.naive
+        model, need, ends = bed.model, bed.naive, {}
     else:
         bed = Bed(name, shape, batch, given.device, precision)
         bed.finish_tasks(1)
+        ends = dict(bed.ends)
         model, need = bed.method.backbone, flops.needed(bed.method, batch)
+    bed.step()
+    give_back_memory()
+    reset_peak_memory(device)
+    bed.step()
+    peak = peak_memory_bytes(device)
     limit = flops.Multiplier(flops.Shape.of(model), batch, precision, device)
     naive = flops.Shape.of(model).naive(batch)
-    bed.step()
     seconds, speeds = [], []
     for _ in range(given.steps):
         before = limit.speed()
@@ -64,15 +67,17 @@ def measure(name: str, shape: str, precision: str, given: argparse.Namespace) ->
     parts: list[dict[str, float]] = []
     if isinstance(bed, Bed):
         timed = Parts(bed)
-        parts = [timed.step() for _ in range(max(1, given.steps // 2))]
+        parts = [timed.step() for _ in range(given.steps + 1)][1:]
     median = statistics.median(seconds)
     ideal = [speed * s for speed, s in zip(speeds, seconds, strict=True)]
     return {
         "batch": batch,
         "seconds": median,
+        "seconds_range": [min(seconds), max(seconds)],
         "images_per_s": batch / median,
         "parts": {k: statistics.median(p[k] for p in parts) for k in (parts[0] if parts else ())},
-        "peak_memory_bytes": peak_memory_bytes(device),
+        "ends": ends,
+        "peak_memory_bytes": peak,
         "gflops": statistics.median(speeds) / 1e9,
         "share_needed": statistics.median(need / work for work in ideal),
         "share_naive": statistics.median(naive / work for work in ideal),
@@ -92,23 +97,28 @@ HEAD = (
     f"{'shape/precision/method':<32}{'batch':>6}{'s/step':>9}{'images/s':>10}{'GB':>6}"
     f"{'of limit':>10}{'of naive':>10}{'committed':>11}  % of the step: "
     + " ".join(name for name in STEP)
-    + " | data evaluation"
+    + " | data evaluation | task begins, ends"
 )
 
 
 def line(key: str, row: dict[str, Any], committed: dict[str, Any]) -> str:
-    """One row of the table; `committed`: its share of the limit over that of figures.json."""
+    """One row of the table; `committed`: its share of the naive limit over that of figures.json.
+
+    What a task costs beside its steps, with one batch of images, is given in steps.
+    """
     parts = row["parts"]
     whole = sum(parts[name] for name in STEP) if parts else 0.0
     percent = [f"{100 * parts[name] / whole:.1f}" for name in STEP if parts]
     beside = [f"{100 * parts[name] / whole:.1f}" for name in ("data", "evaluation") if parts]
     old = committed.get(key)
     alike = old is not None and old["batch"] == row["batch"]
-    ratio = f"x{row['share_needed'] / old['share_needed']:.2f}" if alike else "--"
+    ratio = f"x{row['share_naive'] / old['share_naive']:.2f}" if alike else "--"
+    ends = [f"{seconds / row['seconds']:.1f}" for seconds in row["ends"].values()]
     return (
         f"{key:<32}{row['batch']:>6}{row['seconds']:>9.3f}{row['images_per_s']:>10.1f}"
         f"{row['peak_memory_bytes'] / 1e9:>6.1f}{row['share_needed']:>10.2f}"
-        f"{row['share_naive']:>10.2f}{ratio:>11}  {' '.join(percent)} | {' '.join(beside)}"
+        f"{row['share_naive']:>10.2f}{ratio:>11}  "
+        + " | ".join(" ".join(group) for group in (percent, beside, ends))
     )
 
 
@@ -122,7 +132,7 @@ def arguments() -> argparse.Namespace:
     every = [*PLAIN, *lora_methods()]
     parser.add_argument("--methods", nargs="+", choices=every, default=every)
     parser.add_argument("--batch", type=int, help="images a step; default: by shape and device")
-    parser.add_argument("--steps", type=int, default=2, help="steps timed for each row")
+    parser.add_argument("--steps", type=int, default=5, help="steps timed for each row")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--busy", action="store_true", help=BUSY)
     parser.add_argument("--json", type=Path, help="write the figures here, beside others like them")

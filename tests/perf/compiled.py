@@ -14,6 +14,10 @@ import statistics
 import tempfile
 from unittest.mock import patch
 
+import torch
+import torch._dynamo
+from torch._dynamo.utils import counters
+
 from janus.memory import reuse_large_blocks
 from tests.perf.bed import SHAPES, Bed
 
@@ -21,7 +25,9 @@ BATCH = {"base": 8, "small": 16, "tiny": 16, "bundled": 64}
 
 
 def measure(shape: str, precision: str, given: argparse.Namespace) -> None:
-    """One line."""
+    """One line. Starts from an empty cache, with nothing compiled for another shape."""
+    torch._dynamo.reset()
+    counters.clear()
     bed = Bed(given.method, shape, given.batch or BATCH[shape], given.device, precision)
     bed.finish_tasks(1)
     bed.step()
@@ -31,9 +37,10 @@ def measure(shape: str, precision: str, given: argparse.Namespace) -> None:
     first = bed.step()
     bed.step()
     compiled = statistics.median(bed.step() for _ in range(given.steps))
+    breaks = sum(counters["graph_break"].values())
     print(
         f"{shape}/{precision}/{given.method}: {eager:.3f} s, compiled {compiled:.3f} s: "
-        f"x{compiled / eager:.2f}; first compiled step {first:.1f} s",
+        f"x{compiled / eager:.2f}; first compiled step {first:.1f} s, {breaks} graph breaks",
         flush=True,
     )
 
@@ -50,6 +57,8 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     given = parser.parse_args()
     reuse_large_blocks()
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    torch._dynamo.config.recompile_limit = 64  # each of a dozen blocks has its own guards
     for shape in given.shapes:
         for precision in given.precisions:
             with (
