@@ -52,11 +52,9 @@ def sources(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchCo
         if source is None:
             continue
         if not (source / MANIFEST).exists():
-            where = {"root": bench.root, "cache": bench.cache}
-            words = " ".join(f"bench.{key}={value}" for key, value in where.items() if value)
             raise DataError(
                 f"profile.stage is on, but {source} holds no prepared data set. Write it with: "
-                f"python -m janus.data prepare {bench.name} {words}"
+                f"python -m janus.data prepare {bench.words}"
             )
         found.append((source, bench))
     return found

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -138,6 +139,12 @@ class BenchConfig(_Part):
             self.stored_side is None or self.stored_side >= 8,
             f"bench.stored_side must be at least 8, got {self.stored_side}",
         )
+
+    @property
+    def words(self) -> str:
+        """What follows `python -m janus.data check` for these images and this cache."""
+        where = {"bench.root": self.root, "bench.cache": self.cache}
+        return shlex.join([self.name, *(f"{k}={v}" for k, v in where.items() if v is not None)])
 
     @property
     def cache_folder(self) -> Path:

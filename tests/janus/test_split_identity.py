@@ -110,7 +110,9 @@ def test_two_data_sets_that_share_a_cache_stay_two(name, tmp_path):
     for command in ("check", "prepare"):
         assert main([command, name, f"bench.root={dark}", *words]) == 0
     first = cell(dark)
-    with pytest.raises((ConfigError, DataError), match=r"janus\.data check"):
+    with pytest.raises(
+        (ConfigError, DataError), match=r"check \w+ bench.root=\S+bright bench.cache="
+    ):
         benches.load(cell(bright).bench)
     assert main(["check", name, f"bench.root={bright}", *words]) == 0
     second = cell(bright)
