@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from analysis import choose, published_tables, stats, tables, verdict
+from analysis import choose, comparable, published_tables, stats, tables, verdict
 from analysis.load import Run
 from analysis.protocol import Group
 from analysis.published import SOURCES, Published, summaries
@@ -96,12 +96,12 @@ def our_sample(runs: Sequence[Run], metric: str) -> Sample | None:
         return None
     units = [100 * v for v in stats.average_units(values, unit).values()]
     mean, std = stats.mean_std(units)
-    return Sample(mean or 0.0, std, len(units), _our_protocol(runs, metric))
+    several = len({run.order for run in runs}) > 1
+    return Sample(mean or 0.0, std, len(units), _our_protocol(runs, metric), several_orders=several)
 
 
 def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
     bench, backbone = runs[0].identity["bench"], runs[0].identity["backbone"]
-    orders = {run.order for run in runs}
     plain = (backbone["mean"], backbone["std"]) == (0, 1)
     scaled = f"mean {backbone['mean']}, std {backbone['std']}"
     if backbone.get("imagenet_stats"):
@@ -110,11 +110,20 @@ def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
         "tasks": str(bench["tasks"]),
         "weights": str(backbone["model"]).partition(".")[2] or str(backbone["model"]),
         "split": str(bench["split"]),
-        "order": "natural" if orders == {"natural"} else f"{len(orders)} of our orders",
+        "order": _orders(runs),
         "epochs": str(runs[0].identity["train"]["epochs"]),
         "normalisation": "none" if plain else scaled,
     }
     return out if metric == "bwt" else out | {"weighting": "image"}
+
+
+def _orders(runs: Sequence[Run]) -> str:
+    """`natural`, `pilot1993`, `10 seeded orders`, or `natural and 10 seeded orders`."""
+    orders = {run.order for run in runs}
+    named = sorted(order for order in orders if not order.isdigit())
+    seeded = len(orders) - len(named)
+    words = [f"{seeded} seeded order{'s' * (seeded > 1)}"] if seeded else []
+    return " and ".join([*named, *words])
 
 
 Judged = tuple[str, str, str, Published, Sample, Verdict]
@@ -130,24 +139,17 @@ def judge_all(
         found = [f for f in summaries([group.bench]) if f.kind in ("table", "log", "reproduction")]
         for label in sorted({labels[run.id] for run in group.runs}, key=choose.natural):
             runs = [run for run in group.runs if labels[run.id] == label]
+            shown = [f for f in found if comparable.same_row(runs[0].method, label, f)]
             for metric, title in METRICS:
                 sample = our_sample(runs, metric)
                 if sample is None:
                     continue
-                for figure in found:
-                    if figure.metric == metric and _same_row(label, figure):
-                        word = verdict.judge(sample, verdict.sample_of(figure), allow)
+                for figure in shown:
+                    if figure.metric == metric:
+                        why = comparable.obstacle(runs[0], figure, allow)
+                        word = verdict.judge(sample, verdict.sample_of(figure), allow, why)
                         out.append((group.bench, label, title, figure, sample, word))
     return out
-
-
-def _same_row(label: str, figure: Published) -> bool:
-    """`janus[oe+gr]` is the published variant `oe+gr`; a row without brackets the whole method."""
-    method, _, inside = label.partition("[")
-    variant = inside.removesuffix("]")
-    if method != figure.method:
-        return False
-    return figure.variant == variant or (bool(variant) and "=" in variant and not figure.variant)
 
 
 def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Block:
@@ -162,6 +164,8 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
             found.why,
             SOURCES[figure.source] + (f": {KINDS[figure.kind]}" if figure.kind in KINDS else ""),
         ]
+        if sample.several_orders:
+            texts.append(f"ours: mean over {sample.protocol['order']}")
         if found.assumed:
             texts.append(f"not stated on one side, taken to agree: {', '.join(found.assumed)}")
         if figure.caution:
@@ -213,6 +217,7 @@ def verdict_records(judged: Sequence[Judged]) -> list[dict[str, Any]]:
             "ours": _fraction(sample.mean),
             "ours_std": _fraction(sample.std),
             "ours_n": sample.n,
+            "ours_order": sample.protocol["order"],
             "published": _fraction(figure.mean),
             "published_std": _fraction(figure.std),
             "published_n": figure.n,

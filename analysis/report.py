@@ -30,6 +30,7 @@ from analysis import (
     selection,
     tables,
 )
+from analysis.reproduce import FILL_IN
 from analysis.selection import Selection, say
 from janus.errors import JanusError
 
@@ -178,7 +179,7 @@ def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
             for run in chosen.runs
         }
     )
-    note = "Every run below carries the command that trains it alone."
+    note = f"Every run below carries the command that trains it alone. {FILL_IN}"
     return (
         f"<pre>{escape(chr(10).join(lines))}</pre><p>{note}</p>"
         f"<h3>Commits that trained these runs</h3>{markup.bullet_list(commits)}"

@@ -7,32 +7,53 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-FIXED = {"name", "eval", "source", "scenario", "split_sha256", "model", "model_kwargs"}
-"""Fields that stand elsewhere in the command or that the named configuration fixes."""
+NAMED = {"name", "eval"}
+"""Fields that stand at the front of the command."""
+
+PATHS = {"root", "cache", "weights"}
+"""Fields that may hold a path, which no result records."""
+
+FILL_IN = (
+    "In these commands bench.root=DIR stands for the folder of the images and "
+    "backbone.weights=PATH for the file of the weights on your machine: fill them in. The hashes "
+    "beside them are checked before anything is trained."
+)
+"""What a page says that shows such commands."""
 
 
 def command(cell: Mapping[str, Any]) -> str:
-    """`python -m janus ...` for the cell of a result; composing it gives the same id."""
+    """`python -m janus ...` for the cell of a result; composing it gives the same id.
+
+    Where the reader's own paths belong, DIR and PATH stand (see `FILL_IN`).
+    """
+    bench, backbone = cell["bench"], cell["backbone"]
     words = [
-        f"bench={cell['bench']['name']}",
-        f"backbone={cell['backbone']['name']}",
+        f"bench={bench['name']}",
+        f"backbone={backbone['name']}",
         f"method={cell['method']['name']}",
         f"order={cell['order']}",
         f"seed={cell['seed']}",
-        f"eval={cell['bench']['eval']}",
+        f"eval={bench['eval']}",
     ]
+    if bench["source"] != "glyphs":  # which comes with the package
+        words.append("bench.root=DIR")
+    local = backbone["weights"] not in ("bundled", "hub", "random")
+    words.append(f"backbone.weights={'PATH' if local else backbone['weights']}")
     parts = {
-        "bench": cell["bench"],
-        "backbone": cell["backbone"],
+        "bench": bench,
+        "backbone": backbone,
         "train": cell["train"],
         "method": cell["method"]["values"],
     }
     for part, values in parts.items():
         for name, value in sorted(values.items()):
-            if name not in FIXED and not (value is None and part != "method"):
+            if part == "method" or name not in NAMED | PATHS:
                 words.append(f"{part}.{name}={_typed(value)}")
     return "python -m janus " + " ".join(shlex.quote(word) for word in words)
 
 
 def _typed(value: Any) -> str:
+    """In Hydra's grammar, whose mappings take no quotes around their keys."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_typed(v)}" for key, v in value.items()) + "}"
     return value if isinstance(value, str) else json.dumps(value)

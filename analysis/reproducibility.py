@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis import load, protocol
 from analysis.load import Run
 from analysis.render import NONE, number
-from analysis.reproduce import command
+from analysis.reproduce import FILL_IN, command
 from analysis.selection import Selection, in_order
 from analysis.tables import Table
 
@@ -44,7 +44,7 @@ def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], wo
     parts += ["## Further tables", "", *FURTHER, ""]
     parts += ["## Figures", "", *(f"* `figures/{name}.pdf`" for name in drawn), ""]
     parts += ["All figures of a bench rest on all cells of that bench, listed here.", ""]
-    parts += ["## Cells", "", *_cells(chosen)]
+    parts += ["## Cells", "", FILL_IN, "", *_cells(chosen)]
     return "\n".join(parts).rstrip() + "\n"
 
 

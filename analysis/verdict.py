@@ -33,6 +33,8 @@ class Sample:
     n: int | None
     protocol: Mapping[str, str]
     ddof_known: bool = True
+    several_orders: bool = False
+    """Whether the mean is over several class orders, which one published order cannot equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +65,27 @@ def judge(
     ours: Sample,
     published: Sample,
     allow: Collection[str] = (),
+    obstacle: str = "",
     margin: float = MARGIN,
     level: float = 0.95,
 ) -> Verdict:
     """The verdict; protocol fields that differ make a pair not comparable unless allowed.
 
+    So does an unstated order where ours are several; and an `obstacle`, whatever is allowed.
     reproduced: the interval of the difference lies within +-margin. different: it excludes 0 and
     the pair is not reproduced. inconclusive: anything else.
     """
     difference = ours.mean - published.mean
-    differing = [
-        f"{name} {ours.protocol[name]} / {published.protocol[name]}"
-        for name in PROTOCOL
-        if name not in allow
-        and name in ours.protocol
-        and name in published.protocol
-        and ours.protocol[name] != published.protocol[name]
-    ]
+    differing = _differing(ours, published, allow)
     assumed = tuple(
-        name for name in PROTOCOL if (name in ours.protocol) != (name in published.protocol)
+        name
+        for name in PROTOCOL
+        if (name in ours.protocol) != (name in published.protocol) and name not in differing
     )
+    obstacles = [obstacle] if obstacle else []
     if differing:
-        why = "protocol differs (ours / published): " + ", ".join(differing)
-        return Verdict(NOT_COMPARABLE, why, difference, None, None, assumed)
-    lacking = _lacking(ours, published)
-    if lacking:
+        obstacles.append(f"protocol differs (ours / published): {', '.join(differing.values())}")
+    if lacking := "; ".join(obstacles) or _lacking(ours, published):
         return Verdict(NOT_COMPARABLE, lacking, difference, None, None, assumed)
     low, high = welch_interval(ours, published, level)
     if -margin <= low and high <= margin:
@@ -97,6 +95,15 @@ def judge(
     else:
         word, why = INCONCLUSIVE, f"interval holds 0 and reaches beyond ±{margin:g} point"
     return Verdict(word, why, difference, low, high, assumed)
+
+
+def _differing(ours: Sample, published: Sample, allow: Collection[str]) -> dict[str, str]:
+    """What is said of each field that stands in the way of a verdict."""
+    a, b = ours.protocol, published.protocol
+    found = {n: f"{n} {a[n]} / {b[n]}" for n in PROTOCOL if n in a and n in b and a[n] != b[n]}
+    if ours.several_orders and "order" not in b:
+        found["order"] = f"order {a['order']} / not stated (keep one kind: --where order=natural)"
+    return {name: said for name, said in found.items() if name not in allow}
 
 
 def _lacking(ours: Sample, published: Sample) -> str:

@@ -36,8 +36,7 @@ def staged(cell: Cell, profile: Profile) -> Cell:
     source = source_of(cell.bench) if profile.stage else None
     if source is None:
         return cell
-    cache = _target(source, cell.bench, profile).parent.parent
-    return replace(cell, bench=replace(cell.bench, cache=str(cache)))
+    return replace(cell, bench=_local(source, cell.bench, profile))
 
 
 def source_of(bench: BenchConfig) -> Path | None:
@@ -47,18 +46,15 @@ def source_of(bench: BenchConfig) -> Path | None:
 
 def sources(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchConfig]]:
     """The prepared data sets to copy: none unless the profile asks. Raises DataError."""
-    benches = {cell.bench.name: cell.bench for cell in cells} if profile.stage else {}
+    benches = {source_of(cell.bench): cell.bench for cell in cells} if profile.stage else {}
     found = []
-    for bench in benches.values():
-        source = source_of(bench)
+    for source, bench in benches.items():
         if source is None:
             continue
         if not (source / MANIFEST).exists():
-            where = {"root": bench.root, "cache": bench.cache}
-            words = " ".join(f"bench.{key}={value}" for key, value in where.items() if value)
             raise DataError(
                 f"profile.stage is on, but {source} holds no prepared data set. Write it with: "
-                f"python -m janus.data prepare {bench.name} {words}"
+                f"python -m janus.data prepare {bench.words}"
             )
         found.append((source, bench))
     return found
@@ -68,20 +64,20 @@ def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
     """Copy to this node what `sources` names; returns what was copied. Raises DataError."""
     told = []
     for source, bench in sources(cells, profile):
-        target = _target(source, bench, profile)
+        target = _local(source, bench, profile).prepared_folder
         if not _whole(target):
             _copy(source, target)
             told.append(str(target))
     return told
 
 
-def _target(source: Path, bench: BenchConfig, profile: Profile) -> Path:
-    """`scratch/<hash of the manifest>/<bench>/<name of the arrays>`: a cache of its own."""
+def _local(source: Path, bench: BenchConfig, profile: Profile) -> BenchConfig:
+    """The bench with the cache `scratch/<hash of the manifest>`, which the copy has for itself."""
     try:
         digest = sha256((source / MANIFEST).read_bytes()).hexdigest()[:16]
     except FileNotFoundError:
         raise DataError(f"{source} is gone since this was submitted; prepare it again") from None
-    return scratch(profile) / digest / bench.name / source.name
+    return replace(bench, cache=str(scratch(profile) / digest))
 
 
 def _whole(folder: Path) -> bool:

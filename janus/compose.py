@@ -125,12 +125,13 @@ def _with_split(values: dict[str, Any]) -> dict[str, Any]:
     if values.get("split_sha256") is not None:
         return values
     classes = values.get("classes")
-    path = _build(BenchConfig, "bench", values | {"classes": classes or 1, "tasks": 1}).split_file
-    found = read_json(path) or {}
+    bench = _build(BenchConfig, "bench", values | {"classes": classes or 1, "tasks": 1})
+    found = read_json(bench.split_file) or {}
     if not found and not classes:
+        words = bench.words if bench.root else f"{bench.name} bench.root=DIR"
         raise ConfigError(
-            f"bench {values['name']} is not known yet ({path} is missing): look at your images "
-            f"first: python -m janus.data check {values['name']} bench.root=DIR"
+            f"bench {bench.name} is not known yet ({bench.split_file} is missing): look at your "
+            f"images first: python -m janus.data check {words}"
         )
     hashed = {"classes": classes or found["classes"], "split_sha256": found.get("split_sha256")}
     return values | hashed

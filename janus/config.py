@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -83,8 +84,8 @@ class BenchConfig(_Part):
     root: str | None = field(default=None, metadata={"identity": False})
     """Folder of the data set; null: bundled with the package."""
     cache: str | None = field(default=None, metadata={"identity": False})
-    """Folder of what `janus.data` writes (arrays, checks), each bench in one of its own; null:
-    `.janus` inside the root."""
+    """Folder of what `janus.data` writes (arrays, checks), with one of its own for each bench and
+    root; null: `.janus` inside the root."""
     crop_scale: float = field(default=0.08, metadata={"neutral": 0.08})
     """Smallest share of the image's area that a random-resized crop keeps; the largest is 1."""
     crop_ratio: float = field(default=4 / 3, metadata={"neutral": 4 / 3})
@@ -140,11 +141,24 @@ class BenchConfig(_Part):
         )
 
     @property
+    def words(self) -> str:
+        """What follows `python -m janus.data check` for these images and this cache."""
+        where = {"bench.root": self.root, "bench.cache": self.cache}
+        return shlex.join([self.name, *(f"{k}={v}" for k, v in where.items() if v is not None)])
+
+    @property
     def cache_folder(self) -> Path:
-        """Where `janus.data` keeps what it wrote about this bench."""
-        if self.cache is not None:
-            return Path(self.cache).expanduser() / self.name
-        return Path(self.root or ".").expanduser() / ".janus"
+        """Where `janus.data` keeps what it wrote about this bench: about the images in this root,
+        which other roots that share the cache must never be taken for.
+        """
+        root = Path(self.root or ".").expanduser()
+        if self.cache is None:
+            return root / ".janus"
+        folder = Path(self.cache).expanduser() / self.name
+        if self.root is None:
+            return folder
+        place = root.resolve()
+        return folder / f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
 
     @property
     def split_file(self) -> Path:

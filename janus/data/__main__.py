@@ -81,7 +81,7 @@ def check(config: BenchConfig, words: str) -> int:
     if damaged := prepared.verify(config):
         raise DataError(
             f"the prepared {' and '.join(damaged)} images are damaged; write them again with: "
-            f"python -m janus.data prepare {config.name}"
+            f"python -m janus.data prepare {config.words}"
         )
     if config.root is None and config.cache is None:
         return 0

@@ -45,11 +45,10 @@ def _prepared(config: BenchConfig) -> Bench | None:
     if found is not None and config.split_sha256 not in (None, found.sha256):
         log.warning(
             "the arrays in %s hold another split than %s declares; reading the original files. "
-            "Write them again with: python -m janus.data prepare %s bench.root=%s",
+            "Write them again with: python -m janus.data prepare %s",
             config.prepared_folder,
             config.name,
-            config.name,
-            config.root,
+            config.words,
         )
         return None
     return found
@@ -77,7 +76,7 @@ def _verify(config: BenchConfig, bench: Bench) -> None:
     declare = f"bench.split_sha256={bench.sha256}"
     if config.eval == "validation":  # without the test files the hash found may be nobody's
         declare = "the hash that it prints, as bench.split_sha256"
-    look = f"python -m janus.data check {config.name} bench.root={config.root}"
+    look = f"python -m janus.data check {config.words}"
     if config.split_sha256 is None:
         raise DataError(
             f"the split of bench {config.name} is not declared, so its results could not be told "

@@ -103,7 +103,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
         raise DataError(
             f"bench {config.name}: eval=validation opens no test file, and no record says what "
             f"those of the declared split hold. Look at them once with: python -m janus.data check "
-            f"{config.name} bench.root={config.root}"
+            f"{config.words}"
         )
     return Bench(
         parts["train"],

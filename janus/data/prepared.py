@@ -108,7 +108,7 @@ def verify(config: BenchConfig) -> list[str]:
 def _damaged(folder: Path, config: BenchConfig, why: object) -> DataError:
     return DataError(
         f"the prepared arrays in {folder} are damaged ({why}). Write them again with: "
-        f"python -m janus.data prepare {config.name} bench.root={config.root}"
+        f"python -m janus.data prepare {config.words}"
     )
 
 

@@ -86,7 +86,11 @@ def result(cell: Cell, correct: list[list[int]], weights: str) -> dict[str, Any]
     return {
         "schema": SCHEMA,
         "id": cell.id,
-        "cell": asdict(cell),
+        "cell": asdict(cell)  # as a run leaves it: without paths
+        | {
+            "bench": asdict(cell.bench) | {"root": None, "cache": None},
+            "backbone": asdict(cell.backbone) | {"weights": cell.identity()["backbone"]["weights"]},
+        },
         "identity": cell.identity(),
         "weights_sha256": weights,
         "split_sha256": "2" * 64,

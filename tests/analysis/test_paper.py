@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from analysis import aggregate, figures, latex, paper, published_tables
+from analysis import aggregate, figures, latex, paper, published_tables, reproduce
 from analysis.render import Block, Grid, Text
 
 
@@ -50,7 +50,7 @@ def test_every_number_names_its_cells_and_commits(fake, write, tmp_path):
     )
     for cell in cells:
         assert f"`{cell.id}` {cell.title}" in text
-    assert text.count("python -m janus bench=glyphs") == len(cells)
+    assert text.count("python -m janus bench=glyphs") == len(cells) and reproduce.FILL_IN in text
 
 
 @pytest.mark.slow

@@ -128,25 +128,34 @@ def test_published_figures_are_printed_beside_a_store_without_runs_on_their_benc
     assert code == 2 and "Did you mean 'cifar100'" in err
 
 
-def imagenet_r(fake, values, method="inflora", **fields):
-    """Runs under InfLoRA's own protocol on ImageNet-R, with these accuracies in percent."""
+def imagenet_r(fake, values, method="inflora", orders=None, **fields):
+    """Runs on ImageNet-R under InfLoRA's own protocol, with these accuracies in percent: seeds of
+    the natural order, or one of each of `orders`.
+    """
+    protocol = {"bench__split": "random 80/20 by the code", "bench__split_sha256": "2" * 64}
+    cells = []
     for seed, value in enumerate(values):
-        cell = fake.add(method, value / 100, order="natural", seed=seed, bench__tasks=10, **fields)
-        fake.edit(cell, _renamed)
+        place = {"order": "natural", "seed": seed} if orders is None else {"order": orders[seed]}
+        given = {"bench": "imagenet_r", "bench__tasks": 10, **protocol, **place, **fields}
+        cells.append(fake.add(method, value / 100, **given))
+    return cells
 
 
-def _renamed(record):
-    identity = record["identity"]
-    identity["bench"] |= {"name": "imagenet_r", "split": "random 80/20 by the code"}
-    identity["backbone"] |= {"model": "vit_base_patch16_224.augreg_in21k", "mean": 0.0, "std": 1.0}
-    identity["train"]["epochs"] = 50
+def plan(fake, name, rows, protocol="unified"):
+    """The plan of a sweep with these rows: {label: cells}."""
+    told = [
+        {"id": cell.id, "title": cell.title, "row": row, "protocol": protocol}
+        for row, cells in rows.items()
+        for cell in cells
+    ]
+    path = fake.plan(name, [])
+    path.write_text(json.dumps({"name": name, "command": "", "cells": told}))
 
 
-@pytest.fixture
-def trusting(monkeypatch):
-    from analysis import load
-
-    monkeypatch.setattr(load, "_verify", lambda run: None)  # the identity above was edited
+def judged(fake, capsys, *arguments):
+    """The verdicts on ACC as JSON."""
+    _, out, _ = call(fake, capsys, "--published", *arguments, "--format", "json")
+    return [v for v in json.loads(out)["verdicts"] if v["metric"] == "acc"]
 
 
 def call(fake, capsys, *arguments):
@@ -158,7 +167,7 @@ def call(fake, capsys, *arguments):
 LOGGED = [run.totals[-1] for run in published.inflora_logs() if run.commit == "e08b00e"][:5]
 
 
-def test_verdicts_stand_in_a_block_of_their_own_with_the_assumptions(fake, capsys, trusting):
+def test_verdicts_stand_in_a_block_of_their_own_with_the_assumptions(fake, capsys):
     imagenet_r(fake, LOGGED)
     code, out, _ = call(fake, capsys, "--published", "--columns", "acc")
     assert code == 0
@@ -174,7 +183,7 @@ def test_verdicts_stand_in_a_block_of_their_own_with_the_assumptions(fake, capsy
     )
 
 
-def test_verdicts_are_in_the_json(fake, capsys, trusting):
+def test_verdicts_are_in_the_json(fake, capsys):
     imagenet_r(fake, LOGGED)
     _, out, _ = call(fake, capsys, "--published", "--format", "json")
     found = json.loads(out)["verdicts"]
@@ -184,7 +193,7 @@ def test_verdicts_are_in_the_json(fake, capsys, trusting):
     assert reproduced["difference"] == pytest.approx(0, abs=6e-4)  # counts of 1000 images
 
 
-def test_csv_has_published_figures_and_verdicts_as_lines_of_their_own(fake, capsys, trusting):
+def test_csv_has_published_figures_and_verdicts_as_lines_of_their_own(fake, capsys):
     imagenet_r(fake, LOGGED)
     _, out, err = call(fake, capsys, "--published", "--columns", "acc", "--format", "csv")
     lines = list(csv.DictReader(out.splitlines()))
@@ -217,16 +226,81 @@ def test_the_forms_for_programs_hold_every_published_figure_without_a_store(
         assert (line["row"], float(line["mean"])) == (record["row"], record["mean"])
 
 
-def test_seeded_orders_are_not_compared_with_the_natural_one_unless_allowed(fake, capsys, trusting):
-    for order, value in enumerate(LOGGED):
-        cell = fake.add("inflora", value / 100, order=order, bench__tasks=10)
-        fake.edit(cell, _renamed)
-    _, out, _ = call(fake, capsys, "--published", "--format", "json")
-    own = [v for v in json.loads(out)["verdicts"] if v["source"] == "inflora-logs"]
+def test_seeded_orders_are_not_compared_with_the_natural_one_unless_allowed(fake, capsys):
+    imagenet_r(fake, LOGGED, orders=range(5))
+    own = [v for v in judged(fake, capsys) if v["source"] == "inflora-logs"]
     assert {v["verdict"] for v in own} == {verdict.NOT_COMPARABLE}
-    _, out, _ = call(fake, capsys, "--published", "--allow", "order", "--format", "json")
-    own = [v for v in json.loads(out)["verdicts"] if v["source"] == "inflora-logs"]
-    assert verdict.REPRODUCED in {v["verdict"] for v in own}
+    own = judged(fake, capsys, "--allow", "order")
+    assert verdict.REPRODUCED in {v["verdict"] for v in own if v["source"] == "inflora-logs"}
+
+
+def test_several_orders_meet_an_unstated_one_only_where_that_is_allowed(fake, capsys):
+    imagenet_r(fake, LOGGED)
+    imagenet_r(fake, LOGGED, orders=range(5))
+    (found,) = [v for v in judged(fake, capsys) if v["source"] == "janus-lora" and is_10(v)]
+    assert found["verdict"] == verdict.NOT_COMPARABLE
+    assert "order natural and 5 seeded orders / not stated" in found["why"]
+    assert "order" not in found["assumed"]
+    one = judged(fake, capsys, "--where", "order=natural")
+    (found,) = [v for v in one if v["source"] == "janus-lora" and is_10(v)]
+    assert (found["verdict"], "order" in found["assumed"]) == (verdict.DIFFERENT, True)
+    _, out, _ = call(fake, capsys, "--published", "--allow", "order", "--columns", "acc")
+    assert "ours: mean over natural and 5 seeded orders" in out
+
+
+def is_10(found):
+    return found["published"] == pytest.approx(0.7390) and found["row"] == "InfLoRA"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"method__estimate": False, "method__margin_loss": False}, "estimate=false instead of"),
+        ({"method__subspace_energy": 0.9}, "subspace_energy=0.9 instead of 0.98"),
+        ({"bench__train_per_class": 20}, "train_per_class=20"),
+        ({"train__batch_size": 64}, "batch_size=64 instead of 128"),
+        ({"train__epochs": 1}, "epochs=1 instead of 50"),
+    ],
+)
+def test_a_row_that_is_not_the_published_method_gets_no_verdict(fake, capsys, fields, said):
+    """Alone in a store it is called `janus`, beside the whole method `janus[...]`."""
+    values = [75.5, 75.8, 76.1]
+    imagenet_r(fake, values, "janus", **fields)
+    alone = judged(fake, capsys)
+    assert alone and {v["verdict"] for v in alone} == {verdict.NOT_COMPARABLE}
+    assert all(said in v["why"] for v in alone)
+    if said.startswith(("estimate", "subspace")):
+        imagenet_r(fake, values, "janus")
+        words = {v["verdict"] for v in judged(fake, capsys) if said not in v["why"]}
+        assert len(words) > 1 and words & {verdict.REPRODUCED, verdict.INCONCLUSIVE}
+
+
+def test_a_tuned_learning_rate_is_the_same_method(fake, capsys):
+    imagenet_r(fake, LOGGED, method__lr=3e-3)
+    imagenet_r(fake, LOGGED)
+    found = {v["method"] for v in judged(fake, capsys) if v["verdict"] == verdict.REPRODUCED}
+    assert found == {"inflora[lr=0.0005]", "inflora[lr=0.003]"}
+
+
+def test_a_row_of_the_ablation_meets_its_own_published_row_if_its_switches_agree(fake, capsys):
+    off = {"method__estimate": False, "method__rectify": True, "method__margin_loss": False}
+    cells = imagenet_r(fake, [75.5, 75.8], "janus", **off)
+    for name, fits in (("gr", True), ("oe+gr", False)):
+        plan(fake, "mine", {f"janus[{name}]": cells})
+        (found,) = judged(fake, capsys, "--sweep", "mine")
+        assert found["row"] == f"Janus {name.upper()}"
+        assert ("estimate=false instead of true" in found["why"]) == (not fits)
+
+
+def test_rows_that_were_run_as_published_are_judged_too(fake, capsys):
+    """Their labels end in a mark: `inflora [1]`."""
+    rows = {
+        "inflora": imagenet_r(fake, LOGGED),
+        "seqlora": imagenet_r(fake, LOGGED, "seqlora", bench__crop_scale=0.05),
+    }
+    plan(fake, "published", rows, "as_published")
+    found = {v["method"]: v for v in judged(fake, capsys, "--sweep", "published")}
+    assert set(found) == {"inflora [1]", "seqlora [2]"}
 
 
 def test_the_bundled_bench_has_nothing_published(fake, capsys):

@@ -10,6 +10,7 @@ import pytest
 from analysis.reproduce import command
 from janus.__main__ import parse_overrides
 from janus.compose import compose
+from janus.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -21,11 +22,36 @@ from janus.compose import compose
         {"eval": "validation", "bench__train_per_class": 5, "bench__augment": "shift"},
         {"bench": "glyphs_styles", "order": "natural", "method__margin_loss": False},
         {"backbone__mean": 0.0, "backbone__std": 1.0, "method__lr": 1e-3},
+        {"bench": "cifar100", "method": "bilora", "train__first_epochs": None},  # the file says 40
+        {"bench": "imagenet_r", "bench__split_sha256": "3" * 64},
+        {"bench": "folder", "bench__split_sha256": "3" * 64, "bench__classes": 7},
+        {"bench": "vtab", "bench__split_sha256": "3" * 64, "bench__scenario": "domain"},
+        {"backbone": "toy", "backbone__model_kwargs": {"patch_size": 8, "qkv_bias": False}},
+        {"backbone__model": "vit_small_patch16_224", "backbone__weights": "random"},
     ],
 )
 def test_the_command_composes_to_the_same_id(fake, fields):
     cell = fake.add(**fields)
-    record = json.loads(fake.path(cell).read_text())
-    words = shlex.split(command(record["cell"]))
+    words = words_of(fake, cell)
     assert words[:3] == ["python", "-m", "janus"]
     assert compose(parse_overrides(words[3:])).id == cell.id
+    assert ("bench.root=DIR" in words) == (not cell.bench.name.startswith("glyphs"))
+
+
+def test_a_local_weight_file_is_left_to_be_filled_in_and_its_hash_checked(fake, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(b"weights")
+    cell = fake.add(bench="cifar100", backbone__weights=str(file))
+    words = words_of(fake, cell)
+    assert "backbone.weights=PATH" in words
+    moved = file.rename(tmp_path / "elsewhere.safetensors")
+    filled = [w.replace("=PATH", f"={moved}").replace("=DIR", f"={tmp_path}") for w in words[3:]]
+    assert compose(parse_overrides(filled)).id == cell.id
+    moved.write_bytes(b"others")
+    with pytest.raises(ConfigError, match="not the declared"):
+        compose(parse_overrides(filled))
+
+
+def words_of(fake, cell):
+    record = json.loads(fake.path(cell).read_text())
+    return shlex.split(command(record["cell"]))

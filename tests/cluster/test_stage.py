@@ -16,13 +16,17 @@ from tests.conftest import toy_cell
 @pytest.fixture
 def cell(tmp_path):
     """A cell whose prepared arrays lie on the 'shared' disk."""
+    return prepared(root=str(tmp_path / "shared"))
+
+
+def prepared(**where):
     cell = toy_cell()
-    cell = replace(cell, bench=replace(cell.bench, root=str(tmp_path / "shared")))
+    cell = replace(cell, bench=replace(cell.bench, **where))
     folder = cell.bench.prepared_folder
     folder.mkdir(parents=True)
     for name in ("train", "test"):
         (folder / f"{name}.u8").write_bytes(name.encode() * 10)
-    (folder / "index.safetensors").write_bytes(b"index")
+    (folder / "index.safetensors").write_bytes(where["root"].encode())
     sizes = {"train": 50, "test": 40}
     (folder / "manifest.json").write_text(json.dumps({"bytes": sizes}))
     return cell
@@ -39,6 +43,15 @@ def test_the_cell_reads_the_copy_and_keeps_its_id(cell, profile):
     assert local.id == cell.id and profile.scratch in local.bench.cache
     assert (local.bench.prepared_folder / "train.u8").read_bytes() == b"train" * 10
     assert stage([cell], profile) == []
+
+
+def test_two_roots_that_share_a_cache_are_both_staged(tmp_path, profile):
+    cells = [prepared(root=f"/data/{name}", cache=str(tmp_path / "cache")) for name in "ab"]
+    assert len(stage(cells, profile)) == 2
+    for cell, root in zip(cells, (b"/data/a", b"/data/b"), strict=True):
+        local = staged(cell, profile).bench.prepared_folder
+        assert local.is_relative_to(profile.scratch)
+        assert (local / "index.safetensors").read_bytes() == root
 
 
 def test_a_purged_copy_is_made_again(cell, profile):

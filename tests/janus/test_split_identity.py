@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
+from PIL import Image, ImageOps
 
 from janus.compose import compose
 from janus.data import bench as benches
 from janus.data.__main__ import main
 from janus.data.lists import DOMAINS
-from janus.errors import DataError
+from janus.data.stored import Stored
+from janus.errors import ConfigError, DataError
 from tests.janus import sets
 from tests.janus.test_formats import TOY
 
@@ -88,3 +90,48 @@ def test_files_that_are_trained_on_and_tested_are_said(tmp_path, caplog):
     checked("imagenet_r", root)
     assert "4 files are trained on and tested, such as n01443537/train_1.jpg" in caplog.text
     assert "the test list names 4 files more than once" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["imagenet_r", "folder"])
+def test_two_data_sets_that_share_a_cache_stay_two(name, tmp_path):
+    """Same bench, same file names, sizes and times, other pixels: neither serves the other."""
+    cache = {"bench.cache": str(tmp_path / "cache")}
+    words = [f"{key}={value}" for key, value in (SMALL[name] | cache).items()]
+
+    def cell(root):
+        return compose({**TOY, "bench": name, "bench.root": str(root), **SMALL[name], **cache})
+
+    dark, bright = (made(name, tmp_path / part) for part in ("dark", "bright"))
+    for file in bright.rglob("*.jpg"):
+        ImageOps.invert(Image.open(file)).save(file, quality=92)
+    for file in tmp_path.rglob("*.jpg"):
+        file.write_bytes(file.read_bytes().ljust(8192, b"\0"))  # what follows a JPEG is not read
+        os.utime(file, (1, 1))
+    for command in ("check", "prepare"):
+        assert main([command, name, f"bench.root={dark}", *words]) == 0
+    first = cell(dark)
+    with pytest.raises(
+        (ConfigError, DataError), match=r"check \w+ bench.root=\S+bright bench.cache="
+    ):
+        benches.load(cell(bright).bench)
+    assert main(["check", name, f"bench.root={bright}", *words]) == 0
+    second = cell(bright)
+    loaded = [benches.load(c.bench).train for c in (first, second)]
+    assert [isinstance(train.store, Stored) for train in loaded] == [True, False]
+    pixels = [next(iter(train.store.read(train.where()[:1]))).float() for train in loaded]
+    assert first.id != second.id and (pixels[0] + pixels[1]).mean() == pytest.approx(255, abs=2)
+    assert cell(dark).id == first.id
+
+
+def test_a_root_shares_its_cache_with_itself_however_it_is_written(tmp_path, monkeypatch):
+    root = made("folder", tmp_path / "mine")
+    cache = f"bench.cache={tmp_path / 'cache'}"
+    for command in ("check", "prepare"):
+        assert main([command, "folder", f"bench.root={root}", "bench.tasks=2", cache]) == 0
+    (tmp_path / "link").symlink_to(root, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for same in ("link", "mine", "~/mine", "link/../mine/."):
+        request = {**TOY, "bench": "folder", "bench.root": same, **SMALL["folder"]}
+        bench = compose(request | {"bench.cache": str(tmp_path / "cache")}).bench
+        assert isinstance(benches.load(bench).train.store, Stored)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -9,7 +11,7 @@ from janus import atomic
 from janus.errors import ConfigError
 from janus.store import Store
 from sweeps.choose import choose
-from sweeps.load import load
+from sweeps.load import CONF, load, sweep_names
 from sweeps.plan import plan_rows
 
 FILE = """
@@ -88,3 +90,25 @@ def test_nothing_is_chosen_before_every_candidate_ran(sweep, store):
 def test_nothing_is_tuned_on_the_test_set():
     with pytest.raises(ConfigError, match="test set"):
         choose(load("smoke", []).sweep, Store("nowhere"))
+
+
+def test_the_winners_that_ship_refuse_the_pairs_that_chose_them():
+    chosen = {path.stem: _tuning_sweep(path) for path in CONF.glob("*.yaml")}
+    chosen = {name: tuning for name, tuning in chosen.items() if tuning}
+    assert set(chosen) == {"zoo_values"}
+    inherited = {n for n in sweep_names() if "defaults: [zoo_values" in _text(n)}
+    assert len(inherited) >= 4
+    tuning = load(chosen["zoo_values"], []).sweep
+    for name in {"zoo_values", *inherited}:
+        for word in (f"orders=[{tuning.orders[0]}]", f"seeds=[{tuning.seeds[0]}]"):
+            with pytest.raises(ConfigError, match="used for tuning"):
+                load(name, [word])
+
+
+def _text(name):
+    return (CONF / f"{name}.yaml").read_text()
+
+
+def _tuning_sweep(path):
+    found = re.search("^# Written by: python -m sweeps choose (.*)$", path.read_text(), re.M)
+    return found and found[1]
