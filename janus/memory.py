@@ -1,9 +1,13 @@
-"""How this process takes memory from the system."""
+"""How this process takes memory from the system, and gives it back."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import sys
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from malloc.h
 
@@ -24,3 +28,16 @@ def reuse_large_blocks() -> bool:
     wanted = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: 2**31 - 1, _ARENA_MAX: 1}
     answers = [int(mallopt(name, value)) for name, value in wanted.items()]
     return all(answers)
+
+
+def give_back() -> None:
+    """Return freed memory, which `reuse_large_blocks` holds on to, to the system and the GPU.
+
+    A worker trains one cell after another: what the last one used is not the next one's.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -18,6 +18,7 @@ import torch
 
 from janus import atomic
 from janus.hardware import cpu_name
+from janus.memory import give_back
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janus-lora")
 
@@ -36,6 +37,7 @@ def numerics(device: torch.device) -> dict[str, Any]:
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start counting anew: a process may train several cells (off Linux it cannot)."""
+    give_back()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
 import time
 from collections.abc import Callable
 
@@ -56,15 +53,6 @@ def lora_methods() -> list[str]:
     specs = {name: method_spec(name) for name in names("method")}
     found = [n for n, spec in specs.items() if "targets" in spec.settings and n != "joint"]
     return sorted(found, key=lambda name: (name != "seqlora", name))
-
-
-def give_back_memory() -> None:
-    """What the last row used must not count for the next."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Clock:

@@ -26,7 +26,7 @@ import torch
 from janus.memory import reuse_large_blocks
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
 from tests.perf import flops
-from tests.perf.bed import BUSY, SHAPES, Bed, clock, give_back_memory, lora_methods
+from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
 from tests.perf.parts import STEP, Parts
 from tests.perf.plain import NAMES as PLAIN
 from tests.perf.plain import Plain
@@ -53,7 +53,6 @@ def measure(name: str, shape: str, precision: str, given: argparse.Namespace) ->
         ends = dict(bed.ends)
         model, need = bed.method.backbone, flops.needed(bed.method, batch)
     bed.step()
-    give_back_memory()
     reset_peak_memory(device)
     bed.step()
     peak = peak_memory_bytes(device)

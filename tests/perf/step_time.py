@@ -21,7 +21,7 @@ import torch
 from janus.evaluate import tree_bytes
 from janus.memory import reuse_large_blocks
 from janus.provenance import numerics, peak_memory_bytes, reset_peak_memory
-from tests.perf.bed import BUSY, SHAPES, Bed, clock, give_back_memory, lora_methods
+from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
 
 
 def compare(beds: dict[str, Bed], steps: int, reference: str) -> dict[str, dict[str, float]]:
@@ -63,7 +63,6 @@ def grown(name: str, bed: Callable[[str, int], Bed], steps: int) -> None:
     peaks, kept = [], []
     for upto in ends.values():
         made = bed(name, upto)
-        give_back_memory()
         reset_peak_memory(made.device)
         made.step()
         peaks.append(peak_memory_bytes(made.device) / 1e9)
