@@ -1,0 +1,80 @@
+"""A run beats wherever batches pass: whoever watches must not take it for dead."""
+
+from __future__ import annotations
+
+import pytest
+
+from janus import measure, run
+from janus.align import Aligner
+from janus.methods import method_class
+from janus.pulse import Pulse
+from janus.run import run_cell
+from janus.store import Claim, Store
+from tests.conftest import toy_cell
+
+SMALL = {"bench__tasks": 2, "bench__test_per_class": 2, "train__epochs": 1}
+
+
+@pytest.fixture
+def beats(monkeypatch) -> list[dict]:
+    """Every heartbeat that differs from the one before, as often as it is offered."""
+    heard: list[dict] = []
+
+    def beat(self, progress, every_s=5.0):
+        told = {name: value for name, value in progress.items() if name != "seconds"}
+        if told not in heard[-1:]:
+            heard.append(told)
+
+    monkeypatch.setattr(Claim, "beat", beat)
+    return heard
+
+
+def counted(monkeypatch, beats, owner, name) -> list[int]:
+    """How many heartbeats each call of `owner.name` brings."""
+    found, original = [], getattr(owner, name)
+
+    def counting(*args, **kwargs):
+        before = len(beats)
+        result = original(*args, **kwargs)
+        found.append(len(beats) - before)
+        return result
+
+    monkeypatch.setattr(owner, name, counting)
+    return found
+
+
+def test_a_run_beats_in_every_pass_between_trainings(tmp_path, monkeypatch, beats):
+    """InfLoRA looks at all images before a task and after it."""
+    method = method_class("inflora")
+    phases = [(method, "begin_task"), (method, "end_task"), (measure, "evaluate")]
+    found = {name: counted(monkeypatch, beats, owner, name) for owner, name in phases}
+    run_cell(toy_cell("inflora", **SMALL), Store(tmp_path), threads=1)
+    assert all(len(calls) == 2 and min(calls) > 0 for calls in found.values()), found
+
+
+def test_alignment_beats_with_every_step(tmp_path, monkeypatch, beats):
+    cell = toy_cell("slca", **SMALL, method__align_epochs=2)
+    steps = counted(monkeypatch, beats, Aligner, "_train")
+    run_cell(cell, Store(tmp_path), threads=1)
+    assert steps == [2 * 100]  # an epoch has a batch of draws for each class
+
+
+def test_features_beat_before_the_first_task_begins(tmp_path, monkeypatch, beats):
+    cell = toy_cell("ncm", **SMALL)
+    passes = counted(monkeypatch, beats, run, "pass_once")
+    run_cell(cell, Store(tmp_path), threads=1)
+    assert passes[0] > 0 and beats[0]["task"] == 0
+
+
+def test_time_goes_on_in_the_heartbeats_of_an_evaluation(tmp_path):
+    """Of an attempt that dies in one, this is the training that is done again."""
+    claim = Store(tmp_path).claim(toy_cell("ncm"))
+    pulse = Pulse(claim)
+    pulse.tick()
+    assert claim.store.beat(claim.cell_id) is None  # nothing to tell yet
+    pulse.beat({"seconds": 5.0})
+    pulse.told -= 20
+    claim._last_beat = float("-inf")
+    pulse.tick()
+    told = claim.store.beat(claim.cell_id)
+    assert told["seconds"] > 25 and told["passed"] == 2
