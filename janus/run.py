@@ -85,7 +85,7 @@ def run_cell(
         torch.set_num_threads(threads)
     claim = store.claim(cell)
     if claim is None:
-        raise RunError(f"{cell.title} ({cell.id}) is being run by another process", "claimed")
+        raise RunError(f"{cell.title} ({cell.id}) is run by {store.holder(cell.id)}", "claimed")
     run = _Run(cell, claim, observer, torch.device(device), checkpoint_s, stop, keep_final)
     try:
         if (done := store.result(cell.id)) is not None:
