@@ -297,13 +297,19 @@ _TOLD = float("-inf")
 _UNSEEN: tuple[Any, float] = (object(), 0.0)
 """A heartbeat that is like no other, and its time."""
 
+_NO_CONTAINER = 0xEFFFFFFC
+"""The namespace of process numbers that Linux starts with; containers have others."""
+
 
 @lru_cache
 def _machine() -> dict[str, Any]:
     boot = Path("/proc/sys/kernel/random/boot_id")
     namespace = Path("/proc/self/ns/pid")
+    installed = Path("/etc/machine-id")
     return {
         "host": socket.gethostname(),
+        # names are shared: `localhost`, `workspace`; claims of earlier versions have none of this
+        "machine": installed.read_text().strip() if installed.exists() else "",
         "boot": boot.read_text().strip() if boot.exists() else "unknown",
         # process numbers mean nothing across containers: compare their namespace too
         "pid_namespace": namespace.stat().st_ino if namespace.exists() else 0,
@@ -325,8 +331,10 @@ def has_ended(owner: Mapping[str, Any]) -> bool | None:
         if not process_runs(owner["pid"], owner["started"]):
             return True
         return None if _state(owner["pid"])[:1] in ([], ["T"], ["t"]) else False
-    again = owner.get("host") == here["host"] and owner.get("boot") != here["boot"]
-    return True if again else None
+    # the same machine, started again since? Of a container, name and files may be another's too
+    same = all(here[k] and owner.get(k) == here[k] for k in ("host", "machine"))
+    outside = owner.get("pid_namespace") == here["pid_namespace"] == _NO_CONTAINER
+    return True if same and outside else None
 
 
 def process_runs(pid: int, started: str) -> bool:

@@ -160,10 +160,40 @@ def foreign_claim(store, cell, **changes):
     path.write_text(json.dumps({"owner": {**process_identity(), **changes}}))
 
 
-def test_claim_from_before_a_reboot_is_free_at_once(tmp_path):
+@pytest.fixture
+def machine(monkeypatch) -> dict:
+    """What this machine is taken for; no container, wherever the tests run."""
+    facts = {"host": "localhost", "machine": "3d12", "boot": "now", "pid_namespace": 0xEFFFFFFC}
+    monkeypatch.setattr("janus.store._machine", lambda: facts)
+    return facts
+
+
+def test_claim_from_before_a_reboot_is_free_at_once(tmp_path, machine):
     store, cell = Store(tmp_path), toy_cell()
-    foreign_claim(store, cell, boot="another-boot", pid_namespace=1)
+    foreign_claim(store, cell, boot="another-boot")
     assert store.claim(cell).number == 2
+
+
+@pytest.mark.parametrize("other", ["b7c0", "", None])
+def test_another_machine_of_the_same_name_keeps_its_claim(tmp_path, machine, other):
+    """None: a claim of an earlier version, which wrote no machine-id down."""
+    store, cell = Store(tmp_path), toy_cell()
+    foreign_claim(store, cell, boot="another-boot", machine=other)
+    assert store.claim(cell) is None and store.status(cell.id) == "running"
+
+
+def test_two_machines_without_an_id_of_their_own_are_two(tmp_path, machine):
+    store, cell = Store(tmp_path), toy_cell()
+    machine["machine"] = ""
+    foreign_claim(store, cell, boot="another-boot")
+    assert store.claim(cell) is None
+
+
+def test_another_container_of_the_same_image_keeps_its_claim(tmp_path, machine):
+    store, cell = Store(tmp_path), toy_cell()
+    machine["pid_namespace"] = 4026532217
+    foreign_claim(store, cell, boot="another-boot")
+    assert store.claim(cell) is None
 
 
 def test_a_live_process_of_this_machine_keeps_its_claim_until_it_is_suspended(
