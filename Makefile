@@ -56,7 +56,7 @@ paper: .venv/.ready ## write paper/: every table (tex), figure (pdf) and REPRODU
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
 wandb-sync: .venv/.ready ## upload tracked runs of a sweep that wait on disk (docs/tracking.md)
-	@$(BIN)/python -m sweeps sync $(SWEEP) "store=$(STORE)" $(ARGS)
+	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
 check: .venv/.ready ## quick tests (under a minute)
 	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
