@@ -46,16 +46,16 @@ sweep: .venv/.ready ## run a sweep, then print its table
 submit: .venv/.ready ## the same sweep on SLURM: PROFILE names your site's settings
 	@$(BIN)/python -m cluster submit $(NAME) $(SWEEP_ARGS) profile=$(PROFILE) $(if $(DRY),--dry)
 
-compare: .venv/.ready ## print the table of a finished sweep again
+compare: .venv/.ready ## print a sweep's table again: SWEEP, BENCH, SCALE as given to sweep
 	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-report: .venv/.ready ## write a sweep's page, report.html: tables, figures, every run
+report: .venv/.ready ## write its page, report.html: tables, figures, every run (same variables)
 	@$(BIN)/python analysis/report.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-paper: .venv/.ready ## write paper/: every table (tex), figure (pdf) and REPRODUCIBILITY.md
+paper: .venv/.ready ## write paper/: tables (tex), figures (pdf), REPRODUCIBILITY.md (same variables)
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-wandb-sync: .venv/.ready ## upload tracked runs of a sweep that wait on disk (docs/tracking.md)
+wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same variables; docs/tracking.md)
 	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
 check: .venv/.ready ## quick tests (under a minute)
