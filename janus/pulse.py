@@ -24,13 +24,16 @@ class Pulse:
         self.claim = claim
         self.facts: dict[str, Any] = {}
         self.told = time.monotonic()
+        self.began_at: float | None = None
+        """Time of day of the first heartbeat, when this attempt's first task begins."""
         self.passed = 0
         """Batches worked through by this attempt, whatever for."""
 
     def beat(self, facts: dict[str, Any]) -> None:
         """Where training stands; its `seconds` go on with every `tick`."""
-        self.facts, self.told = facts, time.monotonic()
-        self.claim.beat(facts | {"passed": self.passed})
+        self.began_at = self.began_at or time.time()
+        self.facts, self.told = facts | {"began_at": self.began_at}, time.monotonic()
+        self.claim.beat(self.facts | {"passed": self.passed})
 
     def tick(self) -> None:
         """One more batch was worked through."""

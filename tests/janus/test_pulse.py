@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from janus import measure, run
@@ -11,6 +13,7 @@ from janus.pulse import Pulse
 from janus.run import run_cell
 from janus.store import Claim, Store
 from tests.conftest import toy_cell
+from tests.perf.sweep_overhead import log_of_store
 
 SMALL = {"bench__tasks": 2, "bench__test_per_class": 2, "train__epochs": 1}
 
@@ -78,3 +81,16 @@ def test_time_goes_on_in_the_heartbeats_of_an_evaluation(tmp_path):
     pulse.tick()
     told = claim.store.beat(claim.cell_id)
     assert told["seconds"] > 25 and told["passed"] == 2
+
+
+def test_later_heartbeats_still_say_when_the_attempt_began(tmp_path, monkeypatch):
+    """What the sweep's benchmark reads as the first step, of cells of any length."""
+    store, cell = Store(tmp_path / "store"), toy_cell("ncm")
+    claim, now = store.claim(cell), time.time()
+    pulse = Pulse(claim)
+    for later in (3.0, 60.0):
+        monkeypatch.setattr("janus.pulse.time.time", lambda later=later: now + later)
+        claim._last_beat = float("-inf")
+        pulse.beat({"seconds": later})
+    assert store.beat(cell.id)["seconds"] == 60.0
+    assert log_of_store(tmp_path).times("step") == [(cell.id, now + 3.0)]
