@@ -55,6 +55,26 @@ def test_a_run_beats_in_every_pass_between_trainings(tmp_path, monkeypatch, beat
     assert all(len(calls) == 2 and min(calls) > 0 for calls in found.values()), found
 
 
+def test_an_evaluation_longer_than_the_lease_is_not_taken_for_dead(tmp_path, monkeypatch):
+    """By another machine that looks at every batch; one batch takes 400 s of a lease of 600."""
+    cell, store, watcher = toy_cell("ncm", **SMALL), Store(tmp_path), Store(tmp_path)
+    claimed = store.run_dir(cell.id) / "claims" / "000001.json"
+    clock, looks = {"now": 0.0}, []
+    method, predict = method_class("ncm"), method_class("ncm").predict
+
+    def slow(self, images):
+        claimed.write_text('{"owner": {"host": "elsewhere"}}')
+        clock["now"] += 400
+        looks.append(watcher.claim(cell))
+        return predict(self, images)
+
+    monkeypatch.setattr("janus.data.tasks.EVAL_BATCH", 20)
+    monkeypatch.setattr("janus.store.time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr(method, "predict", slow)
+    assert run_cell(cell, store, threads=1) is not None
+    assert looks == [None] * (100 // 20 + 200 // 20)
+
+
 def test_alignment_beats_with_every_step(tmp_path, monkeypatch, beats):
     cell = toy_cell("slca", **SMALL, method__align_epochs=2)
     steps = counted(monkeypatch, beats, Aligner, "_train")
