@@ -6,7 +6,7 @@ SEEDS   ?=## a number n (seeds 0..n-1) or a list like [0,1,2]
 ORDERS  ?=## a number n (class orders 0..n-1), a list, or natural
 WORKERS ?=## cells trained side by side; empty: one per core
 SWEEP   ?=## sweep file of sweeps/conf; empty: smoke on glyphs, paper on any other bench
-SCALE   ?=## tiny: the same sweep in seconds, to see that it runs
+SCALE   ?=## tiny: the same sweep reduced and, without BENCH, on bundled data, to see that it runs
 STORE   ?= runs## folder of the run store
 PROFILE ?= default## site profile for submit: a name of cluster/conf, or a YAML file
 DRY     ?=## 1: only print the plan
@@ -46,17 +46,17 @@ sweep: .venv/.ready ## run a sweep, then print its table
 submit: .venv/.ready ## the same sweep on SLURM: PROFILE names your site's settings
 	@$(BIN)/python -m cluster submit $(NAME) $(SWEEP_ARGS) profile=$(PROFILE) $(if $(DRY),--dry)
 
-compare: .venv/.ready ## print the table of a finished sweep again
+compare: .venv/.ready ## print a sweep's table again: SWEEP, BENCH, SCALE as given to sweep
 	@$(BIN)/python analysis/compare.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-report: .venv/.ready ## write a sweep's page, report.html: tables, figures, every run
+report: .venv/.ready ## write its page, report.html: tables, figures, every run (same variables)
 	@$(BIN)/python analysis/report.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-paper: .venv/.ready ## write paper/: every table (tex), figure (pdf) and REPRODUCIBILITY.md
+paper: .venv/.ready ## write paper/: tables (tex), figures (pdf), REPRODUCIBILITY.md (same variables)
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-wandb-sync: .venv/.ready ## upload tracked runs of a sweep that wait on disk (docs/tracking.md)
-	@$(BIN)/python -m sweeps sync $(SWEEP) "store=$(STORE)" $(ARGS)
+wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same variables; docs/tracking.md)
+	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
 check: .venv/.ready ## quick tests (under a minute)
 	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"

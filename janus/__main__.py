@@ -117,11 +117,11 @@ WAIT_S = 10.0
 
 
 def _may_be_gone(cell: Any, store: Any) -> bool:
-    """Whether the holder of the claim cannot be seen from here; says once that we wait."""
-    from janus.store import process_identity
+    """Whether only its progress tells if the holder of the claim is alive; says that we wait."""
+    from janus.store import has_ended
 
-    owner, here = store.owner(cell.id), process_identity()
-    if all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace")):
+    owner = store.owner(cell.id)
+    if has_ended(owner) is not None:
         return False
     sys.stderr.write(
         f"claimed by {owner.get('host', 'an unknown machine')}; waiting until it finishes, or has "

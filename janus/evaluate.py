@@ -55,7 +55,7 @@ def evaluate(
     hits = torch.zeros(3, len(tests), dtype=torch.long, device=device)
     features: list[Tensor] = []
     start, newest = 0, len(owner) - len(tests[-1])
-    for batch in plain_batches(joined_images(tests), cell, device):
+    for batch in plain_batches(joined_images(tests), cell, device, stream.tick):
         task = owner[start : start + len(batch.labels)]
         with method.context.autocast():
             logits, found = method.predict(batch.images)

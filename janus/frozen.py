@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch import Tensor
 from janus import checkpoint
 from janus.config import CORE_REVISION, canonical
 from janus.data.images import Images
-from janus.data.tasks import Stream, plain_batches
+from janus.data.tasks import Stream, Tick, plain_batches
 from janus.errors import DataError, RunError
 from janus.methods.base import Method
 from janus.provenance import numerics
@@ -45,23 +45,22 @@ class FeatureCache:
     split_sha256: str
 
 
-def pass_once(
-    stream: Stream, method: Method, upto: int, cache: FeatureCache, tick: Callable[[], None]
-) -> Stream:
+def pass_once(stream: Stream, method: Method, upto: int, cache: FeatureCache) -> Stream:
     """`stream` with features in place of images, as far as `method` allows now.
 
     Of the pretrained network: all test images, and all training images unless training augments
     them. Of one that the method adapted: the test images of tasks 0..upto, which nobody else can
-    use. `tick` is called after every batch.
+    use.
     """
     if method.frozen_features == "adapted":
-        return replace(stream, tests=_adapted(stream.tests, upto, method, tick))
+        return replace(stream, tests=_adapted(stream.tests, upto, method, stream.tick))
     if method.frozen_features is None or stream.tests[0].is_features:
         return stream
-    tests = _pretrained(stream.tests, "test", method, cache, tick)
+    tests = _pretrained(stream.tests, "test", method, cache, stream.tick)
     if _augments(stream, method):
         return replace(stream, tests=tests)
-    trains = _pretrained([task.train for task in stream.tasks], "train", method, cache, tick)
+    parts = [task.train for task in stream.tasks]
+    trains = _pretrained(parts, "train", method, cache, stream.tick)
     tasks = [replace(task, train=part) for task, part in zip(stream.tasks, trains, strict=True)]
     return replace(stream, tests=tests, tasks=tuple(tasks))
 
@@ -73,7 +72,7 @@ def _augments(stream: Stream, method: Method) -> bool:
 
 
 def _adapted(
-    tests: tuple[Images, ...], upto: int, method: Method, tick: Callable[[], None]
+    tests: tuple[Images, ...], upto: int, method: Method, tick: Tick
 ) -> tuple[Images, ...]:
     """The first tests by their features; a task's images pass together, whenever they do."""
     seen = tests[: upto + 1]
@@ -91,7 +90,7 @@ def _pretrained(
     name: str,
     method: Method,
     cache: FeatureCache,
-    tick: Callable[[], None],
+    tick: Tick,
 ) -> tuple[Images, ...]:
     """`parts` of one store as the same images by their features."""
     rows = torch.cat([part.where() for part in parts]).sort().values
@@ -109,13 +108,12 @@ def _pretrained(
 
 
 @torch.no_grad()
-def _compute(images: Images, method: Method, tick: Callable[[], None]) -> Tensor:
+def _compute(images: Images, method: Method, tick: Tick) -> Tensor:
     """(N, D) on the CPU."""
     context, found = method.context, []
-    for batch in plain_batches(images, context.cell, context.device):
+    for batch in plain_batches(images, context.cell, context.device, tick):
         with context.autocast():
             found.append(method.features(batch.images).cpu())
-        tick()
     return torch.cat(found)
 
 

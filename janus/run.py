@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -38,6 +37,7 @@ from janus.provenance import (
     peak_memory_bytes,
     reset_peak_memory,
 )
+from janus.pulse import Pulse
 from janus.store import Claim, Store
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def run_cell(
         torch.set_num_threads(threads)
     claim = store.claim(cell)
     if claim is None:
-        raise RunError(f"{cell.title} ({cell.id}) is being run by another process", "claimed")
+        raise RunError(f"{cell.title} ({cell.id}) is run by {store.holder(cell.id)}", "claimed")
     run = _Run(cell, claim, observer, torch.device(device), checkpoint_s, stop, keep_final)
     try:
         if (done := store.result(cell.id)) is not None:
@@ -129,6 +129,7 @@ class _Run:
         keep_final: bool,
     ) -> None:
         self.cell, self.claim, self.observer, self.device = cell, claim, observer, device
+        self.pulse = Pulse(claim)
         self.checkpoint_s, self.stop, self.keep_final = checkpoint_s, stop, keep_final
         self.task_index = self.epoch = self.step = 0
         self.in_task = False
@@ -151,7 +152,7 @@ class _Run:
         reuse_large_blocks()
         found = weights.verify(cell.backbone)
         data = benches.load(cell.bench)
-        self.stream = cut(data, cell, self.device)
+        self.stream = cut(data, cell, self.device, self.pulse.tick)
         context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
         self.tasks = tasks_of(self.stream, self.method.joint)
@@ -193,11 +194,11 @@ class _Run:
     # ---- one task ------------------------------------------------------------------------------
     def _one_task(self) -> None:
         self.task_started = time.monotonic()
+        self._beat(self.tasks[self.task_index], None)
         self._pass_once()
         task = self.tasks[self.task_index]
         epochs = self.method.epochs(task)
         self._notify("begin", {"task": task.index, "tasks": len(self.tasks), "epochs": epochs})
-        self._beat(task, None)
         if not self.in_task:
             self.method.begin_task(task)
             self.trained_parameters = max(self.trained_parameters, self.method.trained_parameters())
@@ -217,8 +218,7 @@ class _Run:
 
     def _pass_once(self) -> None:
         """Features in place of images, once the method's network no longer changes."""
-        beat = partial(self._beat, self.tasks[self.task_index], None)
-        found = pass_once(self.stream, self.method, self.task_index, self.features, beat)
+        found = pass_once(self.stream, self.method, self.task_index, self.features)
         if found is not self.stream:
             self.stream = self.measured.stream = found
             self.tasks = tasks_of(found, self.method.joint)
@@ -286,7 +286,7 @@ class _Run:
             "seconds": sum(self.seconds) + self.spent + time.monotonic() - self.task_started,
             "resumed_s": self.resumed_s,
         }
-        self.claim.beat(facts)
+        self.pulse.beat(facts)
         if loss is not None:
             self._notify("step", facts)
 

@@ -30,8 +30,9 @@ from janus.config import Cell
 from janus.errors import RunError
 
 LEASE_S = 600.0
-"""Seconds without training progress after which a claim counts as dead. Claims whose process is
-known to have ended (same machine) are free at once."""
+"""Seconds without progress after which a claim counts as dead, where its process cannot be seen
+(another machine) or is suspended. One that ended on this machine leaves its claim free at once; one
+that lives here keeps it, however long a single step takes."""
 
 
 @dataclass
@@ -196,51 +197,59 @@ class Store:
 
     def _is_free(self, cell_id: str, number: int) -> bool:
         """Whether claim `number` was released, its process ended, or it made no progress."""
+        ended = self._ended(cell_id, number)
+        if ended is False and self._seen.get((cell_id, number), _UNSEEN)[1] != _TOLD:
+            return False
+        return bool(ended) or self._stalled(cell_id, number)
+
+    def _ended(self, cell_id: str, number: int) -> bool | None:
+        """Whether nobody works under claim `number` any more; None: only its progress can tell."""
         run = self.run_dir(cell_id)
         if (run / "claims" / f"{number:06d}.released").exists():
             return True
         record = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
-        owner = record.get("owner", {})
-        here = process_identity()
-        if owner.get("host") == here["host"] and owner.get("boot") != here["boot"]:
-            return True  # the machine was started again since
-        same_machine = all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace"))
-        if same_machine and not process_runs(owner["pid"], owner["started"]):
-            return True
-        return self._stalled(cell_id, number)
+        return has_ended(record.get("owner", {}))
 
     def _stalled(self, cell_id: str, number: int) -> bool:
         """Judged by the progress counter against our own clock: skewed clocks do not matter."""
         beat = atomic.read_json(self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json")
         now = time.monotonic()
-        before, since = self._seen.get((cell_id, number), (_NEVER, now))
+        before, since = self._seen.get((cell_id, number), _UNSEEN)
         if beat != before:
             self._seen[cell_id, number] = (beat, now)
             return False
         return now - since > self.lease_s
 
     def stalled_claim(self, cell_id: str) -> list[Any] | None:
-        """[number, last heartbeat] of a claim that this store object saw make no progress.
+        """[number, last heartbeat] of a claim that this store object saw end, or make no progress.
 
         For a driver to hand to the worker that shall take over: see `trust`.
         """
         last = self.last_claim(cell_id)
-        if (cell_id, last) not in self._seen or not self._is_free(cell_id, last):
+        if not last or not self._is_free(cell_id, last):
             return None
+        if self._ended(cell_id, last):
+            return [last, self.beat(cell_id)]
         return [last, self._seen[cell_id, last][0]]
 
     def trust(self, cell_id: str, number: int, beat: Any) -> None:
         """Take another observer's word that claim `number` stalled at `beat`.
 
-        The claim counts as dead only while its heartbeat still is that one.
+        The claim counts as dead only while its heartbeat still is that one. The word outweighs a
+        process that lives here: SLURM may have given up a node that only lost its network.
         """
-        self._seen[cell_id, number] = (beat, float("-inf"))
+        self._seen[cell_id, number] = (beat, _TOLD)
 
     def owner(self, cell_id: str) -> dict[str, Any]:
         """Host, pid and so on of the last claim."""
         last = self.last_claim(cell_id)
         record = atomic.read_json(self.run_dir(cell_id) / "claims" / f"{last:06d}.json") or {}
         return dict(record.get("owner", {}))
+
+    def holder(self, cell_id: str) -> str:
+        """The process of the last claim, in words."""
+        owner = self.owner(cell_id)
+        return f"process {owner['pid']} on {owner['host']}" if owner else "another process"
 
     def status(self, cell_id: str) -> str:
         """`done`, `running`, `failed` (the last attempt ended with a failure) or `open`."""
@@ -282,15 +291,25 @@ class Store:
             path.unlink(missing_ok=True)
 
 
-_NEVER = object()
+_TOLD = float("-inf")
+"""In place of the time since when a heartbeat is known: somebody else watched it long enough."""
+
+_UNSEEN: tuple[Any, float] = (object(), 0.0)
+"""A heartbeat that is like no other, and its time."""
+
+_NO_CONTAINER = 0xEFFFFFFC
+"""The namespace of process numbers that Linux starts with; containers have others."""
 
 
 @lru_cache
 def _machine() -> dict[str, Any]:
     boot = Path("/proc/sys/kernel/random/boot_id")
     namespace = Path("/proc/self/ns/pid")
+    installed = Path("/etc/machine-id")
     return {
         "host": socket.gethostname(),
+        # names are shared: `localhost`, `workspace`; claims of earlier versions have none of this
+        "machine": installed.read_text().strip() if installed.exists() else "",
         "boot": boot.read_text().strip() if boot.exists() else "unknown",
         # process numbers mean nothing across containers: compare their namespace too
         "pid_namespace": namespace.stat().st_ino if namespace.exists() else 0,
@@ -302,6 +321,22 @@ def process_identity() -> dict[str, Any]:
     return {**_machine(), "pid": os.getpid(), "started": start_time(os.getpid())}
 
 
+def has_ended(owner: Mapping[str, Any]) -> bool | None:
+    """Whether the process of a claim has ended; None where that cannot be seen from here.
+
+    None also of a suspended process (Ctrl-Z), which may or may not go on.
+    """
+    here = process_identity()
+    if all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace")):
+        if not process_runs(owner["pid"], owner["started"]):
+            return True
+        return None if _state(owner["pid"])[:1] in ([], ["T"], ["t"]) else False
+    # the same machine, started again since? Of a container, name and files may be another's too
+    same = all(here[k] and owner.get(k) == here[k] for k in ("host", "machine"))
+    outside = owner.get("pid_namespace") == here["pid_namespace"] == _NO_CONTAINER
+    return True if same and outside else None
+
+
 def process_runs(pid: int, started: str) -> bool:
     """Whether the process that had `pid` and this start time still runs here."""
     return start_time(pid) == started
@@ -309,12 +344,19 @@ def process_runs(pid: int, started: str) -> bool:
 
 def start_time(pid: int) -> str:
     """Kernel start time of a process in clock ticks, '' when it has ended (zombies included)."""
+    state = _state(pid)
+    if not state:
+        return _start_time_without_proc(pid)
+    return "" if state[0] == "Z" else state[19]
+
+
+def _state(pid: int) -> list[str]:
+    """What /proc tells of a process, from its state (one letter) on; empty without /proc."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return _start_time_without_proc(pid)
-    after_name = text.rpartition(")")[2].split()
-    return "" if after_name[0] == "Z" else after_name[19]
+        return []
+    return text.rpartition(")")[2].split()
 
 
 def _start_time_without_proc(pid: int) -> str:

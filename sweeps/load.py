@@ -45,7 +45,7 @@ KEYS = {
     "fixed": "overrides of every cell: {dotted key: value}",
     "search": "what a search tries and how; see docs/search.md",
     "tuned_on": "{orders, seeds} that chose these values, and that are refused here",
-    "scale": "tiny: the same sweep in seconds, on few images of the bundled bench",
+    "scale": "tiny: the same sweep in seconds, on few images, bundled unless bench is typed",
     "workers": "cells trained at a time; null: one per core",
     "store": "folder of the run store",
     "device": "auto, cpu or cuda; a cell takes one GPU or one core",

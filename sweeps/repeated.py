@@ -6,7 +6,7 @@ from a checkpoint. What an attempt had reached and its successor did not take ov
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -64,10 +64,15 @@ def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> Non
             reached = kept  # it stopped because it was asked to, and saved before that
         else:
             silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
-            known = given_back or attempt["host"] == successor["host"]
+            known = given_back or _one_machine(attempt["owner"], successor["owner"])
             missed = min(silent, BEAT_S if known else lease_s)
             reached = float(attempt["beat"].get("seconds", 0.0)) + missed
         found.seconds += max(0.0, reached - kept)
+
+
+def _one_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """By name and `/etc/machine-id`: names are shared."""
+    return all(one.get(key) == other.get(key) for key in ("host", "machine"))
 
 
 def _read(store: Store, cell_id: str, number: int) -> dict[str, Any]:
@@ -77,7 +82,7 @@ def _read(store: Store, cell_id: str, number: int) -> dict[str, Any]:
     released = claim.with_suffix(".released")
     return {
         "claimed_at": float(facts.get("claimed_at", 0.0)),
-        "host": facts.get("owner", {}).get("host"),
+        "owner": facts.get("owner", {}),
         "released_at": released.stat().st_mtime if released.exists() else float("inf"),
         "beat": atomic.read_json(beat),
         "beat_at": beat.stat().st_mtime if beat.exists() else 0.0,

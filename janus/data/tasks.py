@@ -9,7 +9,7 @@ step) and by nothing a method draws: methods are compared on the same pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -46,6 +46,13 @@ class Batch:
 Job = Callable[[], Batch]
 """Makes one batch, whichever thread calls it."""
 
+Tick = Callable[[], None]
+"""Called whenever a batch was worked through: a run's sign of life (see pulse.py)."""
+
+
+def nobody() -> None:
+    """Where nobody waits for a sign of life."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -68,6 +75,7 @@ class Task:
     cell: Cell
     train: Images
     device: torch.device
+    tick: Tick = field(default=nobody, repr=False, compare=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,7 +85,8 @@ class Task:
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
         threads = torch.get_num_threads() if self.cell.bench.augment == "crop" else 1
-        return _made(self._train_jobs(epoch, start), self.train, self.device, threads)
+        jobs = self._train_jobs(epoch, start)
+        return _ticking(_made(jobs, self.train, self.device, threads), self.tick)
 
     def _train_jobs(self, epoch: int | str, start: int) -> Iterator[Job]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
@@ -93,10 +102,12 @@ class Task:
 
     def plain_batches(self) -> Iterator[Batch]:
         """The training images once, in file order, under the test transform."""
-        return plain_batches(self.train, self.cell, self.device)
+        return plain_batches(self.train, self.cell, self.device, self.tick)
 
 
-def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[Batch]:
+def plain_batches(
+    images: Images, cell: Cell, device: torch.device, tick: Tick = nobody
+) -> Iterator[Batch]:
     """All of `images`, in order, under the test transform."""
 
     def make(index: Tensor) -> Batch:
@@ -104,7 +115,8 @@ def plain_batches(images: Images, cell: Cell, device: torch.device) -> Iterator[
         return _batch(plain_view(part, cell, device), part, device)
 
     parts = torch.arange(len(images)).split(EVAL_BATCH)
-    return _made((partial(make, index) for index in parts), images, device)
+    jobs = (partial(make, index) for index in parts)
+    return _ticking(_made(jobs, images, device), tick)
 
 
 def _made(
@@ -116,6 +128,13 @@ def _made(
     if isinstance(images.store, Ragged) or device.type == "cuda":
         return ahead(jobs)
     return ahead(jobs, min(threads, DEPTH)) if threads > 1 else (job() for job in jobs)
+
+
+def _ticking(batches: Iterator[Batch], tick: Tick) -> Iterator[Batch]:
+    """The batches; `tick` is called after each, when the caller asks for more."""
+    for batch in batches:
+        yield batch
+        tick()
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
@@ -134,6 +153,7 @@ class Stream:
     """Original class (or domain) numbers in order of appearance."""
     names: tuple[tuple[str, ...], ...]
     """Class (or domain) names of each task."""
+    tick: Tick = field(default=nobody, repr=False, compare=False)
 
     @property
     def shared_test(self) -> bool:
@@ -153,8 +173,8 @@ class Stream:
         ]
 
 
-def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
-    """Cut `bench` into the tasks of `cell`.
+def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> Stream:
+    """Cut `bench` into the tasks of `cell`; every pass over their images calls `tick`.
 
     Class counts that do not divide evenly put one more class into each of the first tasks.
     """
@@ -190,6 +210,7 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
                 cell=cell,
                 train=trains[index],
                 device=device,
+                tick=tick,
             )
         )
         first += classes
@@ -199,6 +220,7 @@ def cut(bench: Bench, cell: Cell, device: torch.device) -> Stream:
         tests=tests or (bench.test.relabelled(new_label[bench.test.labels]),),
         order=tuple(order),
         names=tuple(tuple(named[i] for i in share) for share in shares),
+        tick=tick,
     )
 
 
@@ -232,4 +254,5 @@ def joined(stream: Stream) -> Task:
         cell=last.cell,
         train=joined_images([t.train for t in stream.tasks]),
         device=last.device,
+        tick=last.tick,
     )

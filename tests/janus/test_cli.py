@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from janus.__main__ import run
+from janus.compose import compose
+from janus.store import Store
 from tests.conftest import TOY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,6 +146,14 @@ def test_a_store_that_is_a_file_is_one_line(janus, tmp_path):
     (tmp_path / "file").write_text("")
     done = janus("method=ncm", "backbone=toy", f"store={tmp_path / 'file'}", "device=cpu")
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_cell_that_a_live_process_of_this_machine_holds_names_it(janus, tmp_path):
+    """It keeps its claim however long it is silent: whoever waits must know what to end."""
+    assert Store(tmp_path).claim(compose({**TOY, "method": "ncm"})) is not None
+    done = janus("method=ncm", *toy_words(tmp_path))
+    assert done.returncode == 1
+    assert f"is run by process {os.getpid()} on " in done.stderr and "waiting" not in done.stderr
 
 
 def test_dry_prints_the_cell_without_running(janus, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 
 from janus import atomic
 from janus.errors import RunError
-from janus.store import Store, process_identity, process_runs
+from janus.store import Store, process_identity, process_runs, start_time
 from tests.conftest import toy_cell
 
 
@@ -159,10 +160,83 @@ def foreign_claim(store, cell, **changes):
     path.write_text(json.dumps({"owner": {**process_identity(), **changes}}))
 
 
-def test_claim_from_before_a_reboot_is_free_at_once(tmp_path):
+@pytest.fixture
+def machine(monkeypatch) -> dict:
+    """What this machine is taken for; no container, wherever the tests run."""
+    facts = {"host": "localhost", "machine": "3d12", "boot": "now", "pid_namespace": 0xEFFFFFFC}
+    monkeypatch.setattr("janus.store._machine", lambda: facts)
+    return facts
+
+
+def test_claim_from_before_a_reboot_is_free_at_once(tmp_path, machine):
     store, cell = Store(tmp_path), toy_cell()
-    foreign_claim(store, cell, boot="another-boot", pid_namespace=1)
+    foreign_claim(store, cell, boot="another-boot")
     assert store.claim(cell).number == 2
+
+
+@pytest.mark.parametrize("other", ["b7c0", "", None])
+def test_another_machine_of_the_same_name_keeps_its_claim(tmp_path, machine, other):
+    """None: a claim of an earlier version, which wrote no machine-id down."""
+    store, cell = Store(tmp_path), toy_cell()
+    foreign_claim(store, cell, boot="another-boot", machine=other)
+    assert store.claim(cell) is None and store.status(cell.id) == "running"
+
+
+def test_two_machines_without_an_id_of_their_own_are_two(tmp_path, machine):
+    store, cell = Store(tmp_path), toy_cell()
+    machine["machine"] = ""
+    foreign_claim(store, cell, boot="another-boot")
+    assert store.claim(cell) is None
+
+
+def test_another_container_of_the_same_image_keeps_its_claim(tmp_path, machine):
+    store, cell = Store(tmp_path), toy_cell()
+    machine["pid_namespace"] = 4026532217
+    foreign_claim(store, cell, boot="another-boot")
+    assert store.claim(cell) is None
+
+
+def test_a_live_process_of_this_machine_keeps_its_claim_until_it_is_suspended(
+    tmp_path, monkeypatch
+):
+    """However long a single step takes; and the lease counts from when the process is suspended."""
+    store, cell = Store(tmp_path, lease_s=100), toy_cell()
+    holder = subprocess.Popen(["sleep", "600"])
+    try:
+        foreign_claim(store, cell, pid=holder.pid, started=start_time(holder.pid))
+        clock = {"now": 0.0}
+        monkeypatch.setattr("janus.store.time.monotonic", lambda: clock["now"])
+        for clock["now"] in (0.0, 1000.0, 2000.0):
+            assert store.claim(cell) is None
+        holder.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+        assert store.claim(cell) is None
+        clock["now"] += 50
+        assert store.claim(cell) is None and store.stalled_claim(cell.id) is None
+        clock["now"] += 51
+        assert store.status(cell.id) == "open"
+        assert store.stalled_claim(cell.id) == [1, None]
+        holder.send_signal(signal.SIGCONT)
+        os.waitid(os.P_PID, holder.pid, os.WCONTINUED)
+        assert store.claim(cell) is None
+    finally:
+        holder.kill()
+        holder.wait()
+    assert store.claim(cell).number == 2
+
+
+def test_the_word_of_another_outweighs_a_live_process(tmp_path):
+    """SLURM may have given up a node that is only cut off."""
+    store, cell = Store(tmp_path), toy_cell()
+    store.claim(cell)
+    store.trust(cell.id, 1, None)
+    assert store.claim(cell).number == 2
+
+
+def test_a_worker_elsewhere_hears_of_an_end_that_only_its_driver_sees(tmp_path):
+    driver, cell = Store(tmp_path), toy_cell()
+    foreign_claim(driver, cell, started="1")
+    assert driver.stalled_claim(cell.id) == [1, None]
 
 
 def test_a_worker_takes_over_what_its_driver_saw_stall(tmp_path, monkeypatch):

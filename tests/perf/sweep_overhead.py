@@ -179,9 +179,8 @@ def log_of_store(folder: Path) -> Log:
     for claimed_at, pid, cell_id, attempt in sorted(claims, key=lambda c: c[0]):
         # a worker's turn begins when the cell before it was committed
         log.add("turn", cell_id, ends.get(pid, claimed_at))
-        if (attempt / "beat.json").exists():
-            born = (attempt / "beat.json").stat().st_mtime
-            log.add("step", cell_id, born)
+        if (beat := atomic.read_json(attempt / "beat.json")) is not None:
+            log.add("step", cell_id, beat["began_at"])
         if (attempt / "provenance.json").exists():
             ends[pid] = (attempt / "provenance.json").stat().st_mtime
             log.add("end", cell_id, ends[pid])

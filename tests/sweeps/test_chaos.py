@@ -50,12 +50,13 @@ def test_what_a_checkpoint_kept_is_not_done_twice(store: Store, cell: Cell) -> N
     assert 6.0 <= found.seconds <= 6.0 + BEAT_S
 
 
+@pytest.mark.parametrize("far", [{"host": "far"}, {"machine": "another, of our name"}])
 def test_another_machine_that_fell_silent_may_have_trained_for_a_lease(
-    store: Store, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    store: Store, cell: Cell, monkeypatch: pytest.MonkeyPatch, far: dict[str, str]
 ) -> None:
     with monkeypatch.context() as patched:
         here = process_identity()
-        patched.setattr("janus.store.process_identity", lambda: here | {"host": "far"})
+        patched.setattr("janus.store.process_identity", lambda: here | far)
         claim = store.claim(cell)
     assert claim is not None
     claim.beat({"seconds": 30.0, "resumed_s": 0.0})
