@@ -69,7 +69,9 @@ def _field_lines(part: str, values: Any) -> Iterator[str]:
 def _setting_lines(spec: MethodSpec, cell: Cell) -> Iterator[str]:
     for name, setting in spec.settings.items():
         allowed = f" [{', '.join(map(str, setting.choices))}]" if setting.choices else ""
-        yield _line(f"method.{name}", cell.method.values[name], f"{setting.help}{allowed}")
+        needs = ", ".join(f"{n}={str(v).lower()}" for n, v in setting.needs.items())
+        only = f" (only with {needs})" if needs else ""
+        yield _line(f"method.{name}", cell.method.values[name], f"{setting.help}{allowed}{only}")
 
 
 def _line(name: str, default: Any, text: str) -> str:

@@ -314,7 +314,7 @@ def stacked(bases: list[Basis]) -> Tensor:
 
 
 def make_collector(kind: str, width: int, sketch: int, share: float, decay: float) -> Collector:
-    """The collector that the setting `estimator` names (see conf/method/_subspace.yaml)."""
+    """The collector that the setting `estimator` names (see conf/method/janus.yaml)."""
     if kind == "fd":
         return FrequentDirections(width, min(sketch, width))
     if kind == "gs":
