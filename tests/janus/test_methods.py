@@ -215,6 +215,14 @@ def test_lora_gpm_variants(variant, blind):
     assert (leak(method) < 1e-5) is blind
 
 
+def test_exact_gpm_cannot_be_asked_to_read_what_it_protects():
+    """With a random start or a carried A and a free B, s B A V = 0 could not hold."""
+    with pytest.raises(ConfigError, match="no setting 'a_init'"):
+        toy_cell("lora_gpm", method__variant="exact", method__a_init="random")
+    with pytest.raises(ConfigError, match=r"lifetime=task, or method\.rectify=true"):
+        started("lora_gpm", method__variant="exact", method__lifetime="carried")
+
+
 def test_inflora_trains_only_b_and_designs_a_outside_the_protected_space():
     method, stream = started("inflora", **JANUS_LR)
     train(method, stream.tasks[0])

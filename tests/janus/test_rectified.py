@@ -14,8 +14,12 @@ FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"method__precondition": "weight", "method__lr": 1e-4}],
-    ids=["factors", "weight"],
+    [
+        {},
+        {"method__precondition": "weight", "method__lr": 1e-4},
+        {"method__lifetime": "carried"},
+    ],
+    ids=["factors", "weight", "carried"],
 )
 def test_gpm_with_rectification_is_exactly_safe(options):
     method, stream = started("lora_gpm_gr", **FAST | options)
