@@ -43,7 +43,7 @@ class Sweep:
     benches: tuple[str, ...] = ("glyphs",)
     """Benches to compare them on."""
     orders: tuple[str, ...] = ("0", "1", "2", "3")
-    """Orders, each `natural` or a seed number; crossed with the seeds."""
+    """Orders, each as `Cell.order` has it; crossed with the seeds."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; crossed with the orders."""
     blocks: tuple[Block, ...] = ()
