@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from janus.data.tasks import Task
+from janus.errors import RunError
 from janus.heads import LinearHeads
 from janus.rng import generator
 
@@ -41,7 +42,8 @@ class ClassGaussians:
         """Append one Gaussian per class of `labels` (N,) from its raw features (N, D).
 
         Unbiased covariance (ddof 1) [seen]; a class with a single image gets 1e-4 I. The factor is
-        stored instead of the covariance: as large, and made once, in float64.
+        stored instead of the covariance: as large, and made once, in float64. Raises RunError
+        (cause `nan`) for features beside whose spread 1e-4 is lost to rounding.
         """
         present = labels.unique()
         means, roots = [], []
@@ -51,7 +53,15 @@ class ClassGaussians:
             covariance = centred.mT @ centred / max(len(own) - 1, 1)
             covariance.diagonal().add_(JITTER)
             means.append(own.mean(0).float())
-            roots.append(torch.linalg.cholesky(covariance).float())
+            root, failed = torch.linalg.cholesky_ex(covariance)
+            if bool(failed):
+                largest = float(own.abs().max())
+                raise RunError(
+                    f"the features of class {int(label)} (up to {largest:.1e}) have no Gaussian: "
+                    "training diverged",
+                    cause="nan",
+                )
+            roots.append(root.float())
         device = features.device
         self.means = torch.cat([self.means.to(device), torch.stack(means)])
         self.roots = torch.cat([self.roots.to(device), torch.stack(roots)])

@@ -29,8 +29,9 @@ TOP = ("bench", "backbone", "method", "order", "seed", "eval")
 def compose(overrides: Mapping[str, Any]) -> Cell:
     """Build the cell that `overrides` describe, e.g. {'bench': 'glyphs', 'method.rank': 4}.
 
-    Raises ConfigError for unknown names, wrong types and values out of range, each with the
-    nearest valid choice.
+    A setting that is not read beside the others' values (`needs`) is taken at its default: runs
+    that cannot differ are one cell. Raises ConfigError for unknown names, wrong types and values
+    out of range, each with the nearest valid choice.
     """
     given = dict(overrides)
     bench_name, method_name = str(given.pop("bench", "glyphs")), str(given.pop("method", "janus"))
@@ -56,6 +57,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         raise ConfigError(f"seed must be an integer, got {seed!r}")
 
     backbone = _build(BackboneConfig, "backbone", layers["backbone"])
+    values = {n: spec.check(n, v) for n, v in sorted(layers["method"].items())}
     return Cell(
         bench=_build(BenchConfig, "bench", _with_split(layers["bench"])),
         backbone=_with_file_hash(backbone),
@@ -63,7 +65,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         method=MethodConfig(
             name=method_name,
             revision=spec.revision,
-            values={n: spec.check(n, v) for n, v in sorted(layers["method"].items())},
+            values=_as_read(spec, values),
             neutral=spec.neutral,
         ),
         order=order,
@@ -75,6 +77,23 @@ def valid_keys(method: str) -> list[str]:
     """Every key that `compose` accepts for `method`."""
     keys = [f"{part}.{f.name}" for part, cls in PARTS.items() for f in fields(cls)]
     return [*TOP, *keys, *(f"method.{name}" for name in method_spec(method).settings)]
+
+
+def _as_read(spec: MethodSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, with the default where nothing reads a setting."""
+    settings = spec.settings
+    return {n: settings[n].default if spec.unmet(n, values) else v for n, v in values.items()}
+
+
+def unread(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
+    """Overrides of `cell` that nothing reads, each with the value of a setting that is why."""
+    spec = method_spec(cell.method.name)
+    told = []
+    for key in overrides:
+        part, _, name = key.partition(".")
+        if part == "method" and name and (why := spec.unmet(name, cell.method.values)):
+            told.append(f"{key} has no effect with {why}")
+    return told
 
 
 def _assign(layers: dict[str, dict[str, Any]], spec: MethodSpec, key: str, value: Any) -> None:
@@ -169,4 +188,4 @@ def file_sha256(path: str, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["compose", "file_sha256", "names", "valid_keys"]
+__all__ = ["compose", "file_sha256", "names", "unread", "valid_keys"]

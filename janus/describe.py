@@ -32,7 +32,7 @@ def field_docs(cls: type) -> dict[str, str]:
 
 def describe(cell: Cell, execution_help: Mapping[str, str], execution: Mapping[str, Any]) -> str:
     """The text of `python -m janus --help`, with the values that `cell` has."""
-    spec = method_spec(cell.method.name)
+    spec, top = method_spec(cell.method.name), field_docs(Cell)
     lines = [
         "usage: python -m janus [--help] [--list methods] [--dry] [key=value ...]",
         "",
@@ -43,8 +43,8 @@ def describe(cell: Cell, execution_help: Mapping[str, str], execution: Mapping[s
         _line("bench", "glyphs", f"one of: {', '.join(names('bench'))}"),
         _line("method", "janus", f"one of: {', '.join(names('method'))}"),
         _line("backbone", "the bench's", f"one of: {', '.join(names('backbone'))}"),
-        _line("order", "natural", "'natural', or the seed number of a class permutation"),
-        _line("seed", 0, "seeds everything random but the order"),
+        _line("order", "natural", top["order"]),
+        _line("seed", 0, top["seed"]),
         _line("eval", "test", "test, or validation (held-out training images; for tuning)"),
         "",
         "execution (changes no result)",
@@ -69,7 +69,9 @@ def _field_lines(part: str, values: Any) -> Iterator[str]:
 def _setting_lines(spec: MethodSpec, cell: Cell) -> Iterator[str]:
     for name, setting in spec.settings.items():
         allowed = f" [{', '.join(map(str, setting.choices))}]" if setting.choices else ""
-        yield _line(f"method.{name}", cell.method.values[name], f"{setting.help}{allowed}")
+        needs = ", ".join(f"{n}={str(v).lower()}" for n, v in setting.needs.items())
+        only = f" (only with {needs})" if needs else ""
+        yield _line(f"method.{name}", cell.method.values[name], f"{setting.help}{allowed}{only}")
 
 
 def _line(name: str, default: Any, text: str) -> str:

@@ -13,10 +13,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+LEAST_SQUARE = 1e-12
+"""Mean square length of A's rows, 1/3 where drawn, below which A counts as zero for damping."""
+
 
 def relative_damping(a: Tensor, strength: float) -> Tensor:
-    """Damping lambda = strength * tr(A A^T) / r, one per matrix: (...,)."""
-    return strength * a.square().sum((-2, -1)) / a.shape[-2]
+    """Damping lambda = strength * tr(A A^T) / r, one per matrix: (...,).
+
+    Positive also for an A of zeros (all inputs are protected), whose update is then zero, not 0/0.
+    """
+    mean_square = a.square().sum((-2, -1)) / a.shape[-2]
+    return strength * mean_square.clamp_min(LEAST_SQUARE)
 
 
 def rectify(

@@ -68,6 +68,8 @@ class Setting:
     optional: bool = False
     neutral: Any = _MISSING
     """Value that reproduces results made before this setting existed."""
+    needs: Mapping[str, Value] = field(default_factory=dict)
+    """Settings that must hold these values for this one to be read, e.g. {estimator: fd}."""
 
     def check(self, where: str, value: Any) -> Any:
         """`value` in this setting's type. Raises ConfigError naming `where` and what is allowed."""
@@ -155,6 +157,18 @@ class MethodSpec:
         checked: Value = self.settings[name].check(f"method.{name}", value)
         return checked
 
+    def unmet(self, name: str, values: Mapping[str, Value]) -> str | None:
+        """What keeps the setting `name` from being read under `values`; None: it is read.
+
+        For example 'method.estimator=cov'.
+        """
+        for other, wanted in self.settings[name].needs.items():
+            if why := self.unmet(other, values):
+                return why
+            if values[other] != wanted:
+                return f"method.{other}={str(values[other]).lower()}"
+        return None
+
     @property
     def neutral(self) -> dict[str, Value]:
         """Late settings and the value with which they leave old identities unchanged."""
@@ -166,11 +180,22 @@ def method_spec(name: str) -> MethodSpec:
     """The declaration of the method `name`, with settings inherited through `extends`."""
     record = read_yaml("method", name)
     settings = _declared_settings(record, name)
+    _check_needs(settings, name)
     record |= {key: tuple(record.get(key, ())) for key in ("equations", "choices", "guards")}
     try:
         return MethodSpec(name=name, settings=settings, **record)
     except TypeError as error:
         raise ConfigError(f"janus/conf/method/{name}.yaml: {error}") from None
+
+
+def _check_needs(settings: Mapping[str, Setting], method: str) -> None:
+    """Every `needs` must name a setting of the method and a value that it may hold."""
+    for name, setting in settings.items():
+        where = f"janus/conf/method/{method}.yaml: {name}: needs"
+        for other, wanted in setting.needs.items():
+            if other not in settings:
+                raise ConfigError(f"{where}: no setting {other!r}.{suggest(other, settings)}")
+            settings[other].check(f"{where} {other}", wanted)
 
 
 def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:

@@ -94,7 +94,7 @@ class FrequentDirections:
         protected = protected.to(rows)
         within = rows @ protected
         self.basis = protected
-        self.seen += float(rows.double().square().sum())
+        self.seen += finite_energy(rows)
         self.inside += float(within.double().square().sum())
         rest = rows - within @ protected.mT
         for chunk in rest.split(8 * self.size):
@@ -155,7 +155,7 @@ class GramSchmidt:
             self.inside = rows.new_zeros(protected.shape[1])
         self.directions, self.energies = self.directions.to(rows), self.energies.to(rows)
         self.protected = protected
-        self.seen += float(rows.double().square().sum())
+        self.seen += finite_energy(rows)
         self.inside = self.inside + (rows @ protected).square().sum(0)
         rest = rows - (rows @ protected) @ protected.mT
         rest = rest - (rest @ self.directions) @ self.directions.mT
@@ -190,6 +190,24 @@ class GramSchmidt:
             setattr(self, name, value)
 
 
+DIVERGED = "the collected inputs are not finite: training diverged"
+
+
+def finite_energy(rows: Tensor) -> float:
+    """Sum of squares of `rows`. Raises RunError (cause `nan`) where it is not finite.
+
+    Asked before an SVD, which fails on such rows with an error of its own or not at all.
+    """
+    energy = float(rows.double().square().sum())
+    if not energy < torch.inf:
+        raise RunError(DIVERGED, cause="nan")
+    return energy
+
+
+ROUNDING = torch.finfo(torch.float32).eps
+"""Residuals below this share of a moment's norm are not told from zero: rows are float32."""
+
+
 class Basis:
     """The protected basis of one block: grows at task ends, never shrinks."""
 
@@ -218,10 +236,11 @@ class Basis:
         far fewer directions at the same threshold. The residual is P C P with P = I - V V^T, or
         P C with `one_sided` (InfLoRA's code [seen], whose first task also stops one direction
         short of the threshold). `seen` is the true sum of squares where the trace of `moment`
-        falls short of it (sigma^2 only). Float64: two nearly equal sums are compared.
+        falls short of it (sigma^2 only): then the threshold may be out of reach, and V takes the
+        directions that `moment` holds, no more. Float64: two nearly equal sums are compared.
         """
         if not bool(torch.isfinite(moment).all()):
-            raise RunError("the collected inputs are not finite: training diverged", cause="nan")
+            raise RunError(DIVERGED, cause="nan")
         moment = moment.double()
         v = self.v.double().to(moment.device)
         width = moment.shape[0]
@@ -242,7 +261,9 @@ class Basis:
         need = 0 if have >= energy else int((captured < energy - 1e-12).sum()) + 1
         if one_sided and self.size == 0:
             need = max(need - 1, 1)
-        need = min(need, width - self.size)
+        # vectors of residuals that are rounding are arbitrary: they may even lie in V
+        held = int((values > ROUNDING * torch.linalg.matrix_norm(moment)).sum())
+        need = min(need, held, width - self.size)
         new = vectors[:, :need]
         grown, _ = torch.linalg.qr(torch.cat([v, new], 1)) if need else (v, None)
         # QR may flip signs; keep the old columns bit for bit and append the new ones
@@ -260,7 +281,7 @@ def leading_span(moment: Tensor, energy: float) -> Tensor:
     Raises RunError (cause `nan`) where the moment is not finite.
     """
     if not bool(torch.isfinite(moment).all()):
-        raise RunError("the collected inputs are not finite: training diverged", cause="nan")
+        raise RunError(DIVERGED, cause="nan")
     values, vectors = torch.linalg.eigh(moment.double())
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
     captured = values.cumsum(0) / values.sum().clamp_min(1e-300)
@@ -293,7 +314,7 @@ def stacked(bases: list[Basis]) -> Tensor:
 
 
 def make_collector(kind: str, width: int, sketch: int, share: float, decay: float) -> Collector:
-    """The collector that the setting `estimator` names (see conf/method/_subspace.yaml)."""
+    """The collector that the setting `estimator` names (see conf/method/janus.yaml)."""
     if kind == "fd":
         return FrequentDirections(width, min(sketch, width))
     if kind == "gs":

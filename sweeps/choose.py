@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from janus.config import Value
 from janus.errors import ConfigError
@@ -16,7 +17,7 @@ from janus.store import Store
 from sweeps.console import say
 from sweeps.curve import mean_acc
 from sweeps.load import Request
-from sweeps.plan import Planned, Row, Sweep, plan_rows, rows
+from sweeps.plan import Row, Sweep, pattern, plan_rows, rows
 
 
 def print_choice(request: Request, command: str) -> int:
@@ -47,7 +48,7 @@ def choose(sweep: Sweep, store: Store) -> str:
     lines = [f"# Written by: python -m sweeps choose {sweep.name}"]
     chosen: dict[str, dict[str, Mapping[str, Value]]] = {}
     for (method, name), candidates in _candidates(sweep).items():
-        scores = [_score(planned, row, store) for row in candidates]
+        scores = [_score(sweep, row, store) for row in candidates]
         best = scores.index(max(scores))
         if scores[best] < 0:
             raise ConfigError(f"every candidate of {method}[{name}] failed; look at: status")
@@ -88,7 +89,9 @@ def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def _score(planned: list[Planned], row: Row, store: Store) -> float:
-    """Mean ACC of a candidate's cells; -1 when one of them failed."""
-    found = mean_acc(store, (p.cell.id for p in planned if p.row == row.label))
+def _score(sweep: Sweep, row: Row, store: Store) -> float:
+    """Mean ACC of a candidate's cells, also where an equal row has them; -1 if one failed."""
+    columns = [pattern(bench, row, sweep.protocol) for bench in sweep.benches]
+    cells = (replace(cell, order=o, seed=s) for cell in columns for o, s in sweep.pairs())
+    found = mean_acc(store, (cell.id for cell in cells))
     return -1.0 if found is None else found

@@ -35,7 +35,7 @@ CONF = Path(__file__).resolve().parent / "conf"
 KEYS = {
     "bench": "bench or list of benches",
     "methods": "list of methods",
-    "orders": "how many seeded orders, or a list such as [natural,0,1]",
+    "orders": "how many seeded orders, or a list such as [natural,0,pilot1993]",
     "seeds": "how many seeds, or a list of them",
     "blocks": "[{orders: ..., seeds: ...}, ...], each crossed and all joined, instead of the two",
     "protocol": "unified: the bench's epochs and batch for all; as_published: each method's own",
@@ -282,7 +282,7 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
 
 
 def expand_orders(spec: Any) -> tuple[str, ...]:
-    """`4` means seeded orders 0..3; a list names each, as `natural` or a seed number."""
+    """`4` means seeded orders 0..3; a list names each, as `Cell.order` has it."""
     listed = list(range(_count("orders", spec))) if _is_count(spec) else _listed(spec)
     for order in listed:
         if not re.fullmatch(r"natural|(pilot|coda)?[0-9]+", str(order)):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from janus import atomic
-from janus.compose import compose
+from janus.compose import compose, unread
 from janus.config import Cell, TrainConfig, Value
 from janus.errors import ConfigError, suggest
 from janus.settings import method_spec, read_yaml
@@ -43,7 +43,7 @@ class Sweep:
     benches: tuple[str, ...] = ("glyphs",)
     """Benches to compare them on."""
     orders: tuple[str, ...] = ("0", "1", "2", "3")
-    """Orders, each `natural` or a seed number; crossed with the seeds."""
+    """Orders, each as `Cell.order` has it; crossed with the seeds."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; crossed with the orders."""
     blocks: tuple[Block, ...] = ()
@@ -183,6 +183,15 @@ def without_effect(sweep: Sweep) -> dict[str, list[str]]:
     return {key: methods for key, methods in missed.items() if methods}
 
 
+def unread_rows(sweep: Sweep) -> dict[str, list[str]]:
+    """What rows set beside other values that keep it from being read: {what and why: the rows}."""
+    found: dict[str, list[str]] = {}
+    for row in rows(sweep):
+        for told in unread(row.overrides, pattern(sweep.benches[0], row, sweep.protocol)):
+            found.setdefault(told, []).append(row.label)
+    return found
+
+
 def same_rows(sweep: Sweep) -> dict[str, str]:
     """Rows that are an earlier one under another name, and go without cells: {row: that one}."""
     first: dict[str, str] = {}
@@ -198,6 +207,7 @@ def notes(sweep: Sweep) -> list[str]:
     """What of a sweep has no effect, for whoever looks at its plan."""
     keys = without_effect(sweep).items()
     told = [f"{key} is no setting of: {', '.join(methods)}" for key, methods in keys]
+    told += [f"{what}, in: {', '.join(found)}" for what, found in unread_rows(sweep).items()]
     same = same_rows(sweep).items()
     return told + [
         f"{row} is the same as {earlier}, which stands for both" for row, earlier in same

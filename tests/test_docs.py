@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,20 +39,41 @@ def test_every_make_target_the_readme_names_exists():
 
 @pytest.mark.slow
 def test_the_example_method_works_as_the_page_says(tmp_path):
-    """One file and one YAML in a copy of the package, nothing else."""
+    """Its files, its row and its commands in a copy; then the checks that every method passes."""
     text = (ROOT / "docs/add-a-method.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.S).group(1)
-    settings = re.search(r"```yaml\n(.*?)```", text, re.S).group(1)
-    shutil.copytree(ROOT / "janus", tmp_path / "janus")
-    (tmp_path / "janus/methods/half_lora.py").write_text(code)
-    (tmp_path / "janus/conf/method/half_lora.yaml").write_text(settings)
-    words = [f"{k}={v}" for k, v in TOY.items()]
+    for part in ("janus", "tests", "docs", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    files = dict(re.findall(r"`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", text, re.S))
+    assert len(files) == 3
+    for name, content in files.items():
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(content)
+    row = re.search(r"`(Row\(.*?\),)`", text).group(1)
+    zoo = tmp_path / "tests/janus/zoo.py"
+    zoo.write_text(zoo.read_text().replace("ROWS = [", f"ROWS = [\n    {row}"))
+    commands = re.findall(r"^python (-m .*)$", text, re.M)
+    assert len(commands) == 3
+    toy = " ".join(f"{k}={v}" for k, v in {**TOY, "threads": 1}.items())
+    for command in commands:
+        inside(tmp_path, f"{command} {toy}" if "method=" in command else command)
+    assert len(list((tmp_path / "runs/results").glob("*/*.json"))) == 1
+    inside(
+        tmp_path,
+        "-m pytest -q tests/janus/test_describe.py tests/janus/test_half_lora.py "
+        "tests/janus/test_methods.py tests/janus/test_golden.py tests/janus/test_needs.py "
+        "-k 'describe or half_lora or guard'",
+    )
+
+
+def inside(folder: Path, words: str) -> None:
+    """`python WORDS`, by a shell in `folder`, on the package that lies there."""
     done = subprocess.run(
-        [sys.executable, "-m", "janus", "method=half_lora", "method.decay=0.7", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        f"{shlex.quote(sys.executable)} {words}",
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "runs/results").glob("*/*.json"))) == 1
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -22,7 +22,7 @@ from janus.methods.protected import ProtectedLora
 from janus.methods.rectifiable import Rectifiable
 from janus.methods.rectified import Rectifier
 from janus.rectify import without
-from janus.subspace import Collector
+from janus.subspace import Collector, make_collector
 
 
 class JanusLora(Rectifiable, ProtectedLora):
@@ -37,11 +37,24 @@ class JanusLora(Rectifiable, ProtectedLora):
         self.collecting = False
         self.passes_beside_training = float(s["margin_loss"])
 
+    @property
+    def starts_blind(self) -> bool:
+        """With a_init=projected."""
+        return bool(self.context.settings["a_init"] == "projected")
+
+    def make_collectors(self) -> list[Collector]:
+        """One estimator per block."""
+        s = self.context.settings
+        steps = s["estimate_memory"]
+        decay = 1.0 - 1.0 / steps if steps else 1.0
+        sketch, share = s["sketch_size"], s["batch_share"]
+        return [make_collector(s["estimator"], x.width, sketch, share, decay) for x in self.layers]
+
     # ---- tasks ---------------------------------------------------------------------------------
     def begin_task(self, task: Task) -> None:
         """New adapter (A blind to V by default), fresh estimate of the task's own subspace."""
         if self.context.settings["estimate"]:
-            self.collectors = self.make_collectors(self.context.settings["estimator"])
+            self.collectors = self.make_collectors()
         super().begin_task(task)
 
     def _start_training(self, task: Task) -> None:
@@ -134,6 +147,6 @@ class JanusLora(Rectifiable, ProtectedLora):
         self.prototypes.load_state_dict(state["prototypes"], self.context.device)
         self.collectors = []
         if state["collectors"]:
-            self.collectors = self.make_collectors(self.context.settings["estimator"])
+            self.collectors = self.make_collectors()
             for collector, stored in zip(self.collectors, state["collectors"], strict=True):
                 collector.load_state_dict(stored)

@@ -5,6 +5,8 @@ directions. The Janus paper's exact variant is unknown [absent]; three are offer
 naive  g_A <- g_A (I - V V^T), then the optimiser; A starts random, B is free. B A leaks on V.
 both   also g_B from the projected full gradient, D A^T with D = G (I - V V^T).
 exact  A starts blind to V and its finished step is projected: s B A V = 0 whatever B does.
+       Nothing else would be exact, so this variant has no choice of A's start. An A that lives
+       through all tasks reads V; there only rectification, through A's blind rows, is exact.
 With `rectify`, Gradient Rectification replaces both factor gradients (the paper's Figure 6 [seen]):
 in `exact` it keeps the exact safety, in `naive` it is the plain closed form, which leaks through A.
 """
@@ -16,7 +18,6 @@ from torch import Tensor
 
 from janus.data.tasks import Batch, Task
 from janus.errors import ConfigError
-from janus.lora import LoraQKV, start_a
 from janus.methods.base import Context
 from janus.methods.protected import ProtectedLora
 from janus.methods.rectifiable import Rectifiable
@@ -38,12 +39,16 @@ class LoraGpm(Rectifiable, ProtectedLora):
                 "choose method.variant=exact (safe) or naive (the plain closed form, leaks)"
             )
 
-    def start_adapter(self, layer: LoraQKV, task: Task) -> None:
-        """Only the exact variant starts blind to V."""
-        if self.context.settings["variant"] == "exact":
-            super().start_adapter(layer, task)
-        else:
-            start_a(layer, (*self.context.key, task.index))
+        if s["variant"] == "exact" and s["lifetime"] == "carried" and not s["rectify"]:
+            raise ConfigError(
+                "method.variant=exact needs an A that is blind to past inputs; one carried through "
+                "all tasks is not: choose method.lifetime=task, or method.rectify=true"
+            )
+
+    @property
+    def starts_blind(self) -> bool:
+        """In the exact variant."""
+        return bool(self.context.settings["variant"] == "exact")
 
     def make_rectifier(self, start: Tensor) -> Rectifier:
         """Constrained to A's blind rows in the exact variant only."""

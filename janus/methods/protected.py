@@ -12,7 +12,7 @@ from janus.lora import LoraQKV, start_a
 from janus.methods.base import Context
 from janus.methods.lora_method import LoraMethod
 from janus.rectify import without
-from janus.subspace import Basis, Collector, energy_at, make_collector, stacked
+from janus.subspace import Basis, Collector, energy_at, stacked
 
 
 class ProtectedLora(LoraMethod):
@@ -30,6 +30,11 @@ class ProtectedLora(LoraMethod):
         """Basis sizes when the current task began: the first columns of V, which only grows."""
 
     @property
+    def starts_blind(self) -> bool:
+        """Whether a fresh A has no part along V, so that A V = 0 from the start."""
+        return False
+
+    @property
     def protects(self) -> bool:
         """Whether any direction is protected yet."""
         return any(b.size for b in self.bases)
@@ -44,9 +49,9 @@ class ProtectedLora(LoraMethod):
         super().begin_task(task)
 
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
-        """Random A; with a_init=projected its rows are blind to V, so A V = 0 from the start."""
+        """Random A, its rows made blind to V where the method says so (`starts_blind`)."""
         start_a(layer, (*self.context.key, task.index))
-        if self.context.settings["a_init"] == "projected":
+        if self.starts_blind:
             with torch.no_grad():
                 basis = self.bases[layer.block].v
                 # twice: one float32 projection leaves 1e-7 of what it removes
@@ -58,21 +63,11 @@ class ProtectedLora(LoraMethod):
         now = torch.stack([x.a for x in self.layers])
         start = torch.stack(before)
         safe = start + without(now - start, bases)
-        if self.context.settings["a_init"] == "projected" and not self.carries_on:
+        if self.starts_blind and not self.carries_on:
             # A V = 0 holds by construction; keep rounding from adding up
             safe = without(safe, bases)
         for layer, value in zip(self.layers, safe, strict=True):
             layer.a.copy_(value)
-
-    def make_collectors(self, kind: str) -> list[Collector]:
-        """One collector per block."""
-        s = self.context.settings
-        steps = s["estimate_memory"]
-        decay = 1.0 - 1.0 / steps if steps else 1.0
-        return [
-            make_collector(kind, x.width, s["sketch_size"], s["batch_share"], decay)
-            for x in self.layers
-        ]
 
     @torch.no_grad()
     def second_pass(self, task: Task, augmented: bool) -> list[Collector]:

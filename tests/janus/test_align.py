@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from janus.align import Aligner, ClassGaussians, aligned_loss
+from janus.errors import RunError
 from janus.heads import LinearHeads
 from tests.janus.test_methods import started, train
 
@@ -35,6 +36,12 @@ def test_a_class_with_one_image_still_has_a_gaussian():
     stored.add(torch.ones(1, 3), torch.tensor([0]), task=0)
     drawn, _ = stored.sample(100, 0, (0,))
     assert torch.allclose(drawn, torch.ones(100, 3), atol=0.06)
+
+
+def test_features_that_diverged_are_a_nan_failure_not_a_gaussian():
+    with pytest.raises(RunError, match=r"class 3 .*diverged") as error:
+        ClassGaussians(2).add(torch.tensor([[1e9, 1e9], [-1e9, -1e9]]), torch.tensor([3, 3]), 0)
+    assert error.value.cause == "nan"
 
 
 def test_samples_come_from_the_stored_gaussians():

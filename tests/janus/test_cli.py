@@ -133,6 +133,11 @@ def test_help_lists_benches_methods_and_fields(janus):
         assert word in text
 
 
+def test_help_names_every_kind_of_order(janus):
+    (told,) = [x for x in janus("--help").stdout.splitlines() if x.startswith("  order=")]
+    assert all(f"`{kind}`" in told for kind in ("natural", "pilot1993", "coda1"))
+
+
 def test_list_methods_prints_the_zoo(janus):
     text = janus("--list", "methods").stdout
     assert all(name in text for name in ("janus", "inflora", "lora_gpm", "ncm", "joint"))

@@ -11,7 +11,7 @@ import torch
 from janus.backbone import build
 from janus.data import bench as benches
 from janus.data.tasks import cut, joined
-from janus.errors import ConfigError
+from janus.errors import ConfigError, RunError
 from janus.methods import make
 from janus.methods.base import Context
 from janus.methods.inflora import designed_a
@@ -92,6 +92,38 @@ def test_random_a_without_constraint_leaks():
     for task in stream.tasks[:2]:
         train(method, task)
     assert leak(method) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options", [{"method__estimator": "fd", "method__sketch_size": 8}, {"method__estimator": "gs"}]
+)
+def test_a_run_that_diverges_says_so_whatever_looks_at_its_inputs(options):
+    """The collector meets the inputs before the loop looks at the loss."""
+    method, stream = started("janus", method__lr=1e30, train__epochs=1, **options)
+    method.begin_task(stream.tasks[0])
+    method.collect_from = 0
+    with pytest.raises(RunError, match="diverged") as error:
+        for batch in stream.tasks[0].train_batches(0):
+            sum(method.loss(batch).values()).backward()
+            method.update()
+    assert error.value.cause == "nan"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method__estimator": "fd", "method__sketch_size": 8},
+        {"method__estimator": "gs", "method__batch_share": 0.01},
+    ],
+)
+def test_a_rough_estimate_leaves_room_to_learn(options):
+    """Measured in sigma^2, the threshold is beyond what such a sketch can show to be held."""
+    method, stream = started("janus", method__spectrum="variance", **options)
+    for task in stream.tasks[:2]:
+        train(method, task)
+    assert 0 < max(b.size for b in method.bases) < 20
+    assert 1e-3 < float(method.task_update().norm()) < 1
 
 
 @pytest.mark.slow
@@ -181,6 +213,14 @@ def test_lora_gpm_variants(variant, blind):
     for task in stream.tasks[:2]:
         train(method, task)
     assert (leak(method) < 1e-5) is blind
+
+
+def test_exact_gpm_cannot_be_asked_to_read_what_it_protects():
+    """With a random start or a carried A and a free B, s B A V = 0 could not hold."""
+    with pytest.raises(ConfigError, match="no setting 'a_init'"):
+        toy_cell("lora_gpm", method__variant="exact", method__a_init="random")
+    with pytest.raises(ConfigError, match=r"lifetime=task, or method\.rectify=true"):
+        started("lora_gpm", method__variant="exact", method__lifetime="carried")
 
 
 def test_inflora_trains_only_b_and_designs_a_outside_the_protected_space():

@@ -14,8 +14,12 @@ FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"method__precondition": "weight", "method__lr": 1e-4}],
-    ids=["factors", "weight"],
+    [
+        {},
+        {"method__precondition": "weight", "method__lr": 1e-4},
+        {"method__lifetime": "carried"},
+    ],
+    ids=["factors", "weight", "carried"],
 )
 def test_gpm_with_rectification_is_exactly_safe(options):
     method, stream = started("lora_gpm_gr", **FAST | options)
@@ -40,6 +44,27 @@ def test_drs_with_rectification_is_blind_to_the_complement():
         train(method, task)
     assert method.protected().shape[-1] > 0 and leak(method) < 1e-5
     assert float(method.task_update().norm()) > 1e-3
+
+
+@pytest.mark.parametrize("precondition", ["factors", "weight", "composite"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("janus", {"method__a_init": "random", "method__constrained": False}),
+        ("lora_gpm_gr", {"method__variant": "naive"}),
+        ("lora_drs_gr", {"method__a_init": "random"}),
+    ],
+)
+def test_an_a_that_reads_what_is_protected_is_stepped_with_in_every_space(
+    name, options, precondition
+):
+    small = {"method__lr": 1e-4, "method__precondition": precondition, "train__epochs": 1}
+    method, stream = started(name, **options, **small)
+    train(method, stream.tasks[0])
+    train(method, stream.tasks[1], steps=2)
+    assert method.rectifier.leaks
+    change = float(method.task_update().norm())
+    assert 0 < change < float("inf")
 
 
 @pytest.mark.slow

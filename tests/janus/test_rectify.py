@@ -46,6 +46,17 @@ def test_equals_dense_ridge_solve(kind, lam):
         assert (mine - dense).norm() <= 1e-6 * max(float(dense.norm()), 1e-9)
 
 
+def test_where_every_input_is_protected_nothing_moves():
+    """A = 0 and D = 0: the relative damping must not leave 0/0."""
+    _, b, d = problem("generic")
+    for start in (b, torch.zeros_like(b)):
+        a = torch.zeros(4, 11, dtype=F64)
+        damping = relative_damping(a, 1e-2)
+        assert float(damping) > 0
+        d_a, d_b = rectify(a, start, start.mT @ (0 * d), d @ a.mT, 0.7, damping)
+        assert not d_a.any() and not d_b.any()
+
+
 @pytest.mark.parametrize("kind", ["generic", "deficient"])
 def test_reaches_the_least_squares_composite_as_damping_vanishes(kind):
     a, b, d = problem(kind)

@@ -112,6 +112,33 @@ def test_growth_reaches_the_threshold_on_the_true_inputs(make):
     assert sizes[1] <= sizes[0] + 1
 
 
+@pytest.mark.parametrize(
+    ("make", "holds"),
+    [(lambda: FrequentDirections(WIDTH, 4), 8), (lambda: GramSchmidt(WIDTH, 0.1, WIDTH), 4)],
+    ids=["fd", "gs"],
+)
+def test_energy_that_a_collector_lost_protects_no_arbitrary_directions(make, holds):
+    """The threshold is out of its reach: V takes what it holds, and the share told is true."""
+    basis, rows = Basis(WIDTH), torch.cat(stream())
+    for _ in range(2):
+        collector, before = make(), basis.size
+        for batch in stream():
+            collector.update(batch, basis.v)
+        rank = int(torch.linalg.matrix_rank(collector.moment(), rtol=1e-6))
+        told = basis.extend(collector.moment(), 0.9999, "variance", seen=collector.energy())
+        true = float((rows @ basis.v).square().sum() / rows.square().sum())
+        assert basis.size <= max(rank, before) and basis.size - before <= holds
+        assert told <= true + 1e-4 and told < 0.9999
+    assert 0 < basis.size < WIDTH
+
+
+@pytest.mark.parametrize("make", [lambda: FrequentDirections(4, 2), lambda: GramSchmidt(4, 0.1, 4)])
+def test_rows_that_are_not_finite_are_a_diverged_run_to_every_collector(make):
+    with pytest.raises(RunError, match="diverged") as error:
+        make().update(torch.full((8, 4), float("nan")), torch.zeros(4, 0))
+    assert error.value.cause == "nan"
+
+
 def test_collectors_continue_from_their_state():
     for make in (
         lambda: Covariance(WIDTH),

@@ -37,6 +37,15 @@ ROWS = [
     Row("janus", {"method__precondition": "composite", "method__lr": 1e-4}),
     Row("janus", {"method__a_init": "random"}),
     Row("janus", {"method__a_init": "random", "method__constrained": False}),
+    Row(
+        "janus",
+        {
+            "method__a_init": "random",
+            "method__constrained": False,
+            "method__precondition": "composite",
+            "method__lr": 1e-4,
+        },
+    ),
     Row("inflora"),
     Row("lora_gpm"),
     Row("lora_gpm", {"method__variant": "both"}),

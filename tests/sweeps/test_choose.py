@@ -75,6 +75,21 @@ def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, s
     assert labels == {"ncm", "seqlora", "lora_gpm", "lora_gpm[exact]"}
 
 
+def test_candidates_that_are_one_cell_have_one_score(tmp_path, store):
+    """Damping means nothing without rectification; nothing failed."""
+    path = tmp_path / "tuning.yaml"
+    path.write_text(
+        "methods: [janus]\norders: [100]\nseeds: [100]\n"
+        "fixed: {eval: validation, method.rectify: false}\n"
+        "grid: {method.damping: [0.1, 0.2]}\n"
+    )
+    sweep = load(str(path), []).sweep
+    (planned,) = plan_rows(sweep)
+    record = {"id": planned.cell.id, "metrics": {"acc": 0.5}}
+    atomic.create(store.result_path(planned.cell.id), atomic.json_writer(record))
+    assert "[damping=0.1]: 50.00, [damping=0.2]: 50.00" in choose(sweep, store)
+
+
 def test_a_candidate_that_diverged_loses(sweep, store):
     fill(sweep, store, fail="seqlora[lr=1e-4")
     chosen = yaml.safe_load(choose(sweep, store))

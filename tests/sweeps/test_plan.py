@@ -93,6 +93,20 @@ def test_a_row_that_is_another_under_a_new_name_is_told() -> None:
     assert notes(sweep) == ["janus[b] is the same as janus[a], which stands for both"]
 
 
+def test_a_grid_over_a_setting_that_nothing_reads_trains_each_cell_once() -> None:
+    """Sketch sizes mean nothing to the exact estimate."""
+    grid = {"method.estimator": ("cov", "fd"), "method.sketch_size": (8, 64)}
+    sweep = Sweep(name="s", methods=("janus",), orders=("0",), grid=grid, fixed=TOY)
+    first, *others = [p.row for p in plan_rows(sweep)]
+    assert first == "janus[estimator=cov,sketch_size=8]"
+    assert others == [f"janus[estimator=fd,sketch_size={size}]" for size in (8, 64)]
+    same = "janus[estimator=cov,sketch_size=64]"
+    assert notes(sweep) == [
+        f"method.sketch_size has no effect with method.estimator=cov, in: {first}, {same}",
+        f"{same} is the same as {first}, which stands for both",
+    ]
+
+
 def test_equal_cells_of_two_rows_are_planned_once() -> None:
     variants = {"janus": {"a": {}, "b": {"method.rank": 7}, "c": {"rank": 7}}}
     sweep = Sweep(name="s", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
