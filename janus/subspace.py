@@ -247,7 +247,7 @@ class Basis:
         rest = moment - v @ (v.mT @ moment)
         if not one_sided:
             rest = rest - (rest @ v) @ v.mT
-        vectors, values, _ = torch.linalg.svd(rest)
+        vectors, values = _singular(rest, symmetric=not one_sided)
         if spectrum == "squared":
             total = torch.linalg.matrix_norm(moment).square()
             residual = values.square()
@@ -272,6 +272,17 @@ class Basis:
         # routine and so the last bits
         self.v = grown.clone(memory_format=torch.contiguous_format)
         return have if need == 0 else float(captured[need - 1])
+
+
+def _singular(matrix: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
+    """Left singular vectors and values, largest first: (D, D), (D,)."""
+    if not symmetric:
+        left, values, _ = torch.linalg.svd(matrix)
+        return left, values
+    # half the time of an SVD
+    values, vectors = torch.linalg.eigh(matrix)
+    values, order = values.abs().sort(descending=True, stable=True)
+    return vectors[:, order], values
 
 
 @torch.no_grad()
