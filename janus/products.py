@@ -1,7 +1,7 @@
 """float32 products on a CPU, by the faster of the two libraries that torch brings.
 
 torch hands them to MKL, which on AMD's processors reaches half of what oneDNN does (`python -m
-tests.perf.kernels`: "product"). No setting of torch changes that without also letting oneDNN round
+tests.perf.kernels`: "qkv, fp32"). No setting of torch changes that without also letting oneDNN round
 to bf16, so the operator is called that torch.compile would use. The sums are the same, added up in
 another order. Which library it is follows from the processor's name, which every result records.
 """

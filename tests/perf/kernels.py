@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from janus import products
 from janus.bf16 import keep_casts
 from janus.lora import add_products
 from janus.subspace import Covariance
@@ -105,6 +106,22 @@ def casts(shape: str) -> dict[str, Run]:
     return {"cast kept": lambda: run(kept), "cast each time": lambda: run(plain)}
 
 
+def product(shape: str) -> dict[str, Run]:
+    """A frozen qkv in float32 by the library that `products` chooses, and by torch's choice."""
+    images, tokens, heads, width = SHAPES[shape]
+    d = heads * width
+    x = torch.randn(images * tokens, d).requires_grad_()
+    weight, bias, grad = (
+        torch.randn(3 * d, d),
+        torch.randn(3 * d),
+        torch.randn(images * tokens, 3 * d),
+    )
+    return {
+        "chosen": lambda: products.linear(x, weight, bias).backward(grad),
+        "torch's": lambda: functional.linear(x, weight, bias).backward(grad),
+    }
+
+
 def adam(shape: str) -> dict[str, Run]:
     """One step on the adapters of twelve blocks: torch's default against its fused kernel."""
     _, _, heads, width = SHAPES[shape]
@@ -131,6 +148,7 @@ def main() -> None:
             "second moment": second_moment(shape),
             "adding B A x": adapters(shape),
             "qkv, bf16": casts(shape),
+            "qkv, fp32": product(shape),
             "Adam": adam(shape),
         }
         for title, runs in lines.items():
