@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from janus import products
 from janus.lora import LoraQKV, project
 
 
@@ -66,7 +66,7 @@ class DenseQKV(LoraQKV):
             thirds["qkv".index(name)] = thirds["qkv".index(name)] + self.delta[target]
         mine = thirds[rows.start // self.width : rows.stop // self.width]
         bias = None if self.linear.bias is None else self.linear.bias[rows]
-        return functional.linear(x, torch.cat(mine), bias)
+        return products.linear(x, torch.cat(mine), bias)
 
     @torch.no_grad()
     def update(self) -> Tensor:

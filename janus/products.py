@@ -1,9 +1,10 @@
 """float32 products on a CPU, by the faster of the two libraries that torch brings.
 
 torch hands them to MKL, which on AMD's processors reaches half of what oneDNN does (`python -m
-tests.perf.kernels`: "qkv, fp32"). No setting of torch changes that without also letting oneDNN round
-to bf16, so the operator is called that torch.compile would use. The sums are the same, added up in
-another order. Which library it is follows from the processor's name, which every result records.
+tests.perf.kernels`: "qkv, fp32"). No setting of torch changes that without also letting oneDNN
+round to bf16, so the operator is called that torch.compile would use. The sums are the same, added
+up in another order. Which library it is follows from the processor, whose name every result
+records.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def _takes(x: Tensor, weight: Tensor) -> bool:
         and weight.numel() >= SMALLEST
         and prefers_onednn()
         and not torch.is_autocast_enabled("cpu")
+        # torch.compile takes this operator with constant weights only
+        and not torch.compiler.is_compiling()
     )
 
 
