@@ -10,7 +10,6 @@ inside `model(images)`: every other model, block or caller gets timm's own forwa
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,6 +37,20 @@ class ClsBlock(Block):  # type: ignore[misc]
         cls = x[:, :1] + self.drop_path1(self.ls1(attend(self.attn, self.norm1(x))))
         out: Tensor = cls + self.drop_path2(self.ls2(self.mlp(self.norm2(cls))))
         return out
+
+
+class LeanViT(VisionTransformer):  # type: ignore[misc]
+    """timm's VisionTransformer; called as a whole, it asks the last block for its CLS row."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Images (B, C, H, W) to features (B, D)."""
+        last: Any = self.blocks[-1]
+        last.cls_only = True
+        try:
+            out: Tensor = super().forward(x, *args, **kwargs)
+            return out
+        finally:
+            last.cls_only = False
 
 
 def fits(attn: Any) -> bool:
@@ -84,16 +97,5 @@ def leave_out(model: nn.Module) -> nn.Module:
         and type(vit.blocks[-1]) is Block
     ):
         vit.blocks[-1].__class__ = ClsBlock
-        vit.forward = MethodType(_feature, vit)
+        vit.__class__ = LeanViT
     return model
-
-
-def _feature(model: Any, images: Tensor) -> Tensor:
-    """timm's forward with the last block asked for its CLS row."""
-    last: Any = model.blocks[-1]
-    last.cls_only = True
-    try:
-        out: Tensor = VisionTransformer.forward(model, images)
-        return out
-    finally:
-        last.cls_only = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import sys
 
 import torch
@@ -35,7 +34,6 @@ def give_back() -> None:
 
     A worker trains one cell after another: what the last one used is not the next one's.
     """
-    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform.startswith("linux"):
