@@ -14,7 +14,7 @@ from cluster.submission import Submission
 from cluster.submit import task_count
 from cluster.task import Task
 from janus import atomic
-from janus.store import process_identity, process_runs, start_time
+from janus.store import process_identity, process_runs, start_time, visible
 
 
 def start(submission: Submission, profile: Profile, cells: int) -> list[str]:
@@ -56,10 +56,5 @@ def end(submission: Submission) -> None:
 
 def running(submission: Submission) -> list[int]:
     """Pids of the tasks' controllers that still run on this machine."""
-    here = process_identity()
-    found = []
-    for owner in atomic.read_json(submission.folder / "local.json") or []:
-        same = all(owner[key] == here[key] for key in ("host", "boot", "pid_namespace"))
-        if same and process_runs(owner["pid"], owner["started"]):
-            found.append(owner["pid"])
-    return found
+    owners = atomic.read_json(submission.folder / "local.json") or []
+    return [o["pid"] for o in owners if visible(o) and process_runs(o["pid"], o["started"])]

@@ -321,16 +321,22 @@ def process_identity() -> dict[str, Any]:
     return {**_machine(), "pid": os.getpid(), "started": start_time(os.getpid())}
 
 
+def visible(owner: Mapping[str, Any]) -> bool:
+    """Whether the pid of such a record means a process that can be looked up from here."""
+    here = process_identity()
+    return all(owner.get(key) == here[key] for key in ("host", "boot", "pid_namespace"))
+
+
 def has_ended(owner: Mapping[str, Any]) -> bool | None:
     """Whether the process of a claim has ended; None where that cannot be seen from here.
 
     None also of a suspended process (Ctrl-Z), which may or may not go on.
     """
-    here = process_identity()
-    if all(owner.get(k) == here[k] for k in ("host", "boot", "pid_namespace")):
+    if visible(owner):
         if not process_runs(owner["pid"], owner["started"]):
             return True
         return None if _state(owner["pid"])[:1] in ([], ["T"], ["t"]) else False
+    here = process_identity()
     # the same machine, started again since? Of a container, name and files may be another's too
     same = all(here[k] and owner.get(k) == here[k] for k in ("host", "machine"))
     outside = owner.get("pid_namespace") == here["pid_namespace"] == _NO_CONTAINER

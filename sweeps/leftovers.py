@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from janus import atomic
-from janus.store import process_identity, process_runs
+from janus.store import process_identity, process_runs, visible
 
 PREFIX = "janus-"
 """How the temporary folders of sweeps are named."""
@@ -40,10 +40,7 @@ def clear(parent: Path) -> None:
 
 def _abandoned(folder: Path) -> bool:
     owner = atomic.read_json(folder / "owner.json")
-    here = process_identity()
-    if not isinstance(owner, dict):
-        return False
-    if any(owner.get(key) != here[key] for key in ("host", "boot", "pid_namespace")):
+    if not isinstance(owner, dict) or not visible(owner):
         return False
     return not process_runs(owner["pid"], owner["started"])
 
