@@ -46,18 +46,19 @@ def measure(name: str, shape: str, precision: str, given: argparse.Namespace) ->
     bed: Bed | Plain
     if name in PLAIN:
         bed = Plain(name, shape, batch, given.device, precision)
-        model, need, ends = bed.model, bed.naive, {}
+        model, ends = bed.model, {}
     else:
         bed = Bed(name, shape, batch, given.device, precision)
         bed.finish_tasks(1)
         ends = dict(bed.ends)
-        model, need = bed.method.backbone, flops.needed(bed.method, batch)
+        model = bed.method.backbone
     bed.step()
     reset_peak_memory(device)
     bed.step()
     peak = peak_memory_bytes(device)
     limit = flops.Multiplier(flops.Shape.of(model), batch, precision, device)
     naive = flops.Shape.of(model).naive(batch)
+    need = flops.needed(bed.method, batch) if isinstance(bed, Bed) else naive
     seconds, speeds = [], []
     for _ in range(given.steps):
         before = limit.speed()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 
 from janus.load_timm import timm
-from tests.perf import flops
 from tests.perf.bed import backbone_config, clock
 
 NAMES = ("timm", "timm-unfused")
@@ -32,7 +31,6 @@ class Plain:
         self.images = torch.randn(
             batch, config.channels, config.image_size, config.image_size, device=self.device
         )
-        self.naive = flops.Shape.of(self.model).naive(batch)
 
     def step(self) -> float:
         """Seconds of one step."""
