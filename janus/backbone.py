@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from janus.config import BackboneConfig
+from janus.cuda import settle
 from janus.errors import ConfigError, DataError
 from janus.rng import key_number
 from janus.weights import weight_file
@@ -21,9 +22,11 @@ IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
 def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     """The transformer in eval mode, every parameter frozen; `model(x)` gives features (B, D).
 
-    The feature is the CLS token after the final LayerNorm. Raises DataError for weights that are
-    missing, damaged, or of another architecture.
+    The feature is the CLS token after the final LayerNorm. On a GPU the process computes repeatably
+    from now on (see cuda.py). Raises DataError for weights that are missing, damaged, or of another
+    architecture.
     """
+    settle(device)
     from janus.bf16 import choose_attention, keep_casts
     from janus.lean import leave_out
     from janus.load_timm import timm

@@ -25,6 +25,8 @@ class AdapterBank:
 
     def __init__(self) -> None:
         self.entries: list[list[Pair]] = []
+        self._owners: tuple[list[int], Tensor] = ([], torch.empty(0, dtype=torch.long))
+        """Ranks of the entries, and the entry of each rank-one term, on the device of the gains."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -62,8 +64,14 @@ class AdapterBank:
 
     def row_gains(self, gains: Tensor) -> Tensor:
         """One factor per entry (n,) spread over its rank-one terms: (R,)."""
-        ranks = [entry[0][0].shape[-2] for entry in self.entries]
-        return gains.repeat_interleave(torch.tensor(ranks, device=gains.device))
+        ranks = self._ranks()
+        if self._owners[0] != ranks:
+            # once a task: it has to wait for the device
+            self._owners = ranks, _owners(ranks).to(gains.device)
+        return gains[self._owners[1]]
+
+    def _ranks(self) -> list[int]:
+        return [entry[0][0].shape[-2] for entry in self.entries]
 
     @torch.no_grad()
     def gram(self) -> Tensor:
@@ -71,10 +79,9 @@ class AdapterBank:
 
         <B_i A_i, B_j A_j> = sum (B_i^T B_j) o (A_i A_j^T): no D x D product is formed.
         """
-        ranks = [entry[0][0].shape[-2] for entry in self.entries]
-        owner = torch.arange(len(ranks)).repeat_interleave(torch.tensor(ranks))
+        ranks = self._ranks()
         device = self.entries[0][0][0].device
-        member = torch.nn.functional.one_hot(owner, len(ranks)).double().mT.to(device)
+        member = torch.nn.functional.one_hot(_owners(ranks), len(ranks)).double().mT.to(device)
         total = torch.zeros(len(ranks), len(ranks), dtype=torch.float64, device=device)
         for block in range(len(self.entries[0])):
             a, b = (x.double() for x in self.wide(block, unit=True))
@@ -100,6 +107,11 @@ class AdapterBank:
     def load_state(self, state: list[list[list[Tensor]]], device: torch.device) -> None:
         """Continue from `state`."""
         self.entries = [[(a.to(device), b.to(device)) for a, b in entry] for entry in state]
+
+
+def _owners(ranks: list[int]) -> Tensor:
+    """The entry that each rank-one term belongs to: (R,)."""
+    return torch.tensor([entry for entry, rank in enumerate(ranks) for _ in range(rank)])
 
 
 def _norms(a: Tensor, b: Tensor) -> Tensor:

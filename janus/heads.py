@@ -89,9 +89,9 @@ class CosineHead(nn.Module):
 class Prototypes:
     """Unit class means, keyed by (class, domain); computed once and never updated."""
 
-    def __init__(self, width: int) -> None:
-        self.means = torch.zeros(0, width)
-        self.classes = torch.zeros(0, dtype=torch.long)
+    def __init__(self, width: int, device: torch.device) -> None:
+        self.means = torch.zeros(0, width, device=device)
+        self.classes = torch.zeros(0, dtype=torch.long, device=device)
 
     @torch.no_grad()
     def add(self, features: Tensor, labels: Tensor) -> None:
@@ -100,8 +100,8 @@ class Prototypes:
         parts = features[labels.argsort(stable=True)].split(sizes.tolist())
         means = torch.stack([part.mean(0) for part in parts])
         means = functional.normalize(means.float(), dim=-1)
-        self.means = torch.cat([self.means.to(means.device), means])
-        self.classes = torch.cat([self.classes.to(present.device), present])
+        self.means = torch.cat([self.means, means])
+        self.classes = torch.cat([self.classes, present])
 
     def logits(self, features: Tensor, classes: int) -> Tensor:
         """Cosine to the nearest prototype of each class: (B, classes); -inf for unseen classes."""

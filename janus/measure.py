@@ -31,7 +31,7 @@ class Measurements:
         """What each finished task added, as JSON: a tree of everything ever measured would be
         walked at every checkpoint."""
         width = method.context.width
-        self.centres = Prototypes(width)
+        self.centres = Prototypes(width, device)
         """Class centres of test images, for the diagnostics."""
         self.means: Prototypes | None = None
         """Means of the method's own training features by (class, domain), each from the end of
@@ -39,7 +39,7 @@ class Measurements:
         protects. None: not measured."""
         shared = method_spec(cell.method.name).domains.startswith("shared head")
         if cell.bench.scenario == "domain" and shared:
-            self.means = Prototypes(width)
+            self.means = Prototypes(width, device)
 
     @torch.no_grad()
     def after(self, task: Task) -> None:

@@ -44,8 +44,8 @@ def rectify(
     """
     with torch.autocast(a.device.type, enabled=False):
         a, b, bt_d, d_at = (x.float() if x.dtype.itemsize < 4 else x for x in (a, b, bt_d, d_at))
-        s_b, r_b = torch.linalg.eigh(b.mT @ b)
-        s_a, r_a = torch.linalg.eigh(a @ a.mT)
+        # together: after every call a GPU is asked whether it converged, and waited for
+        (s_b, s_a), (r_b, r_a) = torch.linalg.eigh(torch.stack([b.mT @ b, a @ a.mT]))
         # rounding can leave eigenvalues of a zero matrix slightly negative
         s_b, s_a = s_b.clamp_min(0), s_a.clamp_min(0)
         lam = damping[..., None]

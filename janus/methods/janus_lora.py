@@ -31,8 +31,7 @@ class JanusLora(Rectifiable, ProtectedLora):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         s = context.settings
-        self.prototypes = Prototypes(context.width)
-        self.prototypes.means = self.prototypes.means.to(context.device)
+        self.prototypes = Prototypes(context.width, context.device)
         self.collectors: list[Collector] = []
         self.collecting = False
         self.passes_beside_training = float(s["margin_loss"])
@@ -66,7 +65,7 @@ class JanusLora(Rectifiable, ProtectedLora):
     def make_rectifier(self, start: Tensor) -> Rectifier:
         """Where A reads V (carried adapters, random A), `constrained` keeps to its blind rows."""
         s = self.context.settings
-        return Rectifier(self.layers, s, self.all_bases(), start, constrained=s["constrained"])
+        return Rectifier(self.layers, s, self.all_bases, start, constrained=s["constrained"])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, the margin loss, and (for free) the estimate's look at the inputs."""
@@ -109,7 +108,7 @@ class JanusLora(Rectifiable, ProtectedLora):
         """Make the gradients safe and jointly optimal, step, and keep the finished step safe."""
         before_a, before_b = self.step()
         if self.protects and not (self.rectifier is not None and self.rectifier.leaks):
-            self.project_step(before_a, self.all_bases())
+            self.project_step(before_a)
         if self.rectifier is not None:
             self.rectifier.filter_step(before_b)
 

@@ -47,8 +47,7 @@ class LoraDrs(Rectifiable):
         """W0 of every layer and target; the weight file gives it back after a restart."""
         self.spans: list[Tensor] = []
         """U_k (D, k) per block; empty in the first task, which is not projected [seen]."""
-        self.prototypes = Prototypes(context.width)
-        self.prototypes.means = self.prototypes.means.to(context.device)
+        self.prototypes = Prototypes(context.width, context.device)
         self.classes = 0
         if s["rectify"] and (s["both_sides"] or s["sqrt_scaling"]):
             raise ConfigError(

@@ -54,7 +54,7 @@ class LoraGpm(Rectifiable, ProtectedLora):
         """Constrained to A's blind rows in the exact variant only."""
         s = self.context.settings
         exact = s["variant"] == "exact"
-        return Rectifier(self.layers, s, self.all_bases(), start, constrained=exact)
+        return Rectifier(self.layers, s, self.all_bases, start, constrained=exact)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy; `both` needs G V beside the factor gradients."""
@@ -68,7 +68,7 @@ class LoraGpm(Rectifiable, ProtectedLora):
         """Project or rectify, step, and in the exact variant project the finished step."""
         before_a, before_b = self.step()
         if self.protects and self.context.settings["variant"] == "exact":
-            self.project_step(before_a, self.all_bases())
+            self.project_step(before_a)
         if self.rectifier is not None:
             self.rectifier.filter_step(before_b)
 

@@ -20,7 +20,7 @@ class NearestClassMean(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.prototypes = Prototypes(context.width)
+        self.prototypes = Prototypes(context.width, context.device)
         self.classes = 0
 
     @property

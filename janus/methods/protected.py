@@ -26,6 +26,9 @@ class ProtectedLora(LoraMethod):
             basis.v = basis.v.to(device)
         self.captured: list[float] = []
         """Share of each block's inputs captured by V when it last grew."""
+        self.all_bases = stacked(self.bases).unsqueeze(1)
+        """V of the current task, within which it does not change: (blocks, 1, D, q_max),
+        zero-padded; broadcasts over targets."""
         self.sizes_before = [0] * len(self.layers)
         """Basis sizes when the current task began: the first columns of V, which only grows."""
 
@@ -39,9 +42,9 @@ class ProtectedLora(LoraMethod):
         """Whether any direction is protected yet."""
         return any(b.size for b in self.bases)
 
-    def all_bases(self) -> Tensor:
-        """(blocks, 1, D, q_max), zero-padded: broadcasts over targets."""
-        return stacked(self.bases).unsqueeze(1)
+    def _start_training(self, task: Task) -> None:
+        self.all_bases = stacked(self.bases).unsqueeze(1)
+        super()._start_training(task)
 
     def begin_task(self, task: Task) -> None:
         """As LoraMethod, with the bases as they are now noted for the diagnostics."""
@@ -58,11 +61,13 @@ class ProtectedLora(LoraMethod):
                 layer.a.copy_(without(without(layer.a, basis), basis))
 
     @torch.no_grad()
-    def project_step(self, before: list[Tensor], bases: Tensor) -> None:
-        """Remove from the finished step of every A what V reads. Exact after any optimiser."""
-        now = torch.stack([x.a for x in self.layers])
-        start = torch.stack(before)
-        safe = start + without(now - start, bases)
+    def project_step(self, before: Tensor) -> None:
+        """Remove from the finished step of every A what V reads. Exact after any optimiser.
+
+        `before`: A (blocks, targets, r, D) before the step.
+        """
+        bases = self.all_bases
+        safe = before + without(torch.stack([x.a for x in self.layers]) - before, bases)
         if self.starts_blind and not self.carries_on:
             # A V = 0 holds by construction; keep rounding from adding up
             safe = without(safe, bases)

@@ -52,14 +52,15 @@ class Rectifiable(LoraMethod):
         return super().loss(batch)
 
     @torch.no_grad()
-    def step(self) -> tuple[list[Tensor], list[Tensor]]:
+    def step(self) -> tuple[Tensor, Tensor]:
         """Rectify or project the gradients, then one optimiser step.
 
-        Returns A and B of every layer from before the step, for what is done to finished steps.
+        Returns A (blocks, targets, r, D) and B (blocks, targets, D, r) from before the step, for
+        what is done to finished steps.
         """
         assert self.optimizer is not None
-        before_a = [x.a.detach().clone() for x in self.layers]
-        before_b = [x.b.detach().clone() for x in self.layers]
+        before_a = torch.stack([x.a for x in self.layers])
+        before_b = torch.stack([x.b for x in self.layers])
         if self.rectifier is not None:
             self.rectifier.replace_gradients(self.optimizer)
         else:

@@ -94,10 +94,10 @@ class Rectifier:
                 layer.a.grad, layer.b.grad = new_a, new_b
 
     @torch.no_grad()
-    def filter_step(self, before: list[Tensor]) -> None:
+    def filter_step(self, before: Tensor) -> None:
         """After the optimiser's step, which mixed B's columns: only blind rows of A may be used.
 
-        `before`: B of every layer before the step.
+        `before`: B (blocks, targets, D, r) before the step.
         """
         if self.row_filter is None:
             return

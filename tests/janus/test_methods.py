@@ -172,7 +172,7 @@ def test_products_from_factor_gradients_equal_the_full_gradient():
         batch = next(iter(stream.tasks[1].train_batches(0)))
         sum(method.loss(batch).values()).backward()
         with torch.no_grad():
-            d = without(method.rectifier.weight_gradient(), method.all_bases())
+            d = without(method.rectifier.weight_gradient(), method.all_bases)
             a = torch.stack([x.a for x in method.layers])
             b = torch.stack([x.b for x in method.layers])
             bt_d, d_at = method.rectifier.factor_products()

@@ -88,7 +88,7 @@ def test_old_heads_are_frozen_and_logits_concatenate():
 
 
 def test_prototypes_classify_by_cosine_and_unseen_classes_never_win():
-    store = Prototypes(2)
+    store = Prototypes(2, torch.device("cpu"))
     features = torch.tensor([[2.0, 0.0], [4.0, 0.0], [0.0, 3.0]])
     store.add(features, torch.tensor([4, 4, 1]))
     logits = store.logits(torch.tensor([[1.0, 0.1], [0.1, 1.0]]), 6)

@@ -28,11 +28,12 @@ EPOCHS = 100
 
 
 def backbone_config(shape: str) -> BackboneConfig:
-    """Random weights in a shape of `SHAPES`; `bundled` is that of the model in the package."""
-    if shape == "bundled":
+    """Random weights in a shape of `SHAPES`; `bundled` is that of the package, `toy` tiny."""
+    if shape in ("bundled", "toy"):
         from janus.compose import compose
 
-        return compose({"bench": "glyphs", "method": "seqlora"}).backbone
+        chosen = {"backbone": "toy"} if shape == "toy" else {}
+        return compose({"bench": "glyphs", "method": "seqlora", **chosen}).backbone
     return BackboneConfig(name="random", model=SHAPES[shape], weights="random")
 
 

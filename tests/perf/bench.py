@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from janus.cuda import settle
 from janus.memory import reuse_large_blocks
 from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
 from tests.perf import flops
@@ -148,6 +149,7 @@ def main() -> None:
         clock.use_cpu_time()
     reuse_large_blocks()
     hardware = {key: machine()[key] for key in ("cpu", "cores", "gpus", "python", "packages")}
+    settle(torch.device(given.device))
     record = {"numerics": numerics(torch.device(given.device)), "machine": hardware, "rows": {}}
     committed = rows_of(FIGURES, record)
     if given.json:

@@ -23,6 +23,9 @@ from janus.methods.base import Method
 from janus.products import linear
 from tests.perf.bed import clock
 
+SHORTEST_S = 0.01
+"""Least seconds that one look at the speed of products takes."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -120,11 +123,15 @@ class Multiplier:
             g = torch.randn(rows, outputs, device=device, dtype=dtype)
             self.products += [(x, weight), (g, weight.mT)]
         self.work = sum(2 * a.shape[0] * b.shape[0] * b.shape[1] for a, b in self.products)
-        self.speed()
+        self.rounds = 1
+        self.speed()  # the first round warms up
+        # a GPU has to be busy for longer than it takes to ask it
+        self.rounds = max(1, round(SHORTEST_S * self.speed() / self.work))
 
     def speed(self) -> float:
-        """FLOP/s of one round, by the faster library."""
+        """FLOP/s, by the faster library."""
         start = clock(self.device)
-        for a, b in self.products:
-            linear(a, b)
-        return self.work / (clock(self.device) - start)
+        for _ in range(self.rounds):
+            for a, b in self.products:
+                linear(a, b)
+        return self.rounds * self.work / (clock(self.device) - start)

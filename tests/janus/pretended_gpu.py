@@ -1,0 +1,203 @@
+"""Training steps and predictions on a pretended GPU: what would wait for it, or mix devices.
+
+Tensors have shapes and devices but no values (torch's FakeTensorMode), so every product, copy and
+gradient is asked for as on a GPU, without one. torch itself refuses an operator whose tensors lie
+on several devices. Recorded is what makes the processor wait until a GPU has done all that it was
+asked for: numbers read back, shapes that depend on values, decompositions that look for errors,
+copies. Which kernels a GPU would choose, and in which order they add, is not to be seen here.
+
+What torch is taught here lasts as long as the process: `python -m tests.janus.pretended_gpu METHOD
+...` prints one JSON line a method.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
+from torch.utils import backend_registration
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from janus import checkpoint
+from janus.backbone import build
+from janus.data.tasks import Batch
+from janus.methods import make
+from janus.methods.base import Context, Method
+from tests.perf.bed import Bed
+
+NAME = "pretended"
+READS = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal", "is_nonzero")
+"""Their result, or its shape, is a value."""
+CHECKS = ("_linalg_eigh", "_linalg_svd")
+"""torch reads back whether they failed."""
+FREE = ("empty", "detach", "alias", "_unsafe_view", "lift_fresh", "_local_scalar_dense")
+"""Operators besides views that run no kernel of their own."""
+
+
+@dataclass
+class Asked:
+    """What was asked of the device."""
+
+    kernels: int = 0
+    """Operators that compute something."""
+    waits: Counter[str] = field(default_factory=Counter)
+    """'file.py operator' of janus/ that would wait for the device, and how often."""
+
+
+class Recorder(TorchDispatchMode):
+    """Counts operators and notes those that wait.
+
+    Values are made up: a number that is read back is 1, all of a mask is true, no two are equal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = Asked()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        tensors = [x for x in pytree.arg_tree_leaves(*args, **kwargs) if isinstance(x, Tensor)]
+        on_device = any(x.device.type == NAME for x in tensors)
+        if func.namespace == "aten" and on_device and not func.is_view:
+            self.asked.kernels += not name.startswith(FREE)
+        if (on_device and _waits(name, args)) or _crosses(name, args, kwargs):
+            self.asked.waits[f"{_place()} {name}"] += 1
+        made_up = _made_up(name, args)
+        return func(*args, **kwargs) if made_up is None else made_up
+
+
+def _waits(name: str, args: tuple[Any, ...]) -> bool:
+    if name == "repeat_interleave":
+        return isinstance(args[-1], Tensor)  # how often is a tensor
+    if name in ("index", "index_put", "index_put_"):
+        return any(i is not None and i.dtype == torch.bool for i in args[1])
+    return name in READS + CHECKS
+
+
+def _made_up(name: str, args: tuple[Any, ...]) -> Any:
+    """A result that depends on values; None for other operators."""
+    first = args[0] if args else None
+    if name == "_local_scalar_dense":
+        return 1.0 if first.dtype.is_floating_point else 1
+    if name == "nonzero":
+        return first.new_empty((first.numel(), first.dim()), dtype=torch.long)
+    if name == "_unique2":
+        return first.flatten(), *(first.new_empty(first.numel(), dtype=torch.long) for _ in "12")
+    if name == "index" and _waits(name, args):
+        return first.flatten(0, args[1][0].dim() - 1)
+    return None
+
+
+def _crosses(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether this is a copy between the processor and the device."""
+    if name == "copy_":
+        return bool(args[0].device != args[1].device)
+    wanted = kwargs.get("device")
+    return name == "_to_copy" and wanted is not None and wanted != args[0].device
+
+
+def _place() -> str:
+    """The innermost file of janus/ that is being run."""
+    files = [f.filename for f in traceback.extract_stack() if "/tests/" not in f.filename]
+    own = [f.rsplit("/janus/", 1)[1] for f in files if "/janus/" in f]
+    return own[-1] if own else "torch"
+
+
+# ---- the device ----------------------------------------------------------------------------------
+def teach() -> torch.device:
+    """A device that torch knows by name only; once a process."""
+    backend_registration._setup_privateuseone_for_python_backend(NAME)
+    getattr(torch, NAME).get_amp_supported_dtype = lambda: [torch.bfloat16]
+    torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) makes a fake one too
+    # modules exchange their parameters' memory, which these have not
+    nn.Module.to = _moved  # type: ignore[method-assign, assignment]
+    nn.utils.skip_init = lambda kind, *args: kind(*args)  # type: ignore[assignment]
+    return torch.device(NAME, 0)
+
+
+def _moved(module: nn.Module, device: torch.device) -> nn.Module:
+    for part in module.modules():
+        for name, value in part._parameters.items():
+            if value is not None and value.device != device:
+                empty = torch.empty(value.shape, dtype=value.dtype, device=device)
+                part._parameters[name] = nn.Parameter(empty, value.requires_grad)
+        for name, value in part._buffers.items():
+            if value is not None and value.device != device:
+                part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=device)
+    return module
+
+
+# ---- one method ----------------------------------------------------------------------------------
+def dry_run(name: str, device: torch.device) -> dict[str, Asked]:
+    """Steps of the first task, steps of the third one after a resumption, a prediction after it."""
+    bed = Bed(name, "toy", 4, "cpu")
+    bed.finish_tasks(2)
+    bed.step()
+    inside = bed.method.state_dict()
+    bed.method.end_task(bed.now)
+    after = bed.method.state_dict()
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake, Recorder():
+
+        def faked(tree: Any) -> Any:
+            copies = pytree.tree_map_only(Tensor, lambda t: fake.from_tensor(t.detach()), tree)
+            return checkpoint.to_device(copies, device)
+
+        names = ("images", "labels", "domains")
+        batch = replace(bed.batch, **faked({n: getattr(bed.batch, n) for n in names}))
+
+        def fresh() -> Method:
+            model = build(bed.cell.backbone, torch.device("cpu"))
+            return make(Context(bed.cell, _moved(model, device), device))
+
+        method, found = fresh(), {}
+        method.begin_task(replace(bed.task(0), device=device))
+        step(method, replace(batch, labels=batch.labels - bed.now.first))
+        method = fresh()
+        method.load_state_dict(faked(inside), replace(bed.now, device=device))
+        step(method, batch)  # makes the optimiser's state
+        found["step"] = recorded(lambda: step(method, batch))
+        method = fresh()
+        method.load_state_dict(faked(after), None)
+        with torch.no_grad():
+            found["predict"] = recorded(lambda: method.predict(batch.images))
+    return found
+
+
+def step(method: Method, batch: Batch) -> None:
+    """As the training loop takes it."""
+    total = sum(method.loss(batch).values(), torch.zeros((), device=method.context.device))
+    total.backward()  # type: ignore[no-untyped-call]
+    method.update()
+
+
+def recorded(call: Callable[[], Any]) -> Asked:
+    """What `call` asks of the device."""
+    with Recorder() as recorder:
+        call()
+    return recorder.asked
+
+
+def main(names: list[str]) -> None:
+    device = teach()
+    for name in names:
+        try:
+            found = {k: vars(asked) for k, asked in dry_run(name, device).items()}
+        except Exception as error:  # the other methods are of interest too
+            found = {"error": "".join(traceback.format_exception(error)[-6:])}
+        print(json.dumps({"method": name, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,34 @@
+"""What a process asks of a GPU; no GPU is needed to ask."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import torch
+
+from janus.cuda import settle
+
+ASK = """
+import json, torch
+from janus.cuda import choices, settle
+before = choices()
+settle(torch.device("cuda"))
+filled = torch.utils.deterministic.fill_uninitialized_memory
+warned_only = torch.is_deterministic_algorithms_warn_only_enabled()
+print(json.dumps([before, choices(), filled, warned_only]))
+"""
+
+
+def test_a_gpu_is_asked_for_the_same_bytes_and_for_float32() -> None:
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    before, after, filled, warned_only = json.loads(done.stdout)
+    assert before["tf32"] and before["cudnn_attention"] and not before["repeatable"]
+    assert not after["tf32"] and not after["cudnn_attention"] and after["repeatable"]
+    assert not filled and not warned_only
+
+
+def test_a_cpu_is_left_as_it_is() -> None:
+    settle(torch.device("cpu"))
+    assert not torch.are_deterministic_algorithms_enabled()
