@@ -58,7 +58,7 @@ def evaluate(
     for batch in plain_batches(joined_images(tests), cell, device, stream.tick):
         task = owner[start : start + len(batch.labels)]
         with method.context.autocast():
-            logits, found = method.predict(batch.images)
+            logits, found = method.answer(batch)
         hits[0].index_add_(0, task, (logits.argmax(1) == batch.labels).long())
         label = torch.arange(logits.shape[1], device=device)
         foreign = (label < first[task, None]) | (label >= end[task, None])

@@ -25,7 +25,8 @@ from janus.data import bench as benches
 from janus.data.tasks import Task, cut, tasks_of
 from janus.errors import JanusError, RunError, cause_of
 from janus.evaluate import tree_bytes
-from janus.frozen import FeatureCache, pass_once
+from janus.features import FeatureCache
+from janus.frozen import pass_once
 from janus.measure import Measurements
 from janus.memory import reuse_large_blocks
 from janus.methods import make

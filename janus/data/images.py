@@ -30,6 +30,10 @@ class Images:
     """int64 (N,): images of one source (a font family, a photographer) share a group"""
     rows: Tensor | None = None
     """int64 (N,): where each image lies in the store; None: in order, all of it"""
+    queries: Images | None = field(default=None, kw_only=True)
+    """the same images by the pretrained network's features, for methods that read both"""
+    origin: Images | None = field(default=None, kw_only=True)
+    """the images, where these are features that a run made of them"""
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
@@ -58,6 +62,7 @@ class Images:
             self.domains[index],
             self.groups[index],
             index if self.rows is None else self.rows[index],
+            queries=None if self.queries is None else self.queries.take(index),
         )
 
     def none(self) -> Images:
@@ -72,9 +77,19 @@ class Images:
 def joined_images(parts: Sequence[Images]) -> Images:
     """All of `parts`, which must lie in one store."""
     assert all(p.store is parts[0].store for p in parts)
-    names = ("labels", "domains", "groups")
-    values = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
-    return Images(parts[0].store, rows=torch.cat([p.where() for p in parts]), **values)
+    labels, domains, groups = (
+        torch.cat([getattr(part, name) for part in parts])
+        for name in ("labels", "domains", "groups")
+    )
+    queries = [p.queries for p in parts if p.queries is not None]
+    return Images(
+        parts[0].store,
+        labels,
+        domains,
+        groups,
+        torch.cat([p.where() for p in parts]),
+        queries=joined_images(queries) if len(queries) == len(parts) else None,
+    )
 
 
 @dataclass(frozen=True)

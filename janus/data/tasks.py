@@ -41,6 +41,9 @@ class Batch:
     """int64 (B,), in order of appearance"""
     domains: Tensor
     """int64 (B,)"""
+    queries: Tensor | None = None
+    """(B, D) features of the pretrained network, for a method that asks for them (see
+    `Method.queries`) and where they are known before the images come"""
 
 
 Job = Callable[[], Batch]
@@ -138,7 +141,8 @@ def _ticking(batches: Iterator[Batch], tick: Tick) -> Iterator[Batch]:
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
-    return Batch(images, to_device(part.labels, device), to_device(part.domains, device))
+    queries = None if part.queries is None else to_device(part.queries.pixels, device)
+    return Batch(images, to_device(part.labels, device), to_device(part.domains, device), queries)
 
 
 @dataclass(frozen=True)

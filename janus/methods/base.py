@@ -56,6 +56,9 @@ class Method(ABC):
     """False: nothing is ever trained. For single tasks, see `epochs`."""
     joint = False
     """True: trained once on all tasks' data (an upper bound, not a continual learner)."""
+    queries = False
+    """True: it reads the pretrained network's features of an image beside the image. Batches then
+    carry them (`Batch.queries`), except in training that augments its images."""
     passes_beside_training = 0.0
     """Forward passes over a task's images besides training, for the cost column."""
 
@@ -64,13 +67,23 @@ class Method(ABC):
         self.backbone = context.backbone
 
     @property
-    def frozen_features(self) -> Literal["pretrained", "adapted"] | None:
+    def frozen_features(self) -> Literal["pretrained", "adapted", "side by side"] | None:
         """Whose features they are, where `features` will never change again; None: it still may.
 
         The loop then passes every image through it once (`pretrained`: once for all runs of the
-        store) and hands out features (B, D) where images were.
+        store) and hands out features (B, D) where images were. `side by side`: `features` are those
+        of `finished_networks` (B, D each), which never change while others may come.
         """
         return None
+
+    @property
+    def finished_networks(self) -> int:
+        """Networks side by side that never change again."""
+        return 0
+
+    def feature_of(self, images: Tensor, network: int) -> Tensor:
+        """CLS features (B, D) under one of the finished networks."""
+        raise TypeError(f"{type(self).__name__} has no networks side by side")
 
     def epochs(self, task: Task) -> int:
         """Training passes over this task's images; 0: the loop goes straight to `end_task`."""
@@ -113,6 +126,10 @@ class Method(ABC):
         """(logits, features) of prepared images; features None where a method has several."""
         features = self.features(images)
         return self.classify(features), features
+
+    def answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """As `predict`, of a batch: what else it carries may spare a pass."""
+        return self.predict(batch.images)
 
     @abstractmethod
     def kept(self) -> dict[str, Any]:

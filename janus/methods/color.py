@@ -18,7 +18,7 @@ from torch import Tensor
 
 from janus.bank import AdapterBank
 from janus.clusters import centroids, nearest
-from janus.data.tasks import Task
+from janus.data.tasks import Batch, Task
 from janus.methods.base import Context
 from janus.methods.lora_method import LoraMethod
 
@@ -34,6 +34,7 @@ class Color(LoraMethod):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self.queries = context.settings["reference"] == "pretrained"
         self.bank = AdapterBank()
         self.centroids = torch.zeros(0, context.width, device=context.device)
         self.owners = torch.zeros(0, dtype=torch.long, device=context.device)
@@ -59,7 +60,7 @@ class Color(LoraMethod):
         self.bank.add(self.layers)
         self.spans.append([task.first, task.classes])
         with self.context.autocast():
-            seen = torch.cat([self.query(b.images).float() for b in task.plain_batches()])
+            seen = torch.cat([self._queries(b).float() for b in task.plain_batches()])
         count = self.context.settings["clusters"]
         found = centroids(seen, count, (*self.context.key, task.index))
         self.centroids = torch.cat([self.centroids, found])
@@ -95,14 +96,25 @@ class Color(LoraMethod):
         finally:
             self._set_adapters(now)
 
-    def infer_task(self, images: Tensor) -> Tensor:
-        """The task whose centroid is nearest to each image's reference feature: (B,)."""
-        return self.owners[nearest(self.query(images), self.centroids)]
+    def _queries(self, batch: Batch) -> Tensor:
+        """(B, D): those that the batch carries, or one more pass."""
+        return self.query(batch.images) if batch.queries is None else batch.queries
 
-    @torch.no_grad()
+    def infer_task(self, queries: Tensor) -> Tensor:
+        """The task whose centroid is nearest to each image's reference feature (B, D): (B,)."""
+        return self.owners[nearest(queries, self.centroids)]
+
     def predict(self, images: Tensor) -> tuple[Tensor, None]:
         """Logits over all classes seen, from the inferred expert only; no common features."""
-        chosen = self.infer_task(images)
+        return self._by_experts(images, self.query(images))
+
+    def answer(self, batch: Batch) -> tuple[Tensor, None]:
+        """As `predict`, of one pass where the batch carries queries."""
+        return self._by_experts(batch.images, self._queries(batch))
+
+    @torch.no_grad()
+    def _by_experts(self, images: Tensor, queries: Tensor) -> tuple[Tensor, None]:
+        chosen = self.infer_task(queries)
         classes = max(first + count for first, count in self.spans)
         logits = torch.full((len(images), classes), float("-inf"), device=images.device)
         for index in chosen.unique().tolist():
@@ -149,6 +161,6 @@ class Color(LoraMethod):
         """
         facts = super().diagnose([])
         if past:
-            chosen = torch.cat([self.infer_task(images) for images in past])
+            chosen = torch.cat([self.infer_task(self.query(images)) for images in past])
             facts["taken_by_newest"] = float((chosen == len(self.bank) - 1).float().mean())
         return facts

@@ -14,7 +14,7 @@ every later task with all classes met since [choice]. In domain streams prototyp
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ def synthesise(old: Tensor, own: Tensor, new: Tensor) -> Tensor:
 
 
 class Ease(AdapterMethod):
-    """Expandable subspaces. T forward passes at test, t passes at the end of task t."""
+    """Expandable subspaces. T forward passes a test image, t passes at the end of task t."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -73,13 +73,28 @@ class Ease(AdapterMethod):
         at = torch.full_like(present, len(self.adapters) - 1)
         self.row_tasks = torch.cat([self.row_tasks, at])
 
+    @property
+    def frozen_features(self) -> Literal["side by side"]:
+        """Adapters never change after their task, and there is one more after every task."""
+        return "side by side"
+
+    @property
+    def finished_networks(self) -> int:
+        """All adapters but the one in training."""
+        return len(self.adapters) - (self.proxy is not None)
+
+    def feature_of(self, images: Tensor, network: int) -> Tensor:
+        """CLS features (B, D) under one adapter. Leaves the last one in use."""
+        use(self.layers, self.adapters[network])
+        found: Tensor = self.backbone(images)
+        use(self.layers, self.adapters[-1])
+        return found
+
     def features(self, images: Tensor) -> Tensor:
-        """Features of all adapters side by side: (B, T D). Leaves the last adapter in use."""
-        found = []
-        for adapter in self.adapters:
-            use(self.layers, adapter)
-            found.append(self.backbone(images))
-        return torch.cat(found, dim=-1)
+        """Features of all adapters side by side: (B, T D); those that stand for images as is."""
+        if images.dim() == 2:
+            return images
+        return torch.cat([self.feature_of(images, k) for k in range(len(self.adapters))], dim=-1)
 
     def classify(self, features: Tensor) -> Tensor:
         """Own-subspace cosine plus alpha times the mean of the others: (B, classes seen)."""

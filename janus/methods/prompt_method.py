@@ -36,6 +36,8 @@ class Choice:
 class PromptMethod(HeadsMethod):
     """Subclasses say which blocks are prompted, how prompts start, and how they are chosen."""
 
+    queries = True
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.vit = PromptedViT(context.backbone, self.prompted_blocks())
@@ -43,8 +45,9 @@ class PromptMethod(HeadsMethod):
         """Prompts, keys and the like that the current task trains."""
         self.frozen: dict[str, Tensor] = {}
         """Those of earlier tasks, stacked along the first dimension."""
-        # the query is one forward pass over the images in every epoch
-        self.passes_beside_training = float(context.cell.train.epochs)
+        # the query is one forward pass over the images, in every epoch where these are augmented
+        once = context.cell.bench.augment == "none"
+        self.passes_beside_training = 1.0 if once else float(context.cell.train.epochs)
 
     # ---- what subclasses say -------------------------------------------------------------------
     @abstractmethod
@@ -89,7 +92,7 @@ class PromptMethod(HeadsMethod):
     # ---- steps ---------------------------------------------------------------------------------
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the prompted pass; key loss w * mean_i sum_k (1 - cos(q_i, k))."""
-        choice = self.choose(self.vit.query(batch.images), training=True)
+        choice = self.choose(self._queries(batch), training=True)
         features = self.prompted(batch.images, choice.prompts)
         logits = self.heads.parts[-1](features)
         terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
@@ -98,9 +101,21 @@ class PromptMethod(HeadsMethod):
             terms["key"] = self.context.settings["key_weight"] * far
         return terms
 
+    def _queries(self, batch: Batch) -> Tensor:
+        """(B, D), float32: those that the batch carries, or one more pass."""
+        if batch.queries is None:
+            return self.vit.query(batch.images)
+        return batch.queries.float()
+
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) of the prompted pass, without task identity: two passes."""
         return self.prompted(images, self.choose(self.vit.query(images), training=False).prompts)
+
+    def answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """(logits, features), of one pass where the batch carries queries."""
+        prompts = self.choose(self._queries(batch), training=False).prompts
+        features = self.prompted(batch.images, prompts)
+        return self.classify(features), features
 
     # ---- state ---------------------------------------------------------------------------------
     def kept(self) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""Features in place of images: same bytes whatever the cache holds, every image once."""
+"""Features in place of images or beside them: an image passes once, same bytes whatever is cached."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from janus import backbone, run
+from janus import backbone, frozen, run
 from janus.run import run_cell
 from janus.store import Store
 from tests.conftest import toy_cell
@@ -56,6 +57,7 @@ def passed(monkeypatch) -> list[int]:
         return model
 
     monkeypatch.setattr(run, "build", counting)
+    monkeypatch.setattr(frozen, "build", counting)
     return sizes
 
 
@@ -121,6 +123,47 @@ def test_test_images_pass_once_after_the_only_task_that_adapts(tmp_path, passed)
     adapted, one_pass_each_task = TRAIN // 4, TRAIN
     assert sum(passed) == adapted + one_pass_each_task + TEST
     assert not (tmp_path / "features").exists()  # nobody else has this network
+
+
+EVALUATED = TEST // 4 * (1 + 2 + 3 + 4)
+"""Test images of four tasks, those of all tasks so far after each."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["l2p_pp", "coda_prompt", "color"])
+def test_queries_of_the_pretrained_network_pass_once_a_store(method, tmp_path, passed):
+    cell = toy_cell(method, **SMALL)
+    cold = committed(cell, tmp_path / "cold")
+    diagnosed = sum(passed) - (TRAIN + TEST) - (TRAIN + EVALUATED)
+    assert diagnosed == 0 or method == "color"  # which expert takes images of past tasks
+    passed.clear()
+    assert committed(cell, tmp_path / "warm", tmp_path / "cold" / "features") == cold
+    assert sum(passed) == TRAIN + EVALUATED + diagnosed
+    # the same features as those of methods that read nothing else
+    run_cell(toy_cell("ncm", **SMALL), Store(tmp_path / "cold"), threads=1)
+    assert len(list((tmp_path / "cold" / "features").glob("*/*.safetensors"))) == 2
+
+
+@pytest.mark.slow
+def test_queries_of_augmented_images_are_asked_for_in_every_epoch(tmp_path, passed):
+    options = SMALL | {"train__epochs": 2}
+    run_cell(toy_cell("l2p_pp", bench__augment="shift", **options), Store(tmp_path))
+    assert sum(passed) == TEST + 2 * 2 * TRAIN + EVALUATED
+
+
+@pytest.mark.slow
+def test_test_images_pass_once_through_every_finished_adapter(tmp_path, passed, monkeypatch):
+    cell = toy_cell("ease", method__bottleneck=4, **SMALL)
+    once = json.loads(committed(cell, tmp_path / "once"))
+    at_task_ends = TRAIN // 4 * (1 + 2 + 3 + 4)
+    assert sum(passed) == TRAIN + at_task_ends + 4 * TEST
+
+    passed.clear()
+    monkeypatch.setattr(frozen, "MOST_BYTES", 0)
+    always = json.loads(committed(cell, tmp_path / "always"))
+    evaluated = TEST // 4 * (1 + 2 * 2 + 3 * 3 + 4 * 4)
+    assert sum(passed) == TRAIN + at_task_ends + evaluated
+    assert once["correct"] == always["correct"]
 
 
 def test_kept_features_are_mapped_not_copied(tmp_path):
