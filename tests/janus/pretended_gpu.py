@@ -1,4 +1,4 @@
-"""Training steps and predictions on a pretended GPU: what would wait for it, or mix devices.
+"""Steps, task ends and predictions on a pretended GPU: what would wait for it, or mix devices.
 
 Tensors have shapes and devices but no values (torch's FakeTensorMode), so every product, copy and
 gradient is asked for as on a GPU, without one. torch itself refuses an operator whose tensors lie
@@ -29,16 +29,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from janus import checkpoint
 from janus.backbone import build
+from janus.data.images import Images
 from janus.data.tasks import Batch
 from janus.methods import make
 from janus.methods.base import Context, Method
 from tests.perf.bed import Bed
 
 NAME = "pretended"
-READS = ("_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal", "is_nonzero")
+READS = ("_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "equal")
 """Their result, or its shape, is a value."""
 CHECKS = ("_linalg_eigh", "_linalg_svd")
 """torch reads back whether they failed."""
+CLUSTERS = ("color", "color_pp")
+"""Their task ends with scikit-learn's k-means, which wants values."""
 FREE = ("empty", "detach", "alias", "_unsafe_view", "lift_fresh", "_local_scalar_dense")
 """Operators besides views that run no kernel of their own."""
 
@@ -56,7 +59,7 @@ class Asked:
 class Recorder(TorchDispatchMode):
     """Counts operators and notes those that wait.
 
-    Values are made up: a number that is read back is 1, all of a mask is true, no two are equal.
+    Values are made up: a number read back is 1, all of a mask is true, no two are equal.
     """
 
     def __init__(self) -> None:
@@ -90,11 +93,13 @@ def _made_up(name: str, args: tuple[Any, ...]) -> Any:
     """A result that depends on values; None for other operators."""
     first = args[0] if args else None
     if name == "_local_scalar_dense":
-        return 1.0 if first.dtype.is_floating_point else 1
+        # 32 bits are how decompositions say what went wrong: nothing
+        return 1.0 if first.dtype.is_floating_point else int(first.dtype != torch.int32)
     if name == "nonzero":
         return first.new_empty((first.numel(), first.dim()), dtype=torch.long)
-    if name == "_unique2":
-        return first.flatten(), *(first.new_empty(first.numel(), dtype=torch.long) for _ in "12")
+    if name in ("_unique2", "unique_dim"):
+        values = first.flatten() if name == "_unique2" else first
+        return values, *(first.new_empty(len(values), dtype=torch.long) for _ in "12")
     if name == "index" and _waits(name, args):
         return first.flatten(0, args[1][0].dim() - 1)
     return None
@@ -141,7 +146,7 @@ def _moved(module: nn.Module, device: torch.device) -> nn.Module:
 
 # ---- one method ----------------------------------------------------------------------------------
 def dry_run(name: str, device: torch.device) -> dict[str, Asked]:
-    """Steps of the first task, steps of the third one after a resumption, a prediction after it."""
+    """The first task's begin and a step; steps and end of the third, resumed; a prediction."""
     bed = Bed(name, "toy", 4, "cpu")
     bed.finish_tasks(2)
     bed.step()
@@ -164,10 +169,18 @@ def dry_run(name: str, device: torch.device) -> dict[str, Asked]:
         method, found = fresh(), {}
         method.begin_task(replace(bed.task(0), device=device))
         step(method, replace(batch, labels=batch.labels - bed.now.first))
+        names = ("store", "labels", "domains", "groups")
+        images = {n: fake.from_tensor(getattr(bed.now.train, n)) for n in names}
+        task = replace(bed.now, device=device, train=Images(**images))
         method = fresh()
-        method.load_state_dict(faked(inside), replace(bed.now, device=device))
+        method.load_state_dict(faked(inside), task)
         step(method, batch)  # makes the optimiser's state
         found["step"] = recorded(lambda: step(method, batch))
+        if name not in CLUSTERS:
+            method.end_task(task)
+            method.diagnose([batch.images])
+            first = task.first + task.classes
+            method.begin_task(replace(task, index=3, first=first, seen=first + task.classes))
         method = fresh()
         method.load_state_dict(faked(after), None)
         with torch.no_grad():

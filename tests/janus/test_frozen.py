@@ -1,4 +1,4 @@
-"""Features in place of images or beside them: an image passes once, same bytes whatever is cached."""
+"""Features in place of images or beside them: an image passes once, whatever the cache holds."""
 
 from __future__ import annotations
 
