@@ -41,7 +41,10 @@ ACTIONS: dict[str, tuple[str, Action]] = {
 STORE_ACTIONS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "merge": ("STORE... [store=runs]: bring the results of other stores into one", merge),
     "export": ("DIR [store=runs] [sweep=NAME] --results-only: a copy to give away", export),
-    "gc": ("[store=runs] [keep=final] [dry=true]: delete what is no longer needed", collect),
+    "gc": (
+        "[store=runs] [keep=final] [features=drop] [dry=true]: delete what is no longer needed",
+        collect,
+    ),
 }
 """What can be done with stores, whatever sweeps they hold. An action takes the words after it."""
 

@@ -3,6 +3,7 @@
 checkpoints of finished cells         the result is committed, nothing resumes from them
 half-written files                    of writers that were killed, once they are a day old
 folders of killed drivers             of this machine, processes that are left included
+cached features                       where `features=drop` asks for it: runs make them again
 """
 
 from __future__ import annotations
@@ -17,32 +18,37 @@ from sweeps import leftovers
 from sweeps.console import say
 from sweeps.stores import read_words
 
+CHOICES = {"keep": ("none", "final"), "features": ("keep", "drop"), "dry": ("true", "false")}
+
 HALF_WRITTEN_S = 86400.0
 """Older temporary files have no living writer: a write takes seconds."""
 
 
 def collect(words: Sequence[str]) -> int:
-    """The action: `gc store=runs keep=none|final dry=false`."""
-    paths, given = read_words(words, {"store": "runs", "keep": "none", "dry": "false"})
+    """The action: `gc store=runs keep=none|final features=keep|drop dry=false`."""
+    defaults = {"store": "runs", "keep": "none", "features": "keep", "dry": "false"}
+    paths, given = read_words(words, defaults)
     if paths:
         raise ConfigError(f"unknown word {paths[0]!r}; write gc store=DIR keep=final dry=true")
-    if given["keep"] not in ("none", "final"):
-        raise ConfigError(f"keep must be none or final, got {given['keep']!r}")
-    if given["dry"] not in ("true", "false"):
-        raise ConfigError(f"dry must be true or false, got {given['dry']!r}")
+    for word, choices in CHOICES.items():
+        if given[word] not in choices:
+            raise ConfigError(f"{word} must be {' or '.join(choices)}, got {given[word]!r}")
     store, dry = Store(given["store"]), given["dry"] == "true"
     if not store.root.is_dir():
         raise ConfigError(f"no store in {store.root}")
     checkpoints = list(old_checkpoints(store, keep_final=given["keep"] == "final"))
     halves = list(half_written(store))
-    freed = sum(path.stat().st_size for path in [*checkpoints, *halves])
+    features = cached_features(store) if given["features"] == "drop" else []
+    old = [*checkpoints, *halves, *features]
+    freed = sum(path.stat().st_size for path in old)
     if not dry:
-        for path in [*checkpoints, *halves]:
+        for path in old:
             path.unlink(missing_ok=True)
         leftovers.clear(store.root / "sweeps")
     say(
-        f"{'would delete' if dry else 'deleted'} {len(checkpoints)} checkpoints of finished cells "
-        f"and {len(halves)} half-written files, {freed / 1e6:.1f} MB"
+        f"{'would delete' if dry else 'deleted'} {len(checkpoints)} checkpoints of finished cells, "
+        f"{len(halves)} half-written files and {len(features)} files of features, "
+        f"{freed / 1e6:.1f} MB"
     )
     return 0
 
@@ -51,6 +57,11 @@ def old_checkpoints(store: Store, keep_final: bool) -> Iterator[Path]:
     """Checkpoints of finished cells; with `keep_final`, all but the furthest of each."""
     for cell_id in sorted(store.done()):
         yield from store.checkpoints(cell_id)[1 if keep_final else 0 :]
+
+
+def cached_features(store: Store) -> list[Path]:
+    """What runs computed once for each other. One that has a file open keeps what it reads."""
+    return sorted((store.root / "features").glob("*/*.safetensors"))
 
 
 def half_written(store: Store) -> Iterator[Path]:

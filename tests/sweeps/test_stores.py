@@ -122,10 +122,12 @@ def test_gc_deletes_what_nobody_needs_and_nothing_else(
     for path in (old, young):
         path.write_text("half")
     os.utime(old, (time.time() - 1e6,) * 2)
+    features = store.root / "features" / "ab" / "abc.safetensors"
+    atomic.replace(features, atomic.json_writer({}))
     before = contents(store.root)
 
     assert main(["gc", f"store={store.root}", "dry=true"]) == 0
-    assert "would delete 2 checkpoints of finished cells and 1 half-written" in (
+    assert "would delete 2 checkpoints of finished cells, 1 half-written" in (
         capsys.readouterr().out
     )
     assert contents(store.root) == before
@@ -135,7 +137,10 @@ def test_gc_deletes_what_nobody_needs_and_nothing_else(
     ckpt = (store.run_dir(planned[0].cell.id) / "ckpt" / "000001").relative_to(store.root)
     assert gone == {str(ckpt / "00001.safetensors"), "results/.a.tmp"}
     assert main(["gc", f"store={store.root}"]) == 0
-    assert set(before) - set(contents(store.root)) == gone | {str(ckpt / "00002.safetensors")}
+    gone.add(str(ckpt / "00002.safetensors"))
+    assert set(before) - set(contents(store.root)) == gone
+    assert main(["gc", f"store={store.root}", "features=drop"]) == 0
+    assert set(before) - set(contents(store.root)) == gone | {"features/ab/abc.safetensors"}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +151,7 @@ def test_gc_deletes_what_nobody_needs_and_nothing_else(
         (["merge", "a", "stor=b"], "'store'"),
         (["export", "--results-only"], "give one folder"),
         (["gc", "keep=all"], "none or final"),
+        (["gc", "features=all"], "keep or drop"),
         (["gc", "runs"], "store=DIR"),
         (["gc", "store=nowhere"], "no store in"),
     ],
