@@ -6,8 +6,8 @@ on several devices. Recorded is what makes the processor wait until a GPU has do
 asked for: numbers read back, shapes that depend on values, decompositions that look for errors,
 copies. Which kernels a GPU would choose, and in which order they add, is not to be seen here.
 
-What torch is taught here lasts as long as the process: `python -m tests.janus.pretended_gpu METHOD
-...` prints one JSON line a method.
+What torch is taught here lasts as long as the process: `python -m tests.janus.pretended_gpu [base]
+METHOD ...` prints one JSON line a method.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from janus.data.images import Images
 from janus.data.tasks import Batch
 from janus.methods import make
 from janus.methods.base import Context, Method
-from tests.perf.bed import Bed
+from tests.perf.bed import SHAPES, Bed
 
 NAME = "pretended"
 READS = ("_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "equal")
@@ -145,9 +145,9 @@ def _moved(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 # ---- one method ----------------------------------------------------------------------------------
-def dry_run(name: str, device: torch.device) -> dict[str, Asked]:
+def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, Asked]:
     """The first task's begin and a step; steps and end of the third, resumed; a prediction."""
-    bed = Bed(name, "toy", 4, "cpu")
+    bed = Bed(name, shape, 4, "cpu")
     bed.finish_tasks(2)
     bed.step()
     inside = bed.method.state_dict()
@@ -202,11 +202,13 @@ def recorded(call: Callable[[], Any]) -> Asked:
     return recorder.asked
 
 
-def main(names: list[str]) -> None:
-    device = teach()
-    for name in names:
+def main(words: list[str]) -> None:
+    device, shape = teach(), "toy"
+    if words[0] in SHAPES:
+        shape, *words = words
+    for name in words:
         try:
-            found = {k: vars(asked) for k, asked in dry_run(name, device).items()}
+            found = {k: vars(asked) for k, asked in dry_run(name, device, shape).items()}
         except Exception as error:  # the other methods are of interest too
             found = {"error": "".join(traceback.format_exception(error)[-6:])}
         print(json.dumps({"method": name, **found}), flush=True)
