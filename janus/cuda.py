@@ -15,9 +15,10 @@ import torch
 
 
 def settle(device: torch.device) -> None:
-    """Choose, for this process, repeatable kernels and unrounded float32. Nothing on a CPU.
+    """Choose repeatable kernels and unrounded float32, until this process ends. Nothing on a CPU.
 
-    To be called before the first tensor reaches `device`.
+    To be called before the first tensor reaches `device`. Operators for which torch has no
+    repeatable kernel raise RuntimeError from then on.
     """
     if device.type != "cuda":
         return
@@ -31,14 +32,13 @@ def settle(device: torch.device) -> None:
     torch.use_deterministic_algorithms(True)
     # nothing here reads memory that it has not written: filling it would only cost kernels
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if device.index is not None:
-        torch.cuda.set_device(device)  # threads that page-lock memory start on the first GPU
 
 
 def choices() -> dict[str, Any]:
     """What decides the last bits of results on a GPU, besides its name: part of their record."""
     return {
         "cuda": torch.version.cuda,
+        "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         "cudnn": torch.backends.cudnn.version(),
         "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
         "repeatable": torch.are_deterministic_algorithms_enabled(),

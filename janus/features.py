@@ -93,8 +93,14 @@ def _record(rows: Tensor, name: str, context: Context, cache: FeatureCache) -> d
         "part": name,
         "rows": hashlib.sha256(rows.numpy().tobytes()).hexdigest(),
         "precision": cell.train.precision,
-        "numerics": numerics(context.device),
+        "numerics": _of_the_pass(numerics(context.device), context.device),
     }
+
+
+def _of_the_pass(record: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Without what has no part in a forward pass on a GPU: the processor beside it."""
+    beside = ("threads", "cpu") if device.type == "cuda" else ()
+    return {name: value for name, value in record.items() if name not in beside}
 
 
 def _stored(path: Path, record: dict[str, Any], count: int) -> Tensor | None:

@@ -7,6 +7,7 @@ network: batches hold both.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,46 +17,53 @@ from torch import Tensor
 
 from janus.backbone import build
 from janus.data.images import Images
-from janus.data.tasks import Stream, Tick
+from janus.data.tasks import Stream
 from janus.features import FeatureCache, Read, compute, pretrained
 from janus.methods.base import Method
 
-MOST_BYTES = 2**31
-"""Features of several networks that a run holds in memory; beyond, test images pass every time."""
+MOST_BYTES = 2**30
+"""Features of several networks that a run holds, and twice as much while it adds to them; where
+there would be more, test images pass every time."""
 
 
-def pass_once(stream: Stream, method: Method, upto: int, cache: FeatureCache) -> Stream:
+def pass_once(stream: Stream, method: Method, ended: int | None, cache: FeatureCache) -> Stream:
     """`stream` with features in place of images or beside them, as far as `method` allows now.
 
-    Of the pretrained network: all test images, and all training images unless training augments
-    them. Of those that the method made: the test images of tasks 0..upto, which nobody else can
-    use.
+    ended: the task that has just ended; None: what follows is training. Of the pretrained network:
+    all test images, and all training images unless training augments them. Of networks that the
+    method made: the test images of the tasks so far, which nobody else can use.
     """
-    kind = method.frozen_features
-    if kind == "adapted":
-        return replace(stream, tests=_adapted(stream.tests, upto, method, stream.tick))
-    if kind == "side by side":
-        return replace(stream, tests=_side_by_side(stream.tests, upto, method, stream.tick))
-    if kind is None and not method.queries:
+    if method.frozen_features == "pretrained" or method.queries:
+        return _pretrained(stream, method, cache)
+    if ended is None or method.frozen_features is None:
         return stream
+    seen = stream.tests[: ended + 1]
+    extend = _adapted if method.frozen_features == "adapted" else _side_by_side
+    return replace(stream, tests=(*extend(stream, seen, method), *stream.tests[len(seen) :]))
+
+
+def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
+    """In place of images, or beside them as `queries`."""
+    beside = method.queries
     if stream.tests[0].is_features or stream.tests[0].queries is not None:
         return stream
 
+    @functools.cache
     def network() -> Read:
         # prompts and adapters stand in the method's own, which leaves out less of the last block
         context = method.context
-        return build(context.cell.backbone, context.device) if method.queries else method.features
+        return build(context.cell.backbone, context.device) if beside else method.features
 
-    def seen(parts: Sequence[Images], name: str) -> tuple[Images, ...]:
+    def known(parts: Sequence[Images], name: str) -> tuple[Images, ...]:
         found = pretrained(parts, name, method.context, network, cache, stream.tick)
-        if kind is not None:
+        if not beside:
             return found
         return tuple(replace(p, queries=q) for p, q in zip(parts, found, strict=True))
 
-    tests = seen(stream.tests, "test")
+    tests = known(stream.tests, "test")
     if _augments(stream, method):
         return replace(stream, tests=tests)
-    trains = seen([task.train for task in stream.tasks], "train")
+    trains = known([task.train for task in stream.tasks], "train")
     tasks = [replace(task, train=part) for task, part in zip(stream.tasks, trains, strict=True)]
     return replace(stream, tests=tests, tasks=tuple(tasks))
 
@@ -66,41 +74,33 @@ def _augments(stream: Stream, method: Method) -> bool:
     return augment != "none" and any(method.epochs(task) for task in stream.tasks)
 
 
-def _adapted(
-    tests: tuple[Images, ...], upto: int, method: Method, tick: Tick
-) -> tuple[Images, ...]:
-    """The first tests by their features; a task's images pass together, whenever they do."""
-    seen = tests[: upto + 1]
+def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence[Images]:
+    """By their features; a task's images pass together, whenever they do."""
     if all(part.is_features for part in seen):
-        return tests
-    read = partial(compute, context=method.context, read=method.features, tick=tick)
-    found = [part.pixels if part.is_features else read(part) for part in seen]
-    return (*_stored_together(seen, found), *tests[len(seen) :])
+        return seen
+    read = partial(compute, context=method.context, read=method.features, tick=stream.tick)
+    return _together(seen, [part.pixels if part.is_features else read(part) for part in seen])
 
 
-def _side_by_side(
-    tests: tuple[Images, ...], upto: int, method: Method, tick: Tick
-) -> tuple[Images, ...]:
-    """The first tests by the features of all finished networks, those that are new computed."""
-    width, seen = method.context.width, tests[: upto + 1]
-    if 4 * width * method.context.cell.bench.tasks * sum(map(len, tests)) > MOST_BYTES:
-        return tests
-    found, changed = [], False
+def _side_by_side(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence[Images]:
+    """By the features of all finished networks; only those of new ones are computed."""
+    width, count = method.context.width, method.finished_networks
+    images = sum(len(part) for part in stream.tests)
+    if 4 * images * width * method.context.cell.bench.tasks > MOST_BYTES:
+        return seen
+    found = []
     for part in seen:
         done = part.pixels.shape[1] // width if part.is_features else 0
-        images = part.origin or part
-        new = [
-            compute(images, method.context, partial(method.feature_of, network=k), tick)
-            for k in range(done, method.finished_networks)
-        ]
-        found.append(torch.cat([part.pixels, *new] if done else new, dim=1) if new else part.pixels)
-        changed |= bool(new)
-    if not changed:
-        return tests
-    return (*_stored_together(seen, found), *tests[len(seen) :])
+
+        def read(images: Tensor, done: int = done) -> Tensor:
+            return torch.cat([method.feature_of(images, k) for k in range(done, count)], dim=-1)
+
+        new = compute(part.origin or part, method.context, read, stream.tick)
+        found.append(torch.cat([part.pixels, new], dim=1) if done else new)
+    return _together(seen, found)
 
 
-def _stored_together(parts: Sequence[Images], features: Sequence[Tensor]) -> list[Images]:
+def _together(parts: Sequence[Images], features: Sequence[Tensor]) -> Sequence[Images]:
     """The parts by their features (n, ...), in one store."""
     places = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
     store = torch.cat(list(features))

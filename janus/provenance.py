@@ -29,17 +29,17 @@ def numerics(device: torch.device) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
         "capability": "" if on_gpu else torch.backends.cpu.get_cpu_capability(),
-        "threads": 0 if on_gpu else torch.get_num_threads(),
+        "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "timm": _version("timm"),
-    } | (cuda.choices() if on_gpu else {})
+    } | (cuda.choices() | {"cpu": cpu_name()} if on_gpu else {})
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start counting anew: a process may train several cells (off Linux it cannot)."""
     give_back()
     if device.type == "cuda":
-        torch.cuda.init()
+        torch.cuda.init()  # with a number ("cuda:1"), the next line does not
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

@@ -196,7 +196,7 @@ class _Run:
     def _one_task(self) -> None:
         self.task_started = time.monotonic()
         self._beat(self.tasks[self.task_index], None)
-        self._pass_once()
+        self._pass_once(None)
         task = self.tasks[self.task_index]
         epochs = self.method.epochs(task)
         self._notify("begin", {"task": task.index, "tasks": len(self.tasks), "epochs": epochs})
@@ -209,7 +209,7 @@ class _Run:
             self.step = 0
         self._require_finite_state(task)
         self.method.end_task(task)
-        self._pass_once()
+        self._pass_once(self.task_index)
         self._measure(task)
         self.task_index, self.epoch, self.step, self.in_task = self.task_index + 1, 0, 0, False
         self.seconds.append(self.spent + time.monotonic() - self.task_started)
@@ -217,9 +217,9 @@ class _Run:
         if self.task_index < len(self.tasks) or self.keep_final:
             self._save()
 
-    def _pass_once(self) -> None:
+    def _pass_once(self, ended: int | None) -> None:
         """Features in place of images, once the method's network no longer changes."""
-        found = pass_once(self.stream, self.method, self.task_index, self.features)
+        found = pass_once(self.stream, self.method, ended, self.features)
         if found is not self.stream:
             self.stream = self.measured.stream = found
             self.tasks = tasks_of(found, self.method.joint)

@@ -2,7 +2,8 @@
 
 For plans on hardware where nothing comparable was ever finished. The first step warms up, the
 second is timed; what surrounds training (begin, end, evaluation of the first task) is timed as it
-is. Later tasks may cost more than the first: a guess, replaced by the first finished cell.
+is. Later tasks may cost more than the first, and features that are kept beside the runs would spare
+passes: a guess, replaced by the first finished cell.
 """
 
 from __future__ import annotations

@@ -111,11 +111,15 @@ class Method(ABC):
         features: Tensor = self.backbone(images)
         return features
 
+    def features_of(self, batch: Batch) -> Tensor:
+        """As `features`, of a batch: what else it carries may spare a pass."""
+        return self.features(batch.images)
+
     @torch.no_grad()
     def task_features(self, task: Task) -> tuple[Tensor, Tensor]:
         """(features, labels) of the task's images under the test transform: one extra pass."""
         with self.context.autocast():
-            seen = [(self.features(b.images), b.labels) for b in task.plain_batches()]
+            seen = [(self.features_of(b), b.labels) for b in task.plain_batches()]
         return torch.cat([f for f, _ in seen]), torch.cat([y for _, y in seen])
 
     @abstractmethod
@@ -128,7 +132,7 @@ class Method(ABC):
         return self.classify(features), features
 
     def answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """As `predict`, of a batch: what else it carries may spare a pass."""
+        """As `predict`, of a batch: what the loop evaluates."""
         return self.predict(batch.images)
 
     @abstractmethod
@@ -148,7 +152,8 @@ class Method(ABC):
         return 0
 
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
-        """Facts about the task just ended. `past`: prepared test images of earlier tasks.
+        """Facts about the task just ended. `past`: prepared test images of earlier tasks, or what
+        stands for them (`frozen_features`).
 
         The only place where images of past tasks may be looked at; nothing learnt here may be
         kept.

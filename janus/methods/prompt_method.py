@@ -2,8 +2,8 @@
 
 The ViT stays frozen; prompts (and their keys) and the head of the current task are trained with
 cross-entropy over the current task's classes: the sources mask old logits with -inf, which is the
-same [seen: CODA-Prompt's code]. The query is computed once per step and used for choice and key
-loss; prediction takes two passes.
+same [seen: CODA-Prompt's code]. The query serves choice and key loss; where images are not
+augmented it was computed once for all runs of the store, elsewhere it is one more pass.
 """
 
 from __future__ import annotations
@@ -109,12 +109,18 @@ class PromptMethod(HeadsMethod):
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) of the prompted pass, without task identity: two passes."""
-        return self.prompted(images, self.choose(self.vit.query(images), training=False).prompts)
+        return self._by_query(images, self.vit.query(images))
+
+    def features_of(self, batch: Batch) -> Tensor:
+        """As `features`, of one pass where the batch carries queries."""
+        return self._by_query(batch.images, self._queries(batch))
+
+    def _by_query(self, images: Tensor, query: Tensor) -> Tensor:
+        return self.prompted(images, self.choose(query, training=False).prompts)
 
     def answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """(logits, features), of one pass where the batch carries queries."""
-        prompts = self.choose(self._queries(batch), training=False).prompts
-        features = self.prompted(batch.images, prompts)
+        """(logits, features)."""
+        features = self.features_of(batch)
         return self.classify(features), features
 
     # ---- state ---------------------------------------------------------------------------------

@@ -38,8 +38,17 @@ from tests.perf.bed import SHAPES, Bed
 NAME = "pretended"
 READS = ("_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "equal")
 """Their result, or its shape, is a value."""
-CHECKS = ("_linalg_eigh", "_linalg_svd")
-"""torch reads back whether they failed."""
+CHECKS = ("_linalg_eigh", "_linalg_svd", "_linalg_solve_ex", "linalg_inv_ex", "linalg_cholesky_ex")
+"""torch reads back whether they failed (of those with _ex where it is told to)."""
+REFUSED = (
+    *("histc", "put_", "median", "nanmedian", "kthvalue", "nll_loss2d_forward", "_ctc_loss"),
+    *("adaptive_avg_pool2d_backward", "_adaptive_avg_pool2d_backward", "max_unpool2d"),
+    *("adaptive_max_pool2d_backward", "reflection_pad2d_backward", "grid_sampler_2d_backward"),
+    *("upsample_bilinear2d_backward", "upsample_bicubic2d_backward"),
+    *("_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward"),
+)
+"""Operators without a repeatable kernel on a GPU, by the list of `use_deterministic_algorithms`:
+with what janus/cuda.py asks for, they raise."""
 CLUSTERS = ("color", "color_pp")
 """Their task ends with scikit-learn's k-means, which wants values."""
 FREE = ("empty", "detach", "alias", "_unsafe_view", "lift_fresh", "_local_scalar_dense")
@@ -73,6 +82,8 @@ class Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         tensors = [x for x in pytree.arg_tree_leaves(*args, **kwargs) if isinstance(x, Tensor)]
         on_device = any(x.device.type == NAME for x in tensors)
+        if on_device and name in REFUSED:
+            raise RuntimeError(f"{name} has no repeatable kernel on a GPU ({_place()})")
         if func.namespace == "aten" and on_device and not func.is_view:
             self.asked.kernels += not name.startswith(FREE)
         if (on_device and _waits(name, args)) or _crosses(name, args, kwargs):
@@ -185,6 +196,8 @@ def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, As
         method.load_state_dict(faked(after), None)
         with torch.no_grad():
             found["predict"] = recorded(lambda: method.predict(batch.images))
+            queries = torch.zeros(len(batch.images), method.context.width, device=device)
+            found["answer"] = recorded(lambda: method.answer(replace(batch, queries=queries)))
     return found
 
 

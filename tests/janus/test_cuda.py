@@ -8,7 +8,10 @@ import sys
 
 import torch
 
-from janus.cuda import settle
+from janus import backbone
+from janus.cuda import choices, settle
+from janus.provenance import numerics
+from tests.conftest import toy_cell
 
 ASK = """
 import json, torch
@@ -27,6 +30,20 @@ def test_a_gpu_is_asked_for_the_same_bytes_and_for_float32() -> None:
     assert before["tf32"] and before["cudnn_attention"] and not before["repeatable"]
     assert not after["tf32"] and not after["cudnn_attention"] and after["repeatable"]
     assert not filled and not warned_only
+
+
+def test_every_network_on_a_gpu_is_built_after_that(monkeypatch):
+    asked = []
+    monkeypatch.setattr(backbone, "settle", asked.append)
+    backbone.build(toy_cell().backbone, torch.device("cpu"))
+    assert asked == [torch.device("cpu")]
+
+
+def test_results_of_a_gpu_record_what_was_asked_of_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    record = numerics(torch.device("cuda"))
+    assert record["device"] == "a GPU" and record.items() >= choices().items()
+    assert not numerics(torch.device("cpu")).keys() & choices().keys()
 
 
 def test_a_cpu_is_left_as_it_is() -> None:

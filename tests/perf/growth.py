@@ -72,6 +72,7 @@ def clocked(
         (run._Run, "_one_epoch", "train"),
         (method, "begin_task", "begin"),
         (method, "end_task", "end"),
+        (run, "pass_once", "evaluate"),
         (measure, "evaluate", "evaluate"),
         (method, "diagnose", "diagnose"),
         (run._Run, "_save", "save"),
