@@ -236,23 +236,25 @@ def report() -> dict[str, float]:
     """Test accuracies on the bench, as fractions, by what the classifier sees."""
     data = glyphs.load()
 
-    def scored(model: nn.Module | None, score: Score = nearest_mean) -> float:
-        train_ND, test_ND = (
+    def seen(model: nn.Module | None) -> list[NDArray[np.float64]]:
+        return [
             images.reshape(len(images), -1) / 255.0 if model is None else features(model, images)
             for images in (data.train_images, data.test_images)
-        )
-        return score(train_ND, data.train_labels, test_ND, data.test_labels)
+        ]
+
+    def scored(parts_ND: list[NDArray[np.float64]], score: Score = nearest_mean) -> float:
+        return score(parts_ND[0], data.train_labels, parts_ND[1], data.test_labels)
 
     untrained = []
     for seed in range(3):
         torch.manual_seed(seed)
-        untrained.append(scored(build_vit().eval()))
-    pretrained = load_vit()
+        untrained.append(scored(seen(build_vit().eval())))
+    pretrained_ND = seen(load_vit())
     return {
-        "raw pixels, nearest class mean": scored(None),
+        "raw pixels, nearest class mean": scored(seen(None)),
         "untrained ViT (mean of 3 seeds), nearest class mean": float(np.mean(untrained)),
-        "pretrained ViT, nearest class mean": scored(pretrained),
-        "pretrained ViT, linear probe": scored(pretrained, linear_probe),
+        "pretrained ViT, nearest class mean": scored(pretrained_ND),
+        "pretrained ViT, linear probe": scored(pretrained_ND, linear_probe),
     }
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -36,6 +37,12 @@ _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
 
 def read_yaml(group: str, name: str) -> dict[str, Any]:
     """The mapping in `janus/conf/<group>/<name>.yaml`. Raises ConfigError with the nearest name."""
+    return deepcopy(_parsed(group, name))
+
+
+@cache
+def _parsed(group: str, name: str) -> dict[str, Any]:
+    """Parsed once: every cell of a sweep asks for its bench and its backbone."""
     path = files("janus") / "conf" / group / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")

@@ -15,6 +15,7 @@ TOY: dict[str, Any] = {
     "backbone": "toy",
     "bench.tasks": 4,
     "bench.train_per_class": 6,
+    "bench.test_per_class": 5,
     "train.epochs": 2,
     "train.batch_size": 16,
 }

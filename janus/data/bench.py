@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -138,20 +140,28 @@ def _validation(bench: Bench, per_domain: bool) -> Bench:
 
 def _capped(images: Images, config: BenchConfig, count: int) -> Images:
     """The same `count` images of every class (and domain) in every run."""
-    keep = []
     generator = numpy_generator("cap", config.name)
     shuffled = torch.from_numpy(generator.permutation(len(images)))
-    domains = images.domains if config.scenario == "domain" else torch.zeros_like(images.domains)
-    for label, domain in torch.stack([images.labels, domains], 1).unique(dim=0):
-        mine = (images.labels == label) & (domains == domain)
-        keep.append(shuffled[mine[shuffled]][:count])
-    return images.take(torch.cat(keep).sort().values)
+    kinds = images.labels
+    if config.scenario == "domain":
+        kinds = kinds * (int(images.domains.max()) + 1) + images.domains
+    ordered, by_kind = kinds[shuffled].sort(stable=True)
+    place = torch.arange(len(ordered)) - torch.searchsorted(ordered, ordered)
+    return images.take(shuffled[by_kind[place < count]].sort().values)
 
 
 def _load_glyphs(config: BenchConfig) -> Bench:
     if config.root is not None:
         raise DataError(f"bench {config.name} is bundled with the package; leave out bench.root")
-    data = glyphs.load()
+    path = glyphs.PATH
+    stat = path.stat() if path.is_file() else None
+    return _bundled(path, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0)
+
+
+@lru_cache(maxsize=1)
+def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
+    """The glyphs, unpacked once by a process that trains many cells on them."""
+    data = glyphs.load(path)
     parts = {
         split: Images(
             store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
@@ -161,13 +171,12 @@ def _load_glyphs(config: BenchConfig) -> Bench:
         )
         for split in ("train", "test")
     }
-    stat = glyphs.PATH.stat()
     return Bench(
         parts["train"],
         parts["test"],
         class_names=glyphs.CLASSES,
         domain_names=glyph_fonts.STYLES,
-        sha256=file_sha256(str(glyphs.PATH), stat.st_size, stat.st_mtime_ns),
+        sha256=file_sha256(str(path), size, mtime_ns),
     )
 
 

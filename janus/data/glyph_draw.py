@@ -66,8 +66,13 @@ def draws(path: Path, character: str) -> bool:
     if ord(character) not in _codepoints(path):
         return False
     ink = _ink(path, character, 40)
-    # U+10FFFF is never assigned: whatever comes back for it is the font's .notdef box.
-    return any(ink) and ink != _ink(path, "\U0010ffff", 40)
+    return any(ink) and ink != _notdef(path)
+
+
+@cache
+def _notdef(path: Path) -> bytes:
+    """The box for what the font lacks: U+10FFFF is never assigned."""
+    return _ink(path, "\U0010ffff", 40)
 
 
 def usable_files(family: FontFamily, character: str) -> tuple[Path, ...]:

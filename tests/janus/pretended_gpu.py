@@ -18,6 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,8 @@ from janus.methods.base import Context, Method
 from tests.perf.bed import SHAPES, Bed
 
 NAME = "pretended"
+OWN = Path(checkpoint.__file__).parent
+"""The package, wherever it lies."""
 READS = ("_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "equal")
 """Their result, or its shape, is a value."""
 CHECKS = ("_linalg_eigh", "_linalg_svd", "_linalg_solve_ex", "linalg_inv_ex", "linalg_cholesky_ex")
@@ -126,8 +129,8 @@ def _crosses(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def _place() -> str:
     """The innermost file of janus/ that is being run."""
-    files = [f.filename for f in traceback.extract_stack() if "/tests/" not in f.filename]
-    own = [f.rsplit("/janus/", 1)[1] for f in files if "/janus/" in f]
+    files = [Path(f.filename) for f in traceback.extract_stack()]
+    own = [f.relative_to(OWN).as_posix() for f in files if f.is_relative_to(OWN)]
     return own[-1] if own else "torch"
 
 

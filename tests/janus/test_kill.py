@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
+import os
 import random
 import signal
-import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import janus.run
+from janus.__main__ import run as command_line
 from janus.run import run_cell
 from janus.store import Store
 from tests.conftest import TOY, toy_cell
-
-ROOT = Path(__file__).resolve().parents[2]
-
-KILLER = """
-import os, signal, sys
-import importlib
-target, count, root, method = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
-import janus.run
-from janus.store import Store
-from tests.conftest import toy_cell
-janus.run.CHECK_LOSS_EVERY = 3
-module, _, path = target.partition(":")
-owner = importlib.import_module(module)
-*parents, name = path.split(".")
-for parent in parents:
-    owner = getattr(owner, parent)
-original = getattr(owner, name)
-left = {"n": count}
-
-def wrapped(*args, **kwargs):
-    left["n"] -= 1
-    if left["n"] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*args, **kwargs)
-
-setattr(owner, name, wrapped)
-janus.run.run_cell(toy_cell(method), Store(root), threads=1, checkpoint_s=0)
-"""
+from tests.janus import apart
 
 INSTANTS = {
     "in training": ("janus.methods.lora_method:LoraMethod.loss", 33),
@@ -57,46 +36,68 @@ INSTANTS = {
 }
 
 
-def killed(instant: str, root: Path, method: str = "janus") -> None:
-    target, count = INSTANTS[instant]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, target, str(count), str(root), method],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+def die(target: str, count: int, root: Path) -> None:
+    """Train, and be killed by call number `count` of `target`, an attribute of a module."""
+    module, _, path = target.partition(":")
+    *parents, name = path.split(".")
+    owner = importlib.import_module(module)
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original, calls = getattr(owner, name), itertools.count(1)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)
+    janus.run.CHECK_LOSS_EVERY = 3
+    run_cell(toy_cell(), Store(root), threads=1, checkpoint_s=0)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The run that nothing disturbed."""
+
+    result: bytes
+    seconds: float
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> bytes:
+def whole(tmp_path_factory) -> Whole:
     store, cell = Store(tmp_path_factory.mktemp("whole")), toy_cell()
+    start = time.monotonic()
     run_cell(cell, store, threads=1)
-    return store.result_path(cell.id).read_bytes()
+    return Whole(store.result_path(cell.id).read_bytes(), time.monotonic() - start)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("instant", INSTANTS)
 def test_killed_run_ends_with_the_same_bytes(instant, tmp_path, whole):
-    killed(instant, tmp_path)
+    status, told = apart.run(die, *INSTANTS[instant], tmp_path)
+    assert status == -signal.SIGKILL, told
     store, cell = Store(tmp_path), toy_cell()
     run_cell(cell, store, threads=1)
-    assert store.result_path(cell.id).read_bytes() == whole
+    assert store.result_path(cell.id).read_bytes() == whole.result
     assert store.done() == {cell.id}
+
+
+def typed(words: list[str]) -> None:
+    sys.exit(command_line(words))
 
 
 @pytest.mark.slow
 def test_killed_at_random_instants_again_and_again(tmp_path, whole):
-    """The command line, killed five times after random delays and then left alone."""
+    """The command line, killed five times within the time of a whole run and then left alone."""
     words = [f"{key}={value}" for key, value in TOY.items()]
-    command = [sys.executable, "-m", "janus", "method=janus", "threads=1", "checkpoint_s=0.2"]
-    command += [*words, f"store={tmp_path}", "device=cpu"]
+    words += ["method=janus", "threads=1", "checkpoint_s=0.2", f"store={tmp_path}", "device=cpu"]
     draw = random.Random(0)
     for _ in range(5):
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-        time.sleep(draw.uniform(2.0, 6.0))
+        process = apart.start(typed, words)
+        process.join(draw.uniform(0.0, whole.seconds))
         process.kill()
-        process.wait()
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        process.join()
+    status, told = apart.run(typed, words)
+    assert status == 0, told
     store, cell = Store(tmp_path), toy_cell()
-    assert store.result_path(cell.id).read_bytes() == whole
+    assert store.result_path(cell.id).read_bytes() == whole.result

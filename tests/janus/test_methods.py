@@ -271,10 +271,11 @@ def test_joint_sees_everything_and_reports_only_the_end(tmp_path):
 @zoo.each([r for r in zoo.ROWS if not method_spec(r.method).domains.startswith("no")])
 def test_runs_domain_incremental(row, tmp_path):
     stream = {"bench": "glyphs_styles", "bench__tasks": 5, "bench__train_per_class": 2}
-    cell = toy_cell(row.method, **stream, train__epochs=1, **row.options)
+    few = {"bench__test_per_class": 1, "train__epochs": 1}
+    cell = toy_cell(row.method, **stream, **few, **row.options)
     result = run_cell(cell, Store(tmp_path), threads=1)
     rows = [row for row in result["correct"] if row is not None]
-    assert len(rows[-1]) == 5 and result["total"] == [400] * 5
+    assert len(rows[-1]) == 5 and result["total"] == [100] * 5
 
 
 def test_every_declared_guard_exists():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,9 +20,7 @@ from janus.methods.lora_method import LoraMethod
 from janus.run import run_cell
 from janus.store import Store
 from tests.conftest import toy_cell
-from tests.janus import zoo
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.janus import apart, zoo
 
 
 class Stop(Exception):  # noqa: N818 (a signal, not an error)
@@ -180,28 +179,20 @@ def test_run_taken_over_stops_without_writing(tmp_path):
     assert error.value.cause == "claim-lost" and store.result(cell.id) is None
 
 
-LIMITED = """
-import resource, signal, sys
-from janus.errors import RunError
-from janus.run import run_cell
-from janus.store import Store
-from tests.conftest import toy_cell
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-try:
-    run_cell(toy_cell("janus"), Store(sys.argv[1]), threads=1)
-except RunError as error:
-    sys.exit(f"{error.cause}: {error}")
-"""
+def with_a_small_disk(root: Path) -> None:
+    """The kernel refuses files beyond 60 kB; a checkpoint needs more."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    try:
+        run_cell(toy_cell("janus"), Store(root), threads=1)
+    except RunError as error:
+        sys.exit(f"{error.cause}: {error}")
 
 
 @pytest.mark.slow
 def test_a_write_that_the_disk_refuses_is_one_clear_error_and_the_run_goes_on_later(tmp_path):
-    """Really refused by the kernel: files may not grow beyond 60 kB, a checkpoint needs more."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 1 and done.stderr.strip().startswith("disk-full: no space left")
+    status, told = apart.run(with_a_small_disk, tmp_path)
+    assert status == 1 and told.strip().startswith("disk-full: no space left")
     cell, store = toy_cell("janus"), Store(tmp_path)
     assert store.failure(cell.id)["cause"] == "disk-full"
     assert not list(store.root.rglob("*.tmp"))

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
@@ -15,6 +14,7 @@ from janus import atomic
 from janus.errors import RunError
 from janus.store import Store, process_identity, process_runs, start_time
 from tests.conftest import toy_cell
+from tests.janus import apart
 
 
 def result_of(cell, **more):
@@ -30,14 +30,15 @@ def test_a_claimed_run_cannot_be_claimed_again(tmp_path):
     assert store.claim(cell).number == 2
 
 
+def claim_and_end(root):
+    assert Store(root).claim(toy_cell()) is not None
+
+
 @pytest.mark.slow
 def test_claim_of_an_ended_process_is_free_at_once(tmp_path):
     store, cell = Store(tmp_path), toy_cell()
-    code = (
-        "import sys; from janus.store import Store; from tests.conftest import toy_cell\n"
-        "assert Store(sys.argv[1]).claim(toy_cell()) is not None\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    status, told = apart.run(claim_and_end, tmp_path)
+    assert status == 0, told
     assert store.claim(cell).number == 2
 
 

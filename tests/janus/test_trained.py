@@ -45,7 +45,7 @@ def test_a_kept_method_predicts_what_the_result_says(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_can_be_kept(method: str, tmp_path: Path) -> None:
-    cell, store = toy_cell(method), Store(tmp_path)
+    cell, store = toy_cell(method, bench__tasks=3, train__epochs=1), Store(tmp_path)
     result = run_cell(cell, store, threads=1, keep_final=True)
     assert result is not None
     assert correct_again(cell, store) == result["correct"][-1]

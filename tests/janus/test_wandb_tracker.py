@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -17,10 +18,12 @@ import pytest
 from analysis import tracked
 from janus import wandb_tracker
 from janus.__main__ import run as command_line
+from janus.methods.lora_method import LoraMethod
 from janus.run import run_cell
 from janus.store import Store
 from janus.wandb_tracker import Tracking, is_complete
 from tests.conftest import TOY, toy_cell
+from tests.janus import apart
 from tests.janus.fake_wandb import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +85,9 @@ def test_the_offline_file_holds_the_run_as_the_store_does(sweep):
     for t, row in enumerate(ends):
         for j, right in enumerate(result["correct"][t]):
             assert row[f"accuracy_on/{j:02d}"] == right / result["total"][j]
-        assert row["accuracy"] == pytest.approx(sum(result["correct"][t]) / 500 / (t + 1))
+        assert row["accuracy"] == pytest.approx(
+            sum(result["correct"][t]) / sum(result["total"][: t + 1])
+        )
         told = result["diagnostics"][t].get("violation_past", {})
         for target, blocks in told.items():
             for block, value in enumerate(blocks):
@@ -152,38 +157,20 @@ def test_a_tracked_run_has_the_same_bytes_and_id_as_any_other(sweep, tmp_path):
 
 
 # ---- resume --------------------------------------------------------------------------------------
-KILLED = """
-import os, signal, sys
-import janus.run
-from janus.methods.lora_method import LoraMethod
-from janus.store import Store
-from janus.wandb_tracker import Tracking
-from tests.conftest import toy_cell
-original, left = LoraMethod.loss, [27]
+def killed_in_the_third_task(root: Path, tracker_starts: bool) -> None:
+    store, cell = Store(root), toy_cell("janus")
+    original, calls = LoraMethod.loss, itertools.count(1)
 
-def loss(self, batch):
-    left[0] -= 1
-    if not left[0]:
-        import time
-        time.sleep(float(sys.argv[2]))  # let the tracker catch up, or not
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, batch)
+    def loss(self, batch):
+        if next(calls) == 27:
+            if tracker_starts:
+                wait_until(lambda: files(store, cell.id))
+                time.sleep(1.0)  # and catches up
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, batch)
 
-LoraMethod.loss = loss
-cell, store = toy_cell("janus"), Store(sys.argv[1])
-with Tracking().observe(cell, store, {"sweep": "smoke"}) as tracker:
-    janus.run.run_cell(cell, store, tracker, threads=1)
-"""
-
-
-def kill_in_the_third_task(root: Path, caught_up_s: float) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root), str(caught_up_s)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    LoraMethod.loss = loss
+    train(cell, store, Tracking(), {"sweep": "smoke"})
 
 
 def wait_until(true: Callable[[], object], patience_s: float = 120.0) -> None:
@@ -215,11 +202,12 @@ def facts(history: list[dict]) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("caught_up_s", [6.0, 0.0])
-def test_a_killed_run_that_goes_on_is_one_run_with_one_history(sweep, tmp_path, caught_up_s):
+@pytest.mark.parametrize("tracker_starts", [True, False])
+def test_a_killed_run_that_goes_on_is_one_run_with_one_history(sweep, tmp_path, tracker_starts):
     """Offline, then uploaded by the real `wandb sync`; the killed attempt may have logged a part,
     or have died before its tracker had started."""
-    kill_in_the_third_task(tmp_path, caught_up_s)
+    status, told = apart.run(killed_in_the_third_task, tmp_path, tracker_starts)
+    assert status == -signal.SIGKILL, told
     cell, store, tracking = toy_cell("janus"), Store(tmp_path), Tracking()
     train(cell, store, tracking, {"sweep": "smoke"})  # the killed one's tracker may still write
     tracking.close(LONG_S)
@@ -264,7 +252,7 @@ def test_a_run_online_that_is_stopped_and_goes_on_is_one_run_at_the_server(sweep
 def test_a_server_that_cannot_be_reached_leaves_the_run_on_disk(tmp_path, caplog):
     cell, store = toy_cell("ncm"), Store(tmp_path)
     nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
-    tracking = Tracking({**nowhere, "WANDB_INIT_TIMEOUT": "5"})
+    tracking = Tracking({**nowhere, "WANDB_INIT_TIMEOUT": "1"})
     assert train(cell, store, tracking) is not None
     tracking.close(LONG_S)
     assert "kept offline" in caplog.text
@@ -369,7 +357,6 @@ def test_a_full_disk_under_the_tracker_does_not_reach_the_run(tmp_path):
 
 def test_a_failure_is_told_and_the_run_is_not_finished(tmp_path, monkeypatch):
     from janus.errors import RunError
-    from janus.methods.lora_method import LoraMethod
 
     original = LoraMethod.loss
     nan = lambda self, batch: {"ce": original(self, batch)["ce"] * float("nan")}  # noqa: E731

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,14 +118,19 @@ def divmod_near(number: int) -> tuple[int, int]:
     return number // small, small
 
 
-def run(cells: int, kills: int, seed: int = 0) -> Chaos:
-    """Run both sweeps, one after the other, and compare them."""
+def undisturbed(words: list[str], store: Store, tmp: str) -> str:
+    """The sweep left alone; returns what it printed."""
+    return Driver(words, tmp).finish(PATIENCE_S)
+
+
+def run(cells: int, kills: int, seed: int = 0, calmly: Callable[..., str] = undisturbed) -> Chaos:
+    """Run both sweeps, one after the other, and compare them; `calmly` runs the undisturbed one."""
     chaos, draw = Chaos(cells), random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
         calm, wild = Store(Path(folder) / "calm"), Store(Path(folder) / "wild")
         (tmp := Path(folder) / "t").mkdir()
         start = time.monotonic()
-        said = Driver(words_of(cells, calm.root), str(tmp)).finish(PATIENCE_S)
+        said = calmly(words_of(cells, calm.root), calm, str(tmp))
         if len(calm.done()) != cells:
             raise SystemExit(f"the undisturbed sweep did not finish:\n{said}")
         chaos.calm_s = time.monotonic() - start

@@ -10,6 +10,8 @@ import pytest
 
 from janus import atomic
 from janus.config import Cell
+from janus.hardware import pick_device
+from janus.run import run_cell
 from janus.store import Store, process_identity
 from sweeps.load import load
 from sweeps.plan import plan
@@ -74,9 +76,17 @@ def test_a_cell_that_two_attempts_finished_counts_whole(store: Store, cell: Cell
     assert (found.trained_twice, found.seconds) == (1, 30.0)
 
 
+def without_a_driver(words: list[str], store: Store, tmp: str) -> str:
+    """The same cells, trained here one after the other."""
+    device = pick_device("auto")
+    for cell in plan(load("smoke", words).sweep):
+        run_cell(cell, store, device=device, threads=1 if device == "cpu" else None)
+    return ""
+
+
 @pytest.mark.slow
 def test_killed_drivers_and_workers_change_no_result() -> None:
-    found = chaos.run(cells=8, kills=1)
+    found = chaos.run(cells=8, kills=1, calmly=without_a_driver)
     assert found.drivers_killed == 1 and found.worker_killed
     assert (found.lost, found.missing, found.different) == (0, 0, 0), found
     assert found.repeated.attempts >= 8

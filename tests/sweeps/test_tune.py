@@ -125,7 +125,7 @@ def test_a_diverging_cell_is_reported_and_the_others_finish(
 
 def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short_tmp: str) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=4"]
-    words = [*PAIRS, *tiny, f"store={store.root}"]
+    words = [*PAIRS, *tiny, "bench.test_per_class=2", f"store={store.root}"]
     cells = plan(load("smoke", words).sweep)
     process = start(words, short_tmp)
     victim = wait_for_worker(store, [cell.id for cell in cells])
