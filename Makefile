@@ -61,7 +61,7 @@ wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same vari
 check: .venv/.ready ## quick tests (under a minute)
 	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
 
-test: .venv/.ready ## all tests that need no cluster and no GPU (eight to nine minutes)
+test: .venv/.ready ## all tests that need no cluster and no GPU (seven to eight minutes)
 	@$(BIN)/python -m pytest -q -m "not slurm and not gpu $(NO_OUTPUT)"
 
 test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)

@@ -12,10 +12,12 @@ Symbols: B images, N tokens, R = B N rows, D width, H hidden width of the MLP, L
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from janus.fourier import DenseQKV
 from janus.lora import LoraQKV
@@ -128,10 +130,10 @@ class Multiplier:
         # a GPU has to be busy for longer than it takes to ask it
         self.rounds = max(1, round(SHORTEST_S * self.speed() / self.work))
 
-    def speed(self) -> float:
-        """FLOP/s, by the faster library."""
+    def speed(self, product: Callable[[Tensor, Tensor], Tensor] = linear) -> float:
+        """FLOP/s, by the faster library, or of another product a b^T."""
         start = clock(self.device)
         for _ in range(self.rounds):
             for a, b in self.products:
-                linear(a, b)
+                product(a, b)
         return self.rounds * self.work / (clock(self.device) - start)

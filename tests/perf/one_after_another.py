@@ -55,7 +55,7 @@ def alone(given: argparse.Namespace, threads: int, share: slice) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for cell in cells_of(given)[share]:
             with clocked(cell, costs, time.perf_counter):
-                run_cell(cell, Store(folder), threads=threads)
+                run_cell(cell, Store(folder), threads=threads, device=given.device)
     sys.stdout.write(json.dumps(costs | {"cells": time.perf_counter() - began}))
 
 
@@ -127,6 +127,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cells", type=int, default=16)
     parser.add_argument("--alone", type=int, default=4, help="cells for the ways of one process")
     parser.add_argument("--method", default="seqlora")
+    parser.set_defaults(device="cpu")
     parser.add_argument("--turn", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", default=["train.epochs=5"], metavar="OVERRIDE")
     return parser.parse_args()
