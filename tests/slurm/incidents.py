@@ -51,7 +51,7 @@ class Incident:
     name: str
     lost_s: float
     """Seconds of training done again: from the checkpoint that the next attempt started from to
-    the incident; 0 when that checkpoint was written after it."""
+    the incident; 0 when that checkpoint holds all that was trained."""
     back_s: float
     """Seconds from the incident to the first noted step of the next attempt."""
 
@@ -133,6 +133,8 @@ class Scenario:
                 if hit.cell and (resumed := self._resumed(hit)):
                     del hits[name]
                     lost = hit.at - hit.saved[self._began_at(hit)]
+                    if self._stopped_in_order(hit):
+                        lost = 0.0
                     back = resumed - hit.at
                     self.found.append(Incident(name, round(max(0.0, lost), 1), round(back, 1)))
                     print(json.dumps(asdict(self.found[-1])), flush=True)
@@ -220,6 +222,19 @@ class Scenario:
         """The checkpoint that the attempt after the incident started from."""
         folder = self.store.run_dir(hit.cell) / "attempts" / f"{hit.attempt + 1:06d}"
         return str(atomic.read_json(folder / "job.json")["from"])
+
+    def _stopped_in_order(self, hit: Hit) -> bool:
+        """Whether the attempt gave its claim back, and the next one has all that it trained.
+
+        Between two tasks that is in a checkpoint from just before the incident.
+        """
+        run = self.store.run_dir(hit.cell)
+        released = (run / "claims" / f"{hit.attempt:06d}.released").exists()
+        last, next_ = (
+            atomic.read_json(run / "attempts" / f"{number:06d}" / "beat.json") or {}
+            for number in (hit.attempt, hit.attempt + 1)
+        )
+        return released and next_.get("resumed_s", 0.0) >= last.get("seconds", float("inf"))
 
     def rewritten(self) -> list[str]:
         """Cells whose committed result was lost or replaced, or that were committed twice."""
