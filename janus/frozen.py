@@ -7,10 +7,9 @@ network: batches hold both.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -48,7 +47,7 @@ def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
     if stream.tests[0].is_features or stream.tests[0].queries is not None:
         return stream
 
-    @functools.cache
+    @lru_cache(maxsize=1)
     def network() -> Read:
         # prompts and adapters stand in the method's own, which leaves out less of the last block
         context = method.context
@@ -93,7 +92,7 @@ def _side_by_side(stream: Stream, seen: Sequence[Images], method: Method) -> Seq
         done = part.pixels.shape[1] // width if part.is_features else 0
 
         def read(images: Tensor, done: int = done) -> Tensor:
-            return torch.cat([method.feature_of(images, k) for k in range(done, count)], dim=-1)
+            return torch.cat([method.features_under(images, k) for k in range(done, count)], dim=-1)
 
         new = compute(part.origin or part, method.context, read, stream.tick)
         found.append(torch.cat([part.pixels, new], dim=1) if done else new)

@@ -157,7 +157,7 @@ class _Run:
         context = Context(cell, build(cell.backbone, self.device), self.device)
         self.method: Method = make(context)
         self.tasks = tasks_of(self.stream, self.method.joint)
-        self.features = FeatureCache(self.claim.store.root / "features", found, data.sha256)
+        self.features = FeatureCache(self.claim.store.features, found, data.sha256)
         self.measured = Measurements(self.method, self.stream, cell, self.device)
         self._resume()
         record = numerics(self.device)

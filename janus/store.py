@@ -5,7 +5,7 @@
     runs/ab/<id>/claims/<n>.json          claim number n; `<n>.released` beside it when given back
     runs/ab/<id>/attempts/<n>/            heartbeat, failure, provenance of claim n
     runs/ab/<id>/ckpt/<n>/*.safetensors   checkpoints of claim n
-    features/ab/<key>.safetensors         a cache that may be deleted (see frozen.py)
+    features/ab/<key>.safetensors         a cache that may be deleted (see features.py)
 
 Claim numbers only grow, each is created exclusively, and the highest one owns the run: a process
 that was taken for dead and wakes up finds a higher number and must stop. A result is committed
@@ -122,6 +122,11 @@ class Store:
     def result_path(self, cell_id: str) -> Path:
         """Where the committed result of a cell lies."""
         return self.root / "results" / cell_id[:2] / f"{cell_id}.json"
+
+    @property
+    def features(self) -> Path:
+        """The folder of cached features."""
+        return self.root / "features"
 
     def run_dir(self, cell_id: str) -> Path:
         """The folder of a run."""

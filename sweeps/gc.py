@@ -61,7 +61,7 @@ def old_checkpoints(store: Store, keep_final: bool) -> Iterator[Path]:
 
 def cached_features(store: Store) -> list[Path]:
     """What runs computed once for each other. One that has a file open keeps what it reads."""
-    return sorted((store.root / "features").glob("*/*.safetensors"))
+    return sorted(store.features.glob("*/*.safetensors"))
 
 
 def half_written(store: Store) -> Iterator[Path]:

@@ -48,7 +48,7 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
         found.cells += 1
         found.attempts += last
         if last > 1:
-            tries = [_read(store, cell_id, number) for number in range(1, last + 1)]
+            tries = [read_attempt(store, cell_id, number) for number in range(1, last + 1)]
             _add(found, tries, store.lease_s)
     return found
 
@@ -60,8 +60,8 @@ def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> Non
         given_back = attempt["released_at"] < successor["claimed_at"]
         if attempt["beat"] is None or attempt["provenance"]:
             reached = float((attempt["provenance"] or {}).get("seconds", 0.0))
-        elif given_back and kept >= float(attempt["beat"].get("seconds", 0.0)):
-            reached = kept  # it stopped because it was asked to, and saved before that
+        elif stopped_in_order(attempt, successor):
+            reached = kept
         else:
             silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
             known = given_back or _one_machine(attempt["owner"], successor["owner"])
@@ -70,12 +70,21 @@ def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> Non
         found.seconds += max(0.0, reached - kept)
 
 
+def stopped_in_order(attempt: Mapping[str, Any], successor: Mapping[str, Any]) -> bool:
+    """Whether it stopped because it was asked to, and had saved all that it trained."""
+    given_back = attempt["released_at"] < successor["claimed_at"]
+    kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
+    beat = attempt["beat"]
+    return beat is not None and given_back and kept >= float(beat.get("seconds", 0.0))
+
+
 def _one_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """By name and `/etc/machine-id`: names are shared."""
     return all(one.get(key) == other.get(key) for key in ("host", "machine"))
 
 
-def _read(store: Store, cell_id: str, number: int) -> dict[str, Any]:
+def read_attempt(store: Store, cell_id: str, number: int) -> dict[str, Any]:
+    """What one attempt left: claim, release, heartbeat, and provenance where it finished."""
     run = store.run_dir(cell_id)
     attempt, claim = run / "attempts" / f"{number:06d}", run / "claims" / f"{number:06d}.json"
     facts, beat = atomic.read_json(claim) or {}, attempt / "beat.json"

@@ -81,7 +81,7 @@ class Method(ABC):
         """Networks side by side that never change again."""
         return 0
 
-    def feature_of(self, images: Tensor, network: int) -> Tensor:
+    def features_under(self, images: Tensor, network: int) -> Tensor:
         """CLS features (B, D) under one of the finished networks."""
         raise TypeError(f"{type(self).__name__} has no networks side by side")
 

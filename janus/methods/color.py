@@ -67,6 +67,7 @@ class Color(LoraMethod):
         self.owners = torch.cat([self.owners, self.owners.new_full((len(found),), task.index)])
 
     # ---- prediction ----------------------------------------------------------------------------
+    @torch.no_grad()
     def query(self, images: Tensor) -> Tensor:
         """Features (B, D) under the reference model."""
         with self._reference():

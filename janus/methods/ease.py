@@ -83,7 +83,7 @@ class Ease(AdapterMethod):
         """All adapters but the one in training."""
         return len(self.adapters) - (self.proxy is not None)
 
-    def feature_of(self, images: Tensor, network: int) -> Tensor:
+    def features_under(self, images: Tensor, network: int) -> Tensor:
         """CLS features (B, D) under one adapter. Leaves the last one in use."""
         use(self.layers, self.adapters[network])
         found: Tensor = self.backbone(images)
@@ -94,7 +94,9 @@ class Ease(AdapterMethod):
         """Features of all adapters side by side: (B, T D); those that stand for images as is."""
         if images.dim() == 2:
             return images
-        return torch.cat([self.feature_of(images, k) for k in range(len(self.adapters))], dim=-1)
+        return torch.cat(
+            [self.features_under(images, k) for k in range(len(self.adapters))], dim=-1
+        )
 
     def classify(self, features: Tensor) -> Tensor:
         """Own-subspace cosine plus alpha times the mean of the others: (B, classes seen)."""

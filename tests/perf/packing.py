@@ -6,7 +6,7 @@
 
 Bare processes, each of which trains its cells one after another from an empty store, all at once;
 start-up is left out. On a GPU the sweep packs by memory alone (docs/sweeps.md): this says whether
-that many are worth it, `workers=N` sets another number. A benchmark, not a test.
+that many are worth it; `workers=N` bounds them. A benchmark, not a test.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from janus import atomic
 from janus.compose import compose
 from janus.run import run_cell
 from janus.store import Store
+from sweeps.repeated import read_attempt, stopped_in_order
 from tests.slurm.help import FIXED, Login, differing, inline, wait
 from tests.slurm.site import Site
 
@@ -133,8 +134,9 @@ class Scenario:
                 if hit.cell and (resumed := self._resumed(hit)):
                     del hits[name]
                     lost = hit.at - hit.saved[self._began_at(hit)]
-                    if self._stopped_in_order(hit):
-                        lost = 0.0
+                    tries = (hit.attempt, hit.attempt + 1)
+                    if stopped_in_order(*(read_attempt(self.store, hit.cell, n) for n in tries)):
+                        lost = 0.0  # between two tasks all is in a checkpoint from before
                     back = resumed - hit.at
                     self.found.append(Incident(name, round(max(0.0, lost), 1), round(back, 1)))
                     print(json.dumps(asdict(self.found[-1])), flush=True)
@@ -222,19 +224,6 @@ class Scenario:
         """The checkpoint that the attempt after the incident started from."""
         folder = self.store.run_dir(hit.cell) / "attempts" / f"{hit.attempt + 1:06d}"
         return str(atomic.read_json(folder / "job.json")["from"])
-
-    def _stopped_in_order(self, hit: Hit) -> bool:
-        """Whether the attempt gave its claim back, and the next one has all that it trained.
-
-        Between two tasks that is in a checkpoint from just before the incident.
-        """
-        run = self.store.run_dir(hit.cell)
-        released = (run / "claims" / f"{hit.attempt:06d}.released").exists()
-        last, next_ = (
-            atomic.read_json(run / "attempts" / f"{number:06d}" / "beat.json") or {}
-            for number in (hit.attempt, hit.attempt + 1)
-        )
-        return released and next_.get("resumed_s", 0.0) >= last.get("seconds", float("inf"))
 
     def rewritten(self) -> list[str]:
         """Cells whose committed result was lost or replaced, or that were committed twice."""
