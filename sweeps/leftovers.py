@@ -19,13 +19,20 @@ from janus.store import process_identity, process_runs, visible
 PREFIX = "janus-"
 """How the temporary folders of sweeps are named."""
 
+OWNER = "owner.json"
+"""Names the driver that made a folder. Only its user can replace it: the folder is 0700."""
+
+UNMARKED_S = 86400.0
+"""Age in seconds after which a folder of ours that names no owner counts as left behind: a driver
+writes its name within a second of making the folder."""
+
 SHUTDOWN_S = 15.0
 """How long ended workers may take before they are killed."""
 
 
 def mark(folder: Path) -> None:
     """Write down that `folder` belongs to this process."""
-    atomic.replace(folder / "owner.json", atomic.json_writer(process_identity()), sync=False)
+    atomic.replace(folder / OWNER, atomic.json_writer(process_identity()), sync=False)
 
 
 def clear(parent: Path) -> None:
@@ -35,11 +42,32 @@ def clear(parent: Path) -> None:
             ours = not folder.is_symlink() and folder.stat().st_uid == os.getuid()
             if ours and _abandoned(folder):
                 end_processes(folder, patience_s=0.0)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
+
+
+def remove(folder: Path, tries: int = 3) -> None:
+    """Delete `folder`, its owner's name last: what an interruption leaves, `clear` still finds."""
+    for _ in range(tries):  # a process that is ending may write while we delete
+        for entry in list(folder.glob("*")):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != OWNER:
+                with suppress(OSError):
+                    entry.unlink()
+        if [entry.name for entry in folder.glob("*")] in ([], [OWNER]):
+            break
+        time.sleep(0.2)
+    else:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandoned(folder: Path) -> bool:
-    owner = atomic.read_json(folder / "owner.json")
+    """Whether the driver that made `folder` has ended on this machine."""
+    path = folder / OWNER
+    if not path.exists():
+        return time.time() - folder.stat().st_mtime > UNMARKED_S
+    owner = atomic.read_json(path)
     if not isinstance(owner, dict) or not visible(owner):
         return False
     return not process_runs(owner["pid"], owner["started"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import socket
 import tempfile
@@ -80,7 +79,7 @@ class Cluster:
             for name, value in self._saved.items():
                 os.environ.pop(name, None)
                 os.environ.update({} if value is None else {name: value})
-            shutil.rmtree(self.folder, ignore_errors=True)
+            leftovers.remove(self.folder)
 
     def _parent(self) -> str:
         """Where the temporary folder goes: short for Ray's sockets, or seen by every node."""
@@ -133,7 +132,8 @@ class Cluster:
                         num_gpus=self.wanted_gpus,
                         include_dashboard=False,
                         object_store_memory=OBJECT_STORE_BYTES,
-                        _temp_dir=str(self.folder),
+                        # Ray opens its folder to every user (0777); `self.folder` is ours (0700)
+                        _temp_dir=str(self.folder / "r"),
                         **quiet,
                     )
                 return

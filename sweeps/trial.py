@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sweeps.ray_settings import ray_settings
 
 os.environ.update(ray_settings())
 
-from ray import cloudpickle, tune
+from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 
@@ -34,6 +35,10 @@ getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()
 
 class SpoiledError(Exception):
     """Carries the outcome of a failed cell out of a GPU worker that must not be used again."""
+
+
+_SPOILED = re.compile(r"SpoiledError: (\{.*\})")
+"""How the text of a `SpoiledError` gives its outcome back: one line of JSON."""
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]
@@ -108,13 +113,12 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """A trial's process died, or is to be replaced."""
-        error = _error(trial)
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, SpoiledError):
-            self.hear(Outcome(**json.loads(cause.args[0])))
+        text = _error_text(trial)
+        if reported := _SPOILED.search(text):
+            self.hear(Outcome(**json.loads(reported[1])))
         else:
             job = trial.config["job"]
-            self.hear(crashed(job["id"], str(error or ""), job["shared"]))
+            self.hear(crashed(job["id"], text, job["shared"]))
 
     def hear(self, outcome: Outcome) -> None:
         """Pass on the first outcome of each cell."""
@@ -123,13 +127,17 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
             self.note(outcome)
 
 
-def _error(trial: Any) -> Exception | None:
-    """What ended a trial. Tune's own getters look where the file is copied to later."""
-    path = trial.pickled_error_file
-    if path is None or not Path(path).exists():
-        return None
-    found: Exception = cloudpickle.loads(Path(path).read_bytes())  # this driver just wrote it
-    return found
+def _error_text(trial: Any) -> str:
+    """Ray's words about what ended a trial; empty when it left none.
+
+    Read from the text that Tune writes. The pickle beside it is never loaded: it would run whatever
+    code somebody had put into it.
+    """
+    path = trial.error_file
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
+    except OSError:
+        return ""
 
 
 def crashed(cell_id: str, error: str, shared: int = 1) -> Outcome:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from janus import atomic
 from janus.store import process_identity
@@ -36,6 +39,32 @@ def test_folders_of_living_and_unknown_owners_stay(tmp_path: Path) -> None:
     unknown.mkdir()
     leftovers.clear(tmp_path)
     assert alive.exists() and elsewhere.exists() and unknown.exists()
+
+
+def test_an_interrupted_removal_is_finished_by_the_next_driver(tmp_path: Path, monkeypatch) -> None:
+    folder = folder_of(tmp_path, "janus-a", process_identity() | {"started": "long ago"})
+    (folder / "r" / "session").mkdir(parents=True)
+
+    def interrupted(path: Path, **_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            leftovers.remove(folder)
+    assert (folder / leftovers.OWNER).exists(), "without it no driver would know whose folder it is"
+    leftovers.clear(tmp_path)
+    assert not folder.exists()
+
+
+def test_a_folder_without_an_owner_goes_when_it_is_a_day_old(tmp_path: Path) -> None:
+    old, new = tmp_path / "janus-a", tmp_path / "janus-b"
+    for folder in (old, new):
+        folder.mkdir()
+    past = time.time() - 2 * leftovers.UNMARKED_S
+    os.utime(old, (past, past))
+    leftovers.clear(tmp_path)
+    assert not old.exists() and new.exists()
 
 
 def test_processes_that_do_not_end_by_themselves_are_killed(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,21 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     assert main(["gc", f"store={store.root}"]) == 0
     with pytest.raises(RunError, match="did not keep"):
         load_trained(store.root, split.done[0])
+
+
+def test_nobody_else_can_enter_what_a_sweep_writes_while_it_runs(
+    store: Store, tiny: list[str], short_tmp: str
+) -> None:
+    process = start([*PAIRS, *tiny, f"store={store.root}"], short_tmp)
+    seen: list[tuple[int, bool]] = []
+    while process.poll() is None:
+        for folder in Path(short_tmp).glob("janus-*"):
+            with suppress(FileNotFoundError):
+                seen.append((stat.S_IMODE(folder.stat().st_mode), (folder / "r").exists()))
+        time.sleep(0.05)
+    process.communicate()
+    assert any(ray for _, ray in seen), "Ray's folder was seen"
+    assert {mode for mode, _ in seen} == {0o700}
 
 
 def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
