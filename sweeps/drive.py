@@ -19,8 +19,11 @@ from sweeps.plan import split_open
 from sweeps.policy import worth_another
 
 Note = Callable[[Outcome], None]
-RunRound = Callable[[Sequence[Cell], Note], None]
-"""Attempts the cells and calls the second argument as each ends."""
+Hear = Callable[[Outcome], bool]
+"""Takes how an attempt ended; returns whether the cell is worth another attempt."""
+RunRound = Callable[[Sequence[Cell], Hear], None]
+"""Attempts the cells and calls the second argument as each ends. A cell for which that returns True
+may be attempted again in the same round; otherwise the next round does it."""
 
 
 @dataclass
@@ -52,6 +55,11 @@ class Tally:
         last = self.last.get(cell_id)
         return last is None or worth_another(last, self.failures[cell_id, last.cause])
 
+    def is_busy(self, cell_id: str) -> bool:
+        """Whether the last attempt found another process at work on the cell."""
+        last = self.last.get(cell_id)
+        return last is not None and last.status == "busy"
+
     def retried(self) -> dict[str, tuple[int, int]]:
         """{cause: (attempts that ended so, cells that have a result all the same)}."""
         found: dict[str, tuple[int, int]] = {}
@@ -79,9 +87,10 @@ def drive(
     tally = Tally()
     finished = set(split_open(by_id, store).done)
 
-    def hear(outcome: Outcome) -> None:
+    def hear(outcome: Outcome) -> bool:
         tally.add(outcome)
         note(outcome)
+        return tally.worth_trying(outcome.cell_id)
 
     while True:
         split = split_open(by_id, store)
@@ -96,7 +105,7 @@ def drive(
             return tally
         if todo:
             run_round(todo, hear)
-        if not todo or all(tally.last[c.id].status == "busy" for c in todo):
+        if not todo or all(tally.is_busy(c.id) for c in todo):
             sleep(pause_s)
 
 

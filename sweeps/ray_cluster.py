@@ -6,13 +6,15 @@ sweep has no use for, and leaves no process and no file behind.
 
 from __future__ import annotations
 
+import _thread
 import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +37,32 @@ UNUSED = ("start_monitor", "start_api_server", "start_log_monitor")
 process that takes seconds of a core to start, and the second one is waited for. Ray has no public
 switch for them; a later Ray that has other names for them starts them again, to no harm."""
 
+CHATTER = ("listen_error_messages",)
+"""Prints fifty lines of Ray's state on stdout when a process of Ray dies; the driver says it in its
+own words."""
+
+
+VITAL = ("raylet", "gcs_server")
+"""Processes of Ray on this machine without which no cell can be trained any more."""
+
+LOOK_S = 0.5
+"""Seconds between two looks at them."""
+
+STUCK_S = 5.0
+"""Seconds that the main thread may take to leave Ray after such a death."""
+
+LOST_SIGNAL = signal.SIGUSR1
+"""Handled in the main thread while Ray is used; never sent by another process. Not SIGINT, which a
+command that was started in the background ignores."""
+
+
+class RayLostError(ClusterError):
+    """A process of our own Ray died, most often by the kernel's out-of-memory killer."""
+
+
+class _Lost(BaseException):  # Tune catches every Exception
+    """Leaves Tune when Ray is gone."""
+
 
 class Cluster:
     """Ray while a sweep needs it. A context manager: leaving it ends every process of ours."""
@@ -54,7 +82,12 @@ class Cluster:
         """What the cluster has."""
         self.node_cores = 1
         """Of its largest machine."""
+        self.when_stuck: Callable[[str], None] = lambda _: None
+        """Called with the name of a process that died, in another thread, when the main thread does
+        not come back from Ray's native code: that waits for a minute and then ends this process."""
         self._saved: dict[str, str | None] = {}
+        self._vital: dict[str, Any] = {}
+        """Processes of our own Ray that must live, by name."""
 
     def __enter__(self) -> Cluster:
         parent = self._parent()
@@ -65,6 +98,7 @@ class Cluster:
             self._prepare()
             with _own_signals():
                 self._connect()
+            self._vital = {} if self.address else _vital_processes()
         except BaseException:
             self.__exit__()
             raise
@@ -72,7 +106,12 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         try:
-            ray.shutdown()
+            if self.lost_process():  # Ray would first wait for what is dead, and print what it knew
+                with _silent_stderr():
+                    leftovers.end_processes(self.folder, patience_s=0.0)
+                    ray.shutdown()
+            else:
+                ray.shutdown()
             if not self.address:
                 leftovers.end_processes(self.folder)
         finally:
@@ -80,6 +119,48 @@ class Cluster:
                 os.environ.pop(name, None)
                 os.environ.update({} if value is None else {name: value})
             leftovers.remove(self.folder)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While Ray is used: raise RayLostError in this thread when a vital process of ours dies.
+
+        Ray itself would wait for minutes, or end this process. A cluster that RAY_ADDRESS names is
+        not ours to watch.
+        """
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_S):
+                if name := self.lost_process():
+                    _thread.interrupt_main(LOST_SIGNAL)
+                    if not over.wait(STUCK_S):
+                        leftovers.end_processes(self.folder, patience_s=0.0)
+                        leftovers.remove(self.folder)
+                        self.when_stuck(name)
+                    return
+
+        def leave(*_: object) -> None:
+            if not over.is_set():
+                raise _Lost
+
+        if threading.current_thread() is threading.main_thread():  # the only one to interrupt
+            before = signal.signal(LOST_SIGNAL, leave)
+            threading.Thread(target=look, daemon=True).start()
+        try:
+            yield
+        except _Lost:
+            pass
+        finally:
+            over.set()
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(LOST_SIGNAL, before)
+        if name := self.lost_process():
+            raise RayLostError(f"Ray's {name} died")
+
+    def lost_process(self) -> str | None:
+        """Which vital process of our own Ray has died; None: they all live."""
+        dead = (name for name, p in self._vital.items() if p.poll() is not None)
+        return next(dead, None)
 
     def _parent(self) -> str:
         """Where the temporary folder goes: short for Ray's sockets, or seen by every node."""
@@ -126,7 +207,7 @@ class Cluster:
         """A cluster of our own. Ray gives its processes 30 s: too few on a busy machine."""
         for left in reversed(range(STARTS)):
             try:
-                with _without(UNUSED):
+                with _without(Node, UNUSED), _without(ray._private.worker, CHATTER):
                     ray.init(
                         num_cpus=self.wanted_cores,
                         num_gpus=self.wanted_gpus,
@@ -144,17 +225,38 @@ class Cluster:
                 leftovers.end_processes(self.folder)
 
 
+def _vital_processes() -> dict[str, Any]:
+    """{name: process} of the Ray that this process started; empty when Ray hides them."""
+    node: Any = getattr(ray._private.worker, "_global_node", None)
+    found = getattr(node, "all_processes", {})
+    return {name: found[name][0].process for name in VITAL if found.get(name)}
+
+
 @contextmanager
-def _without(services: tuple[str, ...]) -> Iterator[None]:
-    """Ray starts without these services of its node."""
-    whole = {name: getattr(Node, name) for name in services if hasattr(Node, name)}
-    for name in whole:
-        setattr(Node, name, lambda *_, **__: None)
+def _silent_stderr() -> Iterator[None]:
+    """Discard what native code writes to stderr meanwhile."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
         yield
     finally:
-        for name, method in whole.items():
-            setattr(Node, name, method)
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def _without(owner: Any, names: tuple[str, ...]) -> Iterator[None]:
+    """Ray starts while these functions of `owner` do nothing."""
+    whole = {name: getattr(owner, name) for name in names if hasattr(owner, name)}
+    for name in whole:
+        setattr(owner, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, function in whole.items():
+            setattr(owner, name, function)
 
 
 @contextmanager

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 
 from janus.config import Cell
+from janus.errors import ClusterError
 from janus.store import Store
 from janus.wandb_account import wanted
 from sweeps import forecast, report
 from sweeps.console import say, tell
-from sweeps.drive import Note, Tally, drive
+from sweeps.drive import Hear, Tally, drive
 from sweeps.load import Request
 from sweeps.plan import Planned, notes, plan_rows, split_open, write_list
 from sweeps.repeated import repeated
@@ -45,6 +46,11 @@ def run(request: Request, command: str) -> int:
         split = split_open(titles, store)
         tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
         return 130
+    except ClusterError as error:
+        tell(f"error: {error}")
+        split = split_open(titles, store)
+        tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
+        return 3
     split = split_open(titles, store)
     if tally.last:
         _say_what_was_done(request, store, tally, made, time.monotonic() - start, workers)
@@ -83,30 +89,100 @@ def _train(
 ) -> tuple[Tally, int]:
     """Drive the sweep, `left` cells of it; workers are started when there is something to train."""
     titles = {p.cell.id: p.title for p in planned}
-    with ExitStack() as stack:
-        pools: list[Any] = []
-
-        def run_round(cells: Sequence[Cell], note: Note) -> None:
-            if not pools:
-                from sweeps.tune import RayPool
-
-                workers = (
-                    None if _elsewhere(request) else max(1, min(request.usable_workers(), left))
-                )
-                pool = RayPool(
-                    store,
-                    workers,
-                    request.device,
-                    sweep=[p.cell for p in planned],
-                    tracked=_tracked(request, planned),
-                    keep_final=request.keep_final,
-                )
-                pools.append(stack.enter_context(pool))
-            pools[0].run(cells, note)
-
+    with Workers(request, store, planned, left) as workers:
         with make_watch(titles, len(titles) - left, store) as watch:
-            tally = drive([p.cell for p in planned], store, run_round, watch.note)
-        return tally, pools[0].side_by_side if pools else request.usable_workers()
+            tally = drive([p.cell for p in planned], store, workers.run_round, watch.note)
+        return tally, workers.side_by_side
+
+
+RESTARTS = 3
+"""Times that a sweep starts its own Ray anew after a process of Ray died."""
+
+LOST = "JANUS_RAY_LOST"
+"""Environment variable: how often Ray had died before this process began its program again."""
+
+
+class Workers:
+    """The sweep's pool of workers: started with the first round, and anew when Ray dies."""
+
+    def __init__(
+        self, request: Request, store: Store, planned: Sequence[Planned], left: int
+    ) -> None:
+        self.request, self.store, self.planned, self.left = request, store, planned, left
+        self.pool: Any = None
+        self.lost = int(os.environ.get(LOST, "0"))
+        """Times that Ray died."""
+        self.side_by_side = request.usable_workers()
+        """The most cells that were trained at a time."""
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def run_round(self, cells: Sequence[Cell], hear: Hear) -> None:
+        """Attempt the cells. When Ray dies, the round ends early and the next one starts Ray anew.
+
+        Raises ClusterError when that happened too often.
+        """
+        if self.pool is None:
+            self._start()
+        from sweeps.ray_cluster import RayLostError
+
+        try:
+            self.pool.run(cells, hear)
+        except RayLostError as error:
+            self._close()
+            self._count(str(error))
+        else:
+            self.side_by_side = self.pool.side_by_side
+
+    def _count(self, what: str) -> None:
+        """Say that Ray died, or raise ClusterError when that happened too often."""
+        self.lost += 1
+        if self.lost > RESTARTS:
+            raise ClusterError(f"{what}, time {self.lost}; is memory short? Try fewer workers")
+        tell(
+            f"{what} (ended by the kernel for lack of memory?); what was in training is taken up "
+            f"from its checkpoints, with Ray started anew ({self.lost} of {RESTARTS})"
+        )
+
+    def _begin_again(self, name: str) -> None:
+        """Run this process's program from its start: its main thread is stuck in dead Ray.
+
+        Nothing is lost by that: what is finished and how far the rest is stand in the store.
+        """
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # the cursor, which the live display hides
+        try:
+            self._count(f"Ray's {name} died")
+        except ClusterError as error:
+            tell(f"error: {error}. Go on with the same command")
+            os._exit(3)
+        os.environ[LOST] = str(self.lost)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+    def _start(self) -> None:
+        from sweeps.tune import RayPool
+
+        request = self.request
+        count = None if _elsewhere(request) else max(1, min(request.usable_workers(), self.left))
+        self.pool = RayPool(
+            self.store,
+            count,
+            request.device,
+            sweep=[p.cell for p in self.planned],
+            tracked=_tracked(request, self.planned),
+            keep_final=request.keep_final,
+        )
+        self.pool.cluster.when_stuck = self._begin_again
+        self.pool.__enter__()
+
+    def _close(self) -> None:
+        pool, self.pool = self.pool, None
+        if pool is not None:
+            pool.__exit__()
 
 
 def _tracked(request: Request, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:

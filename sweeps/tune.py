@@ -18,14 +18,15 @@ from janus.errors import ClusterError
 from janus.hardware import gpu_names
 from janus.store import Store
 from sweeps.attempt import Outcome
-from sweeps.drive import Note
+from sweeps.drive import Hear
 from sweeps.packing import Packing
+from sweeps.policy import CRASH, LOST_NODE
 from sweeps.ray_cluster import Cluster
 
 if TYPE_CHECKING:
     from ray import tune
 
-    from sweeps.trial import CellTrial, InOrder
+    from sweeps.trial import CellTrial, InOrder, JobQueue
 
 
 PRELOAD = ("janus.run", "janus.load_timm", "sweeps.trial")
@@ -91,34 +92,44 @@ class RayPool:
         places = max(1, self.workers // gpus) if gpus else self.workers
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
-    def run(self, cells: Sequence[Cell], note: Note) -> None:
-        """Attempt each cell once; `note` hears of each as it ends."""
-        from sweeps.trial import InOrder
+    def run(self, cells: Sequence[Cell], hear: Hear) -> None:
+        """Attempt each cell; `hear` is called as each ends.
 
-        def hear(outcome: Outcome) -> None:
-            self.packing.hear(outcome)
-            note(outcome)
-
+        A cell whose process died is attempted again at once, before those that still wait, when
+        `hear` says that it is worth it. Raises RayLostError when Ray itself dies.
+        """
         for batch in self.packing.batches(cells):
             most = max(shared for _, shared in batch)
             room = self.packing.gpus * most if self.packing.gpus else self.workers
             self.side_by_side = max(self.side_by_side, min(self.workers, room))
-            self._fit([self._job(cell, shared) for cell, shared in batch], InOrder(hear))
+            self._fit(batch, hear)
 
-    def _fit(self, jobs: list[dict[str, Any]], scheduler: InOrder) -> None:
-        from sweeps.trial import CellTrial, crashed
+    def _fit(self, batch: Sequence[tuple[Cell, int]], hear: Hear) -> None:
+        from sweeps.trial import CellTrial, InOrder, JobQueue, crashed
 
+        shared = {cell.id: (cell, number) for cell, number in batch}
+        queue = JobQueue(self._job(cell, number) for cell, number in batch)
+
+        def ended(outcome: Outcome) -> None:
+            if outcome.status == "crashed" and self.cluster.lost_process():
+                return  # not the cell's doing, and no attempt of it
+            self.packing.hear(outcome)
+            if hear(outcome) and outcome.cause in (CRASH, LOST_NODE):
+                queue.add(self._job(*shared[outcome.cell_id]))
+                scheduler.expect(outcome.cell_id)
+
+        scheduler = InOrder(ended)
         trial = self.trial or CellTrial
-        self.fit_trials(trial, lambda c: _resources(c["job"]), jobs, scheduler=scheduler)
-        for job in jobs:
-            if job["id"] not in scheduler.heard:
-                scheduler.hear(crashed(job["id"], "", job["shared"]))
+        self.fit_trials(trial, lambda c: _resources(c["job"]), queue, scheduler=scheduler)
+        for cell_id, (_, number) in shared.items():
+            if cell_id not in scheduler.heard:
+                scheduler.hear(crashed(cell_id, "", number))
 
     def fit_trials(
         self,
         trial: type[tune.Trainable],
         resources: Any,
-        jobs: Sequence[Mapping[str, Any]],
+        queue: JobQueue,
         *,
         scheduler: InOrder | None = None,
         reuse: bool = True,
@@ -131,8 +142,9 @@ class RayPool:
 
         tuner = tune.Tuner(
             tune.with_resources(trial, resources),
-            param_space={"job": tune.grid_search(list(jobs))},
             tune_config=tune.TuneConfig(
+                search_alg=queue,
+                num_samples=-1,  # as many as the queue has
                 scheduler=scheduler,
                 reuse_actors=reuse,
                 max_concurrent_trials=self.workers,
@@ -148,7 +160,7 @@ class RayPool:
                 ),
             ),
         )
-        with _quiet("ray.tune"):
+        with _quiet("ray.tune"), self.cluster.watched():
             return tuner.fit()
 
     def _job(self, cell: Cell, shared: int) -> dict[str, Any]:
