@@ -16,8 +16,9 @@ from typing import Any
 from janus.compose import compose, unread
 from janus.config import Value
 from janus.describe import describe, list_methods
-from janus.errors import ConfigError, JanusError, RunError
+from janus.errors import JanusError, RunError
 from janus.hardware import pick_device
+from janus.overrides import parse_overrides
 from janus.settings import Setting
 from janus.tracking import Together, make_progress, percent
 from janus.wandb_account import wanted
@@ -51,29 +52,6 @@ class Request:
 
     overrides: dict[str, Any]
     execution: dict[str, Any]
-
-
-def parse_overrides(words: list[str]) -> dict[str, Any]:
-    """`key=value` words to a flat mapping, by Hydra's grammar. Raises ConfigError."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    found: dict[str, Any] = {}
-    for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException:
-            raise ConfigError(
-                f"cannot read {word!r}: write key=value, and quote a value that holds '=': "
-                "key='\"a=b\"'"
-            ) from None
-        if override.is_sweep_override() or override.is_delete() or override.is_add():
-            raise ConfigError(
-                f"{word!r}: one cell takes one plain value per key; for several values use "
-                "'python -m sweeps'"
-            )
-        found[override.key_or_group] = override.value()
-    return found
 
 
 def split_request(overrides: dict[str, Any]) -> Request:

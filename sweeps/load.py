@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,12 @@ from yaml import YAMLError
 
 from janus.config import BackboneConfig, BenchConfig, TrainConfig
 from janus.errors import ConfigError, suggest
+from janus.overrides import path_override
 from janus.settings import method_spec, names
 from sweeps.plan import BARE_KEYS, Block, Sweep
 from sweeps.scale import SCALES, reduce
 from sweeps.search_file import Search, read_search, refuse_overlap
+from sweeps.yaml_file import check_sweep_file
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -53,6 +57,10 @@ KEYS = {
     "keep": "final: keep each cell's trained method in the store, see docs/runs.md; none",
 }
 """Every key of a sweep file, with its meaning."""
+
+
+MOST_UNITS = 100_000
+"""Most orders, or seeds, of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +98,13 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     own: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     grid: dict[str, list[Any]] = {}
-    for override in map(_parse, overrides):
-        key, values = override.key_or_group, _values(override)
+    for key, values, several in map(_read, overrides):
         if key in KEYS or key.startswith("search."):
-            own[key] = values if override.is_sweep_override() else values[0]
+            own[key] = values if several else values[0]
         elif "." in key or key in BARE_KEYS:
             _check_cell_key(key)
             fixed.pop(key, None), grid.pop(key, None)
-            if override.is_sweep_override():
+            if several:
                 grid[key] = values
             else:
                 fixed[key] = values[0]
@@ -106,22 +113,62 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     return _request(path.stem, _compose(path, own), set(own), fixed, grid)
 
 
-def _parse(text: str) -> Override:
+def _read(text: str) -> tuple[str, list[Any], bool]:
+    """(key, values, whether they span a grid) of a KEY=VALUE word."""
+    if (path := path_override(text)) is not None:
+        return path[0], [path[1]], False
     try:
         override = OverridesParser.create().parse_override(text)
+        key, values = override.key_or_group, _values(override)
     except HydraException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"cannot read {text!r}: {reason}. Write KEY=VALUE") from None
     if override.type not in (OverrideType.CHANGE, OverrideType.ADD):
         raise ConfigError(f"cannot delete with {text!r}; write KEY=VALUE")
-    return override
+    if not values:
+        raise ConfigError(f"{text!r} gives no value; write KEY=VALUE or KEY=VALUE,VALUE")
+    if isinstance(values[0], list) and len(values) == 1 and key.startswith(("method.", "train.")):
+        # no setting holds a list, so a list of values is what was meant
+        return key, values[0], True
+    return key, values, override.is_sweep_override()
 
 
 def _values(override: Override) -> list[Any]:
+    """The values of an override. Raises HydraException for a glob or an interval."""
     if not override.is_sweep_override():
         return [override.value()]
+    if not override.is_discrete_sweep():
+        raise HydraException("it names no single values")
     found = list(override.sweep_iterator())
     return [value.text if isinstance(value, QuotedString) else value for value in found]
+
+
+def _check_cell_keys(group: str, found: Mapping[Any, Any]) -> None:
+    """Refuse what `fixed` and `grid` of a sweep file cannot set."""
+    for key, value in found.items():
+        if key in _AXES:
+            raise ConfigError(
+                f"{group}.{key}: a sweep crosses {_AXES[key]} by itself; write "
+                f"`{_AXES[key]}: ...` at the top of the sweep file"
+            )
+        if not isinstance(key, str) or ("." not in key and key not in BARE_KEYS):
+            hint = suggest(str(key), [*BARE_KEYS, *(f"method.{key}",)])
+            raise ConfigError(f"{group}: {key!r} is no key of a cell, such as train.epochs.{hint}")
+        _check_cell_key(key)
+        if group == "grid" and value in ([], ()):
+            raise ConfigError(f"grid.{key} has no values; give at least one, or leave it out")
+
+
+_AXES = {
+    "bench": "bench",
+    "order": "orders",
+    "orders": "orders",
+    "seed": "seeds",
+    "seeds": "seeds",
+    "method": "methods",
+    "methods": "methods",
+}
+"""What a sweep crosses, and the key of a sweep file that says so."""
 
 
 def _check_cell_key(key: str) -> None:
@@ -138,15 +185,19 @@ def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
     Not as overrides of Hydra's: a folder beside the file that has the name of a key (`store`) would
     be a config group to it, which takes no such value.
     """
+    check_sweep_file(path)
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
+        with (
+            _folder_for_hydra(path) as folder,
+            initialize_config_dir(folder, version_base="1.3"),
+        ):
             config = compose(path.stem)
         OmegaConf.set_struct(config, False)
         for name, value in own.items():
             OmegaConf.update(config, name, value, merge=True, force_add=True)
         loaded = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"sweep file {path.name}: {reason}") from None
     if not isinstance(loaded, dict):
@@ -157,6 +208,23 @@ def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
                 f"sweep file {path.name}: unknown key {key!r}.{suggest(str(key), KEYS)}"
             )
     return {str(key): value for key, value in loaded.items()}
+
+
+@contextmanager
+def _folder_for_hydra(path: Path) -> Iterator[str]:
+    """The folder of the sweep file; for a `.yml` file one of links, since Hydra reads `.yaml`."""
+    folder = path.resolve().parent
+    if path.suffix == ".yaml":
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory() as links:
+        for found in sorted(folder.glob("*.y*ml")):  # .yaml before .yml: a file's own name wins
+            link = Path(links) / f"{found.stem}.yaml"
+            if found.resolve() == path.resolve():
+                link.unlink(missing_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(found)
+        yield links
 
 
 def _request(
@@ -171,6 +239,8 @@ def _request(
     `typed`: the sweep's own keys that stand on the command line.
     """
     _check_names(record)
+    for group in ("fixed", "grid"):
+        _check_cell_keys(group, _mapping(record, group))
     base = {k: v for k, v in _mapping(record, "fixed").items() if k not in grid}
     axes = {k: _listed(v) for k, v in _mapping(record, "grid").items() if k not in fixed}
     sweep = Sweep(
@@ -266,7 +336,13 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
     """The variants of the sweep's methods, cut down to the wanted rows."""
     methods = [str(method) for method in _listed(record.get("methods", []))]
     variants = {m: v for m, v in _mapping(record, "variants").items() if m in methods}
+    for method in _mapping(record, "variants"):
+        if method not in names("method"):
+            hint = suggest(str(method), names("method"))
+            raise ConfigError(f"variants: unknown method {method!r}.{hint}")
     for method, found in variants.items():
+        if not found:
+            raise ConfigError(f"variants.{method} names no row; leave it out, or name one")
         if not isinstance(found, Mapping) or not all(
             isinstance(changes, Mapping) for changes in found.values()
         ):
@@ -283,22 +359,41 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
 
 def expand_orders(spec: Any) -> tuple[str, ...]:
     """`4` means seeded orders 0..3; a list names each, as `Cell.order` has it."""
-    listed = list(range(_count("orders", spec))) if _is_count(spec) else _listed(spec)
+    listed = list(range(_count("orders", spec))) if _is_count(spec) else _spans(_listed(spec))
     for order in listed:
         if not re.fullmatch(r"natural|(pilot|coda)?[0-9]+", str(order)):
             raise ConfigError(
-                f"an order is 'natural', a seed number >= 0 or like 'pilot1993', got {order!r}"
+                f"an order is 'natural', a seed number >= 0 or like 'pilot1993', got {order!r}; "
+                "orders=4 means 0 to 3, orders=0-4 those five"
             )
     return tuple(dict.fromkeys(map(str, listed)))
 
 
 def expand_seeds(spec: Any) -> tuple[int, ...]:
     """`3` means seeds 0..2; a list names each."""
-    listed = list(range(_count("seeds", spec))) if _is_count(spec) else _listed(spec)
+    listed = list(range(_count("seeds", spec))) if _is_count(spec) else _spans(_listed(spec))
     for seed in listed:
         if not _is_count(seed) or seed < 0:
-            raise ConfigError(f"a seed is a number >= 0, got {seed!r}")
+            raise ConfigError(
+                f"a seed is a number >= 0, got {seed!r}; seeds=3 means 0 to 2, seeds=0-4 those "
+                "five, seeds=[0,7] these two"
+            )
     return tuple(dict.fromkeys(listed))
+
+
+def _spans(values: Sequence[Any]) -> list[Any]:
+    """The values with each text such as '0-4' written out as numbers."""
+    found: list[Any] = []
+    for value in values:
+        ends = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", value) if isinstance(value, str) else None
+        if ends is None:
+            found.append(value)
+            continue
+        first, last = int(ends[1]), int(ends[2])
+        if not first <= last < first + MOST_UNITS:
+            raise ConfigError(f"{value!r} is no span of numbers, smaller first, as in 0-4")
+        found += range(first, last + 1)
+    return found
 
 
 def _is_count(value: Any) -> bool:
@@ -308,6 +403,8 @@ def _is_count(value: Any) -> bool:
 def _count(key: str, number: int) -> int:
     if number < 1:
         raise ConfigError(f"{key} must be at least 1, got {number}; a list names single ones")
+    if number > MOST_UNITS:
+        raise ConfigError(f"{key}={number} is more than {MOST_UNITS}, the most that is planned")
     return number
 
 

@@ -8,6 +8,7 @@ that is cut short still holds whole pairs. Pure bookkeeping: no torch, no Ray, n
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
@@ -24,6 +25,9 @@ from janus.store import Store
 PROTOCOLS = ("unified", "as_published")
 """`unified`: every method trains with the bench's own epochs and batch size. `as_published`: with
 those of its own publication, for rows that are printed side by side and never tested."""
+
+MOST_CELLS = 300_000
+"""Most cells of one sweep: planning them takes about a minute. Ten times what was ever needed."""
 
 BARE_KEYS = ("backbone", "eval")
 """Keys of a cell without a dot; every other bare name in a variant is a setting of the method."""
@@ -117,6 +121,7 @@ def plan(sweep: Sweep) -> list[Cell]:
 
 def plan_rows(sweep: Sweep) -> list[Planned]:
     """As `plan`, with the row of each cell; a cell of several rows belongs to the first."""
+    _refuse_absurd_size(sweep)
     columns = [
         (row, pattern(bench, row, sweep.protocol)) for bench in sweep.benches for row in rows(sweep)
     ]
@@ -126,6 +131,21 @@ def plan_rows(sweep: Sweep) -> list[Planned]:
             cell = replace(column, order=order, seed=seed)
             found.setdefault(cell.id, Planned(cell, row.label, sweep.protocol))
     return list(found.values())
+
+
+def _refuse_absurd_size(sweep: Sweep) -> None:
+    """Raise ConfigError for a sweep of more than MOST_CELLS, counted without making any."""
+    blocks = sweep.blocks or ((sweep.orders, sweep.seeds),)
+    pairs = sum(len(orders) * len(seeds) for orders, seeds in blocks)
+    points = math.prod(len(values) for values in sweep.grid.values())
+    variants = sum(len(sweep.variants.get(method, {"": {}})) for method in sweep.methods)
+    cells = len(sweep.benches) * variants * points * pairs
+    if cells > MOST_CELLS:
+        raise ConfigError(
+            f"sweep {sweep.name} has up to {cells} cells: {len(sweep.benches)} benches x "
+            f"{variants} rows x {points} grid points x {pairs} pairs of order and seed; the most "
+            f"is {MOST_CELLS}. Cut an axis, or split it into several sweeps"
+        )
 
 
 def pattern(bench: str, row: Row, protocol: str = "unified") -> Cell:

@@ -143,7 +143,7 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
 
 def main(words: list[str]) -> int:
     """Run one command; returns the exit status."""
-    from janus.__main__ import parse_overrides
+    from janus.overrides import parse_overrides
 
     parser = argparse.ArgumentParser(prog="python -m janus.data", description=__doc__)
     parser.add_argument("command", choices=["list", "check", "fetch", "prepare"])

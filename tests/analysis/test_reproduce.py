@@ -8,9 +8,9 @@ import shlex
 import pytest
 
 from analysis.reproduce import command
-from janus.__main__ import parse_overrides
 from janus.compose import compose
 from janus.errors import ConfigError
+from janus.overrides import parse_overrides
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from janus.__main__ import parse_overrides
 from janus.compose import compose
+from janus.overrides import parse_overrides
 from janus.run import run_cell
 from janus.store import Store
 from janus.wandb_tracker import Tracking
