@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from janus.errors import ConfigError, suggest
+from janus.safe_names import check_name, is_cell_id
 from janus.store import Store
 
 
@@ -55,7 +56,7 @@ def read_plan(path: Path) -> Plan:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the plan {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"the plan {path} is not JSON") from None
     try:
         cells = record["cells"] if isinstance(record, dict) else record
@@ -64,7 +65,9 @@ def read_plan(path: Path) -> Plan:
             for c in cells
         )
         command = record.get("command") if isinstance(record, dict) else None
-    except (KeyError, TypeError):
+        if not all(is_cell_id(cell.id) for cell in planned):
+            raise TypeError("an id in a plan is never taken for a path")
+    except (KeyError, TypeError, AttributeError):
         raise ConfigError(
             f'the plan {path} must hold a list of {{"id", "title"}}, or a sweep\'s file'
         ) from None
@@ -79,6 +82,7 @@ def _command(value: Any) -> str | None:
 
 def find_sweep(name: str, roots: Sequence[Path]) -> Plan:
     """The plan that the sweep `name` left in one of the stores."""
+    check_name(name, "--sweep")
     known: set[str] = set()
     for root in roots:
         folder = root / "sweeps"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from janus.errors import ConfigError
+from janus.safe_names import check_name
 
 AUGMENTATIONS = ("none", "shift", "crop")
 """Names of train-time augmentations; see `janus.data.augment` and `janus.data.views`."""
@@ -99,6 +100,7 @@ class BenchConfig(_Part):
     """Shorter side to which larger images are reduced once, before training; null: never."""
 
     def __post_init__(self) -> None:
+        check_name(self.name, "bench.name")
         require(
             self.scenario in ("class", "domain"),
             f"bench.scenario must be 'class' or 'domain', got {self.scenario!r}",

@@ -13,12 +13,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from janus.errors import ConfigError, JanusError
+from janus.overrides import path_override
+from janus.safe_names import check_name
+from janus.store import Store
 from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.dashboard import dashboard
 from sweeps.gc import collect
 from sweeps.load import KEYS, Request, load, sweep_names
-from sweeps.look import plan, probe, status
+from sweeps.look import plan, probe, status, status_of_list
+from sweeps.plan import list_path
 from sweeps.run import run
 from sweeps.search import search
 from sweeps.stores import export, merge
@@ -54,6 +58,8 @@ def main(words: Sequence[str]) -> int:
     if words and words[0] in STORE_ACTIONS and not {"-h", "--help"} & set(words):
         return STORE_ACTIONS[words[0]][1](words[1:])
     given = _parser().parse_args(words)
+    if given.action == "status" and (store := _store_with_list(given.name, given.overrides)):
+        return status_of_list(store, given.name, f"python -m sweeps run {given.name}")
     request = load(given.name, given.overrides)
     if request.search is not None and given.action not in ("search", "status"):
         raise ConfigError(
@@ -61,6 +67,15 @@ def main(words: Sequence[str]) -> int:
         )
     command = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
     return ACTIONS[given.action][1](request, command)
+
+
+def _store_with_list(name: str, overrides: Sequence[str]) -> Store | None:
+    """The store that knows a sweep of this name although no shipped file has it: a user's own."""
+    if name in sweep_names() or name.endswith((".yaml", ".yml")):
+        return None
+    paths = [path for word in overrides if (path := path_override(word)) and path[0] == "store"]
+    store = Store(paths[-1][1] or "runs") if paths else Store("runs")
+    return store if list_path(store, check_name(name, "the name of a sweep")).exists() else None
 
 
 def _parser() -> argparse.ArgumentParser:

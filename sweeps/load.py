@@ -28,6 +28,7 @@ from yaml import YAMLError
 from janus.config import BackboneConfig, BenchConfig, TrainConfig
 from janus.errors import ConfigError, suggest
 from janus.overrides import path_override
+from janus.safe_names import check_name
 from janus.settings import method_spec, names
 from sweeps.plan import BARE_KEYS, Block, Sweep
 from sweeps.scale import SCALES, reduce
@@ -95,6 +96,7 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown sweep {name!r}.{suggest(name, sweep_names())}")
+    check_name(path.stem, f"the name of the sweep file {path.name}, without its suffix,")
     own: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     grid: dict[str, list[Any]] = {}
@@ -341,6 +343,9 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
             hint = suggest(str(method), names("method"))
             raise ConfigError(f"variants: unknown method {method!r}.{hint}")
     for method, found in variants.items():
+        for row in found or ():
+            if not str(row).isprintable():
+                raise ConfigError(f"variants.{method}: the row name {row!r} cannot be printed")
         if not found:
             raise ConfigError(f"variants.{method} names no row; leave it out, or name one")
         if not isinstance(found, Mapping) or not all(

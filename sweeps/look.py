@@ -64,9 +64,13 @@ def _measure(request: Request, cell: Cell) -> dict[str, Any]:
 
 def status(request: Request, command: str) -> int:
     """Print how far the sweep in the store is."""
-    store = Store(request.store)
     start = for_action(command, "search") if request.search else command
-    record = read_list(store, request.sweep.name, start)
+    return status_of_list(Store(request.store), request.sweep.name, start)
+
+
+def status_of_list(store: Store, name: str, command: str) -> int:
+    """Print how far the sweep is whose list of cells stands in the store under `name`."""
+    record = read_list(store, name, command)
     titles = {cell["id"]: cell["title"] for cell in record["cells"]}
     split = split_open(titles, store)
     say(f"sweep {record['name']}, store {store.root}")

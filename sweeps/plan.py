@@ -19,6 +19,7 @@ from janus import atomic
 from janus.compose import compose, unread
 from janus.config import Cell, TrainConfig, Value
 from janus.errors import ConfigError, suggest
+from janus.safe_names import check_name, is_cell_id
 from janus.settings import method_spec, read_yaml
 from janus.store import Store
 
@@ -304,12 +305,27 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) 
 
 def read_list(store: Store, name: str, command: str) -> dict[str, Any]:
     """What `write_list` kept. Raises ConfigError, which names `command`, when nothing was."""
-    record = atomic.read_json(list_path(store, name))
-    if not isinstance(record, dict):
+    path = list_path(store, check_name(name, "the name of a sweep"))
+    record = atomic.read_json(path)
+    if record is None and not path.exists():
         folder = store.root / "sweeps"
         known = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
         raise ConfigError(
             f"no sweep {name!r} was started in {store.root}.{suggest(name, known)} "
             f"Start it with: {command}"
         )
-    return record
+    cells = record.get("cells") if isinstance(record, dict) else None
+    if (
+        not isinstance(record, dict)
+        or not isinstance(cells, list)
+        or not all(_is_entry(cell) for cell in cells)
+    ):
+        raise ConfigError(
+            f"{path} is damaged: it is no list of a sweep's cells. Write it anew with: {command}"
+        )
+    return {"name": name, "command": command, **record}
+
+
+def _is_entry(cell: Any) -> bool:
+    """Whether a list's entry names a cell; an id in a list is never taken for a path."""
+    return isinstance(cell, dict) and is_cell_id(cell.get("id")) and "title" in cell
