@@ -191,3 +191,9 @@ def test_every_published_section_of_these_methods_has_a_row():
         assert method in zoo.METHODS
         declared = {(method, bench) for bench in method_spec(method).benches if bench not in OURS}
         assert declared == {row for row in rows if row[0] == method}
+
+
+@pytest.mark.parametrize("method", ["ease", "ranpac"])
+def test_the_half_cosine_of_every_source_file_is_the_default_of_other_benches(method):
+    cell = compose({"method": method, "bench": "imagenet100"})
+    assert {name: cell.method.values[name] for name in SGD} == SGD
