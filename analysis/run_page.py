@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import choose, load, markup
+from analysis import choose, declared, load, markup
 from analysis.figures import facts
 from analysis.load import Run
 from analysis.render import NONE, Grid, Text
@@ -27,16 +27,23 @@ def section(run: Run, label: str) -> str:
     parts = [
         f"<summary>{escape(title)}</summary>",
         f"<p><code>{run.id}</code> <code>{escape(str(run.path))}</code></p>",
+        *(f"<p>Note: {escape(text)}.</p>" for text in declared.of_run(run)),
         "<h3>Train it again</h3>",
         f"<pre>{escape(command(record['cell']))}</pre>",
         markup.curve([v for v in facts.curve(run) if v == v]),
         markup.table(_matrix(run), "Accuracy (%) on each task after each task"),
         markup.table(_metrics(run), "Metrics (%)"),
         _diagnostics(record["diagnostics"] or ()),
-        _pairs("Configuration", choose.flat(record["cell"])),
+        _pairs("Configuration", _configuration(run, record["cell"])),
         _pairs("Provenance", _provenance(load.provenance(run))),
     ]
     return f'<details class="run" id="run-{run.id}">{"".join(parts)}</details>'
+
+
+def _configuration(run: Run, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell's fields; settings as the identity has them, with the number of their meaning."""
+    marked = {f"method.{name}": v for name, v in run.identity["method"]["values"].items()}
+    return choose.flat(cell) | marked
 
 
 def _percent(value: float | None) -> str:

@@ -67,6 +67,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
             revision=spec.revision,
             values=_as_read(spec, values),
             neutral=spec.neutral,
+            revised=spec.revised,
         ),
         order=order,
         seed=seed,
@@ -94,6 +95,11 @@ def unread(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
         if part == "method" and name and (why := spec.unmet(name, cell.method.values)):
             told.append(f"{key} has no effect with {why}")
     return told
+
+
+def cautions(cell: Cell) -> list[str]:
+    """What is to be said before `cell` is trained; nothing of most."""
+    return method_spec(cell.method.name).cautions_of(cell.method.values)
 
 
 def _assign(layers: dict[str, dict[str, Any]], spec: MethodSpec, key: str, value: Any) -> None:
@@ -188,4 +194,4 @@ def file_sha256(path: str, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["compose", "file_sha256", "names", "unread", "valid_keys"]
+__all__ = ["cautions", "compose", "file_sha256", "names", "unread", "valid_keys"]
