@@ -56,10 +56,10 @@ def test_a_changed_file_is_read_again(fake):
     cell = fake.add(order=0)
     fake.add(order=1)
     load.load([fake.root])
-    path = fake.edit(cell, lambda r: r["metrics"].update(acc=0.125))
+    path = fake.edit(cell, lambda r: r.update(kept_bytes=125))
     os.utime(path, ns=(1, 1))
-    found = {run.order: run.metrics["acc"] for run in load.load([fake.root]).runs}
-    assert found["0"] == 0.125
+    found = {run.order: run.kept_bytes for run in load.load([fake.root]).runs}
+    assert found["0"] == 125
 
 
 def test_a_removed_run_is_gone_and_a_new_one_is_there(fake):
