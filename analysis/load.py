@@ -55,7 +55,7 @@ class Run:
     kept_bytes: int | None
     correct_images: str | None = None
     """Name of the file that says which test images it had right; None: trained before there was
-    one (see `janus.correct_images`)."""
+    one (see `janus.image_bits`)."""
     recorded: Mapping[str, Any] | None = None
     """The provenance, where it came with the record; None: still to be read."""
 

@@ -226,6 +226,16 @@ def checked(record: Mapping[str, Any], kind: str = "") -> dict[str, float | None
     return found
 
 
+def contradiction(record: Mapping[str, Any]) -> str | None:
+    """What in a result's record its counts contradict; None: nothing."""
+    try:
+        for kind in KINDS:
+            checked(record, kind)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return str(error)
+    return None
+
+
 def _require_range(name: str, kind: str, value: float | None) -> None:
     metric = METRICS.get(name)
     low, high = (metric.low, metric.high) if metric else (-math.inf, math.inf)
