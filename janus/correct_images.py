@@ -8,6 +8,7 @@ never edited. What is in them: `image_bits.py`. No numpy here: planners read the
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,20 @@ def path_of(root: Path, name: str) -> Path:
 
 
 def keep(root: Path, content: bytes) -> None:
-    """Write a file into a store, unless it is there. Raises RunError when the disk is full."""
+    """Write a file into a store; one that is there is made young, so that `gc` leaves it to the
+    result about to name it. Raises RunError when the disk is full.
+    """
     path = path_of(root, name_of(content))
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(content)
 
-    if not atomic.create(path, write) and path.read_bytes() != content:
-        atomic.replace(path, write)  # it was damaged since
+    if atomic.create(path, write):
+        return
+    if path.read_bytes() == content:
+        os.utime(path)
+    else:  # damaged since
+        atomic.replace(path, write)
 
 
 def read(root: Path, name: str) -> bytes:

@@ -166,9 +166,7 @@ METRICS = {
         # mean over tasks of R[j,j]. Exactly: acc_taskmean = learning_acc + bwt (T-1)/T
         Metric(key="learning_acc", title="Learning", of=_learning_acc, stored=True),
         # as PILOT prints "Forgetting": the maximum includes the last task, so it is never negative
-        Metric(
-            key="forgetting_pilot", title="Forgetting (PILOT)", of=_forgetting_pilot, better=-1
-        ),
+        Metric(key="forgetting_pilot", title="Forgetting (PILOT)", of=_forgetting_pilot, better=-1),
         # as Avalanche prints "StreamForgetting": R[j,j] - R[T,j], exactly -bwt
         Metric(
             key="forgetting_avalanche",
