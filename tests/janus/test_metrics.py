@@ -115,13 +115,13 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_metric_defined_today_is_known_of_a_result_of_yesterday(monkeypatch):
-    """Ten times the images lost by the first task: no fraction, and said to be none."""
+    """A number of images: no fraction, and said to be none."""
     old = record()
     lost = Metric(key="lost", title="Lost", of=lambda m: 40.0, high=math.inf, unit="images")
     monkeypatch.setitem(METRICS, "lost", lost)
     assert checked(old)["lost"] == 40.0
     assert checked(record(metrics=old["metrics"] | {"lost": 40.0}))["lost"] == 40.0
-    with pytest.raises(ValueError, match="lost is -1.0, which is not between 0.0 and inf"):
+    with pytest.raises(ValueError, match=r"lost is -1\.0, which is not between 0\.0 and inf"):
         checked(record(metrics=old["metrics"] | {"lost": -1}))
 
 
