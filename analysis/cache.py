@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from janus import metrics
 from janus.config import SCHEMA
 
 WORTHWHILE = 200
@@ -139,6 +140,7 @@ def _path(root: Path) -> Path:
 
 
 def _version() -> str:
-    """Changes whenever the code that reads results does."""
-    source = Path(__file__).with_name("load.py").read_bytes()
+    """Changes whenever the code that reads results or computes their metrics does."""
+    files = (Path(__file__).with_name("load.py"), Path(metrics.__file__))
+    source = b"".join(path.read_bytes() for path in files)
     return f"{SCHEMA}-{hashlib.sha256(source).hexdigest()[:16]}"

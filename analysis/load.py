@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import cache
+from janus import metrics
 from janus.config import SCHEMA, canonical
 from janus.errors import ConfigError
 from janus.store import Store
@@ -45,12 +46,16 @@ class Run:
     split_sha256: str
     """Hashes verified when the run started."""
     metrics: Mapping[str, float | None]
-    """Fractions, by the names of `janus.metrics.summarise`; None where not measured."""
+    """In stored units, by the names of `janus.metrics.METRICS`, computed from the run's counts;
+    None where not measured."""
     metrics_in_task: Mapping[str, float | None]
     """The same with the task given."""
     metrics_ncm: Mapping[str, float | None]
     """The same by nearest class mean, where a run measured it; else empty."""
     kept_bytes: int | None
+    correct_images: str | None = None
+    """Name of the file that says which test images it had right; None: trained before there was
+    one (see `janus.image_bits`)."""
     recorded: Mapping[str, Any] | None = None
     """The provenance, where it came with the record; None: still to be read."""
 
@@ -73,7 +78,8 @@ def load(roots: Iterable[str | Path]) -> Loaded:
     """Every usable result of the stores at `roots`, sorted by id.
 
     A cell found in several stores counts once; when its results differ the first store's stays
-    and the other file is listed as skipped. Raises ConfigError for a root that is no folder.
+    and the other file is listed as skipped. Of equal ones the first that names its file of single
+    test images is taken. Raises ConfigError for a root that is no folder.
     """
     found: dict[str, Run] = {}
     skipped: list[tuple[Path, str]] = []
@@ -87,6 +93,8 @@ def load(roots: Iterable[str | Path]) -> Loaded:
             first = found.setdefault(run.id, run)
             if first is not run and first.metrics != run.metrics:
                 skipped.append((path, f"differs from {first.path}, which is used"))
+            elif first.correct_images is None and run.correct_images is not None:
+                found[run.id] = run  # the same result, trained again for its single images
     return Loaded([found[key] for key in sorted(found)], skipped)
 
 
@@ -143,16 +151,26 @@ def read_run(path: Path, root: Path) -> Run:
         raise ValueError(f"not readable as JSON ({type(error).__name__})") from None
     if not isinstance(record, dict) or "schema" not in record:
         raise ValueError("not a result file")
+    if record.get("schema") == SCHEMA and "correct" not in record:
+        raise ValueError("damaged: it has no counts of correct answers")
     return run_from(record, path, root)
 
 
 def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
-    """The run in the record of a result. Raises ValueError saying why it cannot be used."""
+    """The run in the record of a result, its metrics computed from its counts.
+
+    Raises ValueError saying why it cannot be used: stored metrics that its counts contradict, say.
+    """
     if record.get("schema") != SCHEMA:
         raise ValueError(f"schema {record.get('schema')!r}; this version reads {SCHEMA}")
     try:
-        run = _from_record(record, path, root)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if "acc" not in record["metrics"]:
+            raise ValueError("it has no acc")
+        computed = {f"metrics{kind}": metrics.checked(record, kind) for kind in metrics.KINDS}
+        run = _from_record({**record, **computed}, path, root)
+    except ValueError as error:
+        raise ValueError(f"damaged: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"damaged: {type(error).__name__} {error}") from None
     _verify(run)
     return run
@@ -160,7 +178,7 @@ def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
 
 def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
     identity = {**record["identity"]}  # covered by the id, unlike the copy in `cell`
-    kept = record.get("kept_bytes")
+    kept, images = record.get("kept_bytes"), record.get("correct_images")
     return Run(
         id=str(record["id"]),
         store=root,
@@ -175,31 +193,19 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
         identity=identity,
         weights_sha256=str(record["weights_sha256"]),
         split_sha256=str(record["split_sha256"]),
-        metrics=_numbers(record["metrics"]),
-        metrics_in_task=_numbers(record.get("metrics_in_task") or {}),
-        metrics_ncm=_numbers(record.get("metrics_ncm") or {}),
+        metrics={**record["metrics"]},
+        metrics_in_task={**record["metrics_in_task"]},
+        metrics_ncm={**record["metrics_ncm"]},
         kept_bytes=None if kept is None else int(kept),
+        correct_images=None if images is None else str(images),
         recorded=record.get("provenance"),
     )
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, float | None]:
-    return {str(k): None if v is None else float(v) for k, v in values.items()}
-
-
 def _verify(run: Run) -> None:
-    """Raise ValueError unless file name, id and identity agree and every metric is a fraction."""
+    """Raise ValueError unless file name, id and identity agree."""
     if run.path.stem != run.id:
         raise ValueError(f"holds cell {run.id}, not the one it is named after")
-    for name, value in [
-        *run.metrics.items(),
-        *run.metrics_in_task.items(),
-        *run.metrics_ncm.items(),
-    ]:
-        if value is not None and not -1 <= value <= 1:  # true for NaN too
-            raise ValueError(f"damaged: {name} is {value}, which is not a fraction")
-    if "acc" not in run.metrics:
-        raise ValueError("damaged: it has no acc")
     try:
         digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
     except ConfigError as error:  # a NaN in it

@@ -7,13 +7,14 @@ or the seed, where the bench was run with a single order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis import choose, declared, stats
 from analysis.load import Run, provenance
 from analysis.protocol import Group
 from analysis.stats import Interval, Place
+from janus.metrics import METRICS as COMPUTED
 
 ALPHA = 0.05
 """Level of every test and interval."""
@@ -34,7 +35,21 @@ class Metric:
     read: Callable[[Run], float | None]
 
 
-def _stored(key: str) -> Callable[[Run], float | None]:
+def _from_counts() -> Iterator[Metric]:
+    """A column for each metric that is computed from a run's counts."""
+    for metric in COMPUTED.values():
+        yield Metric(
+            key=metric.key,
+            title=metric.title,
+            scale=metric.scale,
+            unit=metric.unit,
+            digits=metric.digits,
+            better=metric.better,
+            read=_computed(metric.key),
+        )
+
+
+def _computed(key: str) -> Callable[[Run], float | None]:
     return lambda run: run.metrics.get(key)
 
 
@@ -62,13 +77,7 @@ _MIB = 1 / 2**20
 METRICS = {
     metric.key: metric
     for metric in (
-        Metric(key="acc", title="ACC", read=_stored("acc")),
-        Metric(key="maa", title="MAA", read=_stored("maa")),
-        Metric(key="bwt", title="BWT", read=_stored("bwt")),
-        Metric(key="acc_taskmean", title="ACC/task", read=_stored("acc_taskmean")),
-        Metric(key="maa_taskmean", title="MAA/task", read=_stored("maa_taskmean")),
-        Metric(key="forgetting", title="Forgetting", better=-1, read=_stored("forgetting")),
-        Metric(key="learning_acc", title="Learning", read=_stored("learning_acc")),
+        *_from_counts(),
         Metric(key="acc_in_task", title="ACC in task", read=_in_task("acc")),
         Metric(key="acc_ncm", title="ACC (NCM)", read=_without_head("acc")),
         Metric(key="maa_ncm", title="MAA (NCM)", read=_without_head("maa")),
@@ -94,7 +103,7 @@ METRICS = {
         Metric(key="kept", title="Kept", scale=_MIB, unit="MiB", better=0, read=_kept),
     )
 }
-"""What a column can show; definitions of the accuracies are in `janus.metrics.summarise`."""
+"""What a column can show; definitions of the accuracies are in `janus.metrics.METRICS`."""
 
 PRIMARY = "acc"
 """The endpoint of the paired comparison."""

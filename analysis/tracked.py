@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import load
+from janus import metrics
 from janus.errors import ConfigError, DataError
 
 READERS = 4
@@ -93,12 +94,12 @@ def _tracked(
     state: str,
     source: str,
 ) -> Tracked:
-    metrics = {k: float(v) for k, v in dict(summary.get("metrics") or {}).items() if v is not None}
+    found = {k: float(v) for k, v in dict(summary.get("metrics") or {}).items() if v is not None}
     curve: list[float] = []
     while len(curve) in points:  # up to the first task that was not logged
         curve.append(points[len(curve)])
     cell = config.get("cell") or {}
-    return Tracked(key, cell, metrics, tuple(curve), state, config, summary, source)
+    return Tracked(key, cell, found, tuple(curve), state, config, summary, source)
 
 
 def _points(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:
@@ -198,6 +199,8 @@ def disagreements(tracked: Iterable[Tracked], stored: Mapping[str, Mapping[str, 
             out.append(f"{run.id}: finished in W&B, not in the store")
             continue
         for name, value in stored[run.id].items():
+            if name in metrics.METRICS and not metrics.METRICS[name].stored:
+                continue  # neither result files nor W&B hold it: it is computed from the counts
             seen = run.metrics.get(name)
             same = (
                 seen is None

@@ -33,6 +33,18 @@ class Counts:
     """Per task: right by the nearest class mean, where means were given."""
 
 
+@dataclass
+class Evaluation:
+    """What one pass over the test images gives."""
+
+    counts: Counts
+    right: Tensor
+    """bool (N,), on the CPU: whether each image was right among all classes seen; in the order of
+    the tests, task after task."""
+    newest: tuple[Tensor, Tensor] | None
+    """(features, labels) of the last task's images."""
+
+
 @torch.no_grad()
 def evaluate(
     method: Method,
@@ -41,8 +53,8 @@ def evaluate(
     cell: Cell,
     device: torch.device,
     means: Prototypes | None = None,
-) -> tuple[Counts, tuple[Tensor, Tensor] | None]:
-    """Counts on the tests of tasks 0..upto (or the shared one), and (features, labels) of the last.
+) -> Evaluation:
+    """Evaluate on the tests of tasks 0..upto (or the shared one).
 
     All tests pass as one row of full batches: five hundred small tasks cost what their images cost.
     Features are None for methods that have no single feature space. `means`: class means for a
@@ -54,12 +66,14 @@ def evaluate(
     first, end = _spans(stream, len(tests), device)
     hits = torch.zeros(3, len(tests), dtype=torch.long, device=device)
     features: list[Tensor] = []
+    right: list[Tensor] = []
     start, newest = 0, len(owner) - len(tests[-1])
     for batch in plain_batches(joined_images(tests), cell, device, stream.tick):
         task = owner[start : start + len(batch.labels)]
         with method.context.autocast():
             logits, found = method.answer(batch)
-        hits[0].index_add_(0, task, (logits.argmax(1) == batch.labels).long())
+        right.append(logits.argmax(1) == batch.labels)
+        hits[0].index_add_(0, task, right[-1].long())
         label = torch.arange(logits.shape[1], device=device)
         foreign = (label < first[task, None]) | (label >= end[task, None])
         best, own = logits.masked_fill(foreign, float("-inf")).max(1)
@@ -74,7 +88,8 @@ def evaluate(
         start += len(task)
     every = hits.tolist()  # one wait for the device
     counts = Counts(every[0], every[1], every[2] if means is not None and features else None)
-    return counts, (torch.cat(features), tests[-1].labels.to(device)) if features else None
+    newest_seen = (torch.cat(features), tests[-1].labels.to(device)) if features else None
+    return Evaluation(counts, torch.cat(right).cpu(), newest_seen)
 
 
 def _spans(stream: Stream, count: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -7,13 +7,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from janus import metrics
 from janus.config import Cell
+from janus.correct_images import FIELD, name_of
 from janus.data.tasks import Stream, Task
 from janus.evaluate import evaluate, invasion, probe
 from janus.heads import Prototypes
+from janus.image_bits import ImageBits, encode
 from janus.methods.base import Method
 from janus.settings import method_spec
 
@@ -30,6 +34,10 @@ class Measurements:
         self.told: list[str] = []
         """What each finished task added, as JSON: a tree of everything ever measured would be
         walked at every checkpoint."""
+        self.places = torch.cat(stream.places)
+        self.right: list[Tensor] = []
+        """Which test images were right after each finished task: packed bits, as `_packed` makes
+        them. Fewer rows than tasks where a run began before there were any."""
         width = method.context.width
         self.centres = Prototypes(width, device)
         """Class centres of test images, for the diagnostics."""
@@ -48,19 +56,27 @@ class Measurements:
         upto = len(self.stream.tasks) - 1 if joint else task.index
         if self.means is not None:
             self._add_means(task)
-        counts, newest = evaluate(
-            self.method, self.stream, upto, self.cell, self.device, self.means
-        )
-        if counts.correct_ncm is None:
+        found = evaluate(self.method, self.stream, upto, self.cell, self.device, self.means)
+        if found.counts.correct_ncm is None:
             self.means = None  # no single feature space to take means in
         own_tests = not self.stream.shared_test
         past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
         facts = {"task": task.index, **self.method.diagnose(past)}
         if not joint and own_tests:
-            facts |= invasion(newest, self.centres)
-        entry = vars(counts) | {"diagnostics": facts}
+            facts |= invasion(found.newest, self.centres)
+        entry = vars(found.counts) | {"diagnostics": facts}
         self._append(entry)
+        self.right.append(self._packed(found.right))
         self.told.append(json.dumps(entry, allow_nan=False))
+
+    def _packed(self, right: Tensor) -> Tensor:
+        """uint8 (ceil(N / 8),): bits of the N test images by their places in the test set.
+
+        right: bool (n,), of the first n images of the stream's tests.
+        """
+        bits = torch.zeros(len(self.places), dtype=torch.bool)
+        bits[self.places[: len(right)]] = right
+        return torch.from_numpy(np.packbits(bits.numpy()))
 
     def _append(self, entry: dict[str, Any]) -> None:
         skipped = len(self.stream.tasks) - 1 if self.method.joint else 0
@@ -96,9 +112,30 @@ class Measurements:
         }
         return found | ({"correct_ncm": self.correct_ncm} if self.means is not None else {})
 
+    def images(self) -> bytes | None:
+        """The file of single test images; None where it would lack the first tasks of a run that
+        began before there was one."""
+        if not self.right or len(self.right) < len(self.told):
+            return None
+        tasks = len(self.stream.tasks)
+        task = np.empty(len(self.places), dtype=np.int64)
+        for number, places in enumerate(self.stream.places):
+            task[places.numpy()] = number
+        found = ImageBits(
+            test_set=self.stream.test_set,
+            images=len(task),
+            tasks=tasks,
+            task=None if self.stream.shared_test else task,
+            after=tuple(t for t, row in enumerate(self.correct) if row is not None),
+            rows=torch.stack(self.right).numpy(),
+        )
+        return encode(found)
+
     def facts(self) -> dict[str, Any]:
         """The measured part of a result."""
         found, totals = self.matrices(), self.totals()
+        if (images := self.images()) is not None:
+            found[FIELD] = name_of(images)
         for name in ("", "_in_task", "_ncm"):
             if f"correct{name}" in found:
                 found[f"metrics{name}"] = metrics.summarise(found[f"correct{name}"], totals)
@@ -108,6 +145,7 @@ class Measurements:
         """Continues in `load_state_dict`, bit for bit."""
         return {
             "told": self.told,
+            "right": torch.stack(self.right) if self.right else torch.empty(0, dtype=torch.uint8),
             "centres": self.centres.state_dict(),
             "means": self.means.state_dict() if self.means else None,
         }
@@ -117,6 +155,7 @@ class Measurements:
         self.told = list(state["told"])
         for entry in self.told:
             self._append(json.loads(entry))
+        self.right = list(state["right"].cpu()) if "right" in state else []
         self.centres.load_state_dict(state["centres"], self.device)
         if state["means"] is None:
             self.means = None

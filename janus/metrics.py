@@ -5,13 +5,25 @@
 Two weightings circulate: by test image (InfLoRA, PILOT) and by task (Lopez-Paz); both are kept.
 A row that was not measured is None, and every metric that needs it is None too. Where all tasks
 share one test set (CORe50), rows and `total` have one entry, and metrics of single tasks are None.
+
+A metric is a function of `Matrix` and an entry of `METRICS`. What is added there is computed for
+every result that exists, since results keep their counts. No torch here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 Row = Sequence[int] | None
+
+KINDS = ("", "_in_task", "_ncm")
+"""Suffixes of a result's matrices (`correct`, ...) and of their metrics (`metrics`, ...)."""
+
+TOLERANCE = 1e-9
+"""Most by which a stored metric may differ from its counts: Python versions sum differently."""
 
 
 def after_task(correct: Row, total: Sequence[int]) -> tuple[float, float] | None:
@@ -20,43 +32,236 @@ def after_task(correct: Row, total: Sequence[int]) -> tuple[float, float] | None
         return None
     seen = total[: len(correct)]
     by_image = sum(correct) / sum(seen)
-    by_task = sum(c / n for c, n in zip(correct, seen, strict=True)) / len(seen)
+    by_task = sum([c / n for c, n in zip(correct, seen, strict=True)]) / len(seen)
     return by_image, by_task
 
 
-def summarise(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float | None]:
-    """All metrics of a run, as fractions.
+class Matrix:
+    """The counts of one run, as its metrics read them. T tasks."""
 
-    acc, acc_taskmean: accuracy after the last task over all test images / mean over tasks.
-    maa, maa_taskmean: mean of that accuracy over the times after each task (first included).
-    bwt: mean over old tasks of R[T,j] - R[j,j] (Lopez-Paz and Ranzato 2017).
-    forgetting: mean over old tasks of max_{t<T} R[t,j] - R[T,j] (Chaudhry et al. 2018).
-    learning_acc: mean over tasks of R[j,j]. Exactly: acc_taskmean = learning_acc + bwt (T-1)/T.
+    def __init__(self, correct: Sequence[Row], total: Sequence[int]) -> None:
+        self.tasks = len(correct)
+        self.curve = [
+            after_task(None if row is None else row[: t + 1], total)
+            for t, row in enumerate(correct)
+        ]
+        """Per task t: (image-weighted, task-mean) accuracy over tasks 0..t; None: not measured."""
+        self.whole = None not in self.curve
+        """Whether every row was measured."""
+        self.last = self.curve[-1]
+        self.final: list[float] | None = None
+        """R[T-1, j] per task j; None: not measured, or one test set for all tasks."""
+        self.rate: list[list[float]] | None = None
+        """R[t, j]; a row holds j <= t, and later tasks where they were measured. None: as above,
+        or a row is missing."""
+        end = correct[-1]
+        if len(total) < self.tasks:
+            return
+        if end is not None:
+            self.final = [c / n for c, n in zip(end, total, strict=False)]
+        if self.whole:
+            rows = [row for row in correct if row is not None]
+            self.rate = [[c / n for c, n in zip(row, total, strict=False)] for row in rows]
+
+    def old(self, of: Callable[[list[list[float]], int], float]) -> float | None:
+        """Mean over old tasks j < T-1 of `of(R, j)`; None where R or old tasks are missing."""
+        if self.rate is None or self.tasks < 2:
+            return None
+        count = self.tasks - 1
+        return sum([of(self.rate, j) for j in range(count)]) / count
+
+
+def _acc(m: Matrix) -> float | None:
+    return m.last[0] if m.last else None
+
+
+def _acc_taskmean(m: Matrix) -> float | None:
+    return m.last[1] if m.last else None
+
+
+def _mean_over_time(m: Matrix, weighting: int) -> float | None:
+    if not m.whole:
+        return None
+    return sum([p[weighting] for p in m.curve if p]) / m.tasks
+
+
+def _bwt(m: Matrix) -> float | None:
+    return m.old(lambda rate, j: rate[-1][j] - rate[j][j])
+
+
+def _forgetting(m: Matrix) -> float | None:
+    return m.old(lambda rate, j: max([row[j] for row in rate[j:-1]]) - rate[-1][j])
+
+
+def _forgetting_pilot(m: Matrix) -> float | None:
+    return m.old(lambda rate, j: max([row[j] for row in rate[j:]]) - rate[-1][j])
+
+
+def _forgetting_avalanche(m: Matrix) -> float | None:
+    return m.old(lambda rate, j: rate[j][j] - rate[-1][j])
+
+
+def _learning_acc(m: Matrix) -> float | None:
+    if m.rate is None:
+        return None
+    return sum([m.rate[j][j] for j in range(m.tasks)]) / m.tasks
+
+
+def _forward_transfer(m: Matrix) -> float | None:
+    if m.rate is None or any(len(row) <= t + 1 for t, row in enumerate(m.rate[:-1])):
+        return None
+    return m.old(lambda rate, j: rate[j][j + 1])
+
+
+def _task_std(m: Matrix) -> float | None:
+    if m.final is None or m.tasks < 2:
+        return None
+    mean = sum(m.final) / m.tasks
+    return math.sqrt(sum([(r - mean) ** 2 for r in m.final]) / (m.tasks - 1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """One number of a run, computed from its counts."""
+
+    key: str
+    title: str
+    """Heading of its column."""
+    of: Callable[[Matrix], float | None]
+    """The value in stored units; None where the counts do not give it."""
+    better: int = 1
+    """+1: more is better, -1: less is better, 0: not ranked."""
+    low: float = 0.0
+    high: float = 1.0
+    """Least and greatest possible value, in stored units."""
+    scale: float = 100.0
+    """Multiplies the stored value for print: fractions become percentages."""
+    unit: str = "%"
+    digits: int = 2
+    stored: bool = False
+    """Whether result files hold it. A new metric needs no place there: it is computed from the
+    counts of finished cells too, and their files stay as they are."""
+
+
+METRICS = {
+    metric.key: metric
+    for metric in (
+        # accuracy after the last task over all test images / mean over tasks
+        Metric(key="acc", title="ACC", of=_acc, stored=True),
+        Metric(key="acc_taskmean", title="ACC/task", of=_acc_taskmean, stored=True),
+        # mean of that accuracy over the times after each task, the first included
+        Metric(key="maa", title="MAA", of=lambda m: _mean_over_time(m, 0), stored=True),
+        Metric(
+            key="maa_taskmean",
+            title="MAA/task",
+            of=lambda m: _mean_over_time(m, 1),
+            stored=True,
+        ),
+        # mean over old tasks of R[T,j] - R[j,j] (Lopez-Paz and Ranzato 2017)
+        Metric(key="bwt", title="BWT", of=_bwt, low=-1, stored=True),
+        # mean over old tasks of max_{t<T} R[t,j] - R[T,j] (Chaudhry et al. 2018); < 0: gained
+        Metric(
+            key="forgetting", title="Forgetting", of=_forgetting, better=-1, low=-1, stored=True
+        ),
+        # mean over tasks of R[j,j]. Exactly: acc_taskmean = learning_acc + bwt (T-1)/T
+        Metric(key="learning_acc", title="Learning", of=_learning_acc, stored=True),
+        # as PILOT prints "Forgetting": the maximum includes the last task, so it is never negative
+        Metric(key="forgetting_pilot", title="Forgetting (PILOT)", of=_forgetting_pilot, better=-1),
+        # as Avalanche prints "StreamForgetting": R[j,j] - R[T,j], exactly -bwt
+        Metric(
+            key="forgetting_avalanche",
+            title="Forgetting (Avalanche)",
+            of=_forgetting_avalanche,
+            better=-1,
+            low=-1,
+        ),
+        # mean over j > 0 of R[j-1,j], where rows were measured beyond their own task. Lopez-Paz
+        # and Ranzato subtract the untrained network's R, which no run measures: here it is 0
+        Metric(key="forward_transfer", title="FWT", of=_forward_transfer),
+        # deviation (ddof 1) of R[T,j] over tasks j: how unevenly the tasks are known at the end
+        Metric(key="task_std", title="Std/tasks", of=_task_std, better=-1),
+    )
+}
+"""Every metric by its key, in the order of result files. Values are fractions where not said
+otherwise; `stored` ones are in result files."""
+
+
+def compute(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float | None]:
+    """Every metric of `METRICS` from a run's counts; None where they do not give it."""
+    matrix = Matrix(correct, total)
+    return {metric.key: metric.of(matrix) for metric in METRICS.values()}
+
+
+def summarise(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float | None]:
+    """The metrics that a result file holds, as fractions."""
+    matrix = Matrix(correct, total)
+    return {metric.key: metric.of(matrix) for metric in METRICS.values() if metric.stored}
+
+
+def checked(record: Mapping[str, Any], kind: str = "") -> dict[str, float | None]:
+    """Every metric of one kind of a result's record, computed from its counts.
+
+    The stored metrics are compared with these; they are returned as they are where the record has
+    no counts of this kind, as W&B's copies of older runs. Raises ValueError naming what contradicts
+    the counts, lies outside its range, or is no count.
     """
-    curve = [after_task(row, total) for row in correct]
-    last = curve[-1]
-    measured = [point for point in curve if point is not None]
-    whole = len(measured) == len(curve)
-    out: dict[str, float | None] = {
-        "acc": last[0] if last else None,
-        "acc_taskmean": last[1] if last else None,
-        "maa": sum(p[0] for p in measured) / len(measured) if whole else None,
-        "maa_taskmean": sum(p[1] for p in measured) / len(measured) if whole else None,
-        "bwt": None,
-        "forgetting": None,
-        "learning_acc": None,
+    stored = {
+        str(name): None if value is None else float(value)
+        for name, value in (record.get(f"metrics{kind}") or {}).items()
     }
-    rows = [row for row in correct if row is not None]
-    if len(rows) < len(correct):
-        return out
-    tasks = len(rows)
-    if len(total) < tasks:
-        return out  # one test set for all tasks: there are no accuracies per task
-    rate = [[c / n for c, n in zip(row, total, strict=False)] for row in rows]
-    out["learning_acc"] = sum(rate[j][j] for j in range(tasks)) / tasks
-    if tasks > 1:
-        old = range(tasks - 1)
-        out["bwt"] = sum(rate[-1][j] - rate[j][j] for j in old) / len(old)
-        best = [max(rate[t][j] for t in range(j, tasks - 1)) for j in old]
-        out["forgetting"] = sum(best[j] - rate[-1][j] for j in old) / len(old)
-    return out
+    for name, value in stored.items():
+        _require_range(name, kind, value)
+    if record.get(f"correct{kind}") is None:
+        return stored
+    correct, total = record[f"correct{kind}"], record["total"]
+    _require_counts(correct, total, kind)
+    found = compute(correct, total)
+    for name, value in stored.items():
+        if name not in found:
+            found[name] = value  # of a version that knows more metrics
+        elif not _agree(value, found[name]):
+            raise ValueError(f"{name}{kind} is {value}, but its counts give {found[name]}")
+    return found
+
+
+def contradiction(record: Mapping[str, Any]) -> str | None:
+    """What in a result's record its counts contradict; None: nothing."""
+    try:
+        for kind in KINDS:
+            checked(record, kind)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return str(error)
+    return None
+
+
+def _require_range(name: str, kind: str, value: float | None) -> None:
+    metric = METRICS.get(name)
+    low, high = (metric.low, metric.high) if metric else (-math.inf, math.inf)
+    if value is None or (low <= value <= high and math.isfinite(value)):
+        return
+    if metric and (low, high) in ((0, 1), (-1, 1)):
+        raise ValueError(f"{name}{kind} is {value}, which is not a fraction")
+    raise ValueError(f"{name}{kind} is {value}, which is not between {low} and {high}")
+
+
+def _agree(stored: float | None, found: float | None) -> bool:
+    if stored is None or found is None:
+        return stored is found
+    return abs(stored - found) <= TOLERANCE * max(1.0, abs(found))
+
+
+def _require_counts(correct: Sequence[Row], total: Sequence[int], kind: str) -> None:
+    """Raise ValueError unless these are counts of right answers among `total` images."""
+    if not correct or len(total) not in (1, len(correct)) or not all(n > 0 for n in total):
+        raise ValueError(f"total{kind} {list(total)} does not fit {len(correct)} tasks")
+    shared = len(total) == 1 < len(correct)
+    for t, row in enumerate(correct):
+        if row is None:
+            continue
+        if len(row) > len(total) or len(row) < (1 if shared else t + 1):
+            raise ValueError(f"correct{kind}[{t}] has {len(row)} entries")
+        for j, count in enumerate(row):
+            if not 0 <= count <= total[j] or count != int(count):
+                raise ValueError(
+                    f"correct{kind}[{t}][{j}] is {count}, which is no count among {total[j]} images"
+                )

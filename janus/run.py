@@ -171,7 +171,7 @@ class _Run:
                 raise _Stopped  # the task before left a checkpoint, or we resumed from one
             self._one_task()
         result, provenance = self._result(found, data.sha256), self._provenance()
-        self.claim.commit(result, provenance)
+        self.claim.commit(result, provenance, self.measured.images())
         self._notify("done", {"result": result, "provenance": provenance})
         return result
 

@@ -1,6 +1,7 @@
 """The run store: a folder that knows what is finished, what is being worked on, and what failed.
 
     results/ab/<id>.json                  committed results; listing them is the set of done cells
+    correct_images/ab/<sha256>.bits       which test images a result had right; the result names it
     runs/ab/<id>/cell.json                the configuration
     runs/ab/<id>/claims/<n>.json          claim number n; `<n>.released` beside it when given back
     runs/ab/<id>/attempts/<n>/            heartbeat, failure, provenance of claim n
@@ -25,7 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from janus import atomic
+from janus import atomic, correct_images, metrics
 from janus.config import Cell
 from janus.errors import RunError
 
@@ -84,16 +85,21 @@ class Claim:
         """Note why this attempt ended; the run can be claimed again."""
         atomic.replace(self.attempt_dir / "failure.json", atomic.json_writer(record))
 
-    def commit(self, result: dict[str, Any], provenance: dict[str, Any]) -> None:
+    def commit(
+        self, result: dict[str, Any], provenance: dict[str, Any], images: bytes | None = None
+    ) -> None:
         """Make `result` the cell's result. The first commit wins; an equal second one is fine.
 
+        `images`: the file that `result` names in `correct_images`; it is there before the result.
         Raises RunError when another, different result is there already.
         """
         self.check()
+        if images is not None:
+            correct_images.keep(self.store.root, images)
         atomic.replace(self.attempt_dir / "provenance.json", atomic.json_writer(provenance))
         path = self.store.result_path(self.cell_id)
         if not atomic.create(path, atomic.json_writer(result)):
-            if atomic.read_json(path) != result:
+            if not correct_images.same_facts(atomic.read_json(path) or {}, result):
                 raise RunError(
                     f"{path} already holds another result for the same cell; the first stays. "
                     "Compare `numerics` in the attempts' provenance.json",
@@ -145,18 +151,24 @@ class Store:
         return found
 
     def result(self, cell_id: str) -> dict[str, Any] | None:
-        """The committed result, or None. Raises RunError when the file is not valid JSON."""
+        """The committed result, or None.
+
+        Raises RunError when the file is not valid JSON, or its metrics are not those of its counts.
+        """
         path = self.result_path(cell_id)
         if not path.exists():
             return None
         record = atomic.read_json(path)
         if not isinstance(record, dict) or record.get("id") != cell_id:
+            why: str | None = f"not the result of cell {cell_id}"
+        else:
+            why = metrics.contradiction(record)
+        if why is not None:
             raise RunError(
-                f"{path} is damaged: not the result of cell {cell_id}. Move it away and run the "
-                "cell again",
+                f"{path} is damaged: {why}. Move it away and run the cell again",
                 cause="store-damaged",
             )
-        return record
+        return dict(record)
 
     def provenance(self, cell_id: str) -> dict[str, Any] | None:
         """How the committed result came about: timings, memory, hardware, attempts."""

@@ -25,9 +25,6 @@ CURVES = {
 }
 """Names in the history, and in `janus.metrics.summarise` of the tasks so far."""
 
-KINDS = ("", "_in_task", "_ncm")
-"""The matrices of a result by the suffix of their names."""
-
 FACTS = (
     "schema",
     "weights_sha256",
@@ -36,7 +33,8 @@ FACTS = (
     "kept_bytes",
     "trained_parameters",
     "passes",
-    *(f"metrics{kind}" for kind in KINDS),
+    "total",
+    *(f"{name}{kind}" for name in ("correct", "metrics") for kind in metrics.KINDS),
 )
 """Parts of a result that go into the summary under their own names."""
 
@@ -69,7 +67,7 @@ def task_rows(facts: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
         if counts is None:
             continue  # methods that train on all tasks at once are measured at the end only
         row: Row = {"task": task}
-        for kind in KINDS:
+        for kind in metrics.KINDS:
             row |= _curves(facts.get(f"correct{kind}"), facts["total"], task, kind)
         for j, right in enumerate(counts):
             row[f"accuracy_on/{j:02d}"] = right / facts["total"][j]

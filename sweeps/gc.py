@@ -2,6 +2,7 @@
 
 checkpoints of finished cells         the result is committed, nothing resumes from them
 half-written files                    of writers that were killed, once they are a day old
+correctness of single images          that no result names, once it is a day old
 folders of killed drivers             of this machine, processes that are left included
 cached features                       where `features=drop` asks for it: runs make them again
 """
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from janus import atomic
+from janus.correct_images import FIELD
 from janus.errors import ConfigError
 from janus.store import Store
 from sweeps import leftovers
@@ -21,7 +24,7 @@ from sweeps.stores import read_words
 CHOICES = {"keep": ("none", "final"), "features": ("keep", "drop"), "dry": ("true", "false")}
 
 HALF_WRITTEN_S = 86400.0
-"""Older temporary files have no living writer: a write takes seconds."""
+"""Files that are older have no living writer: a write, or a commit, takes seconds."""
 
 
 def collect(words: Sequence[str]) -> int:
@@ -38,8 +41,9 @@ def collect(words: Sequence[str]) -> int:
         raise ConfigError(f"no store in {store.root}")
     checkpoints = list(old_checkpoints(store, keep_final=given["keep"] == "final"))
     halves = list(half_written(store))
+    images = unnamed_images(store)
     features = cached_features(store) if given["features"] == "drop" else []
-    old = [*checkpoints, *halves, *features]
+    old = [*checkpoints, *halves, *images, *features]
     freed = sum(path.stat().st_size for path in old)
     if not dry:
         for path in old:
@@ -47,7 +51,8 @@ def collect(words: Sequence[str]) -> int:
         leftovers.clear(store.root / "sweeps")
     say(
         f"{'would delete' if dry else 'deleted'} {len(checkpoints)} checkpoints of finished cells, "
-        f"{len(halves)} half-written files and {len(features)} files of features, "
+        f"{len(halves)} half-written files, {len(images)} unnamed files of single images and "
+        f"{len(features)} files of features, "
         f"{freed / 1e6:.1f} MB"
     )
     return 0
@@ -64,9 +69,26 @@ def cached_features(store: Store) -> list[Path]:
     return sorted(store.features.glob("*/*.safetensors"))
 
 
+def unnamed_images(store: Store) -> list[Path]:
+    """Files of single test images that no result names: a run was killed before its commit.
+
+    None where a result cannot be read: it may name any of them.
+    """
+    found = [path for path in (store.root / FIELD).glob("*/*.bits") if _is_old(path)]
+    named = set()
+    for cell_id in store.done() if found else ():
+        record = atomic.read_json(store.result_path(cell_id))
+        if not isinstance(record, dict):
+            return []
+        named.add(record.get(FIELD))
+    return sorted(path for path in found if path.stem not in named)
+
+
 def half_written(store: Store) -> Iterator[Path]:
     """Temporary files that nobody writes any more."""
-    now = time.time()
-    for path in store.root.rglob(".*.tmp"):
-        if path.is_file() and now - path.stat().st_mtime > HALF_WRITTEN_S:
-            yield path
+    yield from (path for path in store.root.rglob(".*.tmp") if path.is_file() and _is_old(path))
+
+
+def _is_old(path: Path) -> bool:
+    """Whether no living writer can be about to need this file."""
+    return time.time() - path.stat().st_mtime > HALF_WRITTEN_S

@@ -6,13 +6,14 @@ finished stays where it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from janus import atomic
-from janus.errors import ConfigError, RunError, suggest
+from janus import atomic, correct_images
+from janus.correct_images import FIELD
+from janus.errors import ConfigError, DataError, RunError, suggest
 from janus.store import Store
 from sweeps.console import say, tell
 
@@ -28,6 +29,11 @@ class Copied:
     """Cells that somebody trains in the target right now."""
     different: list[str] = field(default_factory=list)
     """Cells whose result in the target is another one; it stays."""
+    without_images: int = 0
+    """Results of the target that say the same and name no file of single test images, where the
+    other store's do: they stay as they are."""
+    lost_images: list[str] = field(default_factory=list)
+    """Why the file of single test images of a new result was not brought along."""
 
 
 def merge(words: Sequence[str]) -> int:
@@ -66,6 +72,7 @@ def export(words: Sequence[str]) -> int:
     wanted = sorted(source.done() & _listed(source, given["sweep"]))
     copied = copy_results(source, target, wanted)
     copy_lists(source, target, given["sweep"])
+    _tell_images(source, copied)
     say(f"{copied.new} results in {target.root}, with their provenance and the lists of sweeps")
     return 0
 
@@ -77,8 +84,9 @@ def copy_results(source: Store, target: Store, cell_ids: Iterable[str]) -> Copie
         result = source.result(cell_id)
         there = target.result(cell_id)
         if result is None or there is not None:
-            if result == there:
+            if correct_images.same_facts(result or {}, there or {}):
                 copied.known += 1
+                _mend_images(source, target, result or {}, there or {}, copied)
             else:
                 copied.different.append(cell_id)
             continue
@@ -88,7 +96,7 @@ def copy_results(source: Store, target: Store, cell_ids: Iterable[str]) -> Copie
             copied.busy.append(cell_id)
             continue
         try:
-            claim.commit(result, _provenance(source, cell_id))
+            claim.commit(result, _provenance(source, cell_id), _images(source, result, copied))
             copied.new += 1
         except RunError as error:
             if error.cause != "result-differs":
@@ -97,6 +105,33 @@ def copy_results(source: Store, target: Store, cell_ids: Iterable[str]) -> Copie
         finally:
             claim.release()
     return copied
+
+
+def _images(source: Store, result: Mapping[str, Any], copied: Copied) -> bytes | None:
+    """The file of single test images that `result` names; None where there is no sound one."""
+    if FIELD not in result:
+        return None
+    try:
+        return correct_images.read(source.root, str(result[FIELD]))
+    except DataError as error:
+        copied.lost_images.append(str(error))
+        return None
+
+
+def _mend_images(
+    source: Store,
+    target: Store,
+    result: Mapping[str, Any],
+    there: Mapping[str, Any],
+    copied: Copied,
+) -> None:
+    """Bring the file that the target's own result names and no longer has."""
+    if FIELD not in there:
+        copied.without_images += FIELD in result
+    elif not correct_images.path_of(target.root, there[FIELD]).exists():
+        content = _images(source, there, copied)
+        if content is not None:
+            correct_images.keep(target.root, content)
 
 
 def copy_lists(source: Store, target: Store, name: str = "") -> None:
@@ -157,4 +192,17 @@ def _tell(source: Store, copied: Copied) -> int:
         tell(f"  {cell_id} is being trained in the target: merge again when it has ended")
     for cell_id in copied.different:
         tell(f"  {cell_id} has another result in the target, which stays; compare `numerics`")
+    _tell_images(source, copied)
     return len(copied.busy) + len(copied.different)
+
+
+def _tell_images(source: Store, copied: Copied) -> None:
+    """Say which files of single test images did not come along."""
+    for why in copied.lost_images:
+        tell(f"  without single test images: {why}")
+    if copied.without_images:
+        tell(
+            f"  {copied.without_images} of the known results keep no single test images in the "
+            f"target, and a result is never edited: for comparisons by image, name both stores: "
+            f"analysis/compare.py --images --store TARGET --store {source.root}"
+        )

@@ -8,7 +8,7 @@ step) and by nothing a method draws: methods are compared on the same pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
@@ -24,6 +24,7 @@ from janus.data.orders import make_order
 from janus.data.prefetch import DEPTH, ahead
 from janus.data.ragged import Ragged
 from janus.data.views import plain_view, to_device, train_view
+from janus.image_bits import name_of_test_set
 from janus.rng import generator
 
 EVAL_BATCH = 256
@@ -157,6 +158,11 @@ class Stream:
     """Original class (or domain) numbers in order of appearance."""
     names: tuple[tuple[str, ...], ...]
     """Class (or domain) names of each task."""
+    places: tuple[Tensor, ...] = field(compare=False)
+    """Where each image of `tests` stands in the bench's test set, int64; the same image has the
+    same place in every order."""
+    test_set: str
+    """Name of the bench's test set in its order (see `image_bits.name_of_test_set`)."""
     tick: Tick = field(default=nobody, repr=False, compare=False)
 
     @property
@@ -194,8 +200,13 @@ def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> 
     place = torch.empty(units, dtype=torch.long)
     for index, share in enumerate(shares):
         place[share] = index
-    trains = _by_task(bench.train, place, domain, new_label)
-    tests = () if bench.shared_test else _by_task(bench.test, place, domain, new_label)
+    trains = _parts(bench.train, _by_task(bench.train, place, domain), new_label)
+    if bench.shared_test:
+        places: tuple[Tensor, ...] = (torch.arange(len(bench.test)),)
+        tests: tuple[Images, ...] = (bench.test.relabelled(new_label[bench.test.labels]),)
+    else:
+        places = _by_task(bench.test, place, domain)
+        tests = _parts(bench.test, places, new_label)
     tasks, first = [], 0
     for index, share in enumerate(shares):
         classes = len(bench.class_names) if domain else len(share)
@@ -221,21 +232,30 @@ def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> 
     named = bench.domain_names if domain else bench.class_names
     return Stream(
         tasks=tuple(tasks),
-        tests=tests or (bench.test.relabelled(new_label[bench.test.labels]),),
+        tests=tests,
         order=tuple(order),
         names=tuple(tuple(named[i] for i in share) for share in shares),
+        places=places,
+        test_set=name_of_test_set(
+            bench.sha256, bench.test.labels.numpy(), bench.test.domains.numpy()
+        ),
         tick=tick,
     )
 
 
-def _by_task(images: Images, place: Tensor, domain: bool, new_label: Tensor) -> tuple[Images, ...]:
-    """The images of each task, in file order, with labels re-numbered.
+def _by_task(images: Images, place: Tensor, domain: bool) -> tuple[Tensor, ...]:
+    """Which images belong to each task, in file order.
 
     place: (classes or domains,) the task of each. One pass, however many tasks there are.
     """
     task = place[images.domains if domain else images.labels]
     sizes = task.bincount(minlength=int(place.max()) + 1)
-    parts = [images.take(rows) for rows in task.argsort(stable=True).split(sizes.tolist())]
+    return task.argsort(stable=True).split(sizes.tolist())
+
+
+def _parts(images: Images, rows: Sequence[Tensor], new_label: Tensor) -> tuple[Images, ...]:
+    """The images of each task, with labels re-numbered."""
+    parts = [images.take(index) for index in rows]
     return tuple(part.relabelled(new_label[part.labels]) for part in parts)
 
 

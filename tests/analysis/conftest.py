@@ -67,6 +67,17 @@ class FakeStore:
         path.write_text(json.dumps(record))
         return path
 
+    def score_at_the_end_only(self, cell: Cell) -> None:
+        """Make of a result one that was measured after its last task alone, as joint training."""
+
+        def blank(record: dict[str, Any]) -> None:
+            for kind in ("", "_in_task"):
+                rows = [*[None] * (len(record["total"]) - 1), record[f"correct{kind}"][-1]]
+                record[f"correct{kind}"] = rows
+                record[f"metrics{kind}"] = metrics.summarise(rows, record["total"])
+
+        self.edit(cell, blank)
+
     def plan(self, name: str, cells: Sequence[Cell]) -> Path:
         """Write a sweep's plan as the sweep does."""
         path = self.root / "sweeps" / f"{name}.json"

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from janus import atomic
+from janus import atomic, metrics
 from janus.config import canonical
 from tests.analysis.conftest import FakeStore
 
@@ -61,7 +61,9 @@ def fill(root: Path, runs: int) -> None:
         for part in (record["cell"], record["identity"]):
             part["order"], part["seed"] = str(order), seed
             part["method"]["values"]["rank"] = 2 + row
-        record["metrics"]["acc"] = 0.6 + row / 100 + (order * 37 % 11) / 500 + seed / 1000
+        right = 600 + 10 * row + 2 * (order * 37 % 11) + seed
+        record["correct"][-1] = [right] * len(record["total"])
+        record["metrics"] = metrics.summarise(record["correct"], record["total"])
         record["id"] = hashlib.sha256(canonical(record["identity"]).encode()).hexdigest()[:16]
         path = fake.store.result_path(record["id"])
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import cache, load
+from janus import metrics
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,10 @@ def forbid_reading(monkeypatch) -> None:
 
 
 def facts(loaded: load.Loaded) -> list:
-    return [(run.id, run.metrics, run.cell, load.provenance(run)) for run in loaded.runs]
+    return [
+        (run.id, run.metrics, run.correct_images, run.cell, load.provenance(run))
+        for run in loaded.runs
+    ]
 
 
 def test_a_second_load_reads_no_result_and_says_the_same(fake, monkeypatch):
@@ -44,7 +48,8 @@ def test_records_of_all_shapes_come_back_whole(fake):
     fake.add(order=0, provenance={"packages": {"a.b": "1"}, "x.y": [1], "seconds": None})
     fake.add(order=1, provenance={"seconds": 2.5, "git": {}})
     cell = fake.add("seqlora", order=0)
-    fake.edit(cell, lambda r: r.update(kept_bytes=None, metrics_ncm={"acc": None}))
+    more = {"kept_bytes": None, "metrics_ncm": {"acc": None}, "correct_images": "a" * 64}
+    fake.edit(cell, lambda r: r.update(more))
     first = load.load([fake.root])
     assert facts(load.load([fake.root])) == facts(first)
     assert [run.identity for run in load.load([fake.root]).runs] == [
@@ -56,10 +61,10 @@ def test_a_changed_file_is_read_again(fake):
     cell = fake.add(order=0)
     fake.add(order=1)
     load.load([fake.root])
-    path = fake.edit(cell, lambda r: r["metrics"].update(acc=0.125))
+    path = fake.edit(cell, lambda r: r.update(kept_bytes=125))
     os.utime(path, ns=(1, 1))
-    found = {run.order: run.metrics["acc"] for run in load.load([fake.root]).runs}
-    assert found["0"] == 0.125
+    found = {run.order: run.kept_bytes for run in load.load([fake.root]).runs}
+    assert found["0"] == 125
 
 
 def test_a_removed_run_is_gone_and_a_new_one_is_there(fake):
@@ -88,6 +93,14 @@ def test_a_damaged_cache_is_ignored_and_mended(fake, monkeypatch, damage):
     assert facts(load.load([fake.root])) == before
     forbid_reading(monkeypatch)
     assert facts(load.load([fake.root])) == before
+
+
+def test_a_changed_definition_of_a_metric_is_another_version(fake, monkeypatch, tmp_path):
+    before = cache._version()
+    changed = tmp_path / "metrics.py"
+    changed.write_text(Path(metrics.__file__).read_text() + "\n# another definition\n")
+    monkeypatch.setattr(metrics, "__file__", str(changed))
+    assert cache._version() != before
 
 
 def test_a_cache_of_another_version_is_ignored(fake, monkeypatch):

@@ -175,9 +175,7 @@ def test_what_was_not_measured_is_not_drawn(fake):
 def test_a_run_that_was_scored_only_at_the_end_is_drawn_where_it_was_scored(fake):
     fake.add("janus")
     cell = fake.add("joint", 0.8)
-    blank = dict.fromkeys(("maa", "bwt", "forgetting", "learning_acc"))
-    fake.edit(cell, lambda r: r["metrics"].update(blank))
-    fake.edit(cell, lambda r: r.update(correct=[None, None, r["correct"][2]]))
+    fake.score_at_the_end_only(cell)
     found = drawn(fake)
     _, y = lines(found["glyphs_accuracy_after_task"])["joint"]
     assert np.isnan(y[:2]).all() and y[2] == pytest.approx(80)

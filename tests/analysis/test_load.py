@@ -63,6 +63,11 @@ def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, da
         (lambda r: r["metrics"].update(maa=63.5), "not a fraction"),
         (lambda r: r["metrics"].update(acc="high"), "damaged"),
         (lambda r: r["metrics"].pop("acc"), "no acc"),
+        (lambda r: r["metrics"].update(acc=0.99), "acc is 0.99, but its counts give 0.6"),
+        (lambda r: r["metrics_in_task"].update(bwt=0.0), "bwt_in_task is 0.0, but its counts"),
+        (lambda r: r["correct"][2].__setitem__(0, 700), "acc is 0.6, but its counts give 0.63"),
+        (lambda r: r["correct"][2].__setitem__(0, 1001), "no count among 1000 images"),
+        (lambda r: r.pop("correct"), "no counts"),
         (lambda r: r["metrics"].update(acc=float("inf")), "acc is inf"),
         (lambda r: r["identity"].update(order="7"), "hashes to"),
         (lambda r: r["identity"]["train"].update(epochs=99), "hashes to"),
@@ -76,6 +81,26 @@ def test_a_tampered_result_is_left_out(fake, change, reason):
     loaded = load.load([fake.root])
     assert loaded.runs == []
     assert reason in loaded.skipped[0][1]
+
+
+def test_every_metric_of_today_is_known_of_a_file_that_holds_none_of_the_new_ones(fake):
+    cell = fake.add(acc=[[0.9], [0.7, 0.8], [0.5, 0.9, 0.7]])
+    assert "forgetting_pilot" not in json.loads(fake.path(cell).read_text())["metrics"]
+    (run,) = load.load([fake.root]).runs
+    assert run.metrics["forgetting_pilot"] == pytest.approx(0.2)
+    assert run.metrics["forgetting"] == pytest.approx((0.4 - 0.1) / 2)
+    assert run.metrics["forgetting_avalanche"] == -run.metrics["bwt"]
+    assert run.metrics_in_task["task_std"] == pytest.approx(0.2)
+
+
+def test_of_equal_results_the_one_with_single_images_is_taken(fake, tmp_path):
+    other = type(fake)(tmp_path / "other")
+    for store in (fake, other):
+        store.add()
+    other.edit(other.cell(), lambda r: r.update(correct_images="a" * 64))
+    for roots in ([fake.root, other.root], [other.root, fake.root]):
+        loaded = load.load(roots)
+        assert [run.correct_images for run in loaded.runs] == ["a" * 64] and not loaded.skipped
 
 
 def test_a_commit_in_progress_is_neither_a_run_nor_damage(fake):

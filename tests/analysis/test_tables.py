@@ -139,7 +139,7 @@ def test_costs_are_shown_and_never_ranked(fake):
 
 def test_what_was_not_measured_is_missing_and_not_zero(fake):
     cell = fake.add("joint", order=0)
-    fake.edit(cell, lambda r: r["metrics"].update(bwt=None, maa=None))
+    fake.score_at_the_end_only(cell)
     fake.add("janus", order=0, provenance={"git": {}})
     found = table(fake, ("acc", "bwt", "seconds"))
     assert found.entry("joint", 0, "bwt") is None

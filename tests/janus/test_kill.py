@@ -31,7 +31,8 @@ INSTANTS = {
     "in evaluation": ("janus.measure:evaluate", 3),
     "while saving a checkpoint": ("janus.atomic:_sync", 12),
     "before the commit": ("janus.store:Claim.commit", 1),
-    "while committing, before the link": ("janus.store:atomic.create", 3),
+    "while keeping single images, before the link": ("janus.store:atomic.create", 3),
+    "while committing, before the link": ("janus.store:atomic.create", 4),
     "after the commit, before the release": ("janus.store:Claim.release", 1),
 }
 
@@ -60,7 +61,14 @@ class Whole:
     """The run that nothing disturbed."""
 
     result: bytes
+    images: dict[str, bytes]
+    """Files of single test images by name."""
     seconds: float
+
+
+def images_of(store: Store) -> dict[str, bytes]:
+    found = (store.root / "correct_images").rglob("*.bits")
+    return {path.name: path.read_bytes() for path in found}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +76,8 @@ def whole(tmp_path_factory) -> Whole:
     store, cell = Store(tmp_path_factory.mktemp("whole")), toy_cell()
     start = time.monotonic()
     run_cell(cell, store, threads=1)
-    return Whole(store.result_path(cell.id).read_bytes(), time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Whole(store.result_path(cell.id).read_bytes(), images_of(store), seconds)
 
 
 @pytest.mark.slow
@@ -79,6 +88,7 @@ def test_killed_run_ends_with_the_same_bytes(instant, tmp_path, whole):
     store, cell = Store(tmp_path), toy_cell()
     run_cell(cell, store, threads=1)
     assert store.result_path(cell.id).read_bytes() == whole.result
+    assert images_of(store) == whole.images and len(whole.images) == 1
     assert store.done() == {cell.id}
 
 
@@ -101,3 +111,4 @@ def test_killed_at_random_instants_again_and_again(tmp_path, whole):
     assert status == 0, told
     store, cell = Store(tmp_path), toy_cell()
     assert store.result_path(cell.id).read_bytes() == whole.result
+    assert images_of(store) == whole.images and len(whole.images) == 1

@@ -43,12 +43,15 @@ def test_images_of_all_tasks_are_counted_for_their_own_task(monkeypatch):
     for task in stream.tasks[:3]:
         method.begin_task(task)
         method.end_task(task)
-    counts, newest = evaluate(method, stream, 2, measured.cell, measured.device)
+    found = evaluate(method, stream, 2, measured.cell, measured.device)
+    counts, newest = found.counts, found.newest
     for task, images in zip(stream.tasks[:3], stream.tests, strict=False):
         pixels = plain_view(images, measured.cell, measured.device)
         logits, features = method.predict(pixels)
         own = logits[:, task.first : task.first + task.classes].argmax(1) + task.first
-        assert counts.correct[task.index] == int((logits.argmax(1) == images.labels).sum())
+        right = logits.argmax(1) == images.labels
+        assert torch.equal(found.right[task.index * 75 :][:75], right)
+        assert counts.correct[task.index] == int(right.sum())
         assert counts.correct_in_task[task.index] == int((own == images.labels).sum())
     assert torch.equal(newest[1], images.labels)
     assert torch.allclose(newest[0], features, atol=1e-5)

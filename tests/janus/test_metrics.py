@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+import random
+import re
+from statistics import stdev
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from janus.heads import LinearHeads, Prototypes
 from janus.losses import decoupled_margin, local_cross_entropy
-from janus.metrics import after_task, summarise
+from janus.metrics import (
+    METRICS,
+    Metric,
+    after_task,
+    checked,
+    compute,
+    contradiction,
+    summarise,
+)
 
 
 def test_three_tasks_by_hand():
@@ -35,6 +48,114 @@ def test_unmeasured_rows_give_none_not_zero():
     assert m["acc"] == 0.5 and m["maa"] is m["bwt"] is m["learning_acc"] is None
     assert summarise([[3]], [4])["bwt"] is None
     assert after_task(None, [1]) is None
+
+
+COUNTS: Any = [[9], [9, 16], [5, 20, 24]], [10, 20, 30]
+
+
+def test_what_others_print_as_forgetting_by_hand():
+    m = compute(*COUNTS)
+    assert m["forgetting"] == pytest.approx(((0.9 - 0.5) + (0.8 - 1.0)) / 2)
+    assert m["forgetting_pilot"] == pytest.approx(((0.9 - 0.5) + (1.0 - 1.0)) / 2)
+    assert m["forgetting_avalanche"] == pytest.approx(((0.9 - 0.5) + (0.8 - 1.0)) / 2)
+    assert m["forgetting_avalanche"] == -m["bwt"]
+    assert m["task_std"] == pytest.approx(stdev([0.5, 1.0, 0.8]))
+
+
+def test_pilots_and_avalanches_forgetting_equal_their_own_ways_of_counting():
+    """PILOT: a table with zeros above the diagonal, its maximum over all times, old tasks only.
+    Avalanche: first and last accuracy of each experience that was seen again."""
+    draw = random.Random(0)
+    for _ in range(200):
+        tasks = draw.randint(2, 8)
+        total = [draw.randint(1, 30) for _ in range(tasks)]
+        correct = [[draw.randint(0, total[j]) for j in range(t + 1)] for t in range(tasks)]
+        m = compute(correct, total)
+        table = np.zeros((tasks, tasks))
+        first, last = {}, {}
+        for t, row in enumerate(correct):
+            table[t, : t + 1] = np.array(row) / total[: t + 1]
+            first[t] = row[t] / total[t]
+            last = {j: row[j] / total[j] for j in range(t)}
+        lost = (table.max(axis=0) - table[-1])[:-1]
+        assert m["forgetting_pilot"] == pytest.approx(lost.mean())
+        assert m["forgetting_avalanche"] == pytest.approx(
+            np.mean([first[j] - last[j] for j in last])
+        )
+        assert m["task_std"] == pytest.approx(table[-1].std(ddof=1))
+
+
+def test_forward_transfer_needs_tasks_measured_before_they_were_trained():
+    assert compute(*COUNTS)["forward_transfer"] is None
+    ahead = [[9, 4, 3], [9, 16, 6], [5, 20, 24]]
+    m = compute(ahead, COUNTS[1])
+    assert m["forward_transfer"] == pytest.approx((4 / 20 + 6 / 30) / 2)
+    for name, value in compute(*COUNTS).items():  # and it changes no other metric
+        assert name == "forward_transfer" or m[name] == value
+
+
+def test_new_metrics_change_no_result_file():
+    stored = summarise(*COUNTS)
+    assert list(stored) == [
+        *("acc", "acc_taskmean", "maa", "maa_taskmean"),
+        *("bwt", "forgetting", "learning_acc"),
+    ]
+    assert stored.items() <= compute(*COUNTS).items()
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    correct, total = COUNTS
+    return {
+        "correct": correct,
+        "correct_in_task": correct,
+        "total": total,
+        "metrics": summarise(*COUNTS),
+        "metrics_in_task": summarise(*COUNTS),
+    } | changes
+
+
+def test_a_metric_defined_today_is_known_of_a_result_of_yesterday(monkeypatch):
+    """A number of images: no fraction, and said to be none."""
+    old = record()
+    lost = Metric(key="lost", title="Lost", of=lambda m: 40.0, high=math.inf, unit="images")
+    monkeypatch.setitem(METRICS, "lost", lost)
+    assert checked(old)["lost"] == 40.0
+    assert checked(record(metrics=old["metrics"] | {"lost": 40.0}))["lost"] == 40.0
+    with pytest.raises(ValueError, match=r"lost is -1\.0, which is not between 0\.0 and inf"):
+        checked(record(metrics=old["metrics"] | {"lost": -1}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": summarise(*COUNTS) | {"acc": 0.99}}, r"acc is 0.99, but its counts give 0.81"),
+        ({"metrics": summarise(*COUNTS) | {"bwt": None}}, "bwt is None, but its counts give -0.1"),
+        (
+            {"metrics": summarise(*COUNTS) | {"acc": math.nan}},
+            "acc is nan, which is not a fraction",
+        ),
+        ({"metrics": summarise(*COUNTS) | {"maa": -0.5}}, "maa is -0.5, which is not a fraction"),
+        ({"correct": [[9], [9, 16], [5, 20, 23]]}, "acc is 0.81.*, but its counts give 0.8"),
+        ({"correct": [[9], [9, 16], [5, 20, 31]]}, r"correct\[2\]\[2\] is 31, .* among 30 images"),
+        ({"correct": [[9], [9, 16], [5, 20, -1]]}, r"correct\[2\]\[2\] is -1"),
+        ({"correct": [[9], [9, 16], [5, 20]]}, r"correct\[2\] has 2 entries"),
+        ({"total": [10, 20]}, "does not fit 3 tasks"),
+        ({"total": [10, 20, 0]}, "does not fit 3 tasks"),
+        (
+            {"metrics_in_task": summarise(*COUNTS) | {"acc": 0.99}},
+            "acc_in_task is 0.99, but its counts give 0.81",
+        ),
+    ],
+)
+def test_a_record_that_contradicts_its_counts_is_named_with_both_values(changes, said):
+    assert contradiction(record()) is None
+    assert re.search(said, contradiction(record(**changes)) or "")
+
+
+def test_metrics_without_counts_are_taken_as_they_are():
+    """W&B's copies of older runs."""
+    assert checked({"metrics": {"acc": 0.5, "bwt": None}}) == {"acc": 0.5, "bwt": None}
+    assert checked({}, "_ncm") == {}
 
 
 def test_local_cross_entropy_ignores_other_tasks():

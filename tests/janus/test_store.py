@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from janus import atomic
+from janus import atomic, metrics
 from janus.errors import RunError
 from janus.store import Store, process_identity, process_runs, start_time
 from tests.conftest import toy_cell
@@ -91,6 +91,20 @@ def test_damaged_result_is_an_error_not_a_number(tmp_path):
     path.write_text(path.read_text()[:10])
     with pytest.raises(RunError, match="damaged"):
         store.result(cell.id)
+
+
+def test_a_result_that_contradicts_its_own_counts_is_an_error_that_names_both(tmp_path):
+    store, cell = Store(tmp_path), toy_cell()
+    counts = {"correct": [[9], [6, 9]], "total": [10, 10]}
+    found = metrics.summarise(counts["correct"], counts["total"])
+    path = store.result_path(cell.id)
+    atomic.create(path, atomic.json_writer(result_of(cell, **counts, metrics=found)))
+    assert store.result(cell.id)["metrics"]["acc"] == 0.75
+    edited = result_of(cell, **counts, metrics=found | {"acc": 0.99})
+    path.write_text(json.dumps(edited))
+    with pytest.raises(RunError, match=r"acc is 0\.99, but its counts give 0\.75") as error:
+        store.result(cell.id)
+    assert error.value.cause == "store-damaged" and str(path) in str(error.value)
 
 
 def _race(arguments):

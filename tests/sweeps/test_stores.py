@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from janus import atomic
+from janus import atomic, correct_images
 from janus.config import Cell
 from janus.errors import ConfigError
 from janus.store import Store
@@ -141,6 +141,94 @@ def test_gc_deletes_what_nobody_needs_and_nothing_else(
     assert set(before) - set(contents(store.root)) == gone
     assert main(["gc", f"store={store.root}", "features=drop"]) == 0
     assert set(before) - set(contents(store.root)) == gone | {"features/ab/abc.safetensors"}
+
+
+def finish_with_images(store: Store, cell: Cell, content: bytes, name: bool = True) -> Path:
+    """Commit a result that names the file of single images with this content."""
+    claim = store.claim(cell)
+    assert claim is not None
+    record = {"id": cell.id, "metrics": {"acc": 0.5}}
+    named = record | {"correct_images": correct_images.name_of(content)} if name else record
+    claim.commit(named, {}, content if name else None)
+    claim.release()
+    return correct_images.path_of(store.root, correct_images.name_of(content))
+
+
+def test_merged_and_exported_results_bring_their_single_images(
+    store: Store, other: Store, planned: list[Planned], tmp_path: Path
+) -> None:
+    cell = planned[0].cell
+    there = finish_with_images(other, cell, b"bits")
+    correct_images.keep(other.root, b"of no result")
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 0
+    here = correct_images.path_of(store.root, there.stem)
+    assert here.read_bytes() == b"bits"
+    assert store.result_path(cell.id).read_bytes() == other.result_path(cell.id).read_bytes()
+    folder = tmp_path / "given"
+    assert main(["export", str(folder), f"store={store.root}", "--results-only"]) == 0
+    assert correct_images.read(folder, there.stem) == b"bits"
+    for root in (store.root, folder):
+        assert len(list(root.glob("correct_images/*/*"))) == 1
+    here.unlink()
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 0
+    assert here.read_bytes() == b"bits"  # what its result names and had lost
+
+
+def test_a_result_whose_single_images_are_lost_is_merged_and_it_is_said(
+    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = finish_with_images(other, planned[0].cell, b"lost")
+    lost.unlink()
+    damaged = finish_with_images(other, planned[1].cell, b"damaged")
+    damaged.write_bytes(b"dam")
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 0
+    said = capsys.readouterr().err
+    assert f"without single test images: {lost} cannot be read" in said
+    assert f"without single test images: {damaged} is damaged" in said
+    assert store.done() == other.done() and not (store.root / "correct_images").exists()
+
+
+def test_an_older_result_without_single_images_stays_and_the_way_to_use_both_is_said(
+    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = planned[0].cell
+    finish_with_images(store, cell, b"bits", name=False)
+    finish_with_images(other, cell, b"bits")
+    before = store.result_path(cell.id).read_bytes()
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 0
+    said = capsys.readouterr().err
+    assert "0 new results, 1 known already" in said
+    assert "1 of the known results keep no single test images" in said
+    assert f"--store {other.root}" in said
+    assert store.result_path(cell.id).read_bytes() == before
+    assert not (store.root / "correct_images").exists()
+
+
+def test_gc_deletes_old_single_images_that_no_result_names(
+    store: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = finish_with_images(store, planned[0].cell, b"named")
+    for content in (b"old", b"young"):
+        correct_images.keep(store.root, content)
+    old, young = (
+        correct_images.path_of(store.root, correct_images.name_of(c)) for c in (b"old", b"young")
+    )
+    for path in (named, old):
+        os.utime(path, (time.time() - 1e6,) * 2)
+    assert main(["gc", f"store={store.root}", "dry=true"]) == 0 and old.exists()
+    assert main(["gc", f"store={store.root}"]) == 0
+    assert "1 unnamed files of single images" in capsys.readouterr().out
+    assert not old.exists() and young.exists() and named.exists()
+
+
+def test_gc_keeps_all_single_images_while_a_result_cannot_be_read(
+    store: Store, planned: list[Planned]
+) -> None:
+    named = finish_with_images(store, planned[0].cell, b"named")
+    os.utime(named, (time.time() - 1e6,) * 2)
+    store.result_path(planned[0].cell.id).write_text("{")
+    assert main(["gc", f"store={store.root}"]) == 0
+    assert named.exists()
 
 
 @pytest.mark.parametrize(
