@@ -20,13 +20,14 @@ from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.dashboard import dashboard
 from sweeps.gc import collect
-from sweeps.load import KEYS, Request, load, sweep_names
+from sweeps.load import Request, load, sweep_names
 from sweeps.look import plan, probe, status, status_of_list
 from sweeps.plan import list_path
 from sweeps.run import run
 from sweeps.search import search
 from sweeps.stores import export, merge
 from sweeps.sync import sync
+from sweeps.words import KEYS
 
 Action = Callable[[Request, str], int]
 

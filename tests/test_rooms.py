@@ -16,7 +16,7 @@ FORBIDDEN = {
     "sweeps": {"submitit", "cluster", "analysis"},
 }
 ONLY_IN = {
-    "hydra": {"janus/__main__.py", "sweeps/"},
+    "hydra": {"janus/overrides.py", "sweeps/"},
     "wandb": {"janus/wandb_process.py", "sweeps/dashboard.py", "analysis/"},
     "wandb_workspaces": {"sweeps/dashboard.py"},
     "ray": {*(f"sweeps/{n}.py" for n in ("ray_cluster", "trial", "tune", "lockstep")), "cluster/"},
