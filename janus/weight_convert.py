@@ -9,8 +9,13 @@ into the provenance of every run on it.
 from __future__ import annotations
 
 import json
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,7 +24,7 @@ from janus import atomic
 from janus.compose import file_sha256
 from janus.config import BackboneConfig
 from janus.errors import ConfigError, DataError
-from janus.weight_file import METADATA, Model, Record, mapped
+from janus.weight_file import METADATA, Record, mapped
 from janus.weight_header import kind_of
 from janus.weight_names import to_timm
 from janus.weight_read import read
@@ -83,19 +88,34 @@ def _from_jax(source: Path, config: BackboneConfig | None) -> tuple[dict[str, Te
         raise ConfigError(
             f"{source} is a JAX archive: name its model: --model vit_base_patch16_224"
         )
-    model: Model = create(config)
-    network = model.network
+    side, depth = _size_of_jax(source)
+    model = create(replace(config, image_size=side or config.image_size))
+    network: Any = model.network
     with torch.no_grad():
         for tensor in network.state_dict().values():
             tensor.fill_(float("nan"))
+    why = ""
     try:
-        network.load_pretrained(str(source))  # type: ignore[operator]
-    except (AttributeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
-        raise DataError(f"{source} cannot be loaded into {model.name}: {error}") from error
-    state = network.state_dict()
+        network.load_pretrained(str(source))
+    except (AttributeError, LookupError, ValueError, RuntimeError, AssertionError) as error:
+        why = f"timm cannot read it: {error}"
+    state: dict[str, Tensor] = network.state_dict()
     if bare := [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]:
-        raise DataError(
-            f"{source} cannot be loaded into {model.name}: {len(bare)} of {len(state)} tensors are "
-            f"missing (first: {bare[0]})"
-        )
+        why = why or f"{len(bare)} of {len(state)} tensors are missing (first: {bare[0]})"
+    if depth != len(network.blocks):
+        why = f"it has {depth} blocks, the model {len(network.blocks)}"
+    if why:
+        raise DataError(f"{source} cannot be loaded into {model.name}: {why}")
     return state, Record(len(state), taken="JAX archive, read by timm")
+
+
+def _size_of_jax(source: Path) -> tuple[int, int]:
+    """(side of the images in pixels, 0 where it is not square; number of blocks)."""
+    with np.load(source, allow_pickle=False) as archive:
+        names = list(archive.files)
+        shape = {name: archive[name].shape for name in names if "embed" in name}
+    positions = next((s[1] for n, s in shape.items() if n.endswith("pos_embedding")), 1)
+    patch = next((s[0] for n, s in shape.items() if n.endswith("embedding/kernel")), 0)
+    grid = math.isqrt(positions - 1)
+    blocks = {match[1] for name in names if (match := re.search(r"encoderblock_(\d+)/", name))}
+    return grid * patch if grid**2 == positions - 1 else 0, len(blocks)

@@ -177,7 +177,9 @@ def _through_timm(found: Mapped, model: Model, record: Record) -> dict[str, Tens
             note(record.renamed, source, name)
         before = found.state.get(name)
         if before is not None and before.shape != tensor.shape:
-            record.changed[name] = f"resized from {_shape(before)} to {_shape(tensor)}"
+            # DINOv2 with registers: timm adds the first position to the CLS token
+            parted = "parted from cls_token, " if "register_tokens" in found.state else ""
+            record.changed[name] = f"{parted}resized from {_shape(before)} to {_shape(tensor)}"
     gone = Counter(name.split(".")[0] for name in found.state if name not in kept)
     record.left_out |= {part: record.left_out.get(part, 0) + n for part, n in gone.items()}
     return state
@@ -194,10 +196,8 @@ def _sum_channels(state: dict[str, Tensor], model: Model, record: Record) -> Non
         state[name] = given.float().sum(1, keepdim=True)
         record.changed[name] = "summed over its three input channels, for grey images"
     elif given.shape[1] != own.shape[1]:
-        raise _Misfit(
-            f"{name} takes {given.shape[1]} channels, the model {own.shape[1]}: "
-            f"set backbone.channels={given.shape[1]}"
-        )
+        way = f"set backbone.channels={given.shape[1]}" if given.shape[1] in (1, 3) else GUIDE
+        raise _Misfit(f"{name} takes {given.shape[1]} channels, the model {own.shape[1]}: {way}")
 
 
 def _check_patches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -235,7 +235,7 @@ def _advice(
     if "norm.weight" in missing and "fc_norm.weight" in left:
         return (
             "The file's network averages its patches (fc_norm); this one reads the CLS token. To "
-            "use it as it was trained: 'backbone.model_kwargs={global_pool:avg}'"
+            "use it as it was trained, add global_pool:avg to backbone.model_kwargs"
         )
     if "fc_norm.weight" in missing and "norm.weight" in left:
         return (
