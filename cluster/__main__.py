@@ -106,6 +106,8 @@ def submit(wanted: Wanted) -> int:
     say_forecast(request, planned, split, workers, profile.device, wanted.inline)
     if wanted.dry:
         return _dry(wanted, store, len(cells))
+    for line in how.check_weights(cells):
+        tell(f"weights: {line}")
     write_list(store, request.sweep.name, wanted.command, planned)
     code = snapshot.take(store.root / "cluster" / "code")
     retry = {cell_id: store.last_claim(cell_id) for cell_id in split.failed if wanted.failed}

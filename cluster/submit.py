@@ -15,6 +15,7 @@ from cluster.profile import Profile
 from cluster.ray_nodes import RayTask
 from cluster.submission import Submission
 from cluster.task import Task
+from janus import weights
 from janus.config import Cell
 from janus.errors import ClusterError, suggest
 
@@ -30,6 +31,12 @@ def portable(cell: Cell) -> Cell:
     if backbone.weights not in ("bundled", "hub", "random"):
         backbone = replace(backbone, weights=absolute(backbone.weights) or "")
     return replace(cell, bench=bench, backbone=backbone)
+
+
+def check_weights(cells: Sequence[Cell]) -> list[str]:
+    """As `janus.weights.check`, of local files: those of the hub may lie on the nodes alone."""
+    backbones = [cell.backbone for cell in cells]
+    return weights.check(b for b in backbones if b.weights not in ("bundled", "hub", "random"))
 
 
 def task_count(cells: int, profile: Profile) -> int:

@@ -18,8 +18,9 @@ from cluster.job import StopFlag, here
 from cluster.pick import own_order, pick
 from cluster.stage import staged
 from cluster.submission import Events, Submission
+from janus import weights
 from janus.config import Cell
-from janus.errors import ClusterError
+from janus.errors import ClusterError, ConfigError, DataError
 from janus.hardware import pick_device
 from sweeps.attempt import attempt
 
@@ -48,8 +49,10 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     share = len(cells[index::workers])
     events.note("worker", index=index, workers=workers)
     try:
-        events.note("ready", torch=check_torch(profile))
-    except ClusterError as error:
+        told = check_torch(profile)
+        weights.check(cell.backbone for cell in cells)
+        events.note("ready", torch=told)
+    except (ClusterError, ConfigError, DataError) as error:
         events.note("check", ok=False, node=job.node, lines=[str(error)])
         sys.exit(UNFIT)
     device = pick_device(profile.device)

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from janus import weights
 from janus.compose import cautions, compose, unread
 from janus.config import Value
 from janus.describe import describe, list_methods
@@ -23,7 +24,6 @@ from janus.settings import Setting
 from janus.tracking import Together, make_progress, percent
 from janus.wandb_account import wanted
 from janus.wandb_tracker import Tracking
-from janus.weights import weight_file
 
 EXECUTION: dict[str, Value] = {
     "store": "runs",
@@ -92,6 +92,11 @@ def main(words: list[str]) -> int:
     return _train(cell, request.execution)
 
 
+UNCHECKED = (
+    "this result is of a version that did not check weight files; was its network random? "
+    "python -m janus.weights audit {store}"
+)
+
 WAIT_S = 10.0
 """Between looks at a run that another machine may have left behind."""
 
@@ -111,12 +116,16 @@ def _may_be_gone(cell: Any, store: Any) -> bool:
 
 
 def _train(cell: Any, execution: dict[str, Any]) -> int:
-    weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
+    weights.weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
     about: dict[str, Any] | None = {} if wanted(execution["tracker"]) else None
     from janus.store import Store
 
     store = Store(execution["store"])
     sys.stderr.write(f"{cell.title}  cell {cell.id}\n")
+    for line in weights.check([cell.backbone]):
+        sys.stderr.write(f"weights: {line}\n")
+    if weights.was_unchecked(store, cell.id):
+        sys.stderr.write(f"note: {UNCHECKED.format(store=store.root)}\n")
     options = {
         "device": pick_device(execution["device"]),
         "threads": execution["threads"] or None,

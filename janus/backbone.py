@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from janus.config import BackboneConfig
 from janus.cuda import settle
-from janus.errors import ConfigError, DataError
+from janus.errors import ConfigError
 from janus.rng import key_number
+from janus.weight_file import Model, Record, load
 from janus.weights import weight_file
 
 IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
@@ -22,45 +21,50 @@ IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
 def build(config: BackboneConfig, device: torch.device) -> nn.Module:
     """The transformer in eval mode, every parameter frozen; `model(x)` gives features (B, D).
 
+    As `build_recorded`, without the record.
+    """
+    return build_recorded(config, device)[0]
+
+
+def build_recorded(config: BackboneConfig, device: torch.device) -> tuple[nn.Module, Record]:
+    """(the transformer, how its weight file was mapped to it).
+
     The feature is the CLS token after the final LayerNorm. On a GPU the process computes repeatably
     from now on (see cuda.py). Raises DataError for weights that are missing, damaged, or of another
-    architecture.
+    architecture, and ConfigError for a model that timm cannot make.
     """
     settle(device)
     from janus.bf16 import choose_attention, keep_casts
     from janus.lean import leave_out
-    from janus.load_timm import timm
+
+    path = weight_file(config)
+    made = create(config)
+    record = Record() if path is None else load(made, path)
+    model = made.network.to(device).eval().requires_grad_(False)
+    return leave_out(choose_attention(keep_casts(model))), record
+
+
+def create(config: BackboneConfig) -> Model:
+    """The untrained network; the same random weights each time. Raises ConfigError."""
+    from janus.load_timm import create_unloaded
 
     kwargs: dict[str, Any] = dict(config.model_kwargs)
     kwargs |= {"img_size": config.image_size, "in_chans": config.channels, "num_classes": 0}
-    path = weight_file(config)
-    overlay = None
-    if config.weights not in ("random", "bundled"):
-        overlay = {"file": str(path)}
     with torch.random.fork_rng(devices=[]):
         # timm draws initial weights from the global generator: give it a private, fixed one
         torch.manual_seed(key_number("backbone", config.name) % 2**31)
         try:
-            model: nn.Module = timm.create_model(
-                config.model,
-                pretrained=overlay is not None,
-                pretrained_cfg_overlay=overlay,
-                **kwargs,
-            )
-            if config.weights == "bundled":
-                model.load_state_dict({k: v.float() for k, v in load_file(str(path)).items()})
-        except (RuntimeError, SafetensorError, OSError, KeyError, TypeError) as error:
-            raise DataError(
-                f"backbone {config.name}: {path or config.model} cannot be loaded into "
-                f"{config.model}: {error}"
+            network, filter_fn = create_unloaded(config.model, kwargs)
+        except (RuntimeError, TypeError, KeyError, ValueError, AssertionError) as error:
+            raise ConfigError(
+                f"backbone {config.name}: timm cannot make {config.model} with {kwargs}: {error}"
             ) from error
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))[0]
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", (1, 1))[0]
     if config.image_size % patch:
         raise ConfigError(
             f"backbone.image_size={config.image_size} is no multiple of the patch size {patch}"
         )
-    model = model.to(device).eval().requires_grad_(False)
-    return leave_out(choose_attention(keep_casts(model)))
+    return Model(config.model, network, filter_fn)
 
 
 def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:

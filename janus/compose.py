@@ -21,6 +21,7 @@ from janus.atomic import read_json
 from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.errors import ConfigError, suggest
 from janus.settings import MethodSpec, Setting, method_spec, names, read_yaml
+from janus.weight_header import KINDS, readable
 
 PARTS: dict[str, type] = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig}
 TOP = ("bench", "backbone", "method", "order", "seed", "eval")
@@ -163,16 +164,21 @@ def _with_split(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:
-    """Fill in the hash of a local weight file: the file is part of the cell's identity."""
+    """Fill in the hash of a local weight file: the file is part of the cell's identity.
+
+    Raises ConfigError where there is no such file, DataError where it is no sound weight file.
+    """
     if backbone.weights in ("bundled", "hub", "random"):
         return backbone
     path = Path(backbone.weights).expanduser().resolve()
     if not path.is_file():
+        what = f"{path} is a folder, not" if path.is_dir() else f"no file {path}. Give the path of"
         raise ConfigError(
-            f"backbone.weights: no file {path}. Give the path of a .safetensors file, or fetch "
-            f"the hub's with: python -m janus.weights fetch {backbone.model}"
+            f"backbone.weights: {what} a {KINDS} file, or fetch the hub's with: "
+            f"python -m janus.weights fetch {backbone.model}"
         )
     stat = path.stat()
+    readable(path, stat.st_size, stat.st_mtime_ns)
     found = file_sha256(str(path), stat.st_size, stat.st_mtime_ns)
     declared = backbone.weights_sha256
     standard = read_yaml("backbone", backbone.name).get("weights_sha256")

@@ -186,7 +186,8 @@ class BackboneConfig(_Part):
     model_kwargs: Mapping[str, Value] = field(default_factory=dict)
     """Arguments that change the architecture."""
     weights: str = "hub"
-    """`bundled`, `hub`, `random`, or the path of a .safetensors file."""
+    """`bundled`, `hub`, `random`, or the path of a .safetensors, .pth, .pt or .bin file, which must
+    give every tensor of the model (docs/weights.md)."""
     weights_sha256: str | None = None
     """Hash of the weight file, verified when a run starts; null: not declared."""
     image_size: int = 224

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from janus import checkpoint, weights
-from janus.backbone import build
+from janus.backbone import build_recorded
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Task, cut, tasks_of
@@ -147,17 +147,16 @@ class _Run:
     # ---- set-up --------------------------------------------------------------------------------
     def train(self, until_task: int | None) -> dict[str, Any] | None:
         """All tasks that are left; commits at the end."""
-        cell = self.cell
+        cell, claim = self.cell, self.claim
         machine()  # the code's git state is that of now, not of the end
         reset_peak_memory(self.device)
         reuse_large_blocks()
-        found = weights.verify(cell.backbone)
-        data = benches.load(cell.bench)
+        found, data = weights.verify(cell.backbone), benches.load(cell.bench)
         self.stream = cut(data, cell, self.device, self.pulse.tick)
-        context = Context(cell, build(cell.backbone, self.device), self.device)
-        self.method: Method = make(context)
+        network, self.loaded = build_recorded(cell.backbone, self.device)
+        self.method: Method = make(Context(cell, network, self.device))
         self.tasks = tasks_of(self.stream, self.method.joint)
-        self.features = FeatureCache(self.claim.store.features, found, data.sha256)
+        self.features = FeatureCache(claim.store.features, found + self.loaded.mark, data.sha256)
         self.measured = Measurements(self.method, self.stream, cell, self.device)
         self._resume()
         record = numerics(self.device)
@@ -366,6 +365,7 @@ class _Run:
     def _provenance(self) -> dict[str, Any]:
         return machine() | {
             "attempts": self.claim.number,
+            "weights": self.loaded.facts(),
             "numerics": self.numerics,
             "resumed_under_other_numerics": len(self.numerics) > 1,
             "seconds_per_task": self.seconds,

@@ -12,6 +12,7 @@ from janus.config import Cell
 from janus.errors import ClusterError
 from janus.store import Store
 from janus.wandb_account import wanted
+from janus.weights import check
 from sweeps import forecast, report
 from sweeps.console import say, tell
 from sweeps.drive import Hear, Tally, drive
@@ -27,6 +28,9 @@ def run(request: Request, command: str) -> int:
     store, planned = Store(request.store), plan_rows(request.sweep)
     titles = {p.cell.id: p.title for p in planned}
     split = split_open(titles, store)
+    done = set(split.done)
+    for line in check(p.cell.backbone for p in planned if p.cell.id not in done):
+        tell(f"weights: {line}")
     made = forecast.forecast(planned, split, store, request.usable_workers(), request.device)
     if made is None:
         made = forecast.kept(store, request.sweep.name)

@@ -21,6 +21,7 @@ from janus.config import Cell
 from janus.errors import ConfigError
 from janus.store import Store
 from janus.tracking import percent
+from janus.weights import check
 from sweeps import report
 from sweeps.attempt import Outcome
 from sweeps.candidates import DIVERGED, Candidate, losers, make_candidate, rung_tasks
@@ -108,6 +109,9 @@ def _lazy_pool(request: Request, store: Store, stack: ExitStack) -> RunUntil:
 
     def run_until(configurations: Sequence[Sequence[Cell]], until: int) -> list[list[Outcome]]:
         if not pools:
+            cells = (cell for configuration in configurations for cell in configuration)
+            for line in check(cell.backbone for cell in cells):
+                tell(f"weights: {line}")
             from sweeps.lockstep import ConfigurationPool
 
             workers = request.usable_workers()

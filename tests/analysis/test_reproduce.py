@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from analysis.reproduce import command
 from janus.compose import compose
@@ -48,14 +50,14 @@ def test_the_command_names_a_value_as_it_is_typed_whatever_its_meaning(fake):
 
 def test_a_local_weight_file_is_left_to_be_filled_in_and_its_hash_checked(fake, tmp_path):
     file = tmp_path / "mine.safetensors"
-    file.write_bytes(b"weights")
+    save_file({"weights": np.zeros(3)}, file)
     cell = fake.add(bench="cifar100", backbone__weights=str(file))
     words = words_of(fake, cell)
     assert "backbone.weights=PATH" in words
     moved = file.rename(tmp_path / "elsewhere.safetensors")
     filled = [w.replace("=PATH", f"={moved}").replace("=DIR", f"={tmp_path}") for w in words[3:]]
     assert compose(parse_overrides(filled)).id == cell.id
-    moved.write_bytes(b"others")
+    save_file({"others": np.zeros(3)}, moved)
     with pytest.raises(ConfigError, match="not the declared"):
         compose(parse_overrides(filled))
 

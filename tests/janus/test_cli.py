@@ -66,7 +66,7 @@ def test_runs_one_cell_and_says_where_the_result_is(janus, tmp_path):
         (["order=00"], "plain seed number"),
         (["bench.root=/nowhere", "bench.train_per_class=2"], "is bundled"),
         (["backbone.image_size=33", "backbone=toy"], "no multiple of the patch size"),
-        (["backbone.model_kwargs={a:1}", "backbone=toy"], "cannot be loaded"),
+        (["backbone.model_kwargs={a:1}", "backbone=toy"], "timm cannot make vit_tiny"),
         (["bench.tasks=500"], "at most 100"),
         (["method.rank=1000", "bench.train_per_class=2"], "width 128"),
     ],

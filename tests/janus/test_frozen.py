@@ -51,15 +51,15 @@ def committed(cell, folder: Path, features: Path | None = None) -> bytes:
 def passed(monkeypatch) -> list[int]:
     """Images of every pass through a network that a run builds."""
     sizes: list[int] = []
-    build = backbone.build
+    build = backbone.build_recorded
 
     def counting(config, device):
-        model = build(config, device)
+        model, record = build(config, device)
         model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
-        return model
+        return model, record
 
-    monkeypatch.setattr(run, "build", counting)
-    monkeypatch.setattr(frozen, "build", counting)
+    monkeypatch.setattr(run, "build_recorded", counting)
+    monkeypatch.setattr(frozen, "build", lambda *given: counting(*given)[0])
     return sizes
 
 
