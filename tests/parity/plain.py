@@ -1,0 +1,186 @@
+"""What references are written with: a plain ViT, optimisers and schedules, from their formulas.
+
+Nothing here comes from the product. Shapes: B images, N tokens, D width, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import unfold
+
+from tests.parity.frame import Data, Trace
+
+HEADS = 2
+Prefix = tuple[Tensor, Tensor]
+"""Extra keys and values (B, P, D) of one block."""
+
+
+# ---- network -----------------------------------------------------------------------------------
+def norm(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
+    """(x - mean) / sqrt(var + 1e-6) * weight + bias over the last dimension."""
+    centred = x - x.mean(-1, keepdim=True)
+    spread = (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    return centred / spread * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def linear(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
+    """x W^T + b."""
+    return x @ w[f"{name}.weight"].mT + w[f"{name}.bias"]
+
+
+def split_heads(x: Tensor) -> Tensor:
+    """(B, N, D) -> (B, H, N, D / H)."""
+    return x.reshape(*x.shape[:2], HEADS, -1).transpose(1, 2)
+
+
+def embed(w: dict[str, Tensor], images: Tensor) -> Tensor:
+    """Patches of 8 x 8 pixels and the CLS token, with positions: (B, 1 + patches, D)."""
+    patches = unfold(images, 8, stride=8).mT  # (B, patches, C 64)
+    kernel = w["patch_embed.proj.weight"].flatten(1)
+    tokens = patches @ kernel.mT + w["patch_embed.proj.bias"]
+    cls = w["cls_token"].expand(len(images), -1, -1)
+    return torch.cat([cls, tokens], 1) + w["pos_embed"]
+
+
+def features(
+    w: dict[str, Tensor],
+    images: Tensor,
+    delta: Sequence[Tensor | None] = (),
+    inputs: list[Tensor] | None = None,
+    prefix: Callable[[int], Prefix | None] = lambda block: None,
+    mlp: Callable[[int, Tensor, Tensor], Tensor] = lambda block, x, out: out,
+    tokens: Tensor | None = None,
+    final_norm: str = "norm",
+) -> Tensor:
+    """CLS feature (B, D) after the final norm.
+
+    delta: of each block (3D, D) or None, added to the weight of qkv. inputs: gets the input
+    (B N, D) of every block's qkv. prefix: keys and values before the tokens'. mlp: (block, the
+    residual stream before norm2, the MLP's output) -> what is added to the stream. tokens: stand
+    in place of `embed(w, images)`; the feature is then row 0 of the output.
+    """
+    x = embed(w, images) if tokens is None else tokens
+    depth = sum(name.endswith("qkv.weight") for name in w)
+    for i in range(depth):
+        at = f"blocks.{i}"
+        h = norm(x, w, f"{at}.norm1")
+        if inputs is not None:
+            inputs.append(h.detach().flatten(0, 1))
+        qkv = linear(h, w, f"{at}.attn.qkv")
+        if i < len(delta) and (change := delta[i]) is not None:
+            qkv = qkv + h @ change.mT
+        q, k, v = qkv.chunk(3, -1)
+        if (extra := prefix(i)) is not None:
+            k, v = torch.cat([extra[0], k], 1), torch.cat([extra[1], v], 1)
+        q, k, v = map(split_heads, (q, k, v))
+        weight = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+        mixed = (weight @ v).transpose(1, 2).flatten(2)
+        x = x + linear(mixed, w, f"{at}.attn.proj")
+        hidden = linear(norm(x, w, f"{at}.norm2"), w, f"{at}.mlp.fc1")
+        hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
+        x = x + mlp(i, x, linear(hidden, w, f"{at}.mlp.fc2"))
+    return norm(x, w, final_norm)[:, 0]
+
+
+def on_thirds(targets: str, updates: Sequence[Tensor]) -> Tensor:
+    """(3D, D): the update of each target on its third of q | k | v, zero elsewhere."""
+    found = dict(zip(targets, updates, strict=True))
+    return torch.cat([found.get(name, torch.zeros_like(updates[0])) for name in "qkv"])
+
+
+# ---- losses ------------------------------------------------------------------------------------
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """mean of log sum_j exp z_j - z_y."""
+    own = logits.gather(1, labels[:, None])[:, 0]
+    return (logits.logsumexp(1) - own).mean()
+
+
+# ---- schedules: factor on the rate at epoch e of K, step s of S in the epoch ---------------------
+Schedule = Callable[[int, int, int, int], float]
+
+
+def cosine(e: int, K: int, s: int, S: int) -> float:
+    """cos(99 pi max(e - 1, 0) / (200 (K - 1))): what the authors' scheduler gives."""
+    return math.cos(99 * math.pi * max(e - 1, 0) / (200 * (K - 1))) if K > 1 else 1.0
+
+
+def constant(e: int, K: int, s: int, S: int) -> float:
+    """1."""
+    return 1.0
+
+
+def drop(at: int, to: float = 0.1) -> Schedule:
+    """`to` from epoch `at` on."""
+    return lambda e, K, s, S: to if e >= at else 1.0
+
+
+# ---- optimisers: direction of a gradient; the step is -rate times it -----------------------------
+class Adam:
+    """Moments 0.9 and 0.999, corrected for their start."""
+
+    def __init__(self, eps: float = 1e-8, source_eps: bool = False) -> None:
+        """source_eps: eps beside sqrt(v) itself, before the correction."""
+        self.eps, self.source_eps = eps, source_eps
+        self.m: dict[int, Tensor] = {}
+        self.v: dict[int, Tensor] = {}
+        self.t: dict[int, int] = {}
+
+    def __call__(self, key: int, g: Tensor) -> Tensor:
+        t = self.t[key] = self.t.get(key, 0) + 1
+        m = self.m[key] = 0.9 * self.m.get(key, torch.zeros_like(g)) + 0.1 * g
+        v = self.v[key] = 0.999 * self.v.get(key, torch.zeros_like(g)) + 0.001 * g * g
+        if self.source_eps:
+            return m / (v.sqrt() + self.eps) * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        return m / (1 - 0.9**t) / ((v / (1 - 0.999**t)).sqrt() + self.eps)
+
+
+class Sgd:
+    """b <- 0.9 b + g."""
+
+    def __init__(self, momentum: float = 0.9) -> None:
+        self.momentum = momentum
+        self.b: dict[int, Tensor] = {}
+
+    def __call__(self, key: int, g: Tensor) -> Tensor:
+        self.b[key] = g if key not in self.b else self.momentum * self.b[key] + g
+        return self.b[key]
+
+
+def train(
+    task: Data,
+    told: Trace,
+    params: Sequence[tuple[Tensor, float]],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    direction: Adam | Sgd | None = None,
+    schedule: Schedule = cosine,
+    decay: float = 0.0,
+    rectify: Callable[[list[Tensor]], list[Tensor]] = lambda grads: grads,
+    finish: Callable[[int, Tensor], Tensor] = lambda index, step: step,
+) -> None:
+    """All epochs of a task; tells every loss.
+
+    params: (tensor, base rate). loss: of images (B, ...) and labels (B,). rectify: gradients of
+    all params before the optimiser; finish: (index of the param, step) after it. decay: times the
+    value, added to the gradient.
+    """
+    direction = Adam() if direction is None else direction
+    tensors = [p for p, _ in params]
+    for e, epoch in enumerate(task.epochs):
+        for s, (x, y) in enumerate(epoch):
+            value = loss(x, y)
+            told.tell(loss=value)
+            grads = rectify(list(torch.autograd.grad(value, tensors)))
+            factor = schedule(e, len(task.epochs), s, len(epoch))
+            for i, ((p, rate), g) in enumerate(zip(params, grads, strict=True)):
+                with torch.no_grad():
+                    p -= finish(i, factor * rate * direction(i, g + decay * p))
+
+
+# ---- draws -------------------------------------------------------------------------------------
+def uniform(shape: Sequence[int], bound: float, draw: torch.Generator) -> Tensor:
+    """Uniform in +- bound."""
+    return (2 * torch.rand(*shape, generator=draw) - 1) * bound
