@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
-from tests.parity.frame import Data, Trace
+from janus.rng import generator
+from tests.parity.frame import Data, Given, Trace
 
 HEADS = 2
 Prefix = tuple[Tensor, Tensor]
@@ -150,6 +151,10 @@ class Sgd:
         return self.b[key]
 
 
+Gradient = Callable[[Tensor], list[Tensor]]
+Finish = Callable[[int, Tensor], Tensor]
+
+
 def train(
     task: Data,
     told: Trace,
@@ -158,14 +163,14 @@ def train(
     direction: Adam | Sgd | None = None,
     schedule: Schedule = cosine,
     decay: float = 0.0,
-    rectify: Callable[[list[Tensor]], list[Tensor]] = lambda grads: grads,
-    finish: Callable[[int, Tensor], Tensor] = lambda index, step: step,
+    gradient: Gradient | None = None,
+    finish: Finish = lambda index, step: step,
 ) -> None:
     """All epochs of a task; tells every loss.
 
-    params: (tensor, base rate). loss: of images (B, ...) and labels (B,). rectify: gradients of
-    all params before the optimiser; finish: (index of the param, step) after it. decay: times the
-    value, added to the gradient.
+    params: (tensor, base rate). loss: of images (B, ...) and labels (B,). decay: times the value,
+    added to the gradient. gradient: of the loss, to one entry for each param; by default autograd's
+    own. finish: (index of the param, step after the optimiser) -> what is taken off the param.
     """
     direction = Adam() if direction is None else direction
     tensors = [p for p, _ in params]
@@ -173,11 +178,63 @@ def train(
         for s, (x, y) in enumerate(epoch):
             value = loss(x, y)
             told.tell(loss=value)
-            grads = rectify(list(torch.autograd.grad(value, tensors)))
+            grads = gradient(value) if gradient else torch.autograd.grad(value, tensors)
             factor = schedule(e, len(task.epochs), s, len(epoch))
-            for i, ((p, rate), g) in enumerate(zip(params, grads, strict=True)):
-                with torch.no_grad():
-                    p -= finish(i, factor * rate * direction(i, g + decay * p))
+            steps = [
+                finish(i, factor * rate * direction(i, g + decay * p.detach()))
+                for i, ((p, rate), g) in enumerate(zip(params, grads, strict=True))
+            ]
+            with torch.no_grad():
+                for p, step in zip(tensors, steps, strict=True):
+                    p -= step
+
+
+# ---- adapters and heads --------------------------------------------------------------------------
+Pairs = tuple[list[Tensor], list[Tensor]]
+"""A (P, r, D) and B (P, D, r) of every block."""
+Head = tuple[Tensor, Tensor]
+"""Weight (C, D) and bias (C,) of one task."""
+
+
+def new_adapters(given: Given, index: int, targets: str, rank: int, depth: int = 0) -> Pairs:
+    """A uniform in +-1 / sqrt(D), B = 0, for all blocks or the first `depth`."""
+    width, shape = given.width, (len(targets), rank, given.width)
+    keys = [("lora-a", *given.key, index, i) for i in range(depth or given.depth)]
+    a = [uniform(shape, width**-0.5, generator(*key)).requires_grad_() for key in keys]
+    b = [torch.zeros(len(targets), width, rank).requires_grad_() for _ in keys]
+    return a, b
+
+
+def new_head(given: Given, task: Data, bound: float = 1.0) -> Head:
+    """Weight and bias uniform in +- bound / sqrt(D)."""
+    draw, limit = generator("head", *given.key, task.index), bound * given.width**-0.5
+    weight = uniform((task.classes, given.width), limit, draw).requires_grad_()
+    return weight, uniform((task.classes,), limit, draw).requires_grad_()
+
+
+def dense(targets: str, pairs: Pairs, scale: float = 1.0) -> list[Tensor]:
+    """(3D, D) of every block: s B A on the targets' thirds."""
+    return [on_thirds(targets, list(scale * b @ a)) for a, b in zip(*pairs, strict=True)]
+
+
+def added(*changes: Sequence[Tensor]) -> list[Tensor]:
+    """Sum of changes, block by block."""
+    return [torch.stack(parts).sum(0) for parts in zip(*changes, strict=True)]
+
+
+def scores(f: Tensor, heads: Sequence[Head]) -> Tensor:
+    """Logits of all heads side by side (B, C)."""
+    return torch.cat([f @ weight.mT + bias for weight, bias in heads], 1)
+
+
+def tell_end(
+    told: Trace, given: Given, task: Data, delta: Sequence[Tensor], heads: Sequence[Head]
+) -> None:
+    """What every method with linear heads holds at a task's end."""
+    weight, bias = heads[-1]
+    told.tell(weights=torch.stack(list(delta)), head=weight, bias=bias)
+    with torch.no_grad():
+        told.tell(logits=scores(features(given.weights, task.tests, delta), heads))
 
 
 # ---- draws -------------------------------------------------------------------------------------

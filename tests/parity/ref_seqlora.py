@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from janus.rng import generator
 from tests.parity.frame import Case, Given, Trace
 from tests.parity.held import adapters
 from tests.parity.plain import (
     Adam,
     Schedule,
     Sgd,
+    added,
     cosine,
     cross_entropy,
+    dense,
     drop,
     features,
-    on_thirds,
+    new_adapters,
+    new_head,
+    tell_end,
     train,
-    uniform,
 )
 
 
@@ -39,43 +40,26 @@ def seqlora(
     decay: float = 0.0,
     schedule: Schedule = cosine,
 ) -> None:
-    """W_t = W0 + s B A; A uniform in +-1 / sqrt(D), B = 0; heads uniform in +-1 / sqrt(D)."""
-    width, bound = given.width, given.width**-0.5
-    heads: list[tuple[Tensor, Tensor]] = []
-    merged = [torch.zeros(3 * width, width) for _ in range(given.depth)]
-    a = b = []
-
-    def delta() -> list[Tensor]:
-        return [
-            m + scale * on_thirds(targets, [v @ u for u, v in zip(x, y, strict=True)])
-            for m, x, y in zip(merged, a, b, strict=True)
-        ]
-
+    """W_t = W0 + s B A; a fresh pair per task is added to what the earlier ones left."""
+    merged = [torch.zeros(3 * given.width, given.width)] * given.depth
+    pairs, heads = new_adapters(given, 0, targets, rank), []
     for task in given.tasks:
-        if task.index == 0 or not carried:
-            if task.index:
-                merged = [d.detach() for d in delta()]
-            shape = (len(targets), rank, width)
-            keys = [("lora-a", *given.key, task.index, i) for i in range(given.depth)]
-            a = [uniform(shape, bound, generator(*key)).requires_grad_() for key in keys]
-            b = [torch.zeros(len(targets), width, rank, requires_grad=True) for _ in keys]
-        draw = generator("head", *given.key, task.index)
-        weight = uniform((task.classes, width), bound, draw).requires_grad_()
-        bias = uniform((task.classes,), bound, draw).requires_grad_()
-        heads.append((weight, bias))
+        if task.index and not carried:
+            merged = [d.detach() for d in added(merged, dense(targets, pairs, scale))]
+            pairs = new_adapters(given, task.index, targets, rank)
+        head = new_head(given, task)
+        heads.append(head)
 
-        def loss(x: Tensor, y: Tensor, task: Any = task) -> Tensor:
-            weight, bias = heads[-1]
-            z = features(given.weights, x, delta()) @ weight.mT + bias
-            return cross_entropy(z, y - task.first)
+        def delta(merged: list[Tensor] = merged, pairs: tuple = pairs) -> list[Tensor]:
+            return added(merged, dense(targets, pairs, scale))
 
-        params = [(p, rate) for p in (*a, *b)] + [(weight, head_rate), (bias, head_rate)]
+        def loss(x: Tensor, y: Tensor, head: tuple = head, first: int = task.first) -> Tensor:
+            return cross_entropy(features(given.weights, x, delta()) @ head[0].mT + head[1], y - first)
+
+        params = [(p, rate) for p in (*pairs[0], *pairs[1])] + [(p, head_rate) for p in head]
         train(task, told, params, loss, Sgd() if sgd else Adam(), schedule, decay)
-        told.tell(a=torch.stack(a), b=torch.stack(b), head=weight, bias=bias)
-        with torch.no_grad():
-            f = features(given.weights, task.tests, delta())
-            told.tell(logits=torch.cat([f @ w.mT + c for w, c in heads], 1))
-            told.tell(weights=torch.stack([d.detach() for d in delta()]))
+        told.tell(a=torch.stack(pairs[0]), b=torch.stack(pairs[1]))
+        tell_end(told, given, task, delta(), heads)
 
 
 CASES = [
@@ -83,7 +67,7 @@ CASES = [
     Case(
         "seqlora, fresh adapters, q and k, scale 2",
         "seqlora",
-        partial(seqlora, carried=False, targets="qk", scale=2.0, rank=4, rate=1e-3),
+        partial(seqlora, carried=False, targets="qk", scale=2.0, rank=4, rate=1e-3, decay=0.01),
         adapters,
         options={
             "method.lifetime": "task",
@@ -91,6 +75,7 @@ CASES = [
             "method.scale": 2.0,
             "method.rank": 4,
             "method.lr": 1e-3,
+            "method.weight_decay": 0.01,
         },
     ),
     Case(
@@ -100,4 +85,5 @@ CASES = [
         adapters,
         bench="domainnet",
     ),
+    Case("joint", "joint", seqlora, adapters),
 ]
