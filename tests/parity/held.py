@@ -30,7 +30,11 @@ def change(layer: Any, given: Given) -> Tensor:
     """(3D, D): what a block's qkv differs by from the network before any adapter."""
     start = given.weights[f"blocks.{layer.block}.attn.qkv.weight"]
     whole = layer.linear.weight - start
-    for target, update in enumerate(layer.update()):
+    updates = layer.update()
+    if layer.frozen is not None:
+        a, b = layer.frozen
+        updates = updates + (b if layer.gains is None else b * layer.gains) @ a
+    for target, update in enumerate(updates):
         whole[layer.rows(target)] += update
     return whole
 

@@ -124,6 +124,11 @@ def drop(at: int, to: float = 0.1) -> Schedule:
     return lambda e, K, s, S: to if e >= at else 1.0
 
 
+def milestones(at: tuple[int, ...], factor: float) -> Schedule:
+    """`factor` to the number of milestones reached."""
+    return lambda e, K, s, S: factor ** sum(e >= m for m in at)
+
+
 # ---- optimisers: direction of a gradient; the step is -rate times it -----------------------------
 class Adam:
     """Moments 0.9 and 0.999, corrected for their start."""

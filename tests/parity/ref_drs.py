@@ -16,7 +16,9 @@ from tests.parity.plain import (
     Adam,
     Head,
     Pairs,
+    Schedule,
     added,
+    cosine,
     cross_entropy,
     dense,
     features,
@@ -48,6 +50,7 @@ class Plan:
     inside: bool = False
     """A starts as A U U^T."""
     linear: bool = False
+    schedule: Schedule = cosine
 
 
 def triplet(f: Tensor, y: Tensor, means: Tensor, margin: float) -> Tensor:
@@ -150,7 +153,7 @@ def one_task(
 
     params = [(p, plan.rate) for p in (*a, *b)] + [(p, plan.head_rate) for p in (weight, bias)]
     how = rectified if plan.rectify else None
-    train(task, told, params, loss, Adam(source_eps=True), gradient=how, finish=inside)
+    train(task, told, params, loss, Adam(source_eps=True), plan.schedule, 0.0, how, inside)
     after = [d.detach() for d in added(merged, dense("kv", (a, b)))]
     told.tell(a=torch.stack(a), b=torch.stack(b), weights=torch.stack(after))
     told.tell(head=weight, bias=bias)
@@ -164,7 +167,8 @@ def held_spans(method: Any, given: Given) -> dict[str, Tensor]:
 
 def case(name: str, method: str, plan: Plan, bench: str = "cifar100", **options: Any) -> Case:
     """Options are method settings."""
-    named = {f"method.{key}": value for key, value in options.items()}
+    part = {"first_epochs": "train"}
+    named = {f"{part.get(key, 'method')}.{key}": value for key, value in options.items()}
     reads = both(adapters, held_spans)
     return Case(name, method, partial(drs, plan=plan), reads, prototypes, named, bench)
 
@@ -177,8 +181,9 @@ CASES = [
     case(
         "lora_drs on imagenet_r",
         "lora_drs",
-        Plan(head_rate=5e-4, margin=2.0, weight=0.2),
+        Plan(head_rate=5e-4, margin=2.0, weight=0.2, schedule=lambda e, K, *at: cosine(e, 6, *at)),
         "imagenet_r",
+        first_epochs=4,
     ),
     case("lora_drs, linear heads", "lora_drs", Plan(linear=True), classifier="linear"),
     case("lora_drs, one side", "lora_drs", Plan(both_sides=False), both_sides=False),
