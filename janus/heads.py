@@ -14,24 +14,30 @@ from janus.rng import generator
 class LinearHeads(nn.Module):
     """One Linear per task; logits of all heads seen are concatenated, without task identity."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, bound: float | None = None, zero_bias: bool = False) -> None:
+        """A head starts uniform in +-`bound`, by default 1/sqrt(D) as torch's Linear; the biases
+        too, or at 0 with `zero_bias`.
+        """
         super().__init__()
         self.width = width
+        self.bound = width**-0.5 if bound is None else bound
+        self.zero_bias = zero_bias
         self.parts = nn.ModuleList()
 
     def grow(self, classes: int, key: tuple[str | int, ...], device: torch.device) -> nn.Linear:
         """Freeze the heads so far and append one for `classes` new classes.
 
-        Initialised as torch's Linear, uniform in +-1/sqrt(D), but from a keyed generator.
+        Its start is drawn from a keyed generator.
         """
         for last in self.parts[-1:]:  # those before it are frozen already
             last.requires_grad_(False)
         head: nn.Linear = nn.utils.skip_init(nn.Linear, self.width, classes)
         draw = generator("head", *key, len(self.parts))
-        bound = self.width**-0.5
         with torch.no_grad():
             for value in head.parameters():
-                value.copy_((2 * torch.rand(value.shape, generator=draw) - 1) * bound)
+                value.copy_((2 * torch.rand(value.shape, generator=draw) - 1) * self.bound)
+            if self.zero_bias:
+                head.bias.zero_()
         self.parts.append(head.to(device))
         return head
 

@@ -21,11 +21,18 @@ from janus.methods.optim import TaskOptimizer
 class HeadsMethod(Method):
     """Trains the current head and `own_parameters`."""
 
+    epsilon_hat = False
+    """True: Adam adds its epsilon before the bias correction (see `TaskOptimizer`)."""
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.heads = LinearHeads(context.width)
+        self.heads = self.make_heads(context.width)
         self.optimizer: TaskOptimizer | None = None
         self.first_class = 0
+
+    def make_heads(self, width: int) -> LinearHeads:
+        """The heads, with the start that the source gives them."""
+        return LinearHeads(width)
 
     def own_parameters(self) -> Sequence[nn.Parameter]:
         """What the current task trains beside its head."""
@@ -55,7 +62,8 @@ class HeadsMethod(Method):
         s = self.context.settings
         # a probe has nothing but its head, and no `lr`
         groups = [(self.optimized_parameters(), s["lr"])] if "lr" in s else []
-        self.optimizer = TaskOptimizer([*groups, (self.head_parameters(), s["head_lr"])], s, task)
+        groups = [*groups, (self.head_parameters(), s["head_lr"])]
+        self.optimizer = TaskOptimizer(groups, s, task, self.epsilon_hat)
 
     def trained_parameters(self) -> int:
         """What the current task trains, with its head."""

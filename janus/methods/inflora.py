@@ -7,7 +7,9 @@
 DualGPM stores the complement once V is wider than D/2 and then shrinks it. That is the same
 subspace in another form: here V is kept, and the tests hold the two forms equal. InfLoRA-b5
 (`blocks: 5`, plain GPM) therefore differs in nothing but the adapted blocks. InfLoRA+CA (`align`)
-re-trains the heads on class Gaussians after each task (janus/align.py) [seen: authors' code].
+re-trains the heads on class Gaussians after each task (janus/align.py); on CIFAR-100 its source
+also puts a fresh, untrained LayerNorm in the place of the pretrained final one (`final_norm`)
+[seen: authors' code].
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from janus.align import Aligner
 from janus.data.tasks import Task
@@ -39,6 +41,12 @@ def designed_a(moment: Tensor, basis: Tensor, rank: int) -> Tensor:
     return rows.float()
 
 
+def use_fresh_norm(context: Context) -> None:
+    """Put a frozen LayerNorm of torch's (weight 1, bias 0, eps 1e-5) in place of the final norm."""
+    fresh = nn.LayerNorm(context.width, device=context.device)
+    context.backbone.norm = fresh.requires_grad_(False)
+
+
 class InfLora(ProtectedLora):
     """Interference-free LoRA. Two extra passes per task, three with alignment."""
 
@@ -47,6 +55,8 @@ class InfLora(ProtectedLora):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        if context.settings["final_norm"] == "fresh":
+            use_fresh_norm(context)
         self.aligner: Aligner | None = None
         if context.settings["align"]:
             self.aligner = Aligner(context.width, context.settings, context.key)

@@ -6,7 +6,8 @@ fewest that hold 99 % of their energy (sigma^2); the finished optimiser step is 
 Published with two quirks [seen: authors' code], each a setting here:
 * T = U_k U_k^T / |U_k U_k^T|_F: the step also shrinks by sqrt(k) (`sqrt_scaling`);
 * the input-space T is applied to B's output dimension too (`both_sides`).
-Local cross-entropy plus the augmented triplet loss; prediction by nearest class mean.
+Local cross-entropy plus the augmented triplet loss; prediction by nearest class mean. Adam is the
+source's own, which adds epsilon before the bias correction [seen].
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class LoraDrs(Rectifiable):
     """
 
     passes_beside_training = 2.0
+    epsilon_hat = True  # as the source; B starts sparse, so that A's first gradients are tiny
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -26,8 +26,14 @@ class TaskOptimizer:
         groups: Iterable[tuple[Iterable[nn.Parameter], float]],
         settings: Mapping[str, Any],
         task: Task,
+        epsilon_hat: bool = False,
     ) -> None:
-        """`groups`: (parameters, base learning rate); `settings`: conf/method/_training.yaml."""
+        """`groups`: (parameters, base learning rate); `settings`: conf/method/_training.yaml.
+
+        epsilon_hat: Adam's step t is lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + 1e-8), the form
+        at the end of section 2 of Kingma and Ba (2015). torch adds its epsilon after the bias
+        correction, where it counts up to 32 times less in the first steps.
+        """
         self.schedule = str(settings["schedule"])
         self.length = task.epochs
         """Epochs K of the schedule."""
@@ -37,6 +43,7 @@ class TaskOptimizer:
         self.drops = epoch_numbers(settings["milestones"]) or (late,)
         """Epochs, counted from 0, at whose start `drop` multiplies the rate."""
         self.drop_factor: float = settings["drop_factor"]
+        self.epsilon_hat = epsilon_hat and settings["optimizer"] == "adam"
         self.steps_per_epoch, self.steps = task.steps_per_epoch, 0
         self.share: float = settings["first_rate"] if task.index == 0 else 1.0
         made = [{"params": list(p), "lr": lr, "base": lr} for p, lr in groups]
@@ -76,6 +83,8 @@ class TaskOptimizer:
         """Step with the scheduled rate, then clear gradients."""
         for group in self.inner.param_groups:
             group["lr"] = group["base"] * self.factor
+            if self.epsilon_hat:
+                group["eps"] = 1e-8 / math.sqrt(1 - 0.999 ** (self.steps + 1))
         self.inner.step()
         self.inner.zero_grad(set_to_none=True)
         self.steps += 1

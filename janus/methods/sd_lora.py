@@ -4,8 +4,9 @@
 
 A_t, B_t and all magnitudes m_1..m_t are trained; one scalar per task is shared by all blocks and
 projections and starts every task at 0.8; the newest direction is not normalised [seen: authors'
-code]. RR (`reduce_rank`) gives later tasks fewer rows; KD (`distill`) drops a direction that the
-old ones reproduce and hands its share to their magnitudes.
+code]. Heads start uniform in +-sqrt(3/D) with bias 0 [seen]. RR (`reduce_rank`) gives later tasks
+fewer rows [seen, switched off in the public code]; KD (`distill`) drops a direction that the old
+ones reproduce and hands its share to their magnitudes [absent from the public code: the paper].
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from janus.bank import AdapterBank
 from janus.data.tasks import Task
+from janus.heads import LinearHeads
 from janus.lora import LoraQKV
 from janus.methods.base import Context
 from janus.methods.lora_method import LoraMethod
@@ -40,6 +42,10 @@ class SdLora(LoraMethod):
         self.started_at = torch.ones(1, device=context.device)
         """Magnitudes, the newest last, when the current task began."""
         self.magnitudes = nn.Parameter(self.started_at.clone())
+
+    def make_heads(self, width: int) -> LinearHeads:
+        """Kaiming's uniform start for a linear layer, +-sqrt(3/D), without a bias [seen]."""
+        return LinearHeads(width, bound=(3 / width) ** 0.5, zero_bias=True)
 
     # ---- tasks ---------------------------------------------------------------------------------
     def begin_task(self, task: Task) -> None:

@@ -101,6 +101,28 @@ def test_b_starts_with_one_small_value_per_column():
         assert 0 < float(layer.b.detach().abs().max()) < 0.06
 
 
+def test_adam_adds_epsilon_before_the_bias_correction():
+    """Near epsilon, where A's gradients are while B is sparse, torch's Adam steps further."""
+    method, stream = started("lora_drs", **FAST, method__schedule="constant")
+    method.begin_task(stream.tasks[0])
+    parameters = [method.layers[0].a, method.heads.parts[-1].weight]
+    groups = zip(parameters, (3e-3, 1e-2), strict=True)
+    at = [(p, lr, p.detach().double(), 0.0, 0.0) for p, lr in groups]
+    draw = torch.Generator().manual_seed(0)
+    for step in range(1, 5):
+        after = []
+        for p, lr, value, first, second in at:
+            p.grad = 1e-8 * torch.randn(p.shape, generator=draw)
+            g = p.grad.double()
+            first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
+            rate = lr * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+            after.append((p, lr, value - rate * first / (second.sqrt() + 1e-8), first, second))
+        method.optimizer.step()
+        at = after
+    for p, lr, value, *_ in at:
+        assert float((p.detach() - value).abs().max()) < 1e-3 * lr
+
+
 def test_augmented_triplet_equals_the_loop():
     g = torch.Generator().manual_seed(2)
     x, y = torch.randn(9, 5, generator=g), torch.tensor([4, 4, 4, 5, 5, 6, 6, 6, 7])

@@ -27,6 +27,20 @@ def test_penalty_is_zero_exactly_when_row_spaces_are_orthogonal(seed, rank, old_
     assert float(overlap(tilted, old)) > 1e-4
 
 
+def test_l2_sums_norms_not_squares():
+    method, stream = started("olora", **FAST, method__l2=0.1)
+    train(method, stream.tasks[0])
+    method.begin_task(stream.tasks[1])
+    loss = method.loss(next(iter(stream.tasks[1].train_batches(0))))
+    norms = [float(x.a[i].norm()) for x in method.layers for i in range(2)]  # every B is 0
+    assert float(loss["l2"]) == pytest.approx(0.1 * sum(norms), rel=1e-6)
+    loss["l2"].backward()
+    for layer in method.layers:
+        assert torch.equal(layer.b.grad, torch.zeros_like(layer.b))
+        direction = layer.a[0] / layer.a[0].norm()
+        assert torch.allclose(layer.a.grad[0], 0.1 * direction, atol=1e-7)
+
+
 def test_penalty_is_the_sum_over_blocks_tasks_and_entries():
     method, stream = started("olora", **FAST)
     for task in stream.tasks[:2]:

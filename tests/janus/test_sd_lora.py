@@ -90,3 +90,17 @@ def test_rank_falls_with_the_tasks():
         train(method, task)
     assert [entry[0][0].shape[1] for entry in method.bank.entries] == [10, 8]
     assert method.layers[0].a.shape[1] == 6
+
+
+def test_heads_start_as_the_sources_do():
+    """Uniform in +-sqrt(3 / D) without a bias, where other methods start in +-1 / sqrt(D)."""
+    method, stream = started("sd_lora")
+    method.begin_task(stream.tasks[0])
+    head, bound = method.heads.parts[0], (3 / 32) ** 0.5
+    assert 0.9 * bound < float(head.weight.abs().max()) <= bound
+    assert torch.equal(head.bias, torch.zeros_like(head.bias))
+    plain, _ = started("seqlora")
+    plain.begin_task(stream.tasks[0])
+    other = plain.heads.parts[0]
+    assert torch.allclose(head.weight, other.weight * 3**0.5)
+    assert float(other.bias.abs().max()) > 0
