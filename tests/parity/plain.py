@@ -22,9 +22,9 @@ Prefix = tuple[Tensor, Tensor]
 
 # ---- network -----------------------------------------------------------------------------------
 def norm(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
-    """(x - mean) / sqrt(var + 1e-6) * weight + bias over the last dimension."""
-    centred = x - x.mean(-1, keepdim=True)
-    spread = (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    """(x - mean) / sqrt(var + eps) * weight + bias; eps is timm's 1e-6 unless `w` names one."""
+    centred, eps = x - x.mean(-1, keepdim=True), w.get(f"{name}.eps", torch.tensor(1e-6))
+    spread = (centred.square().mean(-1, keepdim=True) + eps).sqrt()
     return centred / spread * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 

@@ -56,8 +56,9 @@ class Plan:
 def inflora(given: Given, told: Trace, plan: Plan) -> None:
     """A_t: leading left singular vectors of (I - V V^T) C, over sqrt 3; only B_t is trained."""
     w, width = dict(given.weights), given.width
-    if plan.fresh_norm:
-        w |= {"norm.weight": torch.ones(width), "norm.bias": torch.zeros(width)}
+    if plan.fresh_norm:  # torch's own LayerNorm, whose eps is not timm's
+        fresh = {"weight": torch.ones(width), "bias": torch.zeros(width), "eps": torch.tensor(1e-5)}
+        w |= {f"norm.{name}": value for name, value in fresh.items()}
     depth = plan.blocks or given.depth
     v = [torch.zeros(width, 0) for _ in range(depth)]
     merged = [torch.zeros(3 * width, width)] * depth

@@ -278,6 +278,13 @@ def _scaled(a: Any, b: Any, kept: list[list[Tensor]], m: Tensor) -> list[Tensor]
     return found
 
 
+def refreshed(method: Any, given: Given) -> dict[str, Tensor]:
+    """As `adapters`, once a forward pass has handed the layers what the last step changed."""
+    with torch.no_grad():
+        method.features(given.tasks[-1].epochs[0][0][0])
+    return adapters(method, given)
+
+
 def magnitudes(method: Any, given: Given) -> dict[str, Tensor]:
     """m_1..m_t."""
     return {"magnitudes": method.magnitudes}
@@ -347,7 +354,8 @@ def case(
 
 
 SPECTRAL = both(coefficients, merged_spectral)
-DIRECTIONS = both(adapters, magnitudes)
+DIRECTIONS = both(refreshed, magnitudes)
+ROUTED = both(refreshed, routing)
 
 CASES = [
     case("olora", "olora", olora, adapters),
@@ -362,9 +370,9 @@ CASES = [
     case("bilora on domainnet", "bilora",
          partial(bilora, sgd=True, rate=5e-3, head_rate=5e-3, schedule=cosine_half, first_rate=0.1),
          SPECTRAL, "domainnet"),
-    case("c_lora", "c_lora", c_lora, both(adapters, routing)),
+    case("c_lora", "c_lora", c_lora, ROUTED),
     case("c_lora, open, other penalty", "c_lora",
-         partial(c_lora, stopped=False, penalty=1.0, share=0.6), both(adapters, routing),
+         partial(c_lora, stopped=False, penalty=1.0, share=0.6), ROUTED,
          method__old_gradients="open", method__penalty=1.0, method__routing_energy=0.6),
     case("sd_lora", "sd_lora", sd_lora, DIRECTIONS),
     case("sd_lora on imagenet_r", "sd_lora", partial(sd_lora, rate=1e-2, head_rate=1e-2),
