@@ -59,7 +59,7 @@ def flat(cell: Mapping[str, Any]) -> dict[str, Any]:
                 out |= {f"method.{setting}": v for setting, v in content.items()}
             elif (name, inner) == ("method", "name"):
                 out["method"] = out["method.name"] = content
-            elif (name, inner) != ("method", "neutral"):
+            elif (name, inner) not in (("method", "neutral"), ("method", "revised")):
                 out[f"{name}.{inner}"] = content
     return out
 

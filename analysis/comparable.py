@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from analysis.load import Run, text
+from analysis.load import Run, settings, text
 from analysis.published import Published
 from janus.compose import compose
 from janus.config import Cell, TrainConfig
-from janus.settings import names, read_yaml
+from janus.settings import method_spec, names, read_yaml
 
 RATES = ("lr", "head_lr")
 """Settings that may be tuned for a bench without making another method."""
@@ -60,13 +60,19 @@ def _is_ablation(figure: Published) -> bool:
 
 
 def _settings(run: Run, figure: Published) -> list[str]:
-    """Settings that differ from the method's own for the bench, with the published row's parts."""
-    own = dict(_own(run.bench, run.method).method.values)
+    """Settings that differ from the method's own for the bench, with the published row's parts.
+
+    Both as identities have them: a value with an earlier meaning differs (`cosine`, `cosine@2`), a
+    setting later than the run counts as its neutral value, and an earlier revision of the method's
+    code is another configuration.
+    """
+    neutral = method_spec(run.method).neutral
+    method = _own(run.bench, run.method).method.identity()
+    own = {**neutral, **method["values"], "revision": method["revision"]}
     if figure.variant:
         parts = SWITCHES if figure.variant == "all" else figure.variant.split("+")
         own |= {name: part in parts for part, name in SWITCHES.items()}
-    method = run.cell["method"]
-    ours = {**(method.get("neutral") or {}), **method["values"]}
+    ours = {**neutral, **settings(run)}
     return _differing({n: v for n, v in ours.items() if n in own and n not in RATES}, own)
 
 

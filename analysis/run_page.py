@@ -33,10 +33,16 @@ def section(run: Run, label: str) -> str:
         markup.table(_matrix(run), "Accuracy (%) on each task after each task"),
         markup.table(_metrics(run), "Metrics (%)"),
         _diagnostics(record["diagnostics"] or ()),
-        _pairs("Configuration", choose.flat(record["cell"])),
+        _pairs("Configuration", _configuration(run, record["cell"])),
         _pairs("Provenance", _provenance(load.provenance(run))),
     ]
     return f'<details class="run" id="run-{run.id}">{"".join(parts)}</details>'
+
+
+def _configuration(run: Run, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell's fields; settings as the identity has them, with the number of their meaning."""
+    marked = {f"method.{name}": v for name, v in run.identity["method"]["values"].items()}
+    return choose.flat(cell) | marked
 
 
 def _percent(value: float | None) -> str:

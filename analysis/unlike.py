@@ -34,7 +34,8 @@ class Unlike:
 
 
 def mark(runs: Sequence[Run], labels: dict[str, str]) -> Unlike:
-    """The runs of each bench in one group; every protocol of a bench gets a number."""
+    """The runs of each bench in one group; every protocol of a bench gets a number, in
+    the order of the rows' names."""
     groups: list[Group] = []
     notes = [WARNING]
     marks: dict[str, list[int]] = {}
@@ -44,7 +45,7 @@ def mark(runs: Sequence[Run], labels: dict[str, str]) -> Unlike:
         fields = {run.id: protocol.fields_of(run) for run in members}
         names = protocol.differing(list(fields.values()))
         numbers: dict[tuple[str, ...], int] = {}
-        for run in members if names else ():
+        for run in sorted(members, key=lambda run: labels[run.id]) if names else ():
             values = tuple(fields[run.id].get(name, MISSING).shown for name in names)
             if values not in numbers:
                 numbers[values] = len(notes)

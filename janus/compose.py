@@ -67,6 +67,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
             revision=spec.revision,
             values=_as_read(spec, values),
             neutral=spec.neutral,
+            revised=spec.revised,
         ),
         order=order,
         seed=seed,

@@ -255,16 +255,29 @@ class MethodConfig(_Part):
     neutral: Mapping[str, Value] = field(default_factory=dict, metadata={"identity": False})
     """Settings added later, with the value that reproduces earlier behaviour: left out of the
     identity while they hold it, so that old results stay valid."""
+    revised: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict, metadata={"identity": False}
+    )
+    """Settings whose values changed their meaning, {schedule: {cosine: 2}}: in the identity such a
+    value is written with the number, `cosine@2`. Empty in cells made before the change, which
+    therefore keep their ids."""
 
     def identity(self) -> dict[str, Any]:
         """As of every part, without settings that hold their neutral value."""
         found = _hashed(self)
         found["values"] = {
-            name: value
+            name: self._marked(name, value)
             for name, value in self.values.items()
             if not (name in self.neutral and self.neutral[name] == value)
         }
         return found
+
+    def _marked(self, name: str, value: Value) -> Value:
+        """`value`, with the number of its meaning where that is not the first."""
+        meanings = self.revised.get(name)
+        if not meanings or not isinstance(value, str) or value not in meanings:
+            return value
+        return f"{value}@{meanings[value]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from dataclasses import fields
 from typing import Any
 
 from janus.compose import PARTS
-from janus.config import Cell
-from janus.settings import MethodSpec, method_spec, names
+from janus.config import Cell, Value
+from janus.settings import MethodSpec, alternatives, method_spec, names
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -69,9 +69,14 @@ def _field_lines(part: str, values: Any) -> Iterator[str]:
 def _setting_lines(spec: MethodSpec, cell: Cell) -> Iterator[str]:
     for name, setting in spec.settings.items():
         allowed = f" [{', '.join(map(str, setting.choices))}]" if setting.choices else ""
-        needs = ", ".join(f"{n}={str(v).lower()}" for n, v in setting.needs.items())
+        needs = ", ".join(f"{n}={_shown(v)}" for n, v in setting.needs.items())
         only = f" (only with {needs})" if needs else ""
         yield _line(f"method.{name}", cell.method.values[name], f"{setting.help}{allowed}{only}")
+
+
+def _shown(wanted: Value | list[Value]) -> str:
+    """'fd', 'cosine or cosine_half', 'empty'."""
+    return " or ".join(str(v).lower() or "empty" for v in alternatives(wanted))
 
 
 def _line(name: str, default: Any, text: str) -> str:

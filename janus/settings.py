@@ -7,6 +7,7 @@ values per bench. Method code receives the checked values; it declares no defaul
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -75,8 +76,15 @@ class Setting:
     optional: bool = False
     neutral: Any = _MISSING
     """Value that reproduces results made before this setting existed."""
-    needs: Mapping[str, Value] = field(default_factory=dict)
-    """Settings that must hold these values for this one to be read, e.g. {estimator: fd}."""
+    revised: Mapping[str, int] = field(default_factory=dict)
+    """Values (text) whose meaning changed, with the number of their meaning from 2 on: {cosine: 2}
+    is written `cosine@2` in the identity of a cell, so that no older result is taken for a new one.
+    On the command line the value keeps its name."""
+    epochs: bool = False
+    """The text must name epochs (see `epoch_numbers`)."""
+    needs: Mapping[str, Value | list[Value]] = field(default_factory=dict)
+    """Settings that must hold these values for this one to be read, e.g. {estimator: fd}; a list
+    holds alternatives."""
 
     def check(self, where: str, value: Any) -> Any:
         """`value` in this setting's type. Raises ConfigError naming `where` and what is allowed."""
@@ -88,6 +96,14 @@ class Setting:
             hint = suggest(str(value), map(str, self.choices))
             hint = hint if hint.startswith(" Did") else ""
             raise ConfigError(f"{where} must be one of {text}; got {value!r}.{hint}")
+        if self.epochs:
+            try:
+                epoch_numbers(value)
+            except ValueError:
+                raise ConfigError(
+                    f"{where} must name epochs in rising order, joined by +, e.g. 4+6+8; "
+                    f"got {value!r}"
+                ) from None
         if isinstance(value, int | float) and not isinstance(value, bool):
             for bound, ok, words in (
                 (self.min, self.min is None or value >= self.min, "at least"),
@@ -98,6 +114,17 @@ class Setting:
                 if not ok:
                     raise ConfigError(f"{where} must be {words} {bound:g}, got {value}")
         return value
+
+
+def epoch_numbers(text: str) -> tuple[int, ...]:
+    """The epochs in a text like '4+6+8': whole numbers from 1 on, rising; none in ''.
+
+    Raises ValueError for any other text. (A comma would span a grid of values in a sweep.)
+    """
+    found = tuple(int(part) for part in text.split("+")) if text else ()
+    if text != "+".join(map(str, found)) or any(a >= b for a, b in itertools.pairwise((0, *found))):
+        raise ValueError(text)
+    return found
 
 
 def _as_type_of(example: Value, value: Any, where: str) -> Value:
@@ -172,7 +199,7 @@ class MethodSpec:
         for other, wanted in self.settings[name].needs.items():
             if why := self.unmet(other, values):
                 return why
-            if values[other] != wanted:
+            if values[other] not in alternatives(wanted):
                 return f"method.{other}={str(values[other]).lower()}"
         return None
 
@@ -180,6 +207,11 @@ class MethodSpec:
     def neutral(self) -> dict[str, Value]:
         """Late settings and the value with which they leave old identities unchanged."""
         return {n: s.neutral for n, s in self.settings.items() if s.neutral is not _MISSING}
+
+    @property
+    def revised(self) -> dict[str, dict[str, int]]:
+        """Settings with values whose meaning changed: {schedule: {cosine: 2}}."""
+        return {n: dict(s.revised) for n, s in self.settings.items() if s.revised}
 
 
 @lru_cache
@@ -202,7 +234,13 @@ def _check_needs(settings: Mapping[str, Setting], method: str) -> None:
         for other, wanted in setting.needs.items():
             if other not in settings:
                 raise ConfigError(f"{where}: no setting {other!r}.{suggest(other, settings)}")
-            settings[other].check(f"{where} {other}", wanted)
+            for value in alternatives(wanted):
+                settings[other].check(f"{where} {other}", value)
+
+
+def alternatives(wanted: Value | list[Value]) -> list[Value]:
+    """The values of `needs` under which a setting is read."""
+    return wanted if isinstance(wanted, list) else [wanted]
 
 
 def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:
@@ -237,4 +275,8 @@ def _read_settings(
         if parsed[key].tag not in TAGS:
             raise ConfigError(f"{where}: tag must be one of {', '.join(TAGS)}")
         parsed[key].check(where, parsed[key].default)
+        for value, meaning in parsed[key].revised.items():
+            parsed[key].check(f"{where}: revised", value)
+            if not isinstance(value, str) or not isinstance(meaning, int) or meaning < 2:
+                raise ConfigError(f"{where}: revised must give a text its meaning's number, from 2")
     return parsed

@@ -10,6 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from janus.data.tasks import Task
+from janus.settings import epoch_numbers
+
+
+def quarter_cosine(at: int, last: int) -> float:
+    """cos(99 pi at / (200 last)): 1 at the start, 0.0157 at `last` and after it."""
+    return math.cos(99 * math.pi * min(at, last) / (200 * last)) if last > 0 else 1.0
 
 
 class TaskOptimizer:
@@ -22,9 +28,17 @@ class TaskOptimizer:
         task: Task,
     ) -> None:
         """`groups`: (parameters, base learning rate); `settings`: conf/method/_training.yaml."""
-        self.schedule, self.drop_at = str(settings["schedule"]), float(settings["drop_at"])
-        self.epochs, self.steps_per_epoch = task.epochs, task.steps_per_epoch
-        self.steps = 0
+        self.schedule = str(settings["schedule"])
+        self.length = task.epochs
+        """Epochs K of the schedule."""
+        if settings["cosine_over"] == "later":
+            self.length = task.cell.train.epochs
+        late = round(settings["drop_at"] * task.epochs)
+        self.drops = epoch_numbers(settings["milestones"]) or (late,)
+        """Epochs, counted from 0, at whose start `drop` multiplies the rate."""
+        self.drop_factor: float = settings["drop_factor"]
+        self.steps_per_epoch, self.steps = task.steps_per_epoch, 0
+        self.share: float = settings["first_rate"] if task.index == 0 else 1.0
         made = [{"params": list(p), "lr": lr, "base": lr} for p, lr in groups]
         made = [group for group in made if group["params"]]
         decay = settings["weight_decay"]
@@ -35,22 +49,28 @@ class TaskOptimizer:
 
     @property
     def factor(self) -> float:
-        """Share of the base learning rate at the current step.
+        """Share of the base learning rates that the current step takes."""
+        return self.share * self._curve()
 
-        cosine: cos(99 pi e / (200 (K - 1))) at epoch e of K, stepped per epoch [seen: InfLoRA];
-        cosine_step: the same curve over single steps; drop: a tenth from `drop_at` of the epochs
-        on; constant: 1.
+    def _curve(self) -> float:
+        """The schedule at the current step. Epochs e count from 0, to K - 1.
+
+        cosine: cos(99 pi max(e - 1, 0) / (200 (K - 1))). The authors' scheduler sets the first rate
+        twice, so that the curve begins in the second epoch [seen: InfLoRA, LoRA-DRS, BiLoRA,
+        CODA-Prompt]. cosine_step: the same curve over single steps, from the first on [choice].
+        cosine_half: (1 + cos(pi e / K)) / 2, torch's CosineAnnealingLR with T_max = K [seen: PILOT,
+        InfLoRA+CA, BiLoRA]. drop: `drop_factor` to the number of drops so far. constant: 1.
         """
-        if self.schedule == "constant":
-            return 1.0
+        epoch = self.steps // self.steps_per_epoch
         if self.schedule == "drop":
-            late = self.steps // self.steps_per_epoch >= round(self.drop_at * self.epochs)
-            return 0.1 if late else 1.0
+            return self.drop_factor ** sum(epoch >= at for at in self.drops)
         if self.schedule == "cosine":
-            at, last = self.steps // self.steps_per_epoch, self.epochs - 1
-        else:
-            at, last = self.steps, self.epochs * self.steps_per_epoch - 1
-        return math.cos(99 * math.pi * at / (200 * last)) if last > 0 else 1.0
+            return quarter_cosine(max(epoch - 1, 0), self.length - 1)
+        if self.schedule == "cosine_step":
+            return quarter_cosine(self.steps, self.length * self.steps_per_epoch - 1)
+        if self.schedule == "cosine_half":
+            return (1 + math.cos(math.pi * min(epoch, self.length) / self.length)) / 2
+        return 1.0
 
     def step(self) -> None:
         """Step with the scheduled rate, then clear gradients."""

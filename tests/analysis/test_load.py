@@ -170,6 +170,18 @@ def test_a_setting_older_than_a_result_counts_as_its_neutral_value(fake):
     assert load.labels([new, other])[other.id].startswith("janus[late=1")
 
 
+def test_a_value_with_its_earlier_meaning_is_another_configuration(fake):
+    """A result made before the change has the value without a number in its identity."""
+    fake.add("seqlora", method__schedule="cosine")
+    (new,) = load.load([fake.root]).runs
+    method = new.identity["method"]
+    assert method["values"]["schedule"] == "cosine@2"
+    earlier = {**method, "values": {**method["values"], "schedule": "cosine"}}
+    old = replace(new, id="old", identity={**new.identity, "method": earlier})
+    names = load.labels([new, old])
+    assert names == {new.id: "seqlora[schedule=cosine@2]", "old": "seqlora[schedule=cosine]"}
+
+
 def test_a_setting_that_some_results_do_not_have_splits_them(fake):
     fake.add()
     old, new = runs_with_values(fake, {}, {"rank": 4})

@@ -6,11 +6,13 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analysis import beside, compare, published, published_tables, verdict
+from janus import compose as composer
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -273,6 +275,25 @@ def test_a_row_that_is_not_the_published_method_gets_no_verdict(fake, capsys, fi
         imagenet_r(fake, values, "janus")
         words = {v["verdict"] for v in judged(fake, capsys) if said not in v["why"]}
         assert len(words) > 1 and words & {verdict.REPRODUCED, verdict.INCONCLUSIVE}
+
+
+def test_a_run_of_earlier_code_or_an_earlier_meaning_gets_no_verdict(fake, capsys, monkeypatch):
+    spec = composer.method_spec("inflora")
+    unmarked = {n: replace(s, revised={}) for n, s in spec.settings.items()}
+    for changes, said in (
+        ({"settings": unmarked}, "schedule=cosine instead of cosine@2"),
+        ({"revision": spec.revision - 1}, f"revision={spec.revision - 1} instead of"),
+    ):
+        older = replace(spec, **changes)
+        with monkeypatch.context() as patch:
+            patch.setattr(composer, "method_spec", lambda name, older=older: older)
+            imagenet_r(fake, LOGGED)
+        why = [v["why"] for v in judged(fake, capsys) if v["verdict"] == verdict.NOT_COMPARABLE]
+        assert any(said in text for text in why)
+    imagenet_r(fake, LOGGED)
+    assert {v["method"] for v in judged(fake, capsys) if v["verdict"] == verdict.REPRODUCED} == {
+        f"inflora[revision={spec.revision},schedule=cosine@2]"
+    }
 
 
 def test_a_tuned_learning_rate_is_the_same_method(fake, capsys):

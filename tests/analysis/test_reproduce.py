@@ -24,6 +24,8 @@ from janus.errors import ConfigError
         {"backbone__mean": 0.0, "backbone__std": 1.0, "method__lr": 1e-3},
         {"bench": "cifar100", "method": "bilora", "train__first_epochs": None},  # the file says 40
         {"bench": "imagenet_r", "bench__split_sha256": "3" * 64},
+        {"method__schedule": "cosine"},
+        {"method__schedule": "drop", "method__milestones": "4+6+8"},
         {"bench": "folder", "bench__split_sha256": "3" * 64, "bench__classes": 7},
         {"bench": "vtab", "bench__split_sha256": "3" * 64, "bench__scenario": "domain"},
         {"backbone": "toy", "backbone__model_kwargs": {"patch_size": 8, "qkv_bias": False}},
@@ -36,6 +38,12 @@ def test_the_command_composes_to_the_same_id(fake, fields):
     assert words[:3] == ["python", "-m", "janus"]
     assert compose(parse_overrides(words[3:])).id == cell.id
     assert ("bench.root=DIR" in words) == (not cell.bench.name.startswith("glyphs"))
+
+
+def test_the_command_names_a_value_as_it_is_typed_whatever_its_meaning(fake):
+    cell = fake.add(method__schedule="cosine")
+    assert cell.identity()["method"]["values"]["schedule"] == "cosine@2"
+    assert "method.schedule=cosine" in words_of(fake, cell)
 
 
 def test_a_local_weight_file_is_left_to_be_filled_in_and_its_hash_checked(fake, tmp_path):

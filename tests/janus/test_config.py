@@ -21,7 +21,7 @@ from janus.config import (
     cell_from_dict,
 )
 from janus.errors import ConfigError
-from janus.settings import method_spec, names
+from janus.settings import method_spec, names, read_yaml
 from tests.conftest import toy_cell
 
 
@@ -41,6 +41,11 @@ from tests.conftest import toy_cell
         ({"method.subspace_energy": 0}, "above 0"),
         ({"method.subspace_energy": 1.01}, "at most 1"),
         ({"bench.tasks": 101}, "more than the 100 classes"),
+        ({"method.milestones": "4,6"}, r"rising order, joined by \+"),
+        ({"method.milestones": "6+4"}, "rising order"),
+        ({"method.milestones": "0+4"}, "rising order"),
+        ({"method.milestones": "4+"}, "rising order"),
+        ({"method.drop_factor": 1}, "below 1"),
         ({"train.epochs": 0}, "at least 1"),
         ({"train.precision": "fp8"}, "fp32"),
         ({"order": "-1"}, "natural"),
@@ -102,6 +107,53 @@ def test_identities_of_earlier_releases_stay(monkeypatch):
     settings = {"bench": "glyphs", "method": "ncm", "order": "1", "seed": 2}
     assert compose(settings).id == "fa035964d9cdc2b0"
     assert compose({**settings, "bench.test_per_class": 5}).id != compose(settings).id
+
+
+STEPPED = {"bench": "glyphs", "bench.split_sha256": "any"}
+STEPPED |= {"method": "seqlora", "order": "1", "seed": 2}
+BEFORE = {
+    "cosine": "900f09b5b606d1ef",
+    "cosine_step": "3d4f7404abe0d3e9",
+    "drop": "09c5044d1a6219d9",
+    "constant": "f008305a3f0d019f",
+}
+"""Ids by schedule, as the code gave them whose `cosine` began one epoch too early."""
+
+
+@pytest.mark.parametrize("schedule", BEFORE)
+def test_only_cells_that_use_a_value_of_changed_meaning_change_their_id(schedule, monkeypatch):
+    monkeypatch.setattr("janus.config.CORE_REVISION", 1)
+    cell = compose({**STEPPED, "method.schedule": schedule})
+    assert (cell.id == BEFORE[schedule]) == (schedule != "cosine")
+    # read from an old result, the cell keeps its id
+    record = dataclasses.asdict(cell)
+    del record["method"]["revised"]
+    assert cell_from_dict(record).id == BEFORE[schedule]
+
+
+def test_a_changed_meaning_is_written_in_the_identity_and_nowhere_else():
+    cell = compose({**STEPPED, "method.schedule": "cosine"})
+    assert cell.identity()["method"]["values"]["schedule"] == "cosine@2"
+    assert cell.method.values["schedule"] == "cosine"
+    assert cell_from_dict(json.loads(json.dumps(dataclasses.asdict(cell)))).id == cell.id
+    with pytest.raises(ConfigError, match=r"must be one of .*cosine.* got 'cosine@2'"):
+        compose({**STEPPED, "method.schedule": "cosine@2"})
+
+
+def test_only_a_value_that_exists_can_be_revised(monkeypatch):
+    def with_marks(marks):
+        def read(group, name):
+            record = read_yaml(group, name)
+            if name == "_head":
+                record["settings"]["schedule"]["revised"] = marks
+            return record
+
+        return read
+
+    for marks in ({"cosin": 2}, {"cosine": 1}):
+        monkeypatch.setattr("janus.settings.read_yaml", with_marks(marks))
+        with pytest.raises(ConfigError, match="schedule: revised"):
+            method_spec.__wrapped__("seqlora")
 
 
 def test_cell_survives_json():

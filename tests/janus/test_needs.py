@@ -82,6 +82,8 @@ def another(setting: Setting) -> Any:
     """A valid value that is not the default."""
     if setting.choices is not None:
         return next(choice for choice in setting.choices if choice != setting.default)
+    if setting.epochs:
+        return "1"
     if isinstance(setting.default, bool):
         return not setting.default
     if isinstance(setting.default, int):
