@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.parity.frame import Given
+from tests.parity.frame import Given, Watch
 
 
 def newest_head(method: Any, given: Given) -> dict[str, Tensor]:
@@ -33,3 +33,25 @@ def change(layer: Any, given: Given) -> Tensor:
     for target, update in enumerate(layer.update()):
         whole[layer.rows(target)] += update
     return whole
+
+
+def protected(method: Any, given: Given) -> dict[str, Tensor]:
+    """V V^T (L, D, D) and q (L,) of every block."""
+    return {
+        "protected": torch.stack([b.v @ b.v.mT for b in method.bases]),
+        "sizes": torch.tensor([b.v.shape[1] for b in method.bases]),
+    }
+
+
+def prototypes(method: Any, given: Given) -> dict[str, Tensor]:
+    """Unit class means (classes seen, D)."""
+    return {"prototypes": method.prototypes.means}
+
+
+def both(*watches: Watch | None) -> Watch:
+    """What all of them read."""
+
+    def read(method: Any, given: Given) -> dict[str, Any]:
+        return {k: v for watch in watches if watch for k, v in watch(method, given).items()}
+
+    return read

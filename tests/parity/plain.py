@@ -248,3 +248,18 @@ def tell_end(
 def uniform(shape: Sequence[int], bound: float, draw: torch.Generator) -> Tensor:
     """Uniform in +- bound."""
     return (2 * torch.rand(*shape, generator=draw) - 1) * bound
+
+
+# ---- prototypes ----------------------------------------------------------------------------------
+@torch.no_grad()
+def class_features(w: dict[str, Tensor], task: Data, delta: Sequence[Tensor] = ()) -> list[Tensor]:
+    """Features (n, D) of each of the task's classes, images under the test transform."""
+    f = torch.cat([features(w, x, delta) for x, _ in task.plain])
+    y = torch.cat([y for _, y in task.plain])
+    return [f[y == c] for c in range(task.first, task.first + task.classes)]
+
+
+def unit_means(w: dict[str, Tensor], task: Data, delta: Sequence[Tensor] = ()) -> Tensor:
+    """Mean feature of each class, scaled to length 1: (classes, D)."""
+    means = torch.stack([f.mean(0) for f in class_features(w, task, delta)])
+    return means / means.norm(dim=1, keepdim=True)

@@ -54,7 +54,9 @@ def seqlora(
             return added(merged, dense(targets, pairs, scale))
 
         def loss(x: Tensor, y: Tensor, head: tuple = head, first: int = task.first) -> Tensor:
-            return cross_entropy(features(given.weights, x, delta()) @ head[0].mT + head[1], y - first)
+            return cross_entropy(
+                features(given.weights, x, delta()) @ head[0].mT + head[1], y - first
+            )
 
         params = [(p, rate) for p in (*pairs[0], *pairs[1])] + [(p, head_rate) for p in head]
         train(task, told, params, loss, Sgd() if sgd else Adam(), schedule, decay)
