@@ -121,6 +121,11 @@ def half_cosine(e: int, K: int, s: int, S: int) -> float:
     return (1 + math.cos(math.pi * e / K)) / 2
 
 
+def cosine_step(e: int, K: int, s: int, S: int) -> float:
+    """cos(99 pi n / (200 (K S - 1))) at step n of all K S."""
+    return math.cos(99 * math.pi * (e * S + s) / (200 * (K * S - 1)))
+
+
 def drop(at: int, to: float = 0.1) -> Schedule:
     """`to` from epoch `at` on."""
     return lambda e, K, s, S: to if e >= at else 1.0

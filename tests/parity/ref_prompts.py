@@ -22,6 +22,7 @@ from tests.parity.plain import (
     Schedule,
     constant,
     cosine,
+    cosine_step,
     cross_entropy,
     embed,
     features,
@@ -82,7 +83,7 @@ def l2p(
     tokens: bool,
     majority: bool,
     weight: float,
-    rate: float,
+    rates: tuple[float, float],
     schedule: Schedule,
 ) -> None:
     """Top prompts by cos(q, k_m); tokens: at the input, f their mean output; else block 1's prefix.
@@ -113,7 +114,7 @@ def l2p(
     def start(task: Data) -> dict[str, Tensor]:
         return {"prompts": prompts, "keys": keys}
 
-    task_by_task(given, told, (rate, rate), schedule, start, run)
+    task_by_task(given, told, rates, schedule, start, run)
 
 
 # ---- DualPrompt ----------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def dualprompt(
     general: tuple[int, int] = (2, 6),
     expert: tuple[int, int] = (3, 20),
     weight: float = 1.0,
-    rate: float = 1e-3,
+    rates: tuple[float, float] = (1e-3, 1e-3),
     schedule: Schedule = cosine,
 ) -> None:
     """g in the first blocks, e of the task in those after; at test e of the nearest key.
@@ -159,7 +160,7 @@ def dualprompt(
         pull = weight * (1 - near.gather(1, own[:, None])).mean()
         return features(given.weights, x, prefix=prefix), pull
 
-    task_by_task(given, told, (rate, rate), schedule, start, run)
+    task_by_task(given, told, rates, schedule, start, run)
 
 
 # ---- CODA-Prompt ---------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def coda(
     components: int = 100,
     length: int = 8,
     blocks: int = 5,
-    rate: float = 1e-3,
+    rates: tuple[float, float] = (1e-3, 1e-3),
     schedule: Schedule = cosine,
 ) -> None:
     """p = sum_m cos(q * a_m, k_m) p_m in each of the first blocks; earlier components frozen.
@@ -216,7 +217,7 @@ def coda(
 
         return features(given.weights, x, prefix=prefix), torch.zeros(())
 
-    task_by_task(given, told, (rate, rate), schedule, start, run)
+    task_by_task(given, told, rates, schedule, start, run)
 
 
 # ---- what the product holds ----------------------------------------------------------------------
@@ -254,39 +255,69 @@ def deep(blocks: int, **more: Any) -> dict[str, Any]:
     return {"backbone.model_kwargs": shape, **more}
 
 
+L2P: dict[str, Any] = {
+    "pool": 10,
+    "length": 5,
+    "top": 5,
+    "tokens": True,
+    "majority": True,
+    "weight": 0.1,
+    "rates": (1.875e-3, 1.875e-3),
+    "schedule": constant,
+}
+L2P_PP: dict[str, Any] = {
+    "pool": 30,
+    "length": 20,
+    "top": 5,
+    "tokens": False,
+    "majority": False,
+    "weight": 1.0,
+    "rates": (1e-3, 1e-3),
+    "schedule": cosine,
+}
+GLYPHS: dict[str, Any] = {"rates": (1e-2, 5e-3), "schedule": cosine_step}
+
 CASES = [
+    Case("l2p", "l2p", partial(l2p, **L2P), pool_of, slow=True),
+    Case("l2p on glyphs", "l2p", partial(l2p, **L2P | GLYPHS), pool_of, bench="glyphs", slow=True),
+    Case("l2p_pp", "l2p_pp", partial(l2p, **L2P_PP), pool_of, slow=True),
     Case(
-        "l2p",
-        "l2p",
-        partial(
-            l2p,
-            pool=10,
-            length=5,
-            top=5,
-            tokens=True,
-            majority=True,
-            weight=0.1,
-            rate=1.875e-3,
-            schedule=constant,
-        ),
+        "l2p_pp, majority of 3 in pairs, on glyphs",
+        "l2p_pp",
+        partial(l2p, **L2P_PP | GLYPHS | {"majority": True, "top": 2, "pool": 3, "weight": 0.5}),
         pool_of,
+        options={
+            "method.batchwise": True,
+            "method.top_k": 2,
+            "method.pool": 3,
+            "method.key_weight": 0.5,
+        },
+        bench="glyphs",
+        slow=True,
     ),
+    Case("dualprompt", "dualprompt", dualprompt, dual_of, options=deep(6), slow=True),
     Case(
-        "l2p_pp",
-        "l2p_pp",
-        partial(
-            l2p,
-            pool=30,
-            length=20,
-            top=5,
-            tokens=False,
-            majority=False,
-            weight=1.0,
-            rate=1e-3,
-            schedule=cosine,
-        ),
-        pool_of,
+        "dualprompt in two blocks, on glyphs",
+        "dualprompt",
+        partial(dualprompt, general=(1, 4), expert=(1, 2), weight=0.3, **GLYPHS),
+        dual_of,
+        options=deep(2)
+        | {
+            "method.general_length": 4,
+            "method.expert_length": 2,
+            "method.key_weight": 0.3,
+        },
+        bench="glyphs",
+        slow=True,
     ),
-    Case("dualprompt", "dualprompt", dualprompt, dual_of, options=deep(6)),
-    Case("coda_prompt", "coda_prompt", coda, components_of, options=deep(6)),
+    Case("coda_prompt", "coda_prompt", coda, components_of, options=deep(6), slow=True),
+    Case(
+        "coda_prompt, 7 components in 3 blocks, on glyphs",
+        "coda_prompt",
+        partial(coda, components=7, length=2, blocks=3, rates=(3e-3, 5e-3), schedule=cosine_step),
+        components_of,
+        options={"method.components": 7, "method.length": 2},
+        bench="glyphs",
+        slow=True,
+    ),
 ]
