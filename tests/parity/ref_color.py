@@ -98,6 +98,22 @@ def centroids_of(method: Any, given: Given) -> dict[str, Tensor]:
 
 
 CASES = [
-    Case("color", "color", color, expert_of, centroids_of),
-    Case("color_pp", "color_pp", partial(color, first_task=True), expert_of, centroids_of),
+    Case("color", "color", color, expert_of, centroids_of, slow=True),
+    Case(
+        "color, 3 clusters of raw features",
+        "color",
+        partial(color, normal=False, clusters=3),
+        expert_of,
+        centroids_of,
+        options={"method.clusters": 3, "method.normalise": False},
+        slow=True,
+    ),
+    Case(
+        "color_pp",
+        "color_pp",
+        partial(color, first_task=True),
+        expert_of,
+        centroids_of,
+        slow=True,
+    ),
 ]

@@ -17,6 +17,7 @@ from tests.parity.plain import (
     Head,
     Schedule,
     Sgd,
+    cosine_step,
     cross_entropy,
     features,
     half_cosine,
@@ -160,16 +161,17 @@ def ranpac(
     rule: Rule = within,
     fixed: float = 0.0,
     adapt: bool = True,
-    single: bool = False,
+    kind: torch.dtype = torch.float64,
     **training: Any,
 ) -> None:
     """Ridge on relu(f W); G and Q sum over all tasks. The network is adapted in the first.
 
-    single: the penalty is chosen in float32, as in the authors' code.
+    kind: of G, Q and all solves.
     """
     width, classes = given.width, sum(task.classes for task in given.tasks)
     draw = torch.randn(width, projection, generator=generator("ranpac", given.key[0]))
-    gram, moment = torch.zeros(projection, projection), torch.zeros(projection, classes)
+    gram = torch.zeros(projection, projection, dtype=kind)
+    moment = torch.zeros(projection, classes, dtype=kind)
     adapter = train_adapter(given, told, given.tasks[0], **training) if adapt else []
 
     def read(x: Tensor) -> Tensor:
@@ -179,14 +181,14 @@ def ranpac(
     for task in given.tasks:
         h = torch.cat([read(x) for x, _ in task.plain])
         y = torch.cat([y for _, y in task.plain])
-        hot = (y[:, None] == torch.arange(classes)).to(h.dtype)
+        h, hot = h.to(kind), (y[:, None] == torch.arange(classes)).to(kind)
         gram, moment = gram + h.mT @ h, moment + h.mT @ hot
         key = ("ranpac-held-out", *given.key, task.index)
         mixed = torch.randperm(len(h), generator=generator(*key))
-        kind = torch.float32 if single else torch.float64
-        penalty = fixed or chosen(h.to(kind), hot.to(kind), mixed, rule)
+        penalty = fixed or chosen(h, hot, mixed, rule)
         told.tell(gram=gram, moment=moment[:, : task.seen], penalty=penalty)
-        told.tell(logits=(read(task.tests) @ ridge(gram, moment, penalty))[:, : task.seen])
+        w = ridge(gram, moment, penalty).double()[:, : task.seen]
+        told.tell(logits=read(task.tests) @ w)
 
 
 # ---- EASE ----------------------------------------------------------------------------------------
@@ -261,24 +263,64 @@ PILOT: dict[str, Any] = {
     "schedule": half_cosine,
     "decay": 5e-4,
 }
+"""Training of the adapter on CIFAR-100, but for the rates."""
+IMAGENET_R = PILOT | {"rates": (0.05, 0.05), "decay": 5e-3}
+GLYPHS: dict[str, Any] = {
+    "size": 16,
+    "scale": 1.0,
+    "sigma": 16.0,
+    "direction": Adam,
+    "schedule": cosine_step,
+    "decay": 0.0,
+    "rates": (1e-3, 5e-3),
+}
+
+
+def ranpac_case(
+    name: str, options: dict[str, Any], bench: str = "cifar100", slow: bool = True, **plan: Any
+) -> Case:
+    """RanPAC on 100 random features, unless `options` and `plan` say otherwise."""
+    reference = partial(ranpac, **PILOT | {"rates": (0.01, 0.01)} | plan)
+    few = {"method.projection": 100, **options}
+    return Case(name, "ranpac", reference, adapter_of, moments_of, few, bench, slow)
+
+
+def ease_case(
+    name: str, options: dict[str, Any], bench: str = "cifar100", slow: bool = True, **plan: Any
+) -> Case:
+    """EASE."""
+    reference = partial(ease, **PILOT | {"rates": (0.025, 0.025)} | plan)
+    return Case(name, "ease", reference, adapter_of, prototypes_of, options, bench, slow)
+
 
 CASES = [
     Case("ncm", "ncm", ncm, kept=means_of),
     Case("linear_probe", "linear_probe", probe, newest_head),
     Case("joint_probe", "joint_probe", probe, newest_head),
-    Case(
-        "ranpac",
-        "ranpac",
-        partial(ranpac, projection=100, rates=(0.01, 0.01), **PILOT),
-        adapter_of,
-        moments_of,
-        options={"method.projection": 100},
+    ranpac_case("ranpac", {}, slow=False),
+    ranpac_case("ranpac, least error", {"method.ridge_rule": "least"}, rule=least),
+    ranpac_case(
+        "ranpac, the authors' float32",
+        {"method.ridge_rule": "float32"},
+        rule=least,
+        kind=torch.float32,
     ),
-    Case(
-        "ease",
-        "ease",
-        partial(ease, rates=(0.025, 0.025), **PILOT),
-        adapter_of,
-        prototypes_of,
+    ranpac_case(
+        "ranpac, frozen network, 20 features, penalty 3",
+        {"method.adapt": False, "method.projection": 20, "method.ridge": 3.0},
+        adapt=False,
+        projection=20,
+        fixed=3.0,
     ),
+    ranpac_case("ranpac on imagenet_r", {}, "imagenet_r", **IMAGENET_R),
+    ranpac_case("ranpac on glyphs", {}, "glyphs", **GLYPHS),
+    ease_case("ease", {}),
+    ease_case(
+        "ease, synthesised once, alpha 0.7",
+        {"method.resynthesise": False, "method.alpha": 0.7},
+        again=False,
+        alpha=0.7,
+    ),
+    ease_case("ease on imagenet_r", {}, "imagenet_r", **IMAGENET_R),
+    ease_case("ease on glyphs", {}, "glyphs", **GLYPHS),
 ]

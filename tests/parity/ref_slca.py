@@ -17,6 +17,7 @@ from tests.parity.plain import (
     Head,
     Schedule,
     Sgd,
+    cosine_step,
     cross_entropy,
     drop,
     features,
@@ -48,13 +49,14 @@ def align(
     *,
     epochs: int = 5,
     draws: int = 256,
-    rate: float = 0.01,
-    decay: float = 5e-4,
+    step: float = 0.01,
+    shrink: float = 5e-4,
     norm: float = 0.1,
 ) -> list[Head]:
     """Heads after SGD on draws around mu_c (0.9 + 0.1 (t_c + 1) / (now + 1)).
 
-    z <- z / (mean over heads of |z_t| + 1e-7) / norm; rate by torch's CosineAnnealingLR.
+    z <- z / (mean over heads of |z_t| + 1e-7) / norm; `step` falls along a half cosine; shrink:
+    weight decay.
     """
     made = [(w.detach().clone(), b.detach().clone()) for w, b in heads]
     flat = [p.requires_grad_() for head in made for p in head]
@@ -74,10 +76,10 @@ def align(
             z = torch.cat(parts, 1)
             z = z / lengths[:, None] / norm if norm else z
             grads = torch.autograd.grad(cross_entropy(z, y[rows]), flat)
-            now_rate = rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+            rate = step * (1 + math.cos(math.pi * epoch / epochs)) / 2
             with torch.no_grad():
                 for i, (p, g) in enumerate(zip(flat, grads, strict=True)):
-                    p -= now_rate * direction(i, g + decay * p)
+                    p -= rate * direction(i, g + shrink * p)
     return made
 
 
@@ -147,13 +149,32 @@ def aligned_of(method: Any, given: Given) -> dict[str, Tensor]:
     }
 
 
+def case(name: str, bench: str = "cifar100", options: dict[str, Any] | None = None, **plan: Any):
+    """SLCA over 10 epochs."""
+    more = {"train.epochs": 10, **(options or {})}
+    return Case(name, "slca", partial(slca, **plan), network_of, aligned_of, more, bench, slow=True)
+
+
 CASES = [
-    Case(
-        "slca",
-        "slca",
-        partial(slca, schedule=drop(9)),
-        network_of,
-        aligned_of,
-        options={"train.epochs": 10},
+    case("slca", schedule=drop(9)),
+    case(
+        "slca on imagenet_r, heads as they are aligned, no norm",
+        "imagenet_r",
+        {
+            "method.align_restarts": False,
+            "method.logit_norm": 0.0,
+            "method.align_epochs": 3,
+            "method.align_samples": 20,
+            "method.align_lr": 0.02,
+            "method.align_decay": 0.01,
+        },
+        schedule=drop(8),
+        restarts=False,
+        norm=0.0,
+        epochs=3,
+        draws=20,
+        step=0.02,
+        shrink=0.01,
     ),
+    case("slca on glyphs", "glyphs", {"train.epochs": 4}, schedule=cosine_step),
 ]
