@@ -111,6 +111,11 @@ def cosine(e: int, K: int, s: int, S: int) -> float:
     return math.cos(99 * math.pi * max(e - 1, 0) / (200 * (K - 1))) if K > 1 else 1.0
 
 
+def cosine_half(e: int, K: int, s: int, S: int) -> float:
+    """(1 + cos(pi e / K)) / 2: torch's CosineAnnealingLR over K epochs."""
+    return (1 + math.cos(math.pi * e / K)) / 2
+
+
 def constant(e: int, K: int, s: int, S: int) -> float:
     """1."""
     return 1.0

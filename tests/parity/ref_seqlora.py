@@ -11,6 +11,7 @@ from tests.parity.frame import Case, Given, Trace
 from tests.parity.held import adapters
 from tests.parity.plain import (
     Adam,
+    Head,
     Schedule,
     Sgd,
     added,
@@ -42,24 +43,23 @@ def seqlora(
 ) -> None:
     """W_t = W0 + s B A; a fresh pair per task is added to what the earlier ones left."""
     merged = [torch.zeros(3 * given.width, given.width)] * given.depth
-    pairs, heads = new_adapters(given, 0, targets, rank), []
+    pairs, heads = new_adapters(given, 0, targets, rank), list[Head]()
+
+    def delta() -> list[Tensor]:
+        return added(merged, dense(targets, pairs, scale))
+
+    def loss(x: Tensor, y: Tensor, first: int) -> Tensor:
+        weight, bias = heads[-1]
+        return cross_entropy(features(given.weights, x, delta()) @ weight.mT + bias, y - first)
+
     for task in given.tasks:
         if task.index and not carried:
-            merged = [d.detach() for d in added(merged, dense(targets, pairs, scale))]
+            merged = [d.detach() for d in delta()]
             pairs = new_adapters(given, task.index, targets, rank)
-        head = new_head(given, task)
-        heads.append(head)
-
-        def delta(merged: list[Tensor] = merged, pairs: tuple = pairs) -> list[Tensor]:
-            return added(merged, dense(targets, pairs, scale))
-
-        def loss(x: Tensor, y: Tensor, head: tuple = head, first: int = task.first) -> Tensor:
-            return cross_entropy(
-                features(given.weights, x, delta()) @ head[0].mT + head[1], y - first
-            )
-
-        params = [(p, rate) for p in (*pairs[0], *pairs[1])] + [(p, head_rate) for p in head]
-        train(task, told, params, loss, Sgd() if sgd else Adam(), schedule, decay)
+        heads.append(new_head(given, task))
+        params = [(p, rate) for p in (*pairs[0], *pairs[1])] + [(p, head_rate) for p in heads[-1]]
+        direction = Sgd() if sgd else Adam()
+        train(task, told, params, partial(loss, first=task.first), direction, schedule, decay)
         told.tell(a=torch.stack(pairs[0]), b=torch.stack(pairs[1]))
         tell_end(told, given, task, delta(), heads)
 
