@@ -105,7 +105,7 @@ CASES = [
         partial(color, normal=False, clusters=3),
         expert_of,
         centroids_of,
-        options={"method.clusters": 3, "method.normalise": False},
+        options={"method.clusters": 3, "method.unit_features": False},
         slow=True,
     ),
     Case(
