@@ -3,8 +3,9 @@
 Training: cross-entropy on the task, on a fresh LoRA beside the pretrained weights; then frozen.
 After training, k-means (k = 5) on the task's features under a reference model; a test image goes
 to the expert that owns the centroid nearest to its reference feature. The reference is the
-pretrained model (CoLoR), or the model adapted to the first task (CoLoR++).
-[seen in secondary sources; clustering as in S-Prompts; rank, rates and tables absent]
+pretrained model (CoLoR), or the model adapted to the first task (CoLoR++). Features are divided by
+their norm, for k-means and at test (`unit_features`) [seen: Renate, whose k-means is S-Prompts'].
+[the method seen in secondary sources; rank, rates and tables absent]
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from janus.bank import AdapterBank
 from janus.clusters import centroids, nearest
@@ -62,7 +64,7 @@ class Color(LoraMethod):
         with self.context.autocast():
             seen = torch.cat([self._queries(b).float() for b in task.plain_batches()])
         count = self.context.settings["clusters"]
-        found = centroids(seen, count, (*self.context.key, task.index))
+        found = centroids(self._clustered(seen), count, (*self.context.key, task.index))
         self.centroids = torch.cat([self.centroids, found])
         self.owners = torch.cat([self.owners, self.owners.new_full((len(found),), task.index)])
 
@@ -103,7 +105,13 @@ class Color(LoraMethod):
 
     def infer_task(self, queries: Tensor) -> Tensor:
         """The task whose centroid is nearest to each image's reference feature (B, D): (B,)."""
-        return self.owners[nearest(queries, self.centroids)]
+        return self.owners[nearest(self._clustered(queries), self.centroids)]
+
+    def _clustered(self, features: Tensor) -> Tensor:
+        """The features (N, D) that are clustered and compared: of unit length, or as they are."""
+        if not self.context.settings["unit_features"]:
+            return features
+        return functional.normalize(features.float(), dim=-1)
 
     def predict(self, images: Tensor) -> tuple[Tensor, None]:
         """Logits over all classes seen, from the inferred expert only; no common features."""

@@ -2,14 +2,15 @@
 
 1. Task t trains a fresh adapter under a cosine proxy head with local cross-entropy; all adapters
    are frozen afterwards. 2. Features of all adapters are kept side by side (T D numbers, T forward
-   passes). 3. New classes get mean features in every subspace. Old classes have no images left, so
-   their prototype in the new subspace t is synthesised: with i the subspace of the old class's
-   own task, softmax over new classes c of cos(p_old,i , p_c,i) weighs the sum of p_c,t.
+   passes). 3. New classes get mean features in every subspace. A class of an earlier task i has no
+   images left for a later subspace t, so its prototype there is synthesised: softmax over classes c
+   of cos(p_old,i , p_c,i) weighs the sum of p_c,t, with c all classes of tasks >= t so far.
 4. logit_c = cos in c's own subspace + (alpha / (T - 1)) * sum of cos in the others. [seen: PILOT]
 
-Synthesised once, when the subspace appears, as step 3 says; the public code can also redo it at
-every later task with all classes met since [choice]. In domain streams prototypes are keyed
-(class, domain) and a class scores its best one [choice].
+`resynthesise`: after every task the synthesised prototypes of all subspaces are made again, as all
+configurations of the public code have it (recalc_sim) [seen]. Off: each once, when its subspace
+appears, from the classes of that one task. In domain streams prototypes are keyed (class, domain)
+and a class scores its best one [choice].
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ from janus.methods.adapter_method import AdapterMethod
 from janus.methods.base import Context
 
 
-def synthesise(old: Tensor, own: Tensor, new: Tensor) -> Tensor:
-    """Prototypes of old classes in the newest subspace: (R, D).
+def synthesise(prototypes: Tensor, tasks: Tensor, subspace: int) -> Tensor:
+    """Prototypes in one subspace of all rows whose task is earlier: (R, D).
 
-    old (R, T - 1, D): prototypes of the old classes in the older subspaces; own (R,): the subspace
-    of each one's task; new (C, T, D): prototypes of the new classes in every subspace.
+    prototypes (P, T, D); tasks (P,): the task of each row, whose own subspace bears its number. The
+    sums run over the rows of tasks >= `subspace`, which have means there and in all earlier ones.
     """
+    old, own, new = prototypes[tasks < subspace], tasks[tasks < subspace], tasks >= subspace
     at_home = functional.normalize(old[torch.arange(len(own), device=own.device), own], dim=-1)
-    there = functional.normalize(new[:, own], dim=-1)  # (C, R, D)
+    there = functional.normalize(prototypes[new][:, own], dim=-1)  # (C, R, D)
     weights = torch.einsum("rd,crd->rc", at_home, there).softmax(dim=-1)
-    return weights @ new[:, -1]
+    return weights @ prototypes[new, subspace]
 
 
 class Ease(AdapterMethod):
@@ -58,20 +60,22 @@ class Ease(AdapterMethod):
 
     @torch.no_grad()
     def end_task(self, task: Task) -> None:
-        """Freeze the adapter; means of the new classes everywhere, old ones synthesised."""
+        """Freeze the adapter; means of the new classes everywhere, earlier ones synthesised."""
         self.freeze_adapter()
         features, labels = self.task_features(task)
         each = features.float().unflatten(-1, (len(self.adapters), -1))
         present = labels.unique()
         new = torch.stack([each[labels == c].mean(0) for c in present])
-        old = self.prototypes
-        if len(old):
-            added = synthesise(old, self.row_tasks, new)
-            new = torch.cat([torch.cat([old, added[:, None]], 1), new])
-        self.prototypes = new
+        newest = len(self.adapters) - 1
+        # earlier classes get a place in the new subspace, which is filled below
+        old = functional.pad(self.prototypes, (0, 0, 0, 1))
         self.row_classes = torch.cat([self.row_classes, present])
-        at = torch.full_like(present, len(self.adapters) - 1)
-        self.row_tasks = torch.cat([self.row_tasks, at])
+        self.row_tasks = torch.cat([self.row_tasks, torch.full_like(present, newest)])
+        self.prototypes = torch.cat([old, new])
+        first = 1 if self.context.settings["resynthesise"] else max(newest, 1)
+        for subspace in range(first, newest + 1):
+            made = synthesise(self.prototypes, self.row_tasks, subspace)
+            self.prototypes[self.row_tasks < subspace, subspace] = made
 
     @property
     def frozen_features(self) -> Literal["side by side"]:

@@ -3,7 +3,13 @@
 1. First-session adaptation: in the first task a bottleneck adapter is trained under a proxy head,
    then the network is frozen for good. 2. h = ReLU(f W_rand), W_rand (D, M) ~ N(0, 1).
 3. After every task G += H^T H, Q += H^T Y with one-hot Y. 4. W = (G + lambda I)^-1 Q, lambda from
-   10^{-8..8} by squared error on a fifth of the current task. [seen: PILOT]
+   10^{-8..8} by squared error on a fifth of the current task. [seen: RanPAC's code]
+
+The source takes the least error, in float32. In float64 that rule fails: with fewer images in a
+task than projections the error is flat below about 10^3, the least one lies there by its last
+digits, and where all images seen are about as many as projections such a penalty ruins the
+classifier. So by default the largest penalty within 1 % of the least error is taken [choice].
+
 G and Q are sums over images: with nothing adapted and a fixed lambda the classifier does not
 depend on the order of the classes.
 """
@@ -19,12 +25,22 @@ from torch.nn import functional
 from janus.data.tasks import Task
 from janus.methods.adapter_method import AdapterMethod
 from janus.methods.base import Context
-from janus.ridge import choose_penalty, solve_ridge
+from janus.ridge import (
+    direct_errors,
+    held_out_errors,
+    largest_within,
+    least,
+    solve_directly,
+    solve_ridge,
+)
 from janus.rng import generator
 
 PENALTIES = [10.0**power for power in range(-8, 9)]
-HELD_OUT = 0.2
-"""Share of the task's images on which the penalty is chosen [seen]."""
+FITTED = 0.8
+"""Share of the task's images, rounded down, that are fitted to choose the penalty on the rest
+[seen]."""
+MARGIN = 0.01
+"""ridge_rule=within_1_percent: how far above the least error a larger penalty may lie."""
 
 
 class RanPac(AdapterMethod):
@@ -39,8 +55,10 @@ class RanPac(AdapterMethod):
         source = generator("ranpac", context.cell.seed)
         draw = torch.randn(context.width, size, generator=source)
         self.projection = draw.to(context.device)
-        self.gram = torch.zeros(size, size, dtype=torch.float64, device=context.device)
-        self.moment = torch.zeros(size, 0, dtype=torch.float64, device=context.device)
+        self.as_source = context.settings["ridge_rule"] == "float32"
+        self.dtype = torch.float32 if self.as_source else torch.float64
+        self.gram = torch.zeros(size, size, dtype=self.dtype, device=context.device)
+        self.moment = torch.zeros(size, 0, dtype=self.dtype, device=context.device)
         self.weights = torch.zeros(size, 0, device=context.device)
         self.penalty = 0.0
         self.classes = 0
@@ -74,20 +92,24 @@ class RanPac(AdapterMethod):
         if self.epochs(task):
             self.freeze_adapter()
         features, labels = self.task_features(task)
-        rows = self.project(features).double()
-        targets = functional.one_hot(labels, self.classes).double()
+        rows = self.project(features).to(self.dtype)
+        targets = functional.one_hot(labels, self.classes).to(self.dtype)
         self.gram.addmm_(rows.mT, rows)
         self.moment.addmm_(rows.mT, targets)
         self.penalty = self.context.settings["ridge"] or self._chosen(rows, targets, task)
-        self.weights = solve_ridge(self.gram, self.moment, self.penalty).float()
+        solve = solve_directly if self.as_source else solve_ridge
+        self.weights = solve(self.gram, self.moment, self.penalty).float()
 
     def _chosen(self, rows: Tensor, targets: Tensor, task: Task) -> float:
-        """The penalty by squared error on a random fifth of the task."""
+        """The penalty by squared error on a random fifth of the task, under `ridge_rule`."""
         key = (*self.context.key, task.index)
         shuffled = torch.randperm(len(rows), generator=generator("ranpac-held-out", *key))
-        cut = min(round((1 - HELD_OUT) * len(rows)), len(rows) - 1)
-        fit, held = shuffled.to(rows.device).tensor_split([cut])
-        return choose_penalty(rows[fit], targets[fit], rows[held], targets[held], PENALTIES)
+        fit, held = shuffled.to(rows.device).tensor_split([int(FITTED * len(rows))])
+        measure = direct_errors if self.as_source else held_out_errors
+        errors = measure(rows[fit], targets[fit], rows[held], targets[held], PENALTIES)
+        if self.context.settings["ridge_rule"] == "within_1_percent":
+            return largest_within(PENALTIES, errors, MARGIN)
+        return least(PENALTIES, errors)
 
     def classify(self, features: Tensor) -> Tensor:
         """h W: (B, classes seen)."""

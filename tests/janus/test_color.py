@@ -49,6 +49,21 @@ def test_prediction_equals_running_each_expert_by_hand():
         assert bool((others == float("-inf")).all())
 
 
+@pytest.mark.parametrize("unit", [True, False])
+def test_length_of_features_does_not_decide_the_expert(unit):
+    """Longer features of the same directions: another expert only where length is compared."""
+    method, stream = trained(method__unit_features=unit, train__epochs=1)
+    lengths = method.centroids.norm(dim=1)
+    assert bool((lengths <= 1 + 1e-6).all()) is unit
+    queries = torch.cat([method.query(next(t.plain_batches()).images) for t in stream.tasks[:2]])
+    chosen = method.infer_task(queries)
+    nearest = torch.cdist(
+        torch.nn.functional.normalize(queries) if unit else queries, method.centroids
+    ).argmin(1)
+    assert torch.equal(chosen, method.owners[nearest])
+    assert torch.equal(method.infer_task(3 * queries), chosen) is unit
+
+
 @pytest.mark.slow
 def test_right_expert_is_chosen_on_separable_tasks():
     """Domains that differ by a shift of all pixels lie apart in any feature space."""

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from janus.ridge import choose_penalty, solve_ridge
+from janus.errors import RunError
+from janus.ridge import (
+    direct_errors,
+    held_out_errors,
+    largest_within,
+    least,
+    solve_directly,
+    solve_ridge,
+)
+
+PENALTIES = [10.0**power for power in range(-8, 9)]
 
 
 def data(rows: int, features: int):
@@ -48,16 +58,52 @@ def test_a_penalty_lost_in_rounding_leaves_the_null_space_alone():
 
 
 @pytest.mark.parametrize(("rows", "features"), [(40, 12), (30, 60)])
-def test_penalty_is_the_one_that_brute_force_chooses(rows, features):
+@pytest.mark.parametrize("measure", [held_out_errors, direct_errors])
+def test_penalty_is_the_one_that_brute_force_chooses(rows, features, measure):
     h, y = data(rows, features)
     h[:, 3:] *= 0.1  # three strong features, which the targets follow up to noise
     y = h[:, :3] + 0.3 * y
-    penalties = [10.0**p for p in range(-8, 9)]
     fit, held = slice(0, rows * 4 // 5), slice(rows * 4 // 5, rows)
-    errors = []
-    for penalty in penalties:
+    expected = []
+    for penalty in PENALTIES:
         w = torch.from_numpy(by_least_squares(h[fit], y[fit], penalty))
-        errors.append(float((h[held] @ w - y[held]).square().mean()))
-    chosen = choose_penalty(h[fit], y[fit], h[held], y[held], penalties)
-    assert chosen == penalties[int(np.argmin(errors))]
-    assert penalties[0] < chosen < penalties[-1]
+        expected.append(float((h[held] @ w - y[held]).square().mean()))
+    errors = measure(h[fit], y[fit], h[held], y[held], PENALTIES)
+    well_posed = slice(3 if measure is direct_errors and features > rows else 0, None)
+    assert errors[well_posed] == pytest.approx(expected[well_posed], rel=1e-5)
+    chosen = least(PENALTIES, errors)
+    assert chosen == PENALTIES[int(np.argmin(expected))]
+    assert PENALTIES[0] < chosen < PENALTIES[-1]
+
+
+def test_on_a_flat_curve_the_largest_penalty_within_a_share_is_taken():
+    """The curve of one task of 200 glyphs: flat below 1e3, its least value at 1e-8 by a hair."""
+    errors = [0.00139455274472 + 1e-13 * n for n in range(10)]  # 1e-8 .. 1e1
+    errors += [0.00139478, 0.001396, 0.00140342, 0.0025, 0.007, 0.0099, 0.0099]  # 1e2 .. 1e8
+    assert least(PENALTIES, errors) == 1e-8
+    assert largest_within(PENALTIES, errors, 0.01) == 1e4
+    assert largest_within(PENALTIES, errors, 0.001) == 1e2
+    assert largest_within(PENALTIES, errors, 0.0) == 1e-8
+
+
+def test_a_clear_minimum_is_taken_by_both_rules():
+    errors = [abs(n - 6) + 1.0 for n in range(17)]
+    assert least(PENALTIES, errors) == largest_within(PENALTIES, errors, 0.01) == PENALTIES[6]
+
+
+def test_errors_that_are_not_finite_are_never_chosen():
+    errors = [float("nan"), float("inf"), 2.0, 1.0, float("nan")]
+    assert least(PENALTIES[:5], errors) == largest_within(PENALTIES[:5], errors, 0.01) == 1e-5
+    with pytest.raises(RunError, match="diverged") as error:
+        least(PENALTIES[:1], [float("nan")])
+    assert error.value.cause == "nan"
+
+
+def test_a_direct_solve_equals_numpys_in_its_own_precision():
+    h, y = data(40, 12)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        gram, moment = (h.mT @ h).to(dtype), (h.mT @ y).to(dtype)
+        found = solve_directly(gram, moment, 0.5)
+        expected = np.linalg.solve(gram.numpy() + 0.5 * np.eye(12), moment.numpy())
+        assert found.dtype == dtype
+        assert np.allclose(found.numpy(), expected, rtol=tolerance, atol=tolerance)

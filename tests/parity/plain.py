@@ -56,8 +56,9 @@ def features(
     mlp: Callable[[int, Tensor, Tensor], Tensor] = lambda block, x, out: out,
     tokens: Tensor | None = None,
     final_norm: str = "norm",
+    every: bool = False,
 ) -> Tensor:
-    """CLS feature (B, D) after the final norm.
+    """CLS feature (B, D) after the final norm; with `every` the output (B, N, D) of all tokens.
 
     delta: of each block (3D, D) or None, added to the weight of qkv. inputs: gets the input
     (B N, D) of every block's qkv. prefix: keys and values before the tokens'. mlp: (block, the
@@ -84,7 +85,8 @@ def features(
         hidden = linear(norm(x, w, f"{at}.norm2"), w, f"{at}.mlp.fc1")
         hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
         x = x + mlp(i, x, linear(hidden, w, f"{at}.mlp.fc2"))
-    return norm(x, w, final_norm)[:, 0]
+    out = norm(x, w, final_norm)
+    return out if every else out[:, 0]
 
 
 def on_thirds(targets: str, updates: Sequence[Tensor]) -> Tensor:
@@ -117,6 +119,16 @@ def cosine_half(e: int, K: int, s: int, S: int) -> float:
 def constant(e: int, K: int, s: int, S: int) -> float:
     """1."""
     return 1.0
+
+
+def half_cosine(e: int, K: int, s: int, S: int) -> float:
+    """(1 + cos(pi e / K)) / 2: torch's CosineAnnealingLR over K epochs."""
+    return (1 + math.cos(math.pi * e / K)) / 2
+
+
+def cosine_step(e: int, K: int, s: int, S: int) -> float:
+    """cos(99 pi n / (200 (K S - 1))) at step n of all K S."""
+    return math.cos(99 * math.pi * (e * S + s) / (200 * (K * S - 1)))
 
 
 def drop(at: int, to: float = 0.1) -> Schedule:
