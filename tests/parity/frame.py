@@ -182,17 +182,15 @@ def in_float64() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Watched(Task):
-    """A task that notes which batches it hands out beside the epochs of training."""
+    """A task that notes which batches it hands out: in the epochs of training, and beside them."""
 
+    trained: list[list[Pair]] = field(default_factory=list)
     extra: list[list[Pair]] = field(default_factory=list)
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
         """As of every task."""
-        if isinstance(epoch, int):
-            yield from super().train_batches(epoch, start)
-            return
         seen: list[Pair] = []
-        self.extra.append(seen)
+        (self.trained if isinstance(epoch, int) else self.extra).append(seen)
         for batch in super().train_batches(epoch, start):
             seen.append((batch.images.clone(), batch.labels.clone()))
             yield batch
@@ -221,11 +219,18 @@ def drive(case: Case) -> tuple[Trace, Given]:
         method: Method = make(Context(cell, backbone, CPU))
         for plain in tasks_of(stream, method.joint):
             task = watched(plain)
-            data = Data(task.index, task.count, task.first, task.classes, task.seen)
+            data = Data(
+                task.index,
+                task.count,
+                task.first,
+                task.classes,
+                task.seen,
+                epochs=task.trained,
+                extra=task.extra,
+            )
             given.tasks.append(data)
             method.begin_task(task)
             for epoch in range(method.epochs(task)):
-                data.epochs.append(pairs(task.train_batches(epoch)))
                 for batch in task.train_batches(epoch):
                     total = sum(method.loss(batch).values(), torch.zeros(()))
                     total.backward()  # type: ignore[no-untyped-call]
@@ -237,7 +242,7 @@ def drive(case: Case) -> tuple[Trace, Given]:
             tests = stream.tests if method.joint else stream.tests[: task.index + 1]
             seen = [b for part in tests for b in plain_batches(part, cell, CPU)]
             data.tests = torch.cat([b.images for b in seen])
-            data.plain, data.extra = pairs(task.plain_batches()), task.extra
+            data.plain = pairs(task.plain_batches())
             both = replace(
                 seen[0],
                 images=data.tests,

@@ -1,4 +1,4 @@
-"""O-LoRA, BiLoRA, C-LoRA, SD-LoRA and CoLoR."""
+"""O-LoRA, BiLoRA, C-LoRA and SD-LoRA."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
-from janus.rng import generator, key_number
-from tests.parity.frame import Case, Data, Given, Trace, nothing
+from janus.rng import generator
+from tests.parity.frame import Case, Given, Trace, nothing
 from tests.parity.held import Watch, adapters, both, newest_head
 from tests.parity.plain import (
     Adam,
@@ -30,7 +29,6 @@ from tests.parity.plain import (
     new_adapters,
     new_head,
     on_thirds,
-    scores,
     tell_end,
     train,
     uniform,
@@ -290,54 +288,6 @@ def magnitudes(method: Any, given: Given) -> dict[str, Tensor]:
     return {"magnitudes": method.magnitudes}
 
 
-# ---- CoLoR ---------------------------------------------------------------------------------------
-def color(
-    given: Given,
-    told: Trace,
-    *,
-    first_task: bool = False,
-    clusters: int = 5,
-    rank: int = 10,
-    rate: float = 5e-4,
-    head_rate: float = 5e-4,
-) -> None:
-    """Expert t = W0 + B_t A_t with head t; an image goes to the owner of the nearest centroid."""
-    experts: list[tuple[list[Tensor], Head, Data]] = []
-    centres: list[Tensor] = []
-    for task in given.tasks:
-        a, b = new_adapters(given, task.index, "kv", rank)
-        head = new_head(given, task)
-        local = local_loss(given, partial(dense, "kv", (a, b)), head, task.first)
-        params = [(p, rate) for p in (*a, *b)] + [(p, head_rate) for p in head]
-        train(task, told, params, local)
-        expert = [d.detach() for d in dense("kv", (a, b))]
-        told.tell(a=torch.stack(a), b=torch.stack(b), weights=torch.stack(expert))
-        told.tell(head=head[0], bias=head[1])
-        experts.append((expert, head, task))
-        with torch.no_grad():
-            reference = partial(features, given.weights, delta=experts[0][0] if first_task else ())
-            rows = torch.cat([reference(x) for x, _ in task.plain])
-            seed = key_number("k-means", *given.key, task.index) % 2**32
-            found = KMeans(clusters, n_init=10, random_state=seed).fit(rows.numpy())
-            centres.append(torch.tensor(found.cluster_centers_))
-            told.tell(centroids=torch.cat(centres))
-            queries = reference(task.tests)
-            owner = torch.stack([(queries[:, None] - c).norm(dim=2).min(1).values for c in centres])
-            logits = torch.full((len(task.tests), task.seen), float("-inf"))
-            for t, (delta, each, own) in enumerate(experts):
-                mine = owner.argmin(0) == t
-                if mine.any():
-                    part = slice(own.first, own.first + own.classes)
-                    f = features(given.weights, task.tests[mine], delta)
-                    logits[mine, part] = scores(f, [each])
-            told.tell(logits=logits)
-
-
-def centroids(method: Any, given: Given) -> dict[str, Tensor]:
-    """Centroids of all tasks so far (k t, D)."""
-    return {"centroids": method.centroids}
-
-
 # ---- cases ---------------------------------------------------------------------------------------
 def case(
     name: str,
@@ -386,8 +336,4 @@ CASES = [
     case("sd_lora_kd", "sd_lora_kd", partial(sd_lora, absorb=9e-4), DIRECTIONS),
     case("sd_lora_kd, all absorbed", "sd_lora_kd", partial(sd_lora, absorb=2.0), DIRECTIONS,
          method__distill_threshold=2.0),
-    case("color", "color", color, adapters, kept=centroids),
-    case("color, three clusters", "color", partial(color, clusters=3), adapters, kept=centroids,
-         method__clusters=3),
-    case("color_pp", "color_pp", partial(color, first_task=True), adapters, kept=centroids),
 ]  # fmt: skip
