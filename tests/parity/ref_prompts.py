@@ -285,6 +285,19 @@ GLYPHS: dict[str, Any] = {"rates": (1e-2, 5e-3), "schedule": cosine_step}
 CASES = [
     Case("l2p", "l2p", partial(l2p, **L2P), pool_of, slow=True),
     Case("l2p on glyphs", "l2p", partial(l2p, **L2P | GLYPHS), pool_of, bench="glyphs", slow=True),
+    Case(
+        "l2p, 1 of 10 by pairs of images, with ties",
+        "l2p",
+        partial(l2p, **L2P | {"length": 1, "top": 1}),
+        pool_of,
+        options={
+            "method.length": 1,
+            "method.top_k": 1,
+            "train.batch_size": 2,
+            "train.epochs": 1,
+        },
+        slow=True,
+    ),
     Case("l2p_pp", "l2p_pp", partial(l2p, **L2P_PP), pool_of, slow=True),
     Case(
         "l2p_pp, 2 of 3, own keys, on glyphs",
