@@ -42,11 +42,15 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
 
 
 def written(results: Path = RESULTS) -> dict[Path, str]:
-    """{page: the text it should have}, for every page with a marked part."""
-    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    """{page: the text it should have}, from the committed results in a folder."""
     with opened(results) as found:
-        made = blocks(found)
-        return {page: fill(text, made) for page, text in texts.items() if PART.search(text)}
+        return filled(blocks(found))
+
+
+def filled(made: Mapping[str, Block]) -> dict[Path, str]:
+    """Every page with a marked part, with these blocks in it."""
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    return {page: fill(text, made) for page, text in texts.items() if PART.search(text)}
 
 
 def take(stores: Sequence[Path], folder: Path = RESULTS) -> list[str]:

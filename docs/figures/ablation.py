@@ -7,9 +7,11 @@ from functools import partial
 from itertools import combinations
 from statistics import fmean
 
+from analysis.load import text
 from analysis.published import figures
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, code, listed, protocol, signed, table
+from janus.compose import compose
 from sweeps.load import load as load_sweep
 from sweeps.plan import Row, plan_rows
 from sweeps.plan import rows as rows_of
@@ -180,8 +182,27 @@ def winners(results: Results) -> str:
         for end, pick in (("lowest", min), ("highest", max))
         if (count := sum(_at_edge(best[row], rows[row], name, pick) for row in rows))
     ]
-    told = f"\n\nAt an edge of its grid: {'; '.join(edges)}." if edges else ""
-    return "\n".join(lines) + told
+    told = f"At an edge of its grid: {'; '.join(edges)}." if edges else ""
+    return "\n".join(lines) + f"\n\n{_in_use(results, rows, best)} {told}".rstrip()
+
+
+def _in_use(results: Results, rows: Mapping[str, Sequence[str]], best: Mapping[str, str]) -> str:
+    """Whether the values that methods have on this bench are those that won."""
+    differing = {row: found for row in rows if (found := _differs(results, rows[row], best[row]))}
+    if not differing:
+        return "The values in use (`janus/conf/method`) are the winners of every row."
+    told = [f"`{row}` ({found})" for row, found in differing.items()]
+    return f"The values in use (`janus/conf/method`) are not the winners of {listed(told)}."
+
+
+def _differs(results: Results, labels: Sequence[str], best: str) -> str:
+    """`lr=0.0003 in use`: what was tried and is not at the winner's value; '' where all is."""
+    tried = [results.rows[label][0].cell["method"]["values"] for label in labels]
+    won = results.rows[best][0].cell["method"]["values"]
+    run = results.rows[best][0]
+    own = compose({"bench": run.bench, "method": run.method}).method.values
+    varied = [name for name in won if len({repr(values.get(name)) for values in tried}) > 1]
+    return ", ".join(f"{n}={text(own[n])} in use" for n in varied if own[n] != won[n])
 
 
 def _at_edge(label: str, labels: Sequence[str], name: str, pick: object) -> bool:

@@ -102,8 +102,10 @@ def _span(values: Any) -> str:
 
 
 def _commits(results: Results) -> str:
+    """Short commits, `+` behind those of a tree with uncommitted changes."""
     git = [load.provenance(run).get("git") or {} for run in _all(results)]
-    return listed(sorted({str(g.get("sha") or "not recorded")[:8] for g in git}))
+    shas = {str(g.get("sha") or "not recorded")[:8] + "+" * bool(g.get("dirty")) for g in git}
+    return listed(sorted(shas))
 
 
 def _versions(results: Results) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import committed, compare
 from docs.figures import ablation, scale, speed, zoo
-from docs.figures.__main__ import ROOT, SWEEPS, blocks, pages, take, written
+from docs.figures.__main__ import ROOT, SWEEPS, blocks, filled, pages, take
 from docs.figures.fill import PART, fill, outside
 from docs.figures.records import opened, read
 from docs.figures.tables import blocks_of, protocol, table
@@ -30,8 +30,8 @@ def found():
         yield results
 
 
-def test_every_page_holds_what_the_records_give():
-    texts = written()
+def test_every_page_holds_what_the_records_give(found):
+    texts = filled(blocks(found))
     assert {page.name for page in texts} >= {"zoo.md", "ablation.md", "speed.md", "compare.md"}
     for page, text in texts.items():
         assert page.read_text() == text, f"{page.name}: run `make docs` and commit what it writes"
@@ -249,23 +249,26 @@ def test_every_tuned_row_has_the_same_number_of_configurations(name):
     assert "scored on validation images" in ablation.budget(name)
 
 
-def test_winners_are_the_best_configurations_and_edges_are_named(fake):
+def test_winners_are_the_best_configurations_and_edges_and_values_in_use_are_named(fake):
+    own = {"lr": 3e-4, "head_lr": 5e-3}  # janus/conf/method/janus.yaml, on glyphs
     values = {
-        "none,lr=1e-3,head_lr=0.1": 60,
-        "none,lr=2e-3,head_lr=0.1": 62,
-        "none,lr=3e-3,head_lr=0.1": 61,
-        "all,lr=1e-3,head_lr=0.1": 66,
-        "all,lr=2e-3,head_lr=0.1": 65,
+        "none,lr=1e-4": (60, {"lr": 1e-4}),
+        "none,lr=3e-4": (62, {"lr": 3e-4}),
+        "none,lr=1e-3": (61, {"lr": 1e-3}),
+        "all,lr=3e-4": (65, {"lr": 3e-4}),
+        "all,lr=1e-3": (66, {"lr": 1e-3}),
     }
-    cells = {
-        f"janus[{row}]": [fake.add("janus", value / 100, method__margin=0.01 * number)]
-        for number, (row, value) in enumerate(values.items())
-    }
+    cells = {}
+    for row, (acc, changes) in values.items():
+        part = row.partition(",")[0] == "all"
+        fields = {f"method__{k}": v for k, v in (own | changes).items()}
+        cells[f"janus[{row}]"] = [fake.add("janus", acc / 100, method__rectify=part, **fields)]
     sweep_of(fake, "ablation_tuning", cells)
     text = ablation.winners(read(fake.root, "ablation_tuning"))
-    assert "| `janus[none]` | lr=2e-3, head_lr=0.1 | 62.00 |" in text
-    assert "| `janus[all]` | lr=1e-3, head_lr=0.1 | 66.00 |" in text
-    assert text.endswith("At an edge of its grid: the lowest lr tried won in 1 of 2 rows.")
+    assert "| `janus[none]` | lr=3e-4 | 62.00 |" in text
+    assert "| `janus[all]` | lr=1e-3 | 66.00 |" in text
+    assert "are not the winners of `janus[all]` (lr=0.0003 in use)." in text
+    assert text.endswith("At an edge of its grid: the highest lr tried won in 1 of 2 rows.")
 
 
 # ---- counts and timings -------------------------------------------------------------------------
