@@ -23,7 +23,7 @@ SWEEP_ARGS = "store=$(STORE)" $(if $(BENCH),bench=$(BENCH)) $(if $(SCALE),scale=
 NO_OUTPUT = and not browser and not latex and not notebook
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sweep submit compare report paper wandb-sync check test test-slurm test-output lint bench
+.PHONY: help venv sweep submit compare report paper docs wandb-sync check test test-slurm test-output lint bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
@@ -54,6 +54,9 @@ report: .venv/.ready ## write its page, report.html: tables, figures, every run 
 
 paper: .venv/.ready ## write paper/: tables (tex), figures (pdf), REPRODUCIBILITY.md (same variables)
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
+
+docs: .venv/.ready ## write the documents' figures from docs/results; ARGS="--store runs" takes results over
+	@$(BIN)/python -m docs.figures $(ARGS)
 
 wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same variables; docs/tracking.md)
 	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from analysis import choose, comparable, published_tables, stats, tables, verdict
@@ -118,8 +119,15 @@ def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
 
 
 def _orders(runs: Sequence[Run]) -> str:
-    """`natural`, `pilot1993`, `10 seeded orders`, or `natural and 10 seeded orders`."""
+    """`natural`, `10 seeded orders`, `natural and 10 seeded orders`, or as published.
+
+    `pilot1993` is what sources call "shuffled, seed 1993"; `pilot1993` to `pilot1997` together
+    are their "shuffled, seeds 1993-1997".
+    """
     orders = {run.order for run in runs}
+    seeds = sorted(int(o.removeprefix("pilot")) for o in orders if o.startswith("pilot"))
+    if len(seeds) == len(orders) and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"shuffled, seed{f's {seeds[0]}-' if seeds[1:] else ' '}{seeds[-1]}"
     named = sorted(order for order in orders if not order.isdigit())
     seeded = len(orders) - len(named)
     words = [f"{seeded} seeded order{'s' * (seeded > 1)}"] if seeded else []
@@ -130,11 +138,24 @@ Judged = tuple[str, str, str, Published, Sample, Verdict]
 """(column title, row, metric title, published figure, our sample, verdict)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The judged pairs, and what was not judged."""
+
+    pairs: tuple[Judged, ...]
+    left_out: int
+    """Published figures of our rows whose number of tasks is known and is not ours."""
+
+
 def judge_all(
     groups: Sequence[Group], labels: Mapping[str, str], allow: Collection[str] = ()
-) -> list[Judged]:
-    """A verdict for every row of ours and every published figure of its method and bench."""
-    out: list[Judged] = []
+) -> Verdicts:
+    """A verdict for every row of ours and every published figure of its method and bench.
+
+    Figures of another number of tasks are left out and counted, unless `allow` names `tasks`.
+    """
+    pairs: list[Judged] = []
+    left_out: list[Published] = []
     for group in groups:
         found = [f for f in summaries([group.bench]) if f.kind in ("table", "log", "reproduction")]
         for label in sorted({labels[run.id] for run in group.runs}, key=choose.natural):
@@ -145,19 +166,24 @@ def judge_all(
                 if sample is None:
                     continue
                 for figure in shown:
-                    if figure.metric == metric:
-                        why = comparable.obstacle(runs[0], figure, allow)
-                        word = verdict.judge(sample, verdict.sample_of(figure), allow, why)
-                        out.append((group.bench, label, title, figure, sample, word))
-    return out
+                    if figure.metric != metric:
+                        continue
+                    tasks = sample.protocol["tasks"]
+                    if "tasks" not in allow and figure.protocol.get("tasks", tasks) != tasks:
+                        left_out += [figure] * (figure not in left_out)
+                        continue
+                    why = comparable.obstacle(runs[0], figure, allow)
+                    word = verdict.judge(sample, verdict.sample_of(figure), allow, why)
+                    pairs.append((group.bench, label, title, figure, sample, word))
+    return Verdicts(tuple(pairs), len(left_out))
 
 
-def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Block:
-    """The verdicts as a grid, with what was assumed as notes."""
+def verdict_block(judged: Verdicts, allow: Collection[str] = ()) -> Block:
+    """The verdicts as a grid; what each word says, and what it rests on, as notes."""
     header = ("bench", "method", "metric", "ours", "published", "ours - published", "verdict", "")
     notes: dict[str, int] = {}
     rows = []
-    for bench, label, metric, figure, sample, found in judged:
+    for bench, label, metric, figure, sample, found in judged.pairs:
         spread = NONE if sample.std is None else f"{sample.std:.2f}"
         interval = "" if found.low is None else f" [{found.low:+z.2f}, {found.high:+z.2f}]"
         texts = [
@@ -166,8 +192,8 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
         ]
         if sample.several_orders:
             texts.append(f"ours: mean over {sample.protocol['order']}")
-        if found.assumed:
-            texts.append(f"not stated on one side, taken to agree: {', '.join(found.assumed)}")
+        if found.unstated:
+            texts.append(f"not stated on one side: {', '.join(found.unstated)}")
         if figure.caution:
             texts.append(figure.caution)
         marks = "".join(f"[{notes.setdefault(text, len(notes) + 1)}]" for text in texts)
@@ -175,14 +201,19 @@ def verdict_block(judged: Sequence[Judged], allow: Collection[str] = ()) -> Bloc
         difference = f"{found.difference:+z.2f}{interval}"
         rows.append(tuple(map(Text, (*cells, difference, found.word, marks))))
     grid = Grid("Verdicts on published figures", (("", len(header)),), header, tuple(rows), words=3)
-    rule = (
-        f"reproduced: the 95 % interval (Welch) of the difference lies within "
-        f"±{verdict.MARGIN:g} point; different: it excludes 0 and is not reproduced; "
-        "inconclusive: neither."
-    )
-    allowed = [f"Allowed to differ: {', '.join(allow)}."] if allow else []
+    rule = "; ".join(f"{word}: {meaning}" for word, meaning in verdict.MEANINGS.items())
+    further = [f"Allowed to differ or to be unstated: {', '.join(allow)}."] if allow else []
+    further += [left_out_text(judged)] * bool(judged.left_out)
     return Block(
-        (grid,), (rule, *allowed, *(f"[{number}] {text}." for text, number in notes.items()))
+        (grid,), (f"{rule}.", *further, *(f"[{number}] {text}." for text, number in notes.items()))
+    )
+
+
+def left_out_text(judged: Verdicts) -> str:
+    """One sentence on the figures that were left out."""
+    return (
+        f"Left out: {judged.left_out} published figures of these methods with another number of "
+        "tasks (--allow tasks shows them)."
     )
 
 
@@ -207,7 +238,7 @@ def figure_records(benches: Collection[str]) -> list[dict[str, Any]]:
     ]
 
 
-def verdict_records(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+def verdict_records(judged: Verdicts) -> list[dict[str, Any]]:
     """The verdicts as plain values, accuracies and their differences as fractions."""
     return [
         {
@@ -230,9 +261,9 @@ def verdict_records(judged: Sequence[Judged]) -> list[dict[str, Any]]:
             "high": _fraction(found.high),
             "verdict": found.word,
             "why": found.why,
-            "assumed": list(found.assumed),
+            "unstated": list(found.unstated),
         }
-        for bench, label, _, figure, sample, found in judged
+        for bench, label, _, figure, sample, found in judged.pairs
     ]
 
 

@@ -155,11 +155,14 @@ def _extra(
         judged = beside.judge_all(chosen.groups, chosen.labels, allow)
         blocks.append(beside.figures_block(benches))
         records["published"] = beside.figure_records(benches)
-        if judged:
+        if judged.pairs:
             blocks.append(beside.verdict_block(judged, allow))
+        elif judged.left_out:
+            say(f"nothing to judge. {beside.left_out_text(judged)}")
         else:
             say("no published figure is on these benches: nothing to judge")
         records["verdicts"] = beside.verdict_records(judged)
+        records["verdicts_left_out"] = judged.left_out
     return [block for block in blocks if any(grid.rows for grid in block.grids)], records
 
 

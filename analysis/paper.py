@@ -103,7 +103,7 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
     extra = details.build(chosen.groups, chosen.labels, main_table)
     blocks["details"] = details.block(extra, main_table)
     judged = beside.judge_all(chosen.groups, chosen.labels)
-    if judged:
+    if judged.pairs:
         blocks["verdicts"] = beside.verdict_block(judged)
     for name, block in blocks.items():
         text = latex.table_of(block, label=f"tab:{name}")

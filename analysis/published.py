@@ -48,6 +48,8 @@ class Published:
     digits: tuple[str, str]
     """Mean and std as printed."""
     n: int | None
+    n_stated: str
+    """Where the source states `n`; empty exactly where it does not."""
     std_ddof: int | None
     varies: str
     caution: str
@@ -76,6 +78,9 @@ def _figure(row: dict[str, str]) -> Published:
     def whole(key: str) -> int | None:
         return int(row[key]) if row[key] else None
 
+    if bool(row["n"]) != bool(row["n_stated"]):
+        raise ValueError(f"{row['source']}, {row['place']}: n stands only with n_stated")
+
     plain = ("source", "place", "kind", "method", "title", "variant", "bench", "metric")
     return Published(
         **{key: row[key] for key in plain},
@@ -84,6 +89,7 @@ def _figure(row: dict[str, str]) -> Published:
         std=float(row["std"]) if row["std"] else None,
         digits=(row["mean"], row["std"]),
         n=whole("n"),
+        n_stated=row["n_stated"],
         std_ddof=whole("std_ddof"),
         varies=row["varies"],
         caution=row["caution"],

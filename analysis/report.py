@@ -125,7 +125,7 @@ def _results(chosen: Selection, table: tables.Table) -> str:
     found = details.build(chosen.groups, chosen.labels, table)
     parts.append(markup.block(details.block(found, table)))
     judged = beside.judge_all(chosen.groups, chosen.labels)
-    if judged:
+    if judged.pairs:
         parts.append(markup.block(beside.verdict_block(judged)))
     return "".join(parts)
 

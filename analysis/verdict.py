@@ -16,12 +16,23 @@ from analysis.published import PROTOCOL, Published
 MARGIN = 1.0
 """Points of accuracy within which two figures count as the same."""
 
-REPRODUCED, DIFFERENT, INCONCLUSIVE, NOT_COMPARABLE = (
+REPRODUCED, DIFFERENT, INCONCLUSIVE, PROTOCOL_UNKNOWN, NOT_COMPARABLE = (
     "reproduced",
     "different",
     "inconclusive",
+    "protocol unknown",
     "not comparable",
 )
+
+MEANINGS = {
+    REPRODUCED: f"the 95 % interval (Welch) of the difference lies within ±{MARGIN:g} point",
+    DIFFERENT: "it excludes 0 and is not reproduced",
+    INCONCLUSIVE: "neither",
+    PROTOCOL_UNKNOWN: "one side does not state a protocol field, so that none of these three can "
+    "be said (--allow FIELD takes the field to agree)",
+    NOT_COMPARABLE: "a protocol field or the configuration differs, or a side has no n or no std",
+}
+"""What each word says, in the order in which they are explained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +54,13 @@ class Verdict:
 
     word: str
     why: str
-    """For `not comparable`: what stands in the way. Else what the verdict rests on."""
+    """For `not comparable`: what stands in the way. Else where the interval lies."""
     difference: float
     """Ours minus published, points."""
     low: float | None
     high: float | None
-    assumed: tuple[str, ...]
-    """Protocol fields that one side does not state: taken to agree."""
+    unstated: tuple[str, ...]
+    """Protocol fields that one side does not state."""
 
 
 def sample_of(figure: Published) -> Sample:
@@ -69,15 +80,16 @@ def judge(
     margin: float = MARGIN,
     level: float = 0.95,
 ) -> Verdict:
-    """The verdict; protocol fields that differ make a pair not comparable unless allowed.
+    """The verdict in one of the words of `MEANINGS`, with the interval of the difference.
 
-    So does an unstated order where ours are several; and an `obstacle`, whatever is allowed.
-    reproduced: the interval of the difference lies within +-margin. different: it excludes 0 and
-    the pair is not reproduced. inconclusive: anything else.
+    not comparable: a protocol field differs, or ours are several orders and the published one is
+    not stated, unless `allow` names the field; or there is an `obstacle`, whatever is allowed; or
+    a side lacks n or std. protocol unknown: one side does not state a field that `allow` does not
+    name. reproduced, different and inconclusive rest on fields that are known or allowed.
     """
     difference = ours.mean - published.mean
     differing = _differing(ours, published, allow)
-    assumed = tuple(
+    unstated = tuple(
         name
         for name in PROTOCOL
         if (name in ours.protocol) != (name in published.protocol) and name not in differing
@@ -86,7 +98,7 @@ def judge(
     if differing:
         obstacles.append(f"protocol differs (ours / published): {', '.join(differing.values())}")
     if lacking := "; ".join(obstacles) or _lacking(ours, published):
-        return Verdict(NOT_COMPARABLE, lacking, difference, None, None, assumed)
+        return Verdict(NOT_COMPARABLE, lacking, difference, None, None, unstated)
     low, high = welch_interval(ours, published, level)
     if -margin <= low and high <= margin:
         word, why = REPRODUCED, f"interval within ±{margin:g} point"
@@ -94,7 +106,9 @@ def judge(
         word, why = DIFFERENT, "interval excludes 0"
     else:
         word, why = INCONCLUSIVE, f"interval holds 0 and reaches beyond ±{margin:g} point"
-    return Verdict(word, why, difference, low, high, assumed)
+    if set(unstated) - set(allow):
+        word = PROTOCOL_UNKNOWN
+    return Verdict(word, why, difference, low, high, unstated)
 
 
 def _differing(ours: Sample, published: Sample, allow: Collection[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ use, half a gigabyte of traffic per pass of a ViT-B. Here a cast stays until the
 numbers are autocast's own; float32 stays the master that adapters are merged into.
 
 Attention: on a CPU, the backward pass of torch's fused bf16 kernel takes several times as long as
-timm's own unfused code (docs/speed.md), and is used in float32 only.
+timm's own unfused code (`python -m tests.perf.kernels`), and is used in float32 only.
 """
 
 from __future__ import annotations

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.published import figures
+from janus.settings import method_spec
+from sweeps.load import load
+from sweeps.plan import plan
 from tests.conftest import TOY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +39,41 @@ def test_every_make_target_the_readme_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     used = set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text()))
     assert used <= targets
+
+
+def test_what_the_readme_says_of_make_sweep_is_what_it_plans():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    sweep = load("smoke", []).sweep
+    bench = plan(sweep)[0].bench
+    titles = {"seqlora": "SeqLoRA", "inflora": "InfLoRA", "janus": "Janus-LoRA"}
+    methods = ", ".join(titles[name] for name in sweep.methods)
+    assert f"{{{methods}}} x {len(sweep.pairs())} class orders on the bundled bench" in text
+    assert f"`{bench.name}`, {bench.classes} classes of printed" in text
+    assert f"in {bench.tasks} tasks" in text
+
+
+def test_the_values_that_janus_lora_md_names_are_the_defaults_and_the_published_figures():
+    text = " ".join((ROOT / "docs/janus-lora.md").read_text().split())
+    own = {name: spec.default for name, spec in method_spec("janus").settings.items()}
+    assert f"λ = {own['damping']:g}·tr(AAᵀ)/r by default (`method.damping`)" in text
+    assert f"m = {own['margin']:g}, λ = {own['margin_weight']:g}." in text
+    assert f"`subspace_energy` of the task's input energy ({own['subspace_energy']:g}" in text
+    seen = {f.place: f.digits[0] for f in figures() if f.place.startswith("angular-w")}
+    drop = f"{seen['angular-without-dml.png']} to {seen['angular-with-dml.png']}"
+    assert f"lowers the mean cosine to the nearest old prototype from {drop} [seen]" in text
+
+
+def test_lora_drs_is_published_twice_five_points_apart_as_its_choices_say():
+    page = (ROOT / "docs/methods.md").read_text()
+    assert "the Janus tables' row is 5 points below the published one" in page
+    found = {
+        figure.source: figure.mean
+        for figure in figures()
+        if (figure.method, figure.bench, figure.metric) == ("lora_drs", "cifar100", "acc")
+        and figure.source in ("janus-lora", "libcontinual")
+        and figure.kind in ("table", "quoted")
+    }
+    assert round(found["libcontinual"] - found["janus-lora"]) == 5
 
 
 @pytest.mark.slow

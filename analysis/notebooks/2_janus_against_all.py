@@ -68,7 +68,7 @@ for drawn in figures.draw(groups, labels, table.methods):
 
 # %%
 judged = beside.judge_all(groups, labels)
-if judged:
+if judged.pairs:
     display(Markdown(render.to_markdown(None, [beside.verdict_block(judged)])))
 else:
     print("no published figure is on these benches; Janus-LoRA's own trajectory:")

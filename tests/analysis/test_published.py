@@ -42,6 +42,50 @@ def test_published_names_are_ours_or_known_to_have_no_method_here():
     assert {figure.bench for figure in published.figures()} <= benches | {""}
 
 
+STATED = {
+    ("janus-lora", "Table 1 (ablation-table.png)"): ("5", "caption"),
+    ("sd-lora", "Table 2"): ("5", "authors, issue 14 of their repository"),
+    ("sd-lora", "Table 3"): ("5", "authors, issue 14 of their repository"),
+}
+"""Tables whose source states the number of runs: all other tables have none."""
+
+
+def test_n_stands_only_where_the_source_states_it():
+    """The rule of analysis/published/README.md."""
+    with (published.FOLDER / "figures.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        found = (row["n"], row["n_stated"])
+        if row["source"].endswith("-logs"):
+            assert found in (("1", "runs in the log"), ("5", "runs in the log"))
+        else:
+            assert found == STATED.get((row["source"], row["place"]), ("", "")), row
+    assert {source for source, _ in STATED} <= {row["source"] for row in rows}
+    readme = (published.FOLDER / "README.md").read_text()
+    assert "`n` stands only where" in " ".join(readme.split())
+
+
+@pytest.mark.parametrize(("n", "stated"), [("5", ""), ("", "caption")])
+def test_a_number_of_runs_without_its_place_is_refused(n, stated):
+    with (published.FOLDER / "figures.csv").open() as stream:
+        row = next(csv.DictReader(stream))
+    with pytest.raises(ValueError, match="n_stated"):
+        published._figure({**row, "n": n, "n_stated": stated})
+
+
+def test_sd_loras_logs_have_their_weights_orders_and_epochs_and_its_tables_no_weights():
+    logs = [f for f in published.figures() if f.source == "sd-lora-logs"]
+    assert len(logs) == 65
+    assert {f.protocol["weights"] for f in logs} == {"augreg2_in21k_ft_in1k"}
+    assert {f.protocol["epochs"] for f in logs} == {"20"}
+    seeds = {"C100": 1994, "InA": 1993, "InR-T10": 1995, "InR-T20": 1996, "InR-T5": 1995}
+    orders = {f.place.removesuffix(".log"): f.protocol["order"] for f in logs}
+    assert orders == {name: f"shuffled, seed {seed}" for name, seed in seeds.items()}
+    tables = [f for f in published.figures() if f.source == "sd-lora"]
+    assert len(tables) == 90
+    assert not any("weights" in f.protocol for f in tables)
+
+
 def test_unknown_protocol_fields_are_missing_and_not_guessed():
     for figure in published.figures():
         assert "" not in figure.protocol.values()
@@ -175,14 +219,66 @@ def test_verdicts_stand_in_a_block_of_their_own_with_the_assumptions(fake, capsy
     assert code == 0
     verdicts = out[out.index("Verdicts on published figures") :]
     lines = [line for line in verdicts.splitlines() if " ACC " in line]
-    words = {word for line in lines for word in ("reproduced", "different") if word in line}
-    assert words == {"reproduced", "different"}
-    assert "taken to agree: weights" in verdicts
+    words = {word for line in lines for word in verdict.MEANINGS if word in line}
+    assert words == {verdict.REPRODUCED, verdict.NOT_COMPARABLE}
+    assert "not stated on one side: weights" in verdicts
     assert "1.4 points below" in verdicts
-    assert (
-        "SD-LoRA, ICLR 2025" in verdicts
-        and "weights augreg_in21k / augreg_in21k_ft_in1k" in verdicts
-    )
+    assert "SD-LoRA, ICLR 2025" in verdicts
+    assert "order natural / shuffled, seeds 1993-1997" in verdicts
+    assert all(f"{word}: {meaning}" in verdicts for word, meaning in verdict.MEANINGS.items())
+
+
+def test_figures_of_another_number_of_tasks_are_left_out_and_counted(fake, capsys):
+    imagenet_r(fake, LOGGED)
+    rows = [v for v in judged(fake, capsys) if v["method"] == "inflora"]
+    assert {(v["row"], v["source"]) for v in rows} == {
+        ("InfLoRA", "janus-lora"),
+        ("InfLoRA", "sd-lora"),
+        ("InfLoRA", "inflora-logs"),
+    }
+    figures = published.summaries(["imagenet_r"])
+    other = [
+        f
+        for f in figures
+        if (f.method, f.variant, f.kind) == ("inflora", "", "table") and f.protocol["tasks"] != "10"
+    ]
+    assert len(other) == 10  # T = 5 and 20: ACC, MAA and BWT of Janus-LoRA, ACC and MAA of SD-LoRA
+    _, out, _ = call(fake, capsys, "--published")
+    assert "Left out: 10 published figures of these methods" in out
+    assert "tasks 10 / 5" not in out
+    _, out, _ = call(fake, capsys, "--published", "--format", "json")
+    assert json.loads(out)["verdicts_left_out"] == 10
+    _, out, _ = call(fake, capsys, "--published", "--allow", "tasks")
+    assert "Left out" not in out
+    assert len([v for v in judged(fake, capsys, "--allow", "tasks") if v not in rows]) >= 4
+
+
+def test_where_all_figures_are_of_another_number_of_tasks_that_is_said(fake, capsys):
+    imagenet_r(fake, LOGGED, "sd_lora", bench__tasks=50)
+    code, out, err = call(fake, capsys, "--published")
+    assert (code, "Verdicts on" in out) == (0, False)
+    assert "nothing to judge. Left out: " in err
+
+
+@pytest.mark.parametrize(
+    ("orders", "said"),
+    [
+        (["pilot1993"], "shuffled, seed 1993"),
+        ([f"pilot{n}" for n in range(1993, 1998)], "shuffled, seeds 1993-1997"),
+        (["pilot1993", "pilot1995"], "pilot1993 and pilot1995"),
+        (["natural", "pilot1993"], "natural and pilot1993"),
+    ],
+)
+def test_our_pilot_orders_are_what_sources_call_shuffled_with_a_seed(fake, capsys, orders, said):
+    imagenet_r(fake, LOGGED[: len(orders)], orders=orders)
+    found = [v for v in judged(fake, capsys) if v["source"] == "sd-lora"]
+    assert {v["ours_order"] for v in found} == {said}
+    differs = {"order" in v["why"] for v in found}
+    assert differs == {said != "shuffled, seeds 1993-1997"}
+    log = [v for v in judged(fake, capsys) if v["place"] == "logs/**/1993.log"]
+    assert {f"order {said} / shuffled, seed 1993" in v["why"] for v in log} == {
+        said != "shuffled, seed 1993"
+    }
 
 
 def test_verdicts_are_in_the_json(fake, capsys):
@@ -209,9 +305,9 @@ def test_csv_has_published_figures_and_verdicts_as_lines_of_their_own(fake, caps
         if (line["source"], line["row"], line["metric"]) == ("janus-lora", "Janus-LoRA", "acc")
         and "tasks=10" in line["protocol"]
     ]
-    assert (janus["mean"], janus["std"], janus["n"]) == ("0.7578", "0.0016", "5")
+    assert (janus["mean"], janus["std"], janus["n"]) == ("0.7578", "0.0016", "")
     verdicts = [line for line in lines if line["kind"] == "verdict"]
-    assert {line["verdict"] for line in verdicts} >= {verdict.REPRODUCED, verdict.DIFFERENT}
+    assert {line["verdict"] for line in verdicts} >= {verdict.REPRODUCED, verdict.NOT_COMPARABLE}
     assert all(line["reference"] and line["why"] for line in verdicts)
 
 
@@ -242,10 +338,10 @@ def test_several_orders_meet_an_unstated_one_only_where_that_is_allowed(fake, ca
     (found,) = [v for v in judged(fake, capsys) if v["source"] == "janus-lora" and is_10(v)]
     assert found["verdict"] == verdict.NOT_COMPARABLE
     assert "order natural and 5 seeded orders / not stated" in found["why"]
-    assert "order" not in found["assumed"]
+    assert "order" not in found["unstated"]
     one = judged(fake, capsys, "--where", "order=natural")
     (found,) = [v for v in one if v["source"] == "janus-lora" and is_10(v)]
-    assert (found["verdict"], "order" in found["assumed"]) == (verdict.DIFFERENT, True)
+    assert ("how many runs" in found["why"], "order" in found["unstated"]) == (True, True)
     _, out, _ = call(fake, capsys, "--published", "--allow", "order", "--columns", "acc")
     assert "ours: mean over natural and 5 seeded orders" in out
 
@@ -273,8 +369,8 @@ def test_a_row_that_is_not_the_published_method_gets_no_verdict(fake, capsys, fi
     assert all(said in v["why"] for v in alone)
     if said.startswith(("estimate", "subspace")):
         imagenet_r(fake, values, "janus")
-        words = {v["verdict"] for v in judged(fake, capsys) if said not in v["why"]}
-        assert len(words) > 1 and words & {verdict.REPRODUCED, verdict.INCONCLUSIVE}
+        whole = [v for v in judged(fake, capsys) if said not in v["why"]]
+        assert whole and all("not the published configuration" not in v["why"] for v in whole)
 
 
 def test_a_run_of_earlier_code_or_an_earlier_meaning_gets_no_verdict(fake, capsys, monkeypatch):

@@ -1,14 +1,17 @@
 """`python -m tests.perf.big_site [CELLS [WORKERS]]`: a sweep on a site larger than any here.
+With `--json` (and no numbers) the two sites of docs/scale.md are written to site.json.
 
 First counts the file-system calls of what workers do, on a store in a temporary folder. Then a
 discrete-event simulation: workers take cells in their real order, every call costs a round trip,
 and one server answers at most so many calls a second. Prints a row for each length of a cell: the
-server's load, what each cell waits, and how much later than without waiting the sweep ends.
+server's load, what each cell waits, and how much later than without waiting the sweep ends. The
+same counts give the same rows: nothing is drawn but from one seed.
 """
 
 from __future__ import annotations
 
 import heapq
+import json
 import random
 import sys
 import tempfile
@@ -17,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from cluster.claims import TaskStore
@@ -26,6 +30,10 @@ from cluster.slurm import Queued
 from janus import atomic
 from janus.compose import compose
 from tests.perf.claims import count_calls
+
+FIGURES = Path(__file__).with_name("site.json")
+SITES = ((10_000, 1_000, (30.0, 5.0, 1.0, 0.25)), (30_000, 3_000, (30.0, 5.0, 1.0)))
+"""What docs/scale.md shows: cells, workers, minutes a cell."""
 
 ROUND_TRIP_S = 0.0005
 """Of one call to the file server, when it is idle."""
@@ -165,25 +173,50 @@ class Site:
         yield "calls", held * calls["look"] + min(CHECKED, held) * calls["ask"]
 
 
+def simulate(cells: int, workers: int, minutes: float, calls: dict[str, int]) -> dict[str, float]:
+    """One row: how long the sweep takes, how much later than without waiting, and the load."""
+    site = Site(cells, workers, minutes, calls)
+    seconds = site.run(max(1.0, SERVER_CALLS_S - site.steady), ROUND_TRIP_S)
+    ideal = Site(cells, workers, minutes, calls).run(float("inf"), 0.0)
+    return {
+        "cells": cells,
+        "workers": workers,
+        "minutes": minutes,
+        "hours": seconds / 3600,
+        "later": seconds / ideal - 1,
+        "steady": site.steady,
+        "peak": max(site.bins.values()) / BIN_S + site.steady,
+        "calls": (site.bins.total() + site.steady * seconds) / cells,
+        "wait": site.waited / cells,
+        "squeue": max(site.asked.values()) / BIN_S,
+    }
+
+
 def main(cells: int, workers: int, say: Callable[[str], None] = print) -> None:
     """Print the counts and the table."""
     calls = measure_calls()
     say(f"calls: {calls}")
     say(f"{cells} cells, {workers} workers, server {SERVER_CALLS_S} calls/s, {ROUND_TRIP_S} s each")
     say("minutes   hours  later  steady/s  peak/s  calls/cell  wait s/cell  squeue/s")
-    for minutes in (30.0, 5.0, 1.0, 0.25):
-        site = Site(cells, workers, minutes, calls)
-        seconds = site.run(max(1.0, SERVER_CALLS_S - site.steady), ROUND_TRIP_S)
-        ideal = Site(cells, workers, minutes, calls).run(float("inf"), 0.0)
-        peak = max(site.bins.values()) / BIN_S + site.steady
-        number = (site.bins.total() + site.steady * seconds) / cells
-        asked = max(site.asked.values()) / BIN_S
+    for minutes in SITES[0][2]:
+        row = simulate(cells, workers, minutes, calls)
         say(
-            f"{minutes:7.2f} {seconds / 3600:7.2f} {seconds / ideal - 1:6.1%} {site.steady:9.0f} "
-            f"{peak:7.0f} {number:11.0f} {site.waited / cells:12.2f} {asked:9.1f}"
+            f"{minutes:7.2f} {row['hours']:7.2f} {row['later']:6.1%} {row['steady']:9.0f} "
+            f"{row['peak']:7.0f} {row['calls']:11.0f} {row['wait']:12.2f} {row['squeue']:9.1f}"
         )
 
 
+def record() -> dict[str, Any]:
+    """The counts and the rows of both sites."""
+    calls = measure_calls()
+    rows = [simulate(c, w, minutes, calls) for c, w, lengths in SITES for minutes in lengths]
+    assumed = {"server_calls_s": SERVER_CALLS_S, "round_trip_s": ROUND_TRIP_S, "spread": SPREAD}
+    return {"calls": calls, "assumed": assumed, "rows": rows}
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--json"]:
+        FIGURES.write_text(json.dumps(record(), indent=1) + "\n", encoding="utf-8")
+        sys.exit()
     given = [int(word) for word in sys.argv[1:]]
     main(*given, *[10_000, 1_000][len(given) :])

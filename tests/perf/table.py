@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from tests.perf.bench import FIGURES
+FIGURES = Path(__file__).with_name("figures.json")
 
 SHAPES = {"base": "ViT-B", "small": "ViT-S", "tiny": "ViT-Ti"}
 

@@ -185,3 +185,42 @@ def test_every_named_sweep_runs_from_end_to_end_at_the_tiny_scale(
     )
     assert table.returncode == 0, table.stderr
     assert ("Paired differences" in table.stdout) == (name in ("smoke", "paper", "orders"))
+
+
+TUNED = {
+    "smoke": ("smoke_tuning", "ablation_tuning"),
+    "ablation": ("ablation_tuning",),
+    "ablation_seeds": ("ablation_tuning",),
+    "orders": ("smoke_tuning", "ablation_tuning"),
+    "sensitivity": ("ablation_tuning",),
+    "precision": ("smoke_tuning", "ablation_tuning"),
+    "zoo_glyphs": ("zoo_tuning",),
+}
+"""Sweeps on the bundled bench, and the tuning behind the values that they report."""
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_no_sweep_reports_on_an_order_or_a_seed_that_chose_its_values(name: str) -> None:
+    for tuning in TUNED[name]:
+        tuned = load(tuning, []).sweep
+        for order in tuned.orders:
+            with pytest.raises(ConfigError, match=f"order {order} is used for tuning"):
+                load(name, [f"orders=[{order}]", "seeds=[1]"])
+        for seed in tuned.seeds:
+            with pytest.raises(ConfigError, match=f"seed {seed} is used for tuning"):
+                load(name, ["orders=[1]", f"seeds=[{seed}]"])
+
+
+def test_what_sweep_files_say_of_tuning_holds() -> None:
+    """`zoo_fast` is above every rate that won; validation streams are tuned on; epochs differ."""
+    fast, zoo = load("zoo_fast", []).sweep, load("zoo_glyphs", []).sweep
+    rate = fast.fixed["method.lr"]
+    won = [row["lr"] for method in fast.methods for row in zoo.variants[method].values()]
+    assert won and all(value < rate for value in won)
+    for name in ("smoke_tuning", "ablation_tuning", "zoo_tuning"):
+        assert {cell.bench.eval for cell in plan(load(name, []).sweep)} == {"validation"}
+    epochs = [
+        {cell.train.epochs for cell in plan(load(name, []).sweep)}
+        for name in ("smoke", "smoke_tuning", "ablation_tuning", "ablation")
+    ]
+    assert epochs == [{2}, {5}, {5}, {5}]

@@ -1,0 +1,105 @@
+"""`python -m docs.figures`: write the figures of the documents.
+
+python -m docs.figures                  from docs/results
+python -m docs.figures --store runs     first take over the documents' sweeps that the store has
+python -m docs.figures --check          write nothing; exit 1 where a page would change
+python -m docs.figures --unpack DIR     write no page, but a run store of docs/results
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analysis import committed
+from docs.figures import ablation, scale, smoke, speed, zoo
+from docs.figures.fill import PART, fill
+from docs.figures.records import RESULTS, Results, opened
+from docs.figures.tables import Block
+from janus.errors import JanusError
+
+ROOT = Path(__file__).resolve().parents[2]
+SWEEPS = ("smoke", "smoke_tuning", "ablation", "ablation_tuning", "zoo_glyphs")
+"""The sweeps that documents show."""
+
+
+def pages() -> list[Path]:
+    """Every document."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
+    """Every block by its name."""
+    return {
+        **smoke.blocks(found),
+        **ablation.blocks(found),
+        **zoo.blocks(found),
+        **speed.blocks(),
+        **scale.blocks(),
+    }
+
+
+def written(results: Path = RESULTS) -> dict[Path, str]:
+    """{page: the text it should have}, from the committed results in a folder."""
+    with opened(results) as found:
+        return filled(blocks(found))
+
+
+def filled(made: Mapping[str, Block]) -> dict[Path, str]:
+    """Every page with a marked part, with these blocks in it."""
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    return {page: fill(text, made) for page, text in texts.items() if PART.search(text)}
+
+
+def take(stores: Sequence[Path], folder: Path = RESULTS) -> list[str]:
+    """Pack the documents' sweeps that these stores hold; returns their names.
+
+    Raises ConfigError for a sweep that a store lists and has not finished.
+    """
+    taken = []
+    for store in stores:
+        for name in SWEEPS:
+            if (store / "sweeps" / f"{name}.json").is_file():
+                committed.pack(store, name, folder)
+                taken.append(name)
+    return taken
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the pages; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.figures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--store", type=Path, action="append", default=[], metavar="DIR")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--unpack", type=Path, metavar="DIR")
+    given = parser.parse_args(argv)
+    try:
+        for name in take(given.store):
+            print(f"took {name}")
+        if given.unpack:
+            committed.unpack(RESULTS, committed.names(RESULTS), given.unpack)
+            return 0
+        return _write(given.check)
+    except JanusError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+def _write(check: bool) -> int:
+    """Write what has changed, or only say so: then the exit code is 1."""
+    changed = {p: text for p, text in written().items() if p.read_text(encoding="utf-8") != text}
+    for page, text in changed.items():
+        name = page.relative_to(ROOT)
+        print(f"{name} is not what the records give: make docs" if check else f"wrote {name}")
+        if not check:
+            page.write_text(text, encoding="utf-8")
+    return 1 if check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
