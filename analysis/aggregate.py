@@ -7,7 +7,7 @@ values per bench; the bootstrap resamples units inside each bench, never across 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,29 @@ Scores = Sequence[Values]
 """One array per bench: the values of its units. Benches may have different numbers of units."""
 
 
+def normalised(rows: Mapping[str, Scores]) -> dict[str, list[Values]]:
+    """The values of every row on a common scale: per bench minus the mean of the rows' means,
+    divided by the standard deviation (ddof 1) of all values of all rows on that bench.
+
+    Without it the middle half of all values leaves out the hardest and the easiest bench. Distances
+    to the best and worst row would do too, but blow up noise where all rows are alike. A bench on
+    which nothing varies gives zeros.
+    """
+    out: dict[str, list[Values]] = {row: [] for row in rows}
+    for number in range(len(next(iter(rows.values()), ()))):
+        found = [np.asarray(scores[number], dtype=np.float64) for scores in rows.values()]
+        centre = float(np.mean([values.mean() for values in found]))
+        every = np.concatenate(found)
+        std = float(every.std(ddof=1)) if len(every) > 1 else 0.0
+        flat = std <= 1e-12 * float(np.abs(every).max())
+        for row, values in zip(rows, found, strict=True):
+            out[row].append(np.zeros_like(values) if flat else (values - centre) / std)
+    return out
+
+
 def interquartile_mean(scores: Scores) -> float:
-    """Mean of the middle half of all values of all benches; less swayed by one odd bench than
-    the mean, and by one odd value less than the median. NaN for no values."""
+    """Mean of the middle half of all values of all benches, for `normalised` scores; less swayed
+    by one odd bench than the mean. NaN for no values."""
     values = np.sort(np.concatenate([np.asarray(s, dtype=np.float64) for s in scores]))
     cut = len(values) // 4
     middle = values[cut : len(values) - cut]

@@ -17,8 +17,8 @@ if not __package__:  # started as a file: find the project, and import nothing f
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
-from analysis import choose, export, latex, load, render, selection, tables
-from analysis.load import Run
+from analysis import choose, export, latex, render, selection, tables
+from analysis.paired import AVERAGE
 from analysis.render import Block
 from analysis.selection import Selection, say
 from janus.errors import ConfigError, JanusError, suggest
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit code 0: complete; 2: usage or refused; 3: planned cells are missing.",
     )
     selection.add_options(p)
+    selection.add_test_options(p)
     p.add_argument(
         "--wandb",
         metavar="WHERE",
@@ -88,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """Load, select, check, print. Raises JanusError for what the user must mend."""
-    metrics = _metrics(args.columns)
+    metrics = selection.metrics(args.columns, "--columns")
+    endpoints = selection.metrics(args.endpoint, "--endpoint")
     if args.published and not args.store and not selection.roots_of(args)[0].is_dir():
         return _print_published(args)
     chosen = selection.select(args, _beside_fields(args))
@@ -108,29 +110,23 @@ def compare(args: argparse.Namespace) -> int:
         chosen.rows,
         args.spread,
         chosen.untested,
+        endpoints,
+        args.correction,
     )
     extra, records = _extra(args, chosen, table)
     _print(table, args.format, extra, records)
     _warn_unpaired(table)
-    _warn_provenance(chosen.runs)
+    for caution in table.cautions if args.format == "csv" else ():
+        say(caution)  # the other formats carry it below the table
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
-
-
-def _metrics(text: str) -> list[str]:
-    found = choose.names([text])
-    for name in found:
-        if name not in tables.METRICS:
-            raise ConfigError(f"--columns: no column {name!r}.{suggest(name, tables.METRICS)}")
-    if not found:
-        raise ConfigError("--columns: name at least one column")
-    return list(dict.fromkeys(found))
 
 
 def _beside_fields(args: argparse.Namespace) -> list[str]:
     """Values of --allow that are no protocol field of a run."""
     fields = ["order", "normalisation", "weighting"] if args.published else []
-    return [*fields, *(["orders"] if "orders" in choose.names(args.allow) else [])]
+    given = choose.names(args.allow)
+    return [*fields, *(name for name in ("orders", "seeds") if name in given)]
 
 
 def _extra(
@@ -197,6 +193,8 @@ def _print(
 
 def _warn_unpaired(table: tables.Table) -> None:
     for d in table.differences:
+        if d.metric != table.endpoints[0].key or d.column is AVERAGE:
+            continue  # the same runs are lacking
         for name, lacks, other in (
             (d.method, d.method_lacks, d.reference),
             (d.reference, d.reference_lacks, d.method),
@@ -208,16 +206,6 @@ def _warn_unpaired(table: tables.Table) -> None:
                     f"{d.column.title}: {name} lacks {places}, which {other} has: left out of "
                     f"their differences (n = {d.n} {d.column.unit}s)"
                 )
-
-
-def _warn_provenance(runs: Sequence[Run]) -> None:
-    records = [load.provenance(run) for run in runs]
-    resumed = sum(bool(r.get("resumed_under_other_numerics")) for r in records)
-    dirty = sum(bool((r.get("git") or {}).get("dirty")) for r in records)
-    if resumed:
-        say(f"{resumed} of {len(runs)} runs: resumed under other hardware or versions")
-    if dirty:
-        say(f"{dirty} of {len(runs)} runs: source tree with uncommitted changes")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from analysis import aggregate, stats, variance
+from analysis.paired import ALPHA, AVERAGE, Difference, corrected
 from analysis.protocol import Group
-from analysis.render import NONE, Block, Grid, Text, points
+from analysis.render import NONE, Block, Grid, Text, signed
 from analysis.stats import Interval
-from analysis.tables import ALPHA, METRICS, PRIMARY, Difference, Table, values_of
+from analysis.tables import METRICS, PRIMARY, Metric, Table, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Across:
 
     method: str
     benches: int
-    iqm: float
+    iqm: float | None
+    """Interquartile mean of scores normalised per bench; None for a single bench."""
     iqm_interval: Interval | None
     improvement: float | None
     """Probability of improvement over the reference, over common orders."""
@@ -39,51 +41,71 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """How many more units would decide a difference."""
+    """How many more units would decide a difference: between `least` and `most`."""
 
     bench: str
     method: str
+    mean: float | None
     n: int
-    further: int | None
+    least: int | None
+    """If the other tests of the family cost nothing; None: not with 200 more."""
+    most: int | None
+    """If the level is divided by the number of tests; None: not with 200 more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All of it, in stored units, for the primary metric."""
+    """All of it, in stored units, for one metric."""
 
+    metric: str
     across: tuple[Across, ...]
     spread: tuple[Spread, ...]
     further: tuple[Further, ...]
 
 
 def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
-    """The details of the table that was built from the same groups."""
-    metric = METRICS[PRIMARY]
-    values = [values_of(group.runs, labels, {metric})[PRIMARY] for group in groups]
+    """The details of the table that was built from the same groups.
+
+    They are of the table's first endpoint that is ranked, else of ACC.
+    """
+    ranked = [metric for metric in table.endpoints if metric.better]
+    metric = ranked[0] if ranked else METRICS[PRIMARY]
+    values = [values_of(group.runs, labels, {metric})[metric.key] for group in groups]
     spread = [
         Spread(column.title, method, variance.components(found[method]))
         for column, found in zip(table.columns, values, strict=True)
         for method in table.methods
         if method in found
     ]
-    family = max(1, sum(d.p is not None for d in table.differences))
     further = [
-        Further(d.column.title, d.method, d.n, _further(d, ALPHA / family))
+        _further(d, table.correction)
         for d in table.differences
+        if d.metric == metric.key and d.column is not AVERAGE
     ]
-    return Details(tuple(_across(values, table)), tuple(spread), tuple(further))
+    across = _across(values, metric, table)
+    return Details(metric.key, tuple(across), tuple(spread), tuple(further))
 
 
-def _further(d: Difference, alpha: float) -> int | None:
-    """0 exactly where the table's own test (Holm) decides; else what the simulation asks for."""
-    if d.p_holm is not None and d.p_holm < ALPHA:
-        return 0
+def _further(d: Difference, correction: str) -> Further:
+    """0 exactly where the table's own test decides; else what the simulation asks for.
+
+    What max-T asks for lies between the test alone and the level divided by the number of tests:
+    it depends on how the rows go together.
+    """
+    p = corrected(d, correction)
+    decided = p is not None and p < ALPHA
+    shares = {"none": (1, 1), "holm": (d.family, d.family), "maxt": (1, d.family)}[correction]
+    found = [0 if decided else _more(d, ALPHA / max(1, share)) for share in shares]
+    return Further(d.column.title, d.method, d.mean, d.n, *found)
+
+
+def _more(d: Difference, alpha: float) -> int | None:
     found = variance.units_to_decide(d.differences, alpha)
     return 1 if found == 0 else found
 
 
 def _across(
-    values: Sequence[Mapping[str, Mapping[stats.Place, float]]], table: Table
+    values: Sequence[Mapping[str, Mapping[stats.Place, float]]], metric: Metric, table: Table
 ) -> list[Across]:
     methods = [m for m in table.methods if any(m in found for found in values)]
     whole = [i for i, found in enumerate(values) if all(m in found for m in methods)]
@@ -93,20 +115,28 @@ def _across(
         m: [stats.average_units(values[i][m], table.columns[i].unit) for i in whole]
         for m in methods
     }
+    scores = aggregate.normalised(
+        {m: [np.array(list(found.values())) for found in units[m]] for m in methods}
+    )
     out = []
     for method in methods:
-        scores = [np.array(list(found.values())) for found in units[method]]
-        interval = aggregate.bootstrap([scores], aggregate.interquartile_mean, paired=True)
-        better = _improvement(units[method], units.get(table.reference or ""))
+        iqm, interval = None, None
+        if len(whole) > 1:
+            iqm = aggregate.interquartile_mean(scores[method])
+            interval = aggregate.bootstrap(
+                [scores[method]], aggregate.interquartile_mean, paired=True
+            )
+        better = _improvement(units[method], units.get(table.reference or ""), metric.better)
         if method == table.reference:
             better = (None, None)
-        iqm = aggregate.interquartile_mean(scores)
         out.append(Across(method, len(whole), iqm, interval, *better))
     return out
 
 
 def _improvement(
-    ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]] | None
+    ours: Sequence[Mapping[str, float]],
+    theirs: Sequence[Mapping[str, float]] | None,
+    sign: int,
 ) -> tuple[float | None, Interval | None]:
     if theirs is None:
         return None, None
@@ -115,8 +145,8 @@ def _improvement(
         common = [key for key in mine if key in other]
         if not common:
             return None, None
-        a.append(np.array([mine[key] for key in common]))
-        b.append(np.array([other[key] for key in common]))
+        a.append(sign * np.array([mine[key] for key in common]))
+        b.append(sign * np.array([other[key] for key in common]))
     found = aggregate.probability_of_improvement(a, b)
     # drawn apart, as rliable does: an order drawn for both at once meets itself too often, and
     # the interval would shift away from the estimate
@@ -130,22 +160,37 @@ def to_json(details: Details) -> dict[str, Any]:
 
 def block(details: Details, table: Table) -> Block:
     """The details as grids with their notes."""
+    title = METRICS[details.metric].title
     grids = [_across_grid(details, table), _spread_grid(details)]
     notes = [
-        "IQM: mean of the middle half of all units of all benches; P: how often a random order of "
-        "the method beats a random, usually another, order of the reference; both with 95 % "
-        "stratified bootstrap intervals (orders resampled inside benches, for each method by "
-        "itself). P is not paired: the spread of the orders is in it.",
+        "P: how often a random order of the method is better than a random, usually another, order "
+        "of the reference, mean over benches; with a 95 % stratified bootstrap interval (orders "
+        "resampled inside benches, for each method by itself). P is not paired: the spread of the "
+        "orders is in it.",
         "Order and seed: standard deviations of a one-way random-effects model, in points of "
-        "ACC; without a second seed the order's holds both. Rough where orders are few; an "
+        f"{title}; without a second seed the order's holds both. Rough where orders are few; an "
         "estimate below 0 is shown as 0.",
     ]
+    if any(row.iqm is not None for row in details.across):
+        notes.insert(
+            0,
+            f"IQM: mean of the middle half of all scores of all benches. Score: {title} minus the "
+            "mean of the rows' means on its bench, divided by the std of all values of that bench, "
+            "so that an easy and a hard bench weigh alike; it depends on the rows of the table. "
+            "95 % stratified bootstrap interval.",
+        )
     if details.further:
         grids.append(_further_grid(details, table))
+        tests = max(d.family for d in table.differences)
+        levels = {
+            "none": f"at {ALPHA}",
+            "holm": f"at {ALPHA} / {tests} (the number of tests)",
+            "maxt": f"at {ALPHA} (the least) and at {ALPHA} / {tests}, the number of tests (the "
+            "most): what max-T needs lies between",
+        }
         notes.append(
-            f"More orders: fewest further ones after which the test decides in 80 % of simulated "
-            f"futures at {ALPHA} / {len(details.further)} (the number of tests); 0: decided; "
-            ">200: not with 200 more."
+            "More orders: fewest further ones after which the test decides in 80 % of simulated "
+            f"futures {levels[table.correction]}; 0: decided; >200: not with 200 more."
         )
     return Block(tuple(grid for grid in grids if grid.rows), tuple(notes))
 
@@ -154,23 +199,28 @@ def _percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.2f}"
 
 
-def _range(interval: Interval | None) -> str:
+def _range(interval: Interval | None, scale: float = 100) -> str:
     if interval is None:
         return NONE
-    return f"[{_percent(interval.low)}, {_percent(interval.high)}]"
+    return f"[{scale * interval.low:z.2f}, {scale * interval.high:z.2f}]"
 
 
 def _across_grid(details: Details, table: Table) -> Grid:
+    """Nothing for a single bench without a reference."""
     count = details.across[0].benches if details.across else 0
-    header = ["method", "IQM", "95 % interval"]
+    scored = any(row.iqm is not None for row in details.across)
+    header = ["method", *(["IQM", "95 % interval"] if scored else [])]
     header += [f"P over {table.reference} (%)", "95 % interval"] if table.reference else []
     rows = []
-    for row in details.across:
-        cells = [row.method, _percent(row.iqm), _range(row.iqm_interval)]
+    for row in details.across if len(header) > 1 else ():
+        cells = [row.method]
+        if scored:
+            cells += [NONE if row.iqm is None else f"{row.iqm:+z.2f}", _range(row.iqm_interval, 1)]
         if table.reference:
             cells += [_percent(row.improvement), _range(row.improvement_interval)]
         rows.append(tuple(map(Text, cells)))
-    title = f"Across {count} bench{'es' if count != 1 else ''}, ACC"
+    metric = METRICS[details.metric].title
+    title = f"Across {count} bench{'es' if count != 1 else ''}, {metric}"
     return Grid(title, (("", len(header)),), tuple(header), tuple(rows), words=1)
 
 
@@ -197,17 +247,25 @@ def _spread_grid(details: Details) -> Grid:
 
 
 def _further_grid(details: Details, table: Table) -> Grid:
+    metric = METRICS[details.metric]
     header = ("bench", "method", "difference", "n", "more")
-    means = {(d.column.title, d.method): d.mean for d in table.differences}
     rows = tuple(
         (
             Text(row.bench),
             Text(row.method),
-            Text(points(means[row.bench, row.method])),
+            Text(signed(row.mean, metric)),
             Text(str(row.n)),
-            Text(NONE if row.n < 3 else ">200" if row.further is None else str(row.further)),
+            Text(_between(row)),
         )
         for row in details.further
     )
     title = f"More orders to decide the difference to {table.reference}"
     return Grid(title, (("", len(header)),), header, rows, words=2)
+
+
+def _between(row: Further) -> str:
+    """`3`, or `3 to 8`."""
+    if row.n < 3:
+        return NONE
+    least, most = (">200" if n is None else str(n) for n in (row.least, row.most))
+    return least if least == most else f"{least} to {most}"

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from analysis import stats
-from analysis.render import notes
-from analysis.tables import ALPHA, PRIMARY, Difference, Table
+from analysis.notes import notes
+from analysis.paired import ALPHA, AVERAGE, Difference
+from analysis.tables import Entry, Table
 
 COLUMNS = (
     "bench",
@@ -34,9 +35,11 @@ COLUMNS = (
     "interval_high",
     "interval_method",
     "n_paired",
-    "effect",
+    "d_z",
     "p",
+    "p_maxt",
     "p_holm",
+    "family",
     "p_smallest",
     "wilcoxon_p",
     "wins",
@@ -50,7 +53,8 @@ BESIDE = ("kind", "row", "source", "place", "how", "caution", "verdict", "why")
 
 
 def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
-    """One line per bench, method and metric; the paired columns are filled for the endpoint.
+    """One line per bench, method and metric; the paired columns are filled for the endpoints.
+    The average over benches, where the table has one, is the bench `average`.
 
     Published figures in `records`, and the verdicts on them, are further lines of their own kind;
     other records are for JSON only.
@@ -70,12 +74,12 @@ def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str
 
 
 def _measured(table: Table) -> list[dict[str, Any]]:
-    paired = {(d.column, d.method): _paired(d) for d in table.differences}
+    paired = {(d.column, d.method, d.metric): _paired(d) for d in table.differences}
     lines = []
     for record in _means(table):
-        if record["metric"] == PRIMARY:
-            record |= paired.get((record["column"], record["method"]), {})
-        lines.append(record | {"protocol": _joined(record["column"].protocol)})
+        place = (record["column"], record["method"], record["metric"])
+        protocol = _joined(record["column"].protocol)
+        lines.append(record | paired.get(place, {}) | {"protocol": protocol})
     return lines
 
 
@@ -111,15 +115,19 @@ def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> st
         "schema": 1,
         "alpha": ALPHA,
         "methods": table.methods,
+        "endpoints": [metric.key for metric in table.endpoints],
+        "correction": table.correction,
         "means": means,
         "differences": [
             {
                 "bench": d.column.bench,
                 "protocol": dict(d.column.protocol),
                 "method": d.method,
-                "metric": PRIMARY,
+                "metric": d.metric,
                 "unit": d.column.unit,
                 **_paired(d),
+                **_bca(d),
+                "by_unit": dict(d.by_unit),
                 "method_lacks": [{"order": o, "seed": s} for o, s in d.method_lacks],
                 "reference_lacks": [{"order": o, "seed": s} for o, s in d.reference_lacks],
             }
@@ -132,28 +140,43 @@ def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> st
 
 
 def _means(table: Table) -> list[dict[str, Any]]:
-    out = []
-    for number, column in enumerate(table.columns):
-        for method in table.methods:
-            for metric in table.metrics:
-                entry = table.entry(method, number, metric.key)
-                out.append(
-                    {
-                        "column": column,
-                        "bench": column.bench,
-                        "method": method,
-                        "metric": metric.key,
-                        "mean": entry.mean if entry else None,
-                        "std": entry.std if entry else None,
-                        "half_width": entry.half_width if entry else None,
-                        "n": entry.n if entry else 0,
-                        "unit": column.unit,
-                        "runs": entry.runs if entry else 0,
-                        "best": entry.best if entry else False,
-                        "second": entry.second if entry else False,
-                    }
-                )
-    return out
+    """The means of every column and of the average; endpoints that no column shows included."""
+    metrics = dict.fromkeys([*table.metrics, *table.endpoints])
+    places = [
+        (column, method, metric, table.entry(method, number, metric.key))
+        for number, column in enumerate(table.columns)
+        for method in table.methods
+        for metric in metrics
+    ]
+    places += [
+        (AVERAGE, method, metric, table.averages.get((method, metric.key)))
+        for method in table.methods
+        for metric in metrics
+        if any(key == metric.key for _, key in table.averages)
+    ]
+    return [
+        {
+            "column": column,
+            "bench": column.bench,
+            "method": method,
+            "metric": metric.key,
+            "unit": column.unit,
+            **_entry(entry),
+        }
+        for column, method, metric, entry in places
+    ]
+
+
+def _entry(entry: Entry | None) -> dict[str, Any]:
+    return {
+        "mean": entry.mean if entry else None,
+        "std": entry.std if entry else None,
+        "half_width": entry.half_width if entry else None,
+        "n": entry.n if entry else 0,
+        "runs": entry.runs if entry else 0,
+        "best": entry.best if entry else False,
+        "second": entry.second if entry else False,
+    }
 
 
 def _joined(protocol: Iterable[tuple[str, str]]) -> str:
@@ -169,11 +192,19 @@ def _paired(d: Difference) -> dict[str, Any]:
         "interval_high": d.interval.high if d.interval else None,
         "interval_method": d.interval.method if d.interval else None,
         "n_paired": d.n,
-        "effect": d.effect,
+        "d_z": d.d_z,
         "p": d.p,
+        "p_maxt": d.p_maxt,
         "p_holm": d.p_holm,
+        "family": d.family,
         "p_smallest": d.p_smallest,
-        "wilcoxon_p": stats.wilcoxon_p(d.differences) if d.n else None,
+        "wilcoxon_p": None if d.column is AVERAGE or not d.n else stats.wilcoxon_p(d.differences),
         "wins": d.wins,
         "losses": d.losses,
     }
+
+
+def _bca(d: Difference) -> dict[str, Any]:
+    """The bootstrap interval under its own name: with few units it covers less than it says."""
+    found = None if d.column is AVERAGE else stats.bca_interval(d.differences, 1 - ALPHA)
+    return {"bca_low": found and found.low, "bca_high": found and found.high}

@@ -45,12 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the folder that `argv` asks for; return the exit code."""
     p = argparse.ArgumentParser(prog="python analysis/paper.py", description=__doc__)
     selection.add_options(p)
+    selection.add_test_options(p)
     p.add_argument("--out", default="paper", metavar="DIR", help="default: paper")
     p.add_argument("--published-only", action="store_true", help="published tables and figures")
     words = list(sys.argv[1:] if argv is None else argv)
     args = p.parse_args(words)
     folder = Path(args.out)
     try:
+        endpoints = selection.metrics(args.endpoint, "--endpoint")
         names = _published(folder)
         missing = False
         if not args.published_only:
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
                 selection.warn_missing(chosen)
                 return 3
-            names = [*_ours(folder, chosen, shlex.join(words)), *names]
+            ours = _ours(folder, chosen, endpoints, args.correction, shlex.join(words))
+            names = [*ours, *names]
             selection.warn_missing(chosen)
             missing = bool(chosen.missing)
         _write(folder / "tables.tex", _document(names))
@@ -82,7 +85,9 @@ def _published(folder: Path) -> list[str]:
     return names
 
 
-def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
+def _ours(
+    folder: Path, chosen: Selection, endpoints: Sequence[str], correction: str, words: str
+) -> list[str]:
     """Our tables and figures, and where they come from; returns the tables' names."""
     found = {
         name: tables.build(
@@ -92,6 +97,8 @@ def _ours(folder: Path, chosen: Selection, words: str) -> list[str]:
             chosen.reference,
             chosen.rows or None,
             untested=chosen.untested,
+            endpoints=endpoints,
+            correction=correction,
         )
         for name, columns in COLUMN_SETS.items()
     }

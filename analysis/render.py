@@ -1,7 +1,7 @@
 """The table for people: aligned text, terminal, Markdown (LaTeX: `latex.py`).
 
-All show the same two grids (means; paired differences), the same further blocks and notes.
-Accuracies are percentages here; what was not measured is `--`.
+All show the same grids (means; paired differences, one grid an endpoint), the same further blocks
+and notes. Accuracies are percentages here; what was not measured is `--`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TextIO
 
-from analysis import stats
-from analysis.tables import ALPHA, Column, Difference, Entry, Metric, Table
+from analysis.notes import P_COLUMN, notes, p_text
+from analysis.paired import ALPHA, AVERAGE, Difference, corrected
+from analysis.tables import METRICS, Entry, Metric, Table
 
 NONE = "--"
 
@@ -53,20 +54,33 @@ wraps in a terminal and shrinks to nothing on paper, so its benches stand below 
 def grids(table: Table) -> list[Grid]:
     """The means, one grid per bench where all together are too wide, then paired differences."""
     numbers = range(len(table.columns))
-    wide = len(numbers) > 1 and 1 + len(numbers) * (1 + len(table.metrics)) > WIDEST
-    found = [_means(table, [i]) for i in numbers] if wide else [_means(table, numbers)]
-    if table.differences:
-        found.append(_differences(table))
-    return found
+    averaged = len(_averaged(table))
+    wide = len(numbers) > 1 and 1 + len(numbers) * (1 + len(table.metrics)) + averaged > WIDEST
+    return _apart(table) if wide else [_means(table, numbers, True), *_differences(table)]
 
 
-def _means(table: Table, numbers: Sequence[int]) -> Grid:
-    """The means on the columns with these numbers."""
+def _apart(table: Table) -> list[Grid]:
+    """One grid of means per bench, one of their averages, then paired differences."""
+    means = [_means(table, [number]) for number in range(len(table.columns))]
+    return [*means, *([_means(table, [], True)] if _averaged(table) else []), *_differences(table)]
+
+
+def _averaged(table: Table) -> list[Metric]:
+    """The columns of the average over benches, where the table has one."""
+    return [m for m in table.metrics if any(key == m.key for _, key in table.averages)]
+
+
+def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
+    """The means on the columns with these numbers, and their average where it is asked for."""
+    averaged = _averaged(table) if average else []
     spans = [("", 1)]
     header = ["method"]
     for column in (table.columns[number] for number in numbers):
         spans.append((column.title, 1 + len(table.metrics)))
         header += ["n", *(metric.title for metric in table.metrics)]
+    if averaged:
+        spans.append((f"average of {len(table.columns)}", len(averaged)))
+        header += [metric.title for metric in averaged]
     rows = []
     for method in table.methods:
         row = [Text(method)]
@@ -76,8 +90,18 @@ def _means(table: Table, numbers: Sequence[int]) -> Grid:
             for metric in table.metrics:
                 found = table.entry(method, number, metric.key)
                 row.append(_entry(found, metric, n, table.spread))
+        row += [_average(table.averages.get((method, m.key)), m, table.spread) for m in averaged]
         rows.append(tuple(row))
     return Grid("", tuple(spans), tuple(header), tuple(rows), words=1)
+
+
+def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
+    """`63.45`, or with half of its interval; benches have no standard deviation in common."""
+    if entry is None:
+        return Text(NONE)
+    shown = number(entry.mean, metric)
+    shown += f" ± {number(entry.half_width, metric)}" if spread == "ci" else ""
+    return Text(shown, entry.best, entry.second)
 
 
 def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text:
@@ -96,143 +120,59 @@ def number(value: float | None, metric: Metric) -> str:
     return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
 
 
-def p_text(p: float | None) -> str:
-    """A p value to four decimals."""
-    if p is None:
-        return NONE
-    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def _differences(table: Table) -> Grid:
-    """The paired block; a single bench goes into the title rather than into a column."""
+def _differences(table: Table) -> list[Grid]:
+    """The paired block, a grid an endpoint; a single bench goes into its title."""
     several = len(table.columns) > 1
+    p_column = P_COLUMN[table.correction]
     header = (
         *(["bench"] if several else []),
         "method",
         "difference",
         "95 % interval",
         "n",
-        "g",
+        "d_z",
         "p",
-        "p (Holm)",
-        "min p",
+        *([p_column] if table.correction != "none" else []),
         "wins",
     )
-    rows = tuple(_difference(d)[0 if several else 1 :] for d in table.differences)
     where = "" if several else f" on {table.columns[0].title}"
-    title = f"Paired differences to {table.reference}{where}, in points of ACC"
-    return Grid(title, (("", len(header)),), header, rows, words=1 + several)
+    out = []
+    for metric in table.endpoints if table.differences else ():
+        unit = "points" if metric.unit == "%" else metric.unit
+        title = f"Paired differences to {table.reference}{where}, in {unit} of {metric.title}"
+        rows = tuple(
+            _difference(d, table.correction)[0 if several else 1 :]
+            for d in table.differences
+            if d.metric == metric.key
+        )
+        out.append(Grid(title, (("", len(header)),), header, rows, words=1 + several))
+    return [grid for grid in out if grid.rows]
 
 
-def _difference(d: Difference) -> tuple[Text, ...]:
-    interval = NONE
+def _difference(d: Difference, correction: str) -> tuple[Text, ...]:
+    metric = METRICS[d.metric]
+    deciding = corrected(d, correction)
+    interval, shown = NONE, signed(d.mean, metric)
     if d.interval is not None:
-        interval = f"[{points(d.interval.low)}, {points(d.interval.high)}]"
-        interval += "" if d.interval.method == "BCa" else " (perc.)"
-    spread = NONE if d.std is None else f"{100 * d.std:.2f}"
+        interval = f"[{signed(d.interval.low, metric)}, {signed(d.interval.high, metric)}]"
+    if d.n and d.column is not AVERAGE:
+        shown += f" ± {number(d.std, metric)}"
     return (
         Text(d.column.title),
         Text(d.method),
-        Text(f"{points(d.mean)} ± {spread}" if d.n else NONE, _significant(d)),
+        Text(shown, deciding is not None and deciding < ALPHA),
         Text(interval),
         Text(str(d.n)),
-        Text(NONE if d.effect is None else f"{d.effect:+.2f}"),
+        Text(NONE if d.d_z is None else f"{d.d_z:+.2f}"),
         Text(p_text(d.p)),
-        Text(p_text(d.p_holm)),
-        Text(p_text(d.p_smallest)),
-        Text(f"{d.wins}/{d.losses}" if d.n else NONE),
+        *([Text(p_text(deciding))] if correction != "none" else []),
+        Text(f"{d.wins}/{d.losses}" if d.n and d.wins is not None else NONE),
     )
 
 
-def points(value: float | None) -> str:
-    """A difference of fractions in signed percentage points, or `--`."""
-    return NONE if value is None else f"{100 * value:+z.2f}"
-
-
-def _significant(d: Difference) -> bool:
-    return d.p_holm is not None and d.p_holm < ALPHA
-
-
-def notes(table: Table) -> list[str]:
-    """What a reader must know to read the numbers: one sentence each."""
-    out = [_unit_note(table.columns, table.spread)]
-    units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit != "%"]
-    if units:
-        out.append(f"{', '.join(units)}. Seconds and memory depend on the machine.")
-    if any(entry.best for entry in table.entries.values()):
-        out.append(
-            "Bold: better than every other row of its column "
-            f"(paired exact sign-flip test, Holm over rows, p < {ALPHA})."
-        )
-    if any(entry.second for entry in table.entries.values()):
-        out.append("Underlined, where the format can: better than every row but the bold one.")
-    out += _uneven_orders(table)
-    out += [
-        f"[{c.mark}] {', '.join(f'{name} {value}' for name, value in c.protocol)}; "
-        "not tested against the bench's other columns."
-        for c in table.columns
-        if c.mark is not None
-    ]
-    out += [*(table.untested or ()), *_test_notes(table.differences)]
-    return [*out, *table.cautions]
-
-
-def _uneven_orders(table: Table) -> list[str]:
-    """A mean over fewer orders than the next row's is not its equal: it is said below."""
-    out = []
-    for number, column in enumerate(table.columns):
-        counts = {m: n for m in table.methods if (n := table.units(m, number))}
-        most = max(counts.values(), default=0)
-        few = [f"{method} {n}" for method, n in counts.items() if n < most]
-        if few:
-            out.append(
-                f"{column.title}: means over fewer than {most} {column.unit}s ({', '.join(few)}) "
-                "are not like for like; the paired differences are."
-            )
-    return out
-
-
-def _unit_note(columns: Sequence[Column], spread: str) -> str:
-    behind = "std (ddof 1)" if spread == "std" else "half of the 95 % t interval"
-    single = [c.title for c in columns if c.unit == "seed"]
-    if single and len(single) == len(columns):
-        return (
-            f"Percent, mean ± {behind} over n seeds of one single order; -- is not measured. "
-            "Nothing here says how results vary with the order."
-        )
-    note = (
-        f"Percent, mean ± {behind} over n orders, seeds averaged inside an order; "
-        "-- is not measured."
-    )
-    return note + (f" On {', '.join(single)}: n seeds of one single order." if single else "")
-
-
-def _test_notes(differences: Sequence[Difference]) -> list[str]:
-    if not differences:
-        return []
-    tests = sum(d.p is not None for d in differences)
-    family = f"{tests} tests" if tests != 1 else "one test"
-    out = [
-        "Differences: over common (order, seed) pairs; bootstrap interval (BCa; perc. = percentile)"
-        "; g: mean / std of the differences, Hedges' correction; two-sided sign-flip p; "
-        f"Holm over the table's {family}; "
-        "min p: the smallest p that n can give; wins: units in which the method is above/below "
-        f"the reference; bold: p (Holm) < {ALPHA}."
-    ]
-    fewest = min((d.n for d in differences if d.n), default=0)
-    if fewest and fewest < 6:
-        out.append(
-            f"With fewer than 6 units no p can fall below {ALPHA} (see min p), bootstrap "
-            "intervals are narrower than 95 %, and all inference is conditional on these units."
-        )
-    most = max(d.n for d in differences)
-    if most >= 6 and tests * stats.smallest_p(most) >= ALPHA:
-        needed = stats.units_for_p(ALPHA / tests)
-        out.append(
-            f"With {family} and {most} units no p (Holm) can fall below {ALPHA}, whatever the "
-            f"differences: the first needs {needed} units, or fewer rows and benches."
-        )
-    return out
+def signed(value: float | None, metric: Metric) -> str:
+    """A difference in the metric's unit with its sign, or `--`."""
+    return NONE if value is None else f"{value * metric.scale:+z.{metric.digits}f}"
 
 
 Line = list[Text]
@@ -255,10 +195,10 @@ def blocks(table: Table | None, extra: Sequence[Block] = ()) -> list[Block]:
 
 def per_bench(table: Table) -> Block:
     """The table with one grid of means per bench: for pages that are read by scrolling down."""
-    means = [_means(table, [number]) for number in range(len(table.columns))]
-    named = [replace(grid, title=c.title) for grid, c in zip(means, table.columns, strict=True)]
-    further = (_differences(table),) if table.differences else ()
-    return Block((*named, *further), tuple(notes(table)))
+    titles = [*(c.title for c in table.columns), *([AVERAGE.title] if _averaged(table) else [])]
+    shown = _apart(table)
+    named = [replace(grid, title=t) for grid, t in zip(shown, titles, strict=False)]
+    return Block((*named, *shown[len(titles) :]), tuple(notes(table)))
 
 
 def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
@@ -269,9 +209,20 @@ def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
             "\n".join("".join(p.value for p in line).rstrip() for line in layout(grid, "*"))
             for grid in block.grids
         ]
-        plain = [n.replace("Bold:", "*:").replace("bold:", "*:") for n in block.notes]
+        plain = [_starred(note) for note in block.notes]
         parts.append("\n\n".join([*shown, *(["\n".join(plain)] if plain else [])]))
     return "\n\n\n".join(parts) + "\n"
+
+
+def _starred(note: str) -> str:
+    """The note as it reads where bold is a trailing star."""
+    for bold, star in (
+        ("Bold:", "*:"),
+        ("Bold ", "* behind a "),
+        ("the bold one", "the starred one"),
+    ):
+        note = note.replace(bold, star)
+    return note
 
 
 def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] = ()) -> None:
@@ -299,9 +250,8 @@ def _fitting(table: Table, width: int) -> list[Grid]:
     """The grids, with one grid of means per bench if all of them together are too wide."""
     together = grids(table)
     means = [grid for grid in together if not grid.title]
-    if len(means) == len(table.columns) or _width(together[0]) <= width:
-        return together
-    return [_means(table, [i]) for i in range(len(table.columns))] + together[1:]
+    single = len(table.columns) == 1
+    return together if single or len(means) > 1 or _width(means[0]) <= width else _apart(table)
 
 
 def _width(grid: Grid) -> int:

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page that `argv` asks for; return the exit code."""
     p = argparse.ArgumentParser(prog="python analysis/report.py", description=__doc__)
     selection.add_options(p)
+    selection.add_test_options(p)
     p.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
     p.add_argument(
         "--runs", type=int, default=200, metavar="N", help="most runs with details (default: 200)"
@@ -49,12 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = p.parse_args(words)
     try:
+        endpoints = selection.metrics(args.endpoint, "--endpoint")
         chosen = selection.select(args)
         if not chosen.runs:
             say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
             selection.warn_missing(chosen)
             return 3
-        Path(args.out).write_text(page(chosen, args, words), encoding="utf-8")
+        Path(args.out).write_text(page(chosen, args, endpoints, words), encoding="utf-8")
     except (JanusError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
@@ -63,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 3 if chosen.missing else 0
 
 
-def page(chosen: Selection, args: argparse.Namespace, words: Sequence[str]) -> str:
+def page(
+    chosen: Selection, args: argparse.Namespace, endpoints: Sequence[str], words: Sequence[str]
+) -> str:
     """The whole page as text."""
     table = tables.build(
         chosen.groups,
@@ -72,6 +76,8 @@ def page(chosen: Selection, args: argparse.Namespace, words: Sequence[str]) -> s
         chosen.reference,
         chosen.rows or None,
         untested=chosen.untested,
+        endpoints=endpoints,
+        correction=args.correction,
     )
     title = f"Sweep {args.sweep}" if args.sweep else "Runs"
     sections = {

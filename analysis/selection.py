@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from analysis import choose, load, plan, protocol, unlike
+from analysis import choose, load, paired, plan, protocol, tables, unlike
 from analysis.load import Run
 from analysis.protocol import Group
-from janus.errors import ComparisonError, ConfigError
+from janus.errors import ComparisonError, ConfigError, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,34 @@ def add_options(p: argparse.ArgumentParser) -> None:
     )
 
 
+def add_test_options(p: argparse.ArgumentParser) -> None:
+    """The options that choose what is tested, and how."""
+    p.add_argument(
+        "--endpoint",
+        default=tables.PRIMARY,
+        metavar="NAME[,NAME]",
+        help="what is compared with the reference: any names of --columns (default: acc)",
+    )
+    p.add_argument(
+        "--correction",
+        choices=paired.CORRECTIONS,
+        default="maxt",
+        help="for testing many rows at once: Westfall and Young's max-T, Holm, or none "
+        "(default: maxt)",
+    )
+
+
+def metrics(text: str, option: str) -> list[str]:
+    """The metrics that an option names. Raises ConfigError for a name that is none."""
+    found = choose.names([text])
+    for name in found:
+        if name not in tables.METRICS:
+            raise ConfigError(f"{option}: no column {name!r}.{suggest(name, tables.METRICS)}")
+    if not found:
+        raise ConfigError(f"{option}: name at least one column")
+    return list(dict.fromkeys(found))
+
+
 def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
     """The stores that were named, or the default one."""
     return tuple(Path(root) for root in args.store or ["runs"])
@@ -109,8 +137,8 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
         return Selection(*head, found.labels, tuple(rows), found.groups, None, found.notes)
     allow = [name for name in choose.names(args.allow) if name not in also_allowed]
     groups = tuple(protocol.split_by_protocol(runs, labels, allow))
-    if planned is None and "orders" not in also_allowed:
-        _refuse_disjoint_orders(groups, labels)
+    if planned is None:
+        _refuse_disjoint(groups, labels, also_allowed)
     reference = _reference(args.reference, set(labels.values()))
     return Selection(
         roots, loaded, planned, missing, tuple(runs), labels, tuple(rows), groups, reference
@@ -204,22 +232,39 @@ def _one_per_place(runs: Sequence[Run], labels: dict[str, str]) -> list[Run]:
     return list(kept.values())
 
 
-def _refuse_disjoint_orders(groups: Sequence[Group], labels: dict[str, str]) -> None:
-    """Rows measured over orders of which none is common cannot stand in one column.
+def _refuse_disjoint(
+    groups: Sequence[Group], labels: dict[str, str], allowed: Sequence[str]
+) -> None:
+    """Rows of one column must share an order, and a seed in one of their common orders.
 
     A sweep on its way is no such case: its plan says what is still to come.
     """
     for group in groups:
         orders: dict[str, set[str]] = {}
+        places: dict[str, set[tuple[str, int]]] = {}
         for run in group.runs:
             orders.setdefault(labels[run.id], set()).add(run.order)
+            places.setdefault(labels[run.id], set()).add((run.order, run.seed))
         for first, second in combinations(sorted(orders), 2):
-            if not orders[first] & orders[second]:
+            pair = f"cannot compare {first!r} and {second!r} on {group.bench}"
+            if not orders[first] & orders[second] and "orders" not in allowed:
                 raise ComparisonError(
-                    f"cannot compare {first!r} and {second!r} on {group.bench}: no common order\n"
+                    f"{pair}: no common order\n"
                     f"  {first}: {_listed(orders[first])}\n  {second}: {_listed(orders[second])}\n"
                     "Run the missing orders, keep one kind with --where order=..., or pass "
                     "--allow orders to print the means side by side."
+                )
+            common = orders[first] & orders[second]
+            if common and not places[first] & places[second] and "seeds" not in allowed:
+                seeds = {
+                    row: {str(seed) for order, seed in places[row] if order in common}
+                    for row in (first, second)
+                }
+                raise ComparisonError(
+                    f"{pair}: no common seed in any of their common orders\n"
+                    f"  {first}: {_listed(seeds[first])}\n  {second}: {_listed(seeds[second])}\n"
+                    "Run the missing seeds, keep one kind with --where seed=..., or pass "
+                    "--allow seeds to print the means side by side."
                 )
 
 
@@ -232,6 +277,8 @@ def _reference(wanted: str | None, labels: set[str]) -> str | None:
     found = choose.reference(labels, wanted)
     if found is None and any(label.startswith("janus[") for label in labels):
         say("several configurations of janus: choose one with --reference for paired differences")
+    elif found is None and len(labels) > 1:
+        say("no row of janus: --reference ROW gives paired differences to that row")
     return found
 
 

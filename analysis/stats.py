@@ -1,17 +1,20 @@
-"""Paired statistics for few, expensive runs. Pure functions of numbers; numpy, scipy only inside.
+"""Paired statistics for few, expensive runs. Pure functions of numbers.
 
 The exchangeable unit is the order: seeds inside an order share its difficulty, so they are
 averaged before anything is tested. With n units the smallest two-sided p of a sign-flip test is
 2 / 2^n, whatever the data: four orders cannot show anything at 5 %.
+
+scipy is imported where it is used: every table needs a t quantile (scipy.special, 0.1 s), only
+exports need scipy.stats (0.4 s). Sign flips are a product of matrices here and not
+scipy.stats.permutation_test, which takes 40 times as long; the tests compare the two.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,36 +25,71 @@ EXACT_UP_TO = 14
 DRAWS = 100_000
 """Random sign patterns above that."""
 
+BLOCK = 10_000
+"""Random sign patterns that are drawn at a time: bounds the memory."""
+
 Place = tuple[str, int]
 """(order, seed): what two methods must share to be compared."""
 
 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """(mean, standard deviation with ddof 1); None for what too few values cannot give."""
+    """(mean, standard deviation with ddof 1); None for what too few values cannot give.
+
+    Values that differ by rounding only have a standard deviation of exactly 0.
+    """
     if not values:
         return None, None
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return mean, None
-    squares = math.fsum((v - mean) ** 2 for v in values)
-    return mean, math.sqrt(squares / (len(values) - 1))
+    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return mean, 0.0 if std <= 1e-12 * max(1.0, *map(abs, values)) else std
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval and how it was made."""
+
+    low: float
+    high: float
+    method: str
+    """`t`, `BCa` or `percentile`."""
+
+
+def t_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval | None:
+    """Student's t interval of the mean over groups of the groups' means.
+
+    One group: the usual interval of its mean. Several (benches): the groups count alike and are
+    independent, their variances may differ, and the degrees of freedom are Satterthwaite's (1946).
+    None where a group has fewer than 2 values.
+    """
+    if not groups or any(len(group) < 2 for group in groups):
+        return None
+    from scipy.special import stdtrit
+
+    mean = math.fsum(math.fsum(g) / len(g) for g in groups) / len(groups)
+    errors = [(mean_std(group)[1] or 0.0) ** 2 / len(group) for group in groups]
+    total = math.fsum(errors)
+    if total <= 0:
+        return Interval(mean, mean, "t")
+    shares = math.fsum((e / total) ** 2 / (len(g) - 1) for e, g in zip(errors, groups, strict=True))
+    half = float(stdtrit(1 / shares, (1 + level) / 2)) * math.sqrt(total) / len(groups)
+    return Interval(mean - half, mean + half, "t")
 
 
 def t_half_width(values: Sequence[float], level: float = 0.95) -> float | None:
     """Half of Student's t interval of the mean; None for fewer than 2 values."""
-    std = mean_std(values)[1]
-    if std is None:
-        return None
-    from scipy.special import stdtrit  # rarely asked for, slow to import
-
-    quantile = float(stdtrit(len(values) - 1, (1 + level) / 2))
-    return quantile * std / math.sqrt(len(values))
+    interval = t_interval([values], level)
+    return None if interval is None else (interval.high - interval.low) / 2
 
 
-def hedges_g(differences: Sequence[float]) -> float | None:
-    """Standardised mean of paired differences, mean / std (ddof 1), times Hedges' (1981) factor
-    1 - 3 / (4 (n - 1) - 1) against the bias of few units. None where std is missing or zero, and
-    for two units: there the factor is 0, which would read as no effect."""
+def d_z(differences: Sequence[float]) -> float | None:
+    """Standardised mean of paired differences: mean / std (ddof 1) of the differences, times
+    Hedges' (1981) factor 1 - 3 / (4 (n - 1) - 1) against the bias of few units.
+
+    It is not Hedges' g of two independent groups, whose std is that of the values. None where the
+    std is missing or zero, and for two units: there the factor is 0, which would read as no effect.
+    """
     mean, std = mean_std(differences)
     if mean is None or not std or len(differences) < 3:
         return None
@@ -124,49 +162,68 @@ def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0)
     one. All 2^n patterns up to n = 14; above that `draws` seeded random ones, counting the
     observed pattern too (Phipson and Smyth 2010). No differences: 1.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    n = len(values)
-    if n == 0:
-        return 1.0
+    return max_t([{str(i): d for i, d in enumerate(differences)}], draws, seed)[0]
+
+
+def max_t(rows: Sequence[Mapping[str, float]], draws: int = DRAWS, seed: int = 0) -> list[float]:
+    """Adjusted p of many paired tests at once: step-down max-T (Westfall and Young 1993).
+
+    Each row holds the differences of one test by unit. A sign pattern flips whole units, in every
+    row that has the unit, so what rows share (the reference, the order) stays shared. A row's
+    statistic is |sum| / root of the sum of squares, which is |sum| in units of its own standard
+    deviation over all sign patterns: for rows of equally many units a monotone function of |t|,
+    defined without variance too, and never above the root of n, so that a row of few units cannot
+    hide one of many. The adjusted p of a row is the share of patterns in which the largest
+    statistic of the rows not above it reaches its own. Patterns are counted or drawn as in
+    `sign_flip_p`, which is this with one row.
+    """
+    units = list(dict.fromkeys(unit for row in rows for unit in row))
+    values = np.array([[row.get(unit, 0.0) for row in rows] for unit in units])
+    values = values.reshape(len(units), len(rows))
+    scale = np.sqrt((values**2).sum(axis=0))
+    values = values / np.where(scale > 0, scale, 1.0)
+    observed = np.abs(values.sum(axis=0))
+    order = np.argsort(-observed, kind="stable")
     # rounding must not turn a tie into a win: patterns of equal sum differ in the last bits
-    threshold = abs(values.sum()) - 1e-9 * np.abs(values).sum()
+    reached = (observed - 1e-9 * np.abs(values).sum(axis=0))[order]
+    counts = np.zeros(len(rows))
+    patterns = 0
+    for signs in _sign_patterns(len(units), draws, seed):
+        found = np.abs(signs @ values[:, order])
+        largest = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]  # of this row and later
+        counts += (largest >= reached).sum(axis=0)
+        patterns += len(signs)
+    drawn = len(units) > EXACT_UP_TO
+    stepped = np.maximum.accumulate((counts + drawn) / (patterns + drawn))
+    adjusted = np.empty(len(rows))
+    adjusted[order] = stepped
+    return [float(p) for p in adjusted]
+
+
+def _sign_patterns(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """[pattern, unit] of +1 and -1, in blocks: all 2^n, or `draws` random ones above 14 units."""
     if n <= EXACT_UP_TO:
-        patterns = np.arange(2**n)[:, None] >> np.arange(n) & 1
-        return float(np.mean(np.abs((2 * patterns - 1) @ values) >= threshold))
-    sums = _random_sums(values, draws, seed)
-    return (int(np.sum(np.abs(sums) >= threshold)) + 1) / (draws + 1)
-
-
-def _random_sums(values: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
-    """Sums of the values under random signs: eight signs a byte, looked up in a table of 256."""
-    groups = -(-len(values) // 8)
-    padded = np.zeros(8 * groups)
-    padded[: len(values)] = values
-    signs = 2 * (np.arange(256)[:, None] >> np.arange(8) & 1) - 1
-    sums = np.zeros(draws)
-    for drawn, eight in zip(_random_bytes(groups, draws, seed), padded.reshape(-1, 8), strict=True):
-        sums += (signs * eight).sum(axis=1)[drawn]
-    return sums
-
-
-@lru_cache(maxsize=8)
-def _random_bytes(groups: int, draws: int, seed: int) -> NDArray[np.uint8]:
-    """[group, draw]. The same for every test over as many units, so made once."""
-    return np.random.default_rng(seed).integers(0, 256, size=(groups, draws), dtype=np.uint8)
+        yield np.asarray(2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1) - 1, dtype=np.float64)
+        return
+    rng = np.random.default_rng(seed)
+    for start in range(0, draws, BLOCK):
+        size = (min(BLOCK, draws - start), -(-n // 8))
+        bits = np.unpackbits(rng.integers(0, 256, size, dtype=np.uint8), axis=1, count=n)
+        yield np.asarray(bits, dtype=np.float64) * 2 - 1
 
 
 def wilcoxon_p(differences: Sequence[float]) -> float:
-    """Two-sided p of Wilcoxon's (1945) signed-rank test; zero differences are dropped.
+    """Two-sided p of Wilcoxon's (1945) signed-rank test, by scipy; zero differences are dropped.
 
-    It is the sign-flip test of signed ranks, and is counted or drawn as that one: exact up to 14
-    units, ties included. Equal differences share their mean rank.
+    Differences that are equal to 12 digits share their mean rank: accuracies are quotients, whose
+    last bits mean nothing. Exact without ties up to 50 units and with ties up to 13; else by the
+    normal approximation. No differences but zeros: 1.
     """
-    values = np.asarray(differences, dtype=np.float64)
+    from scipy.stats import wilcoxon
+
+    values = np.round(np.asarray(differences, dtype=np.float64), 12)
     values = values[values != 0]
-    # accuracies are quotients: what differs in the last bits only is a tie
-    _, place, counts = np.unique(np.abs(values).round(12), return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return sign_flip_p((np.sign(values) * ranks[place]).tolist())
+    return float(wilcoxon(values).pvalue) if len(values) else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -179,70 +236,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval and how it was made."""
-
-    low: float
-    high: float
-    method: str
-    """`BCa`, or `percentile` where BCa is not defined."""
-
-
-def bootstrap_interval(
+def bca_interval(
     differences: Sequence[float], level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Interval | None:
-    """Bootstrap interval of the mean difference; None for fewer than 3 units.
+    """Bias-corrected and accelerated bootstrap interval (Efron 1987) of the mean, by scipy.
 
-    Bias-corrected and accelerated (Efron 1987), seeded; percentile when the resampled means do
-    not vary around the observed one. With fewer than about ten units any bootstrap interval is
-    narrower than its level says: read it together with the sign-flip p.
+    With few units it is too narrow (docs/compare.md has its measured coverage), so it stands in
+    JSON only. None for fewer than 3 units, and where differences do not vary.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    n = len(values)
-    if n < 3:
+    if len(differences) < 3:
         return None
-    means = values[_resamples(n, draws, seed)].mean(axis=1)
-    tail = (1 - level) / 2
-    shares = _bca_shares(values, means, tail)
-    method = "percentile" if shares is None else "BCa"
-    low, high = np.quantile(means, shares or (tail, 1 - tail))
-    return Interval(float(low), float(high), method)
+    from scipy.stats import bootstrap
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of differences that are all alike: None is returned
+        found = bootstrap(
+            (np.asarray(differences, dtype=np.float64),),
+            np.mean,
+            confidence_level=level,
+            n_resamples=draws,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    low, high = float(found.low), float(found.high)
+    return Interval(low, high, "BCa") if math.isfinite(low + high) and low < high else None
 
 
-@lru_cache(maxsize=4)
-def _resamples(n: int, draws: int, seed: int) -> NDArray[np.int64]:
-    """[draw, unit]. The same for every interval over as many units, so made once."""
-    return np.random.default_rng(seed).integers(0, n, size=(draws, n))
+def count_wins(differences: Iterable[float], better: int = 1) -> tuple[int, int]:
+    """(units where ours is better, units where theirs is); ties count for neither.
 
-
-def _bca_shares(
-    values: NDArray[np.float64], means: NDArray[np.float64], tail: float
-) -> tuple[float, float] | None:
-    """Shares of the bootstrap distribution at which a BCa interval ends, or None."""
-    observed = values.mean()
-    ties = np.isclose(means, observed, rtol=0, atol=1e-12 * float(np.abs(values).max() or 1))
-    below = float(np.mean((means < observed) & ~ties) + np.mean(ties) / 2)
-    if not 0 < below < 1:
-        return None
-    jackknife = (values.sum() - values) / (len(values) - 1)
-    centred = jackknife.mean() - jackknife
-    spread = float((centred**2).sum())
-    if spread <= (1e-12 * float(np.abs(values).max())) ** 2:
-        return None
-    acceleration = float((centred**3).sum()) / (6 * spread**1.5)
-    normal = NormalDist()
-    bias = normal.inv_cdf(below)
-    ends = []
-    for z in (normal.inv_cdf(tail), normal.inv_cdf(1 - tail)):
-        scale = 1 - acceleration * (bias + z)
-        if scale <= 0:
-            return None
-        ends.append(normal.cdf(bias + (bias + z) / scale))
-    return ends[0], ends[1]
-
-
-def count_wins(differences: Iterable[float]) -> tuple[int, int]:
-    """(units where ours is better, units where theirs is); ties count for neither."""
-    listed = list(differences)
+    `better`: +1 where more is better, -1 where less is.
+    """
+    listed = [better * d for d in differences]
     return sum(d > 0 for d in listed), sum(d < 0 for d in listed)

@@ -7,17 +7,16 @@ or the seed, where the bench was run with a single order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from analysis import choose, declared, stats
+from analysis import cautions, choose, declared, paired, stats
 from analysis.load import Run, provenance
+from analysis.paired import ALPHA, AVERAGE, Column, Difference
 from analysis.protocol import Group
-from analysis.stats import Interval, Place
+from analysis.stats import Place
 from janus.metrics import METRICS as COMPUTED
-
-ALPHA = 0.05
-"""Level of every test and interval."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +105,7 @@ METRICS = {
 """What a column can show; definitions of the accuracies are in `janus.metrics.METRICS`."""
 
 PRIMARY = "acc"
-"""The endpoint of the paired comparison."""
+"""The endpoint of the paired comparison, unless another one is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,61 +118,14 @@ class Entry:
     """Units with a value."""
     runs: int
     best: bool = False
-    """Significantly better than every other row of the column (paired, Holm)."""
+    """Better than every other row of the column: each paired test against one has p < ALPHA."""
     second: bool = False
     """The same among the rows that are left when the best one is taken away."""
     half_width: float | None = None
-    """Half of the 95 % t interval of the mean, where asked for."""
+    """Half of the 95 % t interval of the mean."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A bench under one protocol."""
-
-    bench: str
-    mark: int | None
-    """Footnote number, when the bench stands in the table under several protocols."""
-    protocol: tuple[tuple[str, str], ...]
-    unit: str
-    """`order` or `seed`: what is counted by n and assumed exchangeable."""
-
-    @property
-    def title(self) -> str:
-        """The bench's name, with its footnote mark."""
-        return self.bench if self.mark is None else f"{self.bench} [{self.mark}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A method against the reference on one bench: the primary metric, paired."""
-
-    column: Column
-    method: str
-    reference: str
-    differences: tuple[float, ...]
-    """One per common unit."""
-    mean: float | None
-    """Method minus reference, over common units: negative when the reference is better."""
-    std: float | None
-    interval: Interval | None
-    n: int
-    p: float | None
-    """Exact sign-flip test."""
-    p_holm: float | None
-    """The same, adjusted over all methods and benches of the table."""
-    p_smallest: float | None
-    """What n units could give at best."""
-    effect: float | None
-    """Hedges' g of the differences: mean / std, corrected for few units."""
-    wins: int
-    losses: int
-    """Units in which the method is better / worse than the reference."""
-    method_lacks: tuple[Place, ...]
-    reference_lacks: tuple[Place, ...]
-    """(order, seed) pairs that the other one has: left out."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
     """Everything that is printed."""
 
@@ -181,15 +133,23 @@ class Table:
     metrics: tuple[Metric, ...]
     methods: tuple[str, ...]
     entries: Mapping[tuple[str, int, str], Entry]
-    """By (method, column number, metric key)."""
+    """By (method, column number, metric key); endpoints that no column shows included."""
+    averages: Mapping[tuple[str, str], Entry]
+    """Means over the benches by (method, metric key), for rows that were measured on all of them;
+    empty for a table of one bench, and where a bench stands under several protocols."""
     reference: str | None
+    endpoints: tuple[Metric, ...]
+    """What is compared with the reference."""
     differences: tuple[Difference, ...]
+    """By endpoint, then column, then row."""
+    correction: str = "maxt"
+    """One of `paired.CORRECTIONS`: whose p decides which difference is marked."""
     spread: str = "std"
     """What stands behind ±: `std`, or `ci` for half of a 95 % t interval."""
     untested: tuple[str, ...] | None = None
     """Notes on rows that are not alike; given, nothing in the table is tested."""
     cautions: tuple[str, ...] = ()
-    """Reasons to read single rows with care."""
+    """In what else than the method the rows differ, and other reasons to read with care."""
 
     def entry(self, method: str, column: int, metric: str) -> Entry | None:
         """The number at this place, or None when nothing was measured."""
@@ -213,6 +173,8 @@ def build(
     rows: Sequence[str] | None = None,
     spread: str = "std",
     untested: tuple[str, ...] | None = None,
+    endpoints: Sequence[str] = (PRIMARY,),
+    correction: str = "maxt",
 ) -> Table:
     """The table of these runs; rows in the order given, else by name with the reference last.
 
@@ -221,24 +183,51 @@ def build(
     assert untested is None or reference is None
     methods = tuple(rows) if rows else _row_order(labels.values(), reference)
     shown = tuple(METRICS[key] for key in metrics)
-    benches = [group.bench for group in groups]
-    columns: list[Column] = []
+    tested = tuple(METRICS[key] for key in endpoints)
+    every = list(dict.fromkeys([*shown, *tested]))
+    names = [group.bench for group in groups]
+    columns = tuple(
+        Column(g.bench, i + 1 if names.count(g.bench) > 1 else None, g.protocol, unit_of(g.runs))
+        for i, g in enumerate(groups)
+    )
+    values = [values_of(group.runs, labels, set(every)) for group in groups]
     entries: dict[tuple[str, int, str], Entry] = {}
-    differences: list[Difference] = []
-    for number, group in enumerate(groups):
-        mark = number + 1 if benches.count(group.bench) > 1 else None
-        column = Column(group.bench, mark, group.protocol, unit_of(group.runs))
-        columns.append(column)
-        values = values_of(group.runs, labels, {METRICS[PRIMARY], *shown})
-        for metric in shown:
-            found = _entries(metric, values[metric.key], column.unit, spread, untested is None)
-            for method, entry in found.items():
+    averages: dict[tuple[str, str], Entry] = {}
+    averaged = len(columns) > 1 and all(column.mark is None for column in columns)
+    for metric in every:
+        benches = [(found[metric.key], c.unit) for found, c in zip(values, columns, strict=True)]
+        for number, bench in enumerate(benches):
+            for method, entry in _entries(metric, [bench], untested is None).items():
                 entries[method, number, metric.key] = entry
-        if reference is not None:
-            differences += _compare(column, methods, reference, values[PRIMARY])
-    adjusted = _adjust(differences)
-    found_all = (tuple(columns), shown, methods, entries, reference, adjusted)
-    return Table(*found_all, spread, untested, tuple(declared.of_rows(groups, labels)))
+        if averaged and metric.unit == "%":
+            for method, entry in _entries(metric, benches, untested is None).items():
+                averages[method, metric.key] = entry
+    differences: list[Difference] = []
+    for metric in tested:
+        found = {c: v[metric.key] for c, v in zip(columns, values, strict=True)}
+        for column in columns:
+            differences += _compare(column, {column: found[column]}, metric, methods, reference)
+        if averaged:
+            differences += _compare(AVERAGE, found, metric, methods, reference)
+    adjusted = paired.adjust(differences)
+    return Table(
+        columns=columns,
+        metrics=shown,
+        methods=methods,
+        entries=entries,
+        averages=averages,
+        reference=reference,
+        endpoints=tested,
+        differences=adjusted,
+        correction=correction,
+        spread=spread,
+        untested=untested,
+        cautions=(
+            *declared.of_rows(groups, labels),
+            *cautions.of_runs(groups, labels),
+            *cautions.of_differences(adjusted),
+        ),
+    )
 
 
 def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
@@ -261,89 +250,86 @@ def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metri
     return out
 
 
-def _entries(
-    metric: Metric,
-    values: Mapping[str, Mapping[Place, float]],
-    unit: str,
-    spread: str,
-    tested: bool,
-) -> dict[str, Entry]:
-    best = _best(metric, values, unit) if tested else None
-    rest = {method: draws for method, draws in values.items() if method != best}
-    second = _best(metric, rest, unit) if best else None
+Bench = tuple[Mapping[str, Mapping[Place, float]], str]
+"""(values of one metric by row and place, the unit to average them to)."""
+
+
+def _entries(metric: Metric, benches: Sequence[Bench], tested: bool) -> dict[str, Entry]:
+    """What stands at each row: of one bench, or the mean over several for rows that have all."""
+    rows = [row for row in benches[0][0] if all(row in values for values, _ in benches)]
+    best = _best(metric, rows, benches) if tested else None
+    second = _best(metric, [row for row in rows if row != best], benches) if best else None
     out = {}
-    for method, draws in values.items():
-        units = list(stats.average_units(draws, unit).values())
-        mean, std = stats.mean_std(units)
-        half = stats.t_half_width(units, 1 - ALPHA) if spread == "ci" else None
-        marks = (method == best, method == second)
-        out[method] = Entry(mean, std, len(units), len(draws), *marks, half)
-    return out
-
-
-def _best(metric: Metric, values: Mapping[str, Mapping[Place, float]], unit: str) -> str | None:
-    """The row that beats every other one at ALPHA (paired sign-flip, Holm over them), or None."""
-    if metric.better == 0 or len(values) < 2:
-        return None
-
-    def mean(method: str) -> float:
-        units = stats.average_units(values[method], unit)
-        return metric.better * sum(units.values()) / len(units)
-
-    leader, *others = sorted(sorted(values), key=mean, reverse=True)
-    p_values = []
-    for method in others:  # the closest rival first: one p that is too large settles it
-        found = list(stats.pair(values[leader], values[method], unit).differences.values())
-        ahead = metric.better * sum(found) > 0
-        p_values.append(stats.sign_flip_p(found) if ahead else 1.0)
-        if p_values[-1] >= ALPHA:
-            return None
-    return leader if max(stats.holm(p_values)) < ALPHA else None
-
-
-def _compare(
-    column: Column,
-    methods: Sequence[str],
-    reference: str,
-    values: Mapping[str, Mapping[Place, float]],
-) -> list[Difference]:
-    """Unadjusted differences of one column; nothing for methods without a value in it."""
-    theirs = values.get(reference, {})
-    out = []
-    for method in methods:
-        if method == reference or method not in values or not theirs:
-            continue
-        pairing = stats.pair(values[method], theirs, column.unit)
-        found = list(pairing.differences.values())
-        mean, std = stats.mean_std(found)
-        wins, losses = stats.count_wins(found)
-        out.append(
-            Difference(
-                column=column,
-                method=method,
-                reference=reference,
-                differences=tuple(found),
-                mean=mean,
-                std=std,
-                interval=stats.bootstrap_interval(found),
-                n=len(found),
-                p=stats.sign_flip_p(found) if found else None,
-                p_holm=None,
-                p_smallest=stats.smallest_p(len(found)) if found else None,
-                effect=stats.hedges_g(found),
-                wins=wins,
-                losses=losses,
-                method_lacks=pairing.only_theirs,
-                reference_lacks=pairing.only_ours,
-            )
+    for row in rows:
+        groups = _units(row, benches)
+        interval = stats.t_interval(groups, 1 - ALPHA)
+        out[row] = Entry(
+            mean=_mean(groups),
+            std=stats.mean_std(groups[0])[1] if len(groups) == 1 else None,
+            n=sum(map(len, groups)),
+            runs=sum(len(values[row]) for values, _ in benches),
+            best=row == best,
+            second=row == second,
+            half_width=None if interval is None else (interval.high - interval.low) / 2,
         )
     return out
 
 
-def _adjust(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """The differences with Holm's p over the whole family."""
-    tested = [d for d in differences if d.p is not None]
-    adjusted = dict(
-        zip(map(id, tested), stats.holm([d.p for d in tested if d.p is not None]), strict=True)
-    )
-    return tuple(replace(d, p_holm=adjusted.get(id(d))) for d in differences)
+def _units(row: str, benches: Sequence[Bench]) -> list[list[float]]:
+    return [list(stats.average_units(values[row], unit).values()) for values, unit in benches]
+
+
+def _mean(groups: Sequence[Sequence[float]]) -> float:
+    return math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups)
+
+
+def _best(metric: Metric, rows: Sequence[str], benches: Sequence[Bench]) -> str | None:
+    """The row that beats every other one, each in a paired sign-flip test at ALPHA, or None.
+
+    An intersection-union test (Berger 1982): that the leader is better than all others is claimed
+    only where every single hypothesis 'not better than this one' is rejected, so the level holds
+    without a correction. The tests are two-sided because the leader was found in the same data.
+    """
+    if metric.better == 0 or len(rows) < 2:
+        return None
+    means = {row: metric.better * _mean(_units(row, benches)) for row in sorted(rows)}
+    leader, *others = sorted(means, key=lambda row: means[row], reverse=True)
+    for row in others:  # the closest rival first: one p that is too large settles it
+        pairings = {
+            str(number): stats.pair(values[leader], values[row], unit)
+            for number, (values, unit) in enumerate(benches)
+        }
+        terms = list(paired.terms_of(pairings).values())
+        common = all(pairing.differences for pairing in pairings.values())
+        ahead = common and metric.better * sum(terms) > 0
+        if not ahead or stats.sign_flip_p(terms) >= ALPHA:
+            return None
+    return leader
+
+
+def _compare(
+    column: Column,
+    values: Mapping[Column, Mapping[str, Mapping[Place, float]]],
+    metric: Metric,
+    methods: Sequence[str],
+    reference: str | None,
+) -> list[Difference]:
+    """Unadjusted differences of one column, from the values of its bench or benches.
+
+    Nothing for rows without a value on a bench; nor for those without a common unit on one of
+    several benches; nor without a reference.
+    """
+    if reference is None:
+        return []
+    out = []
+    for method in methods:
+        if method == reference or not all({method, reference} <= v.keys() for v in values.values()):
+            continue
+        pairings = {
+            c.title: stats.pair(found[method], found[reference], c.unit)
+            for c, found in values.items()
+        }
+        if len(values) == 1 or all(pairing.differences for pairing in pairings.values()):
+            names = (method, reference)
+            out.append(paired.difference(column, metric.key, metric.better, names, pairings))
+    return out

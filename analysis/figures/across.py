@@ -14,10 +14,10 @@ from analysis.figures.style import Drawn, canvas, legend, look
 
 
 def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
-    """Performance profiles: the share of all units of all benches above each accuracy.
+    """Performance profiles: the share of all units of all benches above each normalised score.
 
-    After Agarwal et al. 2021. Only rows that were measured on every bench; nothing for fewer than
-    two benches or two rows.
+    After Agarwal et al. 2021; scores as in `aggregate.normalised`. Only rows that were measured on
+    every bench; nothing for fewer than two benches or two rows.
     """
     common = [
         row
@@ -26,12 +26,14 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     ]
     if len(benches) < 2 or len(common) < 2:
         return None
-    scores = {
-        row: [np.array(list(facts.metric(rows[row], "acc").values())) for rows in benches.values()]
-        for row in common
-    }
+    scores = aggregate.normalised(
+        {
+            row: [np.array([*facts.metric(rows[row], "acc").values()]) for rows in benches.values()]
+            for row in common
+        }
+    )
     every = np.concatenate([values for found in scores.values() for values in found])
-    thresholds = np.linspace(float(every.min()) - 1, float(every.max()) + 1, 101)
+    thresholds = np.linspace(float(every.min()) - 0.1, float(every.max()) + 0.1, 101)
     few, banded = len(common) <= MOST_BANDS, False
     figure, (panel,) = canvas()
     for index, row in enumerate(common):
@@ -50,13 +52,18 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
             shade = {"color": look(index)["color"], "alpha": 0.15, "linewidth": 0}
             panel.fill_between(thresholds, low, high, step="pre", **shade)
             banded = True
-    panel.set(xlabel="accuracy (%)", ylabel="units above it (%)", title=f"{len(benches)} benches")
+    panel.set(
+        xlabel="ACC, in std from the bench's mean",
+        ylabel="units above it (%)",
+        title=f"{len(benches)} benches",
+    )
     legend(figure, panel)
     return Drawn(
         "profiles",
         figure,
         f"Performance profiles of ACC over {', '.join(benches)}: share of the orders of all "
-        "benches above each accuracy. A curve above another is better at every threshold."
+        "benches above each score (ACC minus the mean of the rows' means on its bench, divided by "
+        "the std of all values of that bench). A curve above another is better at every threshold."
         + " Bands: 95 % stratified bootstrap at each threshold."
         * banded,
     )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from analysis import load, stats, tables
+from analysis import load, paired, stats, tables
 from analysis.figures import facts
 from analysis.figures.facts import Rows
 from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
@@ -77,17 +77,17 @@ def _pairs(rows: Rows) -> Pairs:
 
 
 def pairwise(bench: str, rows: Rows) -> Drawn | None:
-    """Mean paired difference of row i to row j, starred where Holm's p is below 0.05."""
-    pairs = {place: list(p.differences.values()) for place, p in _pairs(rows).items()}
+    """Mean paired difference of row i to row j, starred where the max-T p is below 0.05."""
+    pairs = {place: p.differences for place, p in _pairs(rows).items()}
     if not pairs:
         return None
     names = list(rows)
     mean = np.full((len(names), len(names)), np.nan)
     for (i, j), found in pairs.items():
-        mean[i, j] = float(np.mean(found))
+        mean[i, j] = float(np.mean(list(found.values())))
         mean[j, i] = -mean[i, j]
-    adjusted = stats.holm([stats.sign_flip_p(found) for found in pairs.values()])
-    sure = {place for place, p in zip(pairs, adjusted, strict=True) if p < tables.ALPHA}
+    adjusted = stats.max_t(list(pairs.values()))
+    sure = {place for place, p in zip(pairs, adjusted, strict=True) if p < paired.ALPHA}
     most = max(map(len, pairs.values()))
     size = max(2.6, 0.42 * len(names) + 1.4)
     figure, (panel,) = canvas(width=size + 0.8, height=size)
@@ -109,14 +109,14 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
         "pairwise",
         figure,
         f"Paired differences of ACC on {bench} over common orders; *: p < "
-        f"{tables.ALPHA} (exact sign-flip, Holm over the {len(pairs)} pairs)."
-        f"{_out_of_reach(len(pairs), most)}",
+        f"{paired.ALPHA} (sign-flip test, step-down max-T over the {len(pairs)} pairs)."
+        f"{_out_of_reach(most)}",
     )
 
 
-def _out_of_reach(tests: int, units: int) -> str:
+def _out_of_reach(units: int) -> str:
     """Said where no pair could have earned a star, so that nobody reads its absence as equality."""
-    if stats.smallest_p(units) * tests < tables.ALPHA:
+    if stats.smallest_p(units) < paired.ALPHA:
         return ""
     return f" With {units} orders no pair can reach it, whatever the differences."
 

@@ -49,7 +49,8 @@ display(Markdown(render.to_markdown(table)))
 for difference in table.differences:
     points = ", ".join(f"{100 * d:+.2f}" for d in difference.differences)
     smallest = stats.smallest_p(difference.n)
-    print(f"{difference.method} - {janus}: {points}  (smallest p possible: {smallest:.4f})")
+    where = difference.column.title
+    print(f"{where} {difference.method} - {janus}: {points}  (smallest p possible: {smallest:.4f})")
 
 # %% [markdown]
 # ## Gain by plasticity or by stability?

@@ -27,6 +27,37 @@ def test_interquartile_mean_by_hand():
     assert aggregate.interquartile_mean([np.array([5.0])]) == 5.0
 
 
+def test_scores_are_standardised_inside_their_bench():
+    rows = {
+        "a": [np.array([0.8, 0.9]), np.array([0.1])],
+        "b": [np.array([0.6]), np.array([0.3, 0.5])],
+    }
+    found = aggregate.normalised(rows)
+    # bench 1: the rows' means 0.85 and 0.6, std of 0.8, 0.9, 0.6; bench 2: 0.1, 0.4; 0.1, 0.3, 0.5
+    first, second = np.std([0.8, 0.9, 0.6], ddof=1), np.std([0.1, 0.3, 0.5], ddof=1)
+    assert found["a"][0] == pytest.approx(np.array([0.075, 0.175]) / first)
+    assert found["b"][1] == pytest.approx(np.array([0.05, 0.25]) / second)
+
+
+def test_benches_without_any_variation_weigh_nothing():
+    found = aggregate.normalised({"a": [np.array([0.3, 0.3])], "b": [np.array([0.3, 0.3])]})
+    assert [list(scores) for (scores,) in found.values()] == [[0, 0], [0, 0]]
+
+
+def test_a_row_that_fails_on_the_hardest_bench_has_the_lower_interquartile_mean():
+    """On raw accuracies the hardest and the easiest bench are what is left out: 74.95 twice."""
+    rng = np.random.default_rng(0)
+    levels = (0.9, 0.8, 0.7, 0.4)
+    a = [level + rng.normal(0, 0.01, 8) for level in levels]
+    b = [values.copy() for values in a]
+    b[3] = b[3] - 0.2
+    raw = [aggregate.interquartile_mean(scores) for scores in (a, b)]
+    assert raw[0] == pytest.approx(raw[1])
+    found = aggregate.normalised({"a": a, "b": b})
+    scores = [aggregate.interquartile_mean(found[row]) for row in "ab"]
+    assert scores[0] > scores[1] + 0.1
+
+
 def test_probability_of_improvement_is_rliables():
     found = aggregate.probability_of_improvement(scores("ours"), scores("theirs"))
     assert found == pytest.approx(ORACLE["improvement"])

@@ -61,7 +61,8 @@ def test_heavy_libraries_stay_out(fake):
     program = (
         "import sys; from analysis import compare; "
         f"code = compare.main(['--store', {str(fake.root)!r}]); "
-        "heavy = {'torch', 'ray', 'hydra', 'timm', 'wandb', 'pandas', 'scipy', 'matplotlib'}; "
+        "heavy = {'torch', 'ray', 'hydra', 'timm', 'wandb', 'pandas', 'matplotlib'}; "
+        "heavy.add('scipy.stats'); "
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPO)
@@ -72,6 +73,9 @@ def test_heavy_libraries_stay_out(fake):
     ("arguments", "message"),
     [
         (["--columns", "acc,mae"], "Did you mean 'maa'"),
+        (["--endpoint", "acc,bvt"], "Did you mean 'bwt'"),
+        (["--endpoint", ","], "--endpoint: name at least one"),
+        (["--correction", "bonferroni"], "invalid choice"),
         (["--bench", "glyph"], "Did you mean 'glyphs'"),
         (["--methods", "janos"], "Did you mean 'janus'"),
         (["--reference", "seqlra"], "Did you mean 'seqlora'"),
@@ -173,9 +177,10 @@ def test_validation_runs_enter_only_on_request(fake, call):
 def test_runs_resumed_elsewhere_or_from_changed_code_are_flagged(fake, call):
     fake.add(order=0, provenance={"resumed_under_other_numerics": True, "git": {"dirty": True}})
     fake.add(order=1)
-    _, _, err = call()
-    assert "1 of 2 runs: resumed under other hardware or versions" in err
-    assert "1 of 2 runs: source tree with uncommitted changes" in err
+    _, out, _ = call()
+    assert "1 of 2 runs: resumed under other hardware or versions" in out
+    assert "1 of 2 runs: source tree with uncommitted changes" in out
+    assert "1 of 2 runs: source tree" in call("--format", "csv")[2]
 
 
 def test_rows_come_in_the_order_asked_for(fake, call):
@@ -294,6 +299,40 @@ def test_rows_without_a_common_order_are_refused_unless_allowed(fake, call):
     assert (code, out) == (2, "")
     assert "no common order" in err
     assert call("--allow", "orders")[0] == 0
+
+
+def test_rows_without_a_common_seed_are_refused_unless_allowed(fake, call):
+    for order in range(2):
+        fake.add("janus", order=order, seed=0)
+        fake.add("seqlora", order=order, seed=1)
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert "no common seed in any of their common orders\n  janus: 0\n  seqlora: 1" in err
+    code, out, _ = call("--allow", "seeds")
+    assert code == 0
+    assert "No (order, seed) in common with the reference, so no difference: seqlora on" in out
+
+
+def test_a_table_without_janus_says_how_to_get_differences(fake, call):
+    add_methods(fake, methods=("inflora", "seqlora"))
+    code, out, err = call()
+    assert (code, err) == (
+        0,
+        "no row of janus: --reference ROW gives paired differences to that row\n",
+    )
+    assert "Paired" not in out
+    assert call("--reference", "seqlora")[2] == ""
+
+
+def test_several_endpoints_are_compared_below_each_other(fake, call):
+    add_methods(fake)
+    _, out, _ = call("--columns", "acc", "--endpoint", "acc,forgetting")
+    assert "Paired differences to janus on glyphs, in points of ACC" in out
+    assert "Paired differences to janus on glyphs, in points of Forgetting" in out
+    assert "the 2 tests of a bench, all rows in ACC and Forgetting, are one family" in out
+    lines = [line.split() for line in out.splitlines() if line.startswith("seqlora")]
+    assert lines[1][1] == "+10.00" and lines[2][1] == "-10.00"
+    assert lines[1][-1] == lines[2][-1] == "3/0"  # less forgetting is a win
 
 
 def test_rows_without_a_common_order_are_refused_whatever_stands_between_them(fake, call):

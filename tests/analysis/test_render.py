@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from analysis import export, latex, load, protocol, render, tables
+from analysis import export, latex, load, markup, notes, protocol, render, tables
 
 
 @pytest.fixture
@@ -26,23 +26,24 @@ def small(fake) -> tables.Table:
 
 def test_text_is_aligned_with_n_and_dashes(small):
     assert render.to_text(small).splitlines()[:9] == [
-        "         glyphs                            glyphs_styles",
-        "method   n            ACC             BWT   n         ACC          BWT",
-        "----------------------------------------------------------------------",
-        "seqlora  6   57.50 ± 1.87   -32.50 ± 1.87   1  60.00 ± --  -30.00 ± --",
-        "janus    6  65.00 ± 0.00*  -25.00 ± 0.00*  --          --           --",
+        "         glyphs                            glyphs_styles                average of 2",
+        "method   n            ACC             BWT   n         ACC          BWT    ACC     BWT",
+        "-------------------------------------------------------------------------------------",
+        "seqlora  6   57.50 ± 1.87   -32.50 ± 1.87   1  60.00 ± --  -30.00 ± --  58.75  -31.25",
+        "janus    6  65.00 ± 0.00*  -25.00 ± 0.00*  --          --           --     --      --",
         "",
         "Paired differences to janus, in points of ACC",
-        "bench   method      difference   95 % interval  n      g       p  p (Holm)   min p  wins",
-        "----------------------------------------------------------------------------------------",
+        "bench   method      difference   95 % interval  n    d_z       p  p (max-T)  wins",
+        "---------------------------------------------------------------------------------",
     ]
-    assert "seqlora  -7.50 ± 1.87*  [-8.83, -6.17]  6  -3.38  0.0312    0.0312  0.0312   0/6" in (
+    # 2.571 * 1.871 / root 6 on either side
+    assert "seqlora  -7.50 ± 1.87*  [-9.46, -5.54]  6  -3.38  0.0312     0.0312   0/6" in (
         render.to_text(small)
     )
 
 
 def test_the_caption_says_what_is_starred_only_when_something_is(small, fake):
-    assert "*: better than every other row" in render.to_text(small)
+    assert "* behind a mean: better than every other row" in render.to_text(small)
     runs = [run for run in load.load([fake.root]).runs if run.bench == "glyphs_styles"]
     labels = load.labels(runs)
     one = tables.build(protocol.split_by_protocol(runs, labels), labels, ["acc"])
@@ -54,8 +55,8 @@ def test_markdown_rows_have_as_many_cells_as_the_header(small):
     text = render.to_markdown(small)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     first = [line.count("|") for line in rows]
-    assert first == [8] * 4 + [11] * 3
-    assert "| janus | 6 | **65.00 ± 0.00** | **-25.00 ± 0.00** | -- | -- | -- |" in rows
+    assert first == [10] * 4 + [10] * 3
+    assert "| janus | 6 | **65.00 ± 0.00** | **-25.00 ± 0.00** | -- | -- | -- | -- | -- |" in rows
 
 
 def test_latex_is_balanced_and_escaped(small):
@@ -70,7 +71,7 @@ def test_latex_is_balanced_and_escaped(small):
     )
     body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
-    assert {row.count("&") for row in rows} == {6}
+    assert {row.count("&") for row in rows} == {8}
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,15 @@ def test_latex_text(plain, tex):
 def test_csv_holds_fractions_and_leaves_missing_values_empty(small):
     rows = list(csv.DictReader(io.StringIO(export.to_csv(small))))
     by_place = {(r["bench"], r["method"], r["metric"]): r for r in rows}
-    assert len(rows) == len(by_place) == 2 * 2 * 2
+    assert len(rows) == len(by_place) == (2 + 1) * 2 * 2  # two benches and their average
     acc = by_place["glyphs", "seqlora", "acc"]
     assert float(acc["mean"]) == pytest.approx(0.575)
     assert float(acc["difference"]) == pytest.approx(-0.075)
     assert (acc["n"], acc["n_paired"], acc["wins"], acc["losses"]) == ("6", "6", "0", "6")
     assert float(acc["p"]) == float(acc["wilcoxon_p"]) == 2 / 64
+    assert float(acc["p_maxt"]) == float(acc["p_holm"]) == 2 / 64
+    assert (acc["family"], acc["interval_method"]) == ("1", "t")
+    assert float(by_place["average", "seqlora", "acc"]["mean"]) == pytest.approx(0.5875)
     none = by_place["glyphs_styles", "janus", "acc"]
     assert (none["mean"], none["std"], none["n"], none["difference"]) == ("", "", "0", "")
     assert by_place["glyphs", "seqlora", "bwt"]["difference"] == ""
@@ -109,7 +113,38 @@ def test_json_holds_the_same_numbers(small):
     (difference,) = record["differences"]
     assert difference["difference"] == pytest.approx(-0.075)
     assert difference["p_smallest"] == 2 / 64
-    assert record["notes"] == render.notes(small)
+    assert record["notes"] == notes.notes(small)
+    assert (record["endpoints"], record["correction"]) == (["acc"], "maxt")
+
+
+def test_json_holds_every_order_both_corrections_and_the_bootstrap_by_its_name(small):
+    (difference,) = json.loads(export.to_json(small))["differences"]
+    expected = {str(order): -0.05 - order / 100 for order in range(6)}
+    assert difference["by_unit"] == pytest.approx(expected)
+    assert (difference["metric"], difference["p_maxt"], difference["p_holm"]) == ("acc",) + (
+        2 / 64,
+    ) * 2
+    low, high = difference["interval_low"], difference["interval_high"]
+    assert low < difference["bca_low"] < difference["bca_high"] < high
+    assert "bca_low" not in export.to_csv(small)
+
+
+def test_an_endpoint_that_no_column_shows_has_its_line_in_the_exports(fake):
+    for order in range(3):
+        fake.add("janus", 0.6, order=order)
+        fake.add("seqlora", 0.5 + order / 100, order=order)
+    runs = load.load([fake.root]).runs
+    labels = load.labels(runs)
+    groups = protocol.split_by_protocol(runs, labels)
+    found = tables.build(groups, labels, ["acc"], "janus", endpoints=["bwt"])
+    rows = list(csv.DictReader(io.StringIO(export.to_csv(found))))
+    by_place = {(r["method"], r["metric"]): r for r in rows}
+    assert by_place["seqlora", "acc"]["difference"] == ""
+    assert float(by_place["seqlora", "bwt"]["difference"]) == pytest.approx(-0.09)
+    assert float(by_place["seqlora", "bwt"]["mean"]) == pytest.approx(-0.39)
+    (difference,) = json.loads(export.to_json(found))["differences"]
+    assert difference["metric"] == "bwt"
+    assert "Paired differences to janus on glyphs, in points of BWT" in render.to_text(found)
 
 
 def test_a_metric_with_fewer_units_than_its_row_says_so(fake):
@@ -133,21 +168,21 @@ def test_a_narrow_terminal_gets_one_bench_below_the_other_and_loses_nothing(smal
         shown[width] = stream.getvalue()
     assert shown["60"].count("57.50 ± 1.87") == shown["200"].count("57.50 ± 1.87") == 1
     assert shown["60"].splitlines()[0].strip() == "glyphs"
-    assert shown["200"].splitlines()[0].split() == ["glyphs", "glyphs_styles"]
+    assert shown["200"].splitlines()[0].split() == ["glyphs", "glyphs_styles", "average", "of", "2"]
     assert "…" not in shown["60"]
 
 
 def test_p_values_are_never_printed_as_zero():
-    assert render.p_text(1e-7) == "<0.0001"
-    assert render.p_text(None) == "--"
+    assert notes.p_text(1e-7) == "<0.0001"
+    assert notes.p_text(None) == "--"
 
 
 def test_rounding_to_zero_leaves_no_sign():
     assert render.number(-1e-6, tables.METRICS["bwt"]) == "0.00"
-    assert render.points(-1e-6) == "+0.00"
+    assert render.signed(-1e-6, tables.METRICS["bwt"]) == "+0.00"
 
 
-def many(fake, benches, orders=6):
+def many(fake, benches, orders=6, correction="maxt"):
     for bench in benches:
         for order in range(orders):
             fake.add("janus", 0.6, order=order, bench=bench)
@@ -155,22 +190,71 @@ def many(fake, benches, orders=6):
     runs = load.load([fake.root]).runs
     labels = load.labels(runs)
     columns = ["acc", "maa", "bwt", "learning_acc", "seconds", "memory", "kept"]
-    return tables.build(protocol.split_by_protocol(runs, labels), labels, columns, "janus")
+    groups = protocol.split_by_protocol(runs, labels)
+    return tables.build(groups, labels, columns, "janus", correction=correction)
 
 
 def test_benches_that_are_too_wide_together_stand_below_each_other(fake):
     table = many(fake, ("glyphs", "glyphs_styles"))
     for text in (render.to_text(table), render.to_markdown(table)):
         assert max(len(line) for line in text.splitlines() if "seqlora" in line) < 160
-    assert render.to_markdown(table).count("| janus |") == 2
-    assert latex.to_latex(table).count("cmidrule") == 2
+    assert render.to_markdown(table).count("| janus |") == 3  # the last: the average
+    assert latex.to_latex(table).count("cmidrule") == 3
+    titles = [grid.title for grid in render.per_bench(table).grids]
+    assert titles[:3] == ["glyphs", "glyphs_styles", "average"]
+    assert titles[3].startswith("Paired differences")
 
 
-def test_a_family_too_large_for_its_orders_is_said(fake):
-    text = render.to_text(many(fake, ("glyphs", "glyphs_styles")))
-    assert "With 2 tests and 6 units no p (Holm) can fall below 0.05" in text
-    assert "the first needs 7 units" in text
-    assert "Holm over the table's 2 tests; " in text
+def three_rows(fake, correction: str) -> tables.Table:
+    for order in range(6):
+        for method, acc in (("janus", 0.7), ("inflora", 0.6), ("seqlora", 0.5)):
+            fake.add(method, acc - order * acc / 100, order=order)
+    runs = load.load([fake.root]).runs
+    labels = load.labels(runs)
+    groups = protocol.split_by_protocol(runs, labels)
+    return tables.build(groups, labels, ["acc"], "janus", correction=correction)
+
+
+@pytest.mark.parametrize(
+    ("correction", "header", "p", "claim"),
+    [
+        ("maxt", "p (max-T)", "0.0312", "step-down max-T, which flips whole orders"),
+        ("holm", "p (Holm)", "0.0625", "adjusted by Holm's method; the 2 tests of a bench"),
+        ("none", "", "0.0312", "p is not corrected for their number (the 2 tests of a bench"),
+    ],
+)
+def test_the_correction_is_named_and_decides_what_is_marked(fake, correction, header, p, claim):
+    table = three_rows(fake, correction)
+    (grid,) = [grid for grid in render.grids(table) if grid.title]
+    assert [h for h in grid.header if h.startswith("p (")] == [header] * bool(header)
+    assert [row[-2].value for row in grid.rows] == [p, p]
+    assert [row[1].strong for row in grid.rows] == [p == "0.0312"] * 2
+    text = render.to_text(table)
+    assert claim in text
+    assert f"* behind a difference: {header or 'p'} < 0.05" in text
+    assert ("no p (Holm) can fall below 0.05" in text) == (correction == "holm")
+
+
+def test_every_format_says_what_each_mark_claims_and_how_it_was_tested(fake):
+    table = three_rows(fake, "maxt")
+    shown = {
+        "text": render.to_text(table),
+        "markdown": render.to_markdown(table),
+        "latex": latex.to_latex(table).replace("$", "").replace("\\%", "%"),
+        "json": export.to_json(table),
+        "report": markup.block(render.per_bench(table)),
+    }
+    for name, text in shown.items():
+        for said in (
+            "better than every other row of its column. Hypothesis: it is not better than at",
+            "an intersection-union test",
+            "Underlined, where the format can: the same test against every row but the",
+            "two-sided sign-flip test. Hypothesis: in each order the difference is as likely",
+            "the 2 tests of a bench, all rows in ACC, are one family",
+            "95 % t interval of the mean",
+        ):
+            assert said in text, (name, said)
+        assert ("behind a mean:" if name == "text" else "Bold mean:") in text
 
 
 def test_latex_shows_what_differences_are_taken_to(small):
