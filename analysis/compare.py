@@ -52,9 +52,14 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         default="acc,maa,bwt",
         metavar="NAME[,NAME]",
-        help=f"of {', '.join(tables.METRICS)} (default: acc,maa,bwt)",
+        help=f"of {', '.join(tables.METRICS)}; or all (default: acc,maa,bwt)",
     )
-    p.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    p.add_argument(
+        "--format",
+        choices=(*FORMATS, "long"),
+        default="text",
+        help="default: text; long: CSV with one line per cell and metric, of --columns",
+    )
     p.add_argument(
         "--spread",
         choices=("std", "ci"),
@@ -65,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
         "--details",
         action="store_true",
         help="also: across benches, order against seed, how many more orders would decide",
+    )
+    p.add_argument(
+        "--images",
+        action="store_true",
+        help="also: differences over single test images: their standard error, an interval over "
+        "orders and images, McNemar's test",
     )
     p.add_argument(
         "--published",
@@ -102,6 +113,8 @@ def compare(args: argparse.Namespace) -> int:
             say("published figures alone:")
             return _print_published(args)
         return INCOMPLETE
+    if args.format == "long":
+        return _print_long(chosen, metrics)
     table = tables.build(
         chosen.groups,
         chosen.labels,
@@ -118,6 +131,17 @@ def compare(args: argparse.Namespace) -> int:
     _warn_unpaired(table)
     for caution in table.cautions if args.format == "csv" else ():
         say(caution)  # the other formats carry it below the table
+    selection.warn_missing(chosen)
+    return INCOMPLETE if chosen.missing else COMPLETE
+
+
+def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
+    """The runs themselves; what compares them has no place in a line per cell."""
+    from analysis import cautions, long_form
+
+    sys.stdout.write(long_form.to_long(chosen.groups, chosen.labels, metrics, chosen.rows))
+    for caution in cautions.of_runs(chosen.groups, chosen.labels):
+        say(caution)
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
 
@@ -143,6 +167,16 @@ def _extra(
         records["details"] = details.to_json(found)
         if args.format == "csv":
             say("--details: not in CSV, whose lines are single numbers; --format json has them")
+    if args.images:
+        from analysis import images
+
+        by_image = images.build(chosen.groups, chosen.labels, table)
+        blocks.append(images.block(by_image, table))
+        records["images"] = images.to_json(by_image)
+        for remark in by_image.remarks:
+            say(remark)
+        if args.format == "csv":
+            say("--images: not in CSV, whose lines are single numbers; --format json has them")
     if args.published:
         from analysis import beside
 

@@ -92,8 +92,13 @@ def add_test_options(p: argparse.ArgumentParser) -> None:
 
 
 def metrics(text: str, option: str) -> list[str]:
-    """The metrics that an option names. Raises ConfigError for a name that is none."""
+    """The metrics that an option names; `all` means every one.
+
+    Raises ConfigError for a name that is none.
+    """
     found = choose.names([text])
+    if found == ["all"]:
+        return list(tables.METRICS)
     for name in found:
         if name not in tables.METRICS:
             raise ConfigError(f"{option}: no column {name!r}.{suggest(name, tables.METRICS)}")

@@ -10,12 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from analysis import compare as compare_command
-from janus import atomic, metrics
+from janus import atomic, correct_images, metrics
 from janus.compose import compose
 from janus.config import SCHEMA, Cell
+from janus.image_bits import ImageBits, encode
 from janus.store import Store
 
 REPO = Path(__file__).resolve().parents[2]
@@ -55,6 +58,32 @@ class FakeStore:
         claim.release()
         return cell
 
+    def add_images(
+        self,
+        method: str,
+        right: NDArray[np.bool_],
+        first: int = 0,
+        test_set: str = "f" * 64,
+        **fields: Any,
+    ) -> Cell:
+        """Commit a result that keeps its single images.
+
+        right (N,): whether each is right after the last task of three; image i belongs to task
+        (i + first) % 3, and was right after every earlier task that knew it.
+        """
+        cell = self.cell(method, **fields)
+        task = (np.arange(len(right)) + first) % 3
+        rows = np.packbits(np.array([task <= 0, task <= 1, right]), axis=1)
+        bits = ImageBits(test_set, len(right), 3, task, (0, 1, 2), rows)
+        content, total = encode(bits), np.bincount(task).tolist()
+        claim = self.store.claim(cell)
+        assert claim is not None
+        record = result(cell, bits.counts(), "1" * 64, total)  # type: ignore[arg-type]
+        record["correct_images"] = correct_images.name_of(content)
+        claim.commit(record, dict(PROVENANCE), content)
+        claim.release()
+        return cell
+
     def path(self, cell: Cell) -> Path:
         """The result file of a cell."""
         return self.store.result_path(cell.id)
@@ -91,9 +120,11 @@ class FakeStore:
 PROVENANCE = {"seconds": 12.5, "peak_memory_bytes": 2**30, "git": {"sha": "abc", "dirty": False}}
 
 
-def result(cell: Cell, correct: list[list[int]], weights: str) -> dict[str, Any]:
+def result(
+    cell: Cell, correct: list[list[int]], weights: str, total: list[int] | None = None
+) -> dict[str, Any]:
     """A result record of schema 1."""
-    total = [IMAGES] * len(correct)
+    total = total or [IMAGES] * len(correct)
     return {
         "schema": SCHEMA,
         "id": cell.id,
