@@ -168,6 +168,13 @@ PUBLISHED: list[tuple[str, str, str, dict[str, Any]]] = [
         {"clusters": 5, "unit_features": True, "reference": "first_task"},
     ),
 ]
+EARLIER = [
+    ("ease", {"method.resynthesise": False}, "147d1182132c64b2"),
+    ("l2p_pp", {"method.key_pairs": False}, "f582698561554d3f"),
+    ("color", {"method.unit_features": False}, "939c3bfeba506e54"),
+    ("color_pp", {"method.unit_features": False}, "ca9fe109ee6489ee"),
+]
+"""(method, settings that repeat earlier results, id on `glyphs` before these settings existed)."""
 OURS = {"glyphs", "glyphs_styles", "fashion"}
 """Benches of this project, whose values no source has."""
 
@@ -197,3 +204,10 @@ def test_every_published_section_of_these_methods_has_a_row():
 def test_the_half_cosine_of_every_source_file_is_the_default_of_other_benches(method):
     cell = compose({"method": method, "bench": "imagenet100"})
     assert {name: cell.method.values[name] for name in SGD} == SGD
+
+
+@pytest.mark.parametrize(("method", "settings", "identity"), EARLIER)
+def test_results_from_before_a_setting_keep_their_ids(method, settings, identity, monkeypatch):
+    monkeypatch.setattr("janus.config.CORE_REVISION", 3)
+    named = {"method": method, "bench": "glyphs", "order": "1"}
+    assert compose({**named, **settings}).id == identity != compose(named).id
