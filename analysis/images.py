@@ -18,13 +18,20 @@ from numpy.typing import NDArray
 from analysis import image_stats, load
 from analysis.image_stats import TwoWay
 from analysis.load import Run
+from analysis.notes import p_text
+from analysis.paired import Column
 from analysis.protocol import Group
-from analysis.render import NONE, Block, Grid, Text, p_text, points
+from analysis.render import NONE, Block, Grid, Text, signed
 from analysis.stats import Interval, Place
-from analysis.tables import Column, Table
+from analysis.tables import METRICS, Table
 from janus import image_bits
 from janus.errors import DataError
 from janus.image_bits import ImageBits
+
+
+def _points(value: float | None) -> str:
+    """A difference of accuracies in signed percentage points."""
+    return signed(value, METRICS["acc"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +202,10 @@ def _row(row: ByImage) -> tuple[Text, ...]:
     return (
         Text(row.bench),
         Text(row.method),
-        Text(points(found.mean)),
+        Text(_points(found.mean)),
         Text(_error(found.se_units)),
         Text(_error(found.se_images)),
-        Text(NONE if both is None else f"[{points(both.low)}, {points(both.high)}]"),
+        Text(NONE if both is None else f"[{_points(both.low)}, {_points(both.high)}]"),
         Text(str(found.units)),
         Text(str(found.images)),
         Text(f"{won}/{lost}"),

@@ -159,10 +159,11 @@ class Store:
         if not path.exists():
             return None
         record = atomic.read_json(path)
-        if not isinstance(record, dict) or record.get("id") != cell_id:
-            why: str | None = f"not the result of cell {cell_id}"
-        else:
-            why = metrics.contradiction(record)
+        if not isinstance(record, dict):
+            record = {}
+        why = metrics.contradiction(record) if record.get("id") == cell_id else None
+        if record.get("id") != cell_id:
+            why = f"not the result of cell {cell_id}"
         if why is not None:
             raise RunError(
                 f"{path} is damaged: {why}. Move it away and run the cell again",
