@@ -31,7 +31,7 @@ def command(cell: Mapping[str, Any]) -> str:
         f"bench={bench['name']}",
         f"backbone={backbone['name']}",
         f"method={cell['method']['name']}",
-        f"order={cell['order']}",
+        f"order={cell.get('own_order') or cell['order']}",
         f"seed={cell['seed']}",
         f"eval={bench['eval']}",
     ]
@@ -47,8 +47,12 @@ def command(cell: Mapping[str, Any]) -> str:
     }
     for part, values in parts.items():
         for name, value in sorted(values.items()):
+            if part == "bench" and name in ("tasks", "task_sizes"):
+                continue
             if part == "method" or name not in NAMED | PATHS:
                 words.append(f"{part}.{name}={_typed(value)}")
+    sizes = bench.get("task_sizes")
+    words.append(f"bench.tasks={f'[{sizes}]' if sizes else bench['tasks']}")
     return "python -m janus " + " ".join(shlex.quote(word) for word in words)
 
 

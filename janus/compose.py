@@ -20,7 +20,9 @@ from typing import Any
 from janus.atomic import read_json
 from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.errors import ConfigError, suggest
+from janus.own_order import parse_order, partly_ordered
 from janus.settings import MethodSpec, Setting, method_spec, names, read_yaml
+from janus.task_sizes import VIRTUAL, with_task_sizes
 from janus.weight_header import KINDS, readable
 
 PARTS: dict[str, type] = {"bench": BenchConfig, "backbone": BackboneConfig, "train": TrainConfig}
@@ -49,7 +51,8 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
     }
     for key, value in spec.benches.get(values_of, {}).items():
         _assign(layers, spec, key if "." in key else f"method.{key}", value)
-    order, seed = str(given.pop("order", "natural")), given.pop("seed", 0)
+    order, own_order = parse_order(given.pop("order", "natural"))
+    seed = given.pop("seed", 0)
     if "eval" in given:
         given["bench.eval"] = given.pop("eval")
     for key, value in given.items():
@@ -72,12 +75,14 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         ),
         order=order,
         seed=seed,
+        own_order=own_order,
     )
 
 
 def valid_keys(method: str) -> list[str]:
     """Every key that `compose` accepts for `method`."""
     keys = [f"{part}.{f.name}" for part, cls in PARTS.items() for f in fields(cls)]
+    keys += [f"bench.{name}" for name in VIRTUAL]
     return [*TOP, *keys, *(f"method.{name}" for name in method_spec(method).settings)]
 
 
@@ -100,13 +105,19 @@ def unread(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
 
 def cautions(cell: Cell) -> list[str]:
     """What is to be said before `cell` is trained; nothing of most."""
-    return method_spec(cell.method.name).cautions_of(cell.method.values)
+    told = method_spec(cell.method.name).cautions_of(cell.method.values)
+    if cell.own_order is not None and cell.bench.scenario == "class":
+        told += partly_ordered(cell.own_order, cell.bench.classes)
+    return told
 
 
 def _assign(layers: dict[str, dict[str, Any]], spec: MethodSpec, key: str, value: Any) -> None:
     part, _, name = key.partition(".")
     if part == "method" and name:
         spec.check(name, value)
+    elif part == "bench" and name in VIRTUAL:
+        if not isinstance(layers["bench"].get("tasks"), list):
+            layers["bench"].pop("tasks", None)  # the bench's own number of tasks gives way
     elif part not in PARTS or name not in {f.name for f in fields(PARTS[part])}:
         raise ConfigError(f"unknown key {key!r}.{suggest(key, valid_keys(spec.name))}")
     layers[part][name] = value
@@ -146,8 +157,17 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     return dict(value)
 
 
-def _with_split(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what `python -m janus.data check` found out about a split that is not declared."""
+def _with_split(given: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what `python -m janus.data check` found out about a split that is not declared, and
+    the sizes of its tasks.
+    """
+    values = {k: v for k, v in given.items() if k not in ("tasks", "task_sizes", *VIRTUAL)}
+    cut = {k: v for k, v in given.items() if k not in values}
+    return with_task_sizes(_with_classes(values) | cut)
+
+
+def _with_classes(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the number of classes and the hash of a split that is not declared."""
     if values.get("split_sha256") is not None:
         return values
     classes = values.get("classes")

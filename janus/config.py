@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -19,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from janus.errors import ConfigError
+from janus.own_order import NAMED, OWN, name_of
 from janus.safe_names import check_name
+from janus.task_sizes import parse as parse_sizes
 
 AUGMENTATIONS = ("none", "shift", "crop")
 """Names of train-time augmentations; see `janus.data.augment` and `janus.data.views`."""
@@ -69,7 +70,7 @@ class BenchConfig(_Part):
     classes: int
     """Number of classes in all."""
     tasks: int
-    """Number of tasks the stream is cut into."""
+    """Number of tasks the stream is cut into; or [50,10,10], the number of classes of each task."""
     split: str = "official"
     """Name of the train/test split, for the table's footnotes."""
     split_sha256: str | None = None
@@ -96,6 +97,10 @@ class BenchConfig(_Part):
     crop of 224."""
     test_interpolation: str = field(default="bilinear", metadata={"neutral": "bilinear"})
     """`bilinear` or `bicubic`, for the test-time resize."""
+    task_sizes: str | None = field(default=None, metadata={"neutral": None})
+    """Classes of each task (of a domain stream: domains), e.g. 50,10,10; null: evenly. Typed as
+    bench.tasks=[50,10,10], or as bench.first=50 (classes of the first task) and bench.increment=10
+    (classes of each later one)."""
     stored_side: int | None = field(default=None, metadata={"neutral": None})
     """Shorter side to which larger images are reduced once, before training; null: never."""
 
@@ -119,6 +124,13 @@ class BenchConfig(_Part):
                 self.tasks <= self.classes,
                 f"bench.tasks={self.tasks} is more than the {self.classes} classes "
                 f"of {self.name}; choose at most {self.classes}",
+            )
+        if self.task_sizes is not None:
+            sizes = parse_sizes(self.task_sizes)
+            require(
+                len(sizes) == self.tasks,
+                f"bench.task_sizes={self.task_sizes} names {len(sizes)} tasks, bench.tasks says "
+                f"{self.tasks}",
             )
         require(
             self.train_per_class is None or self.train_per_class >= 2,
@@ -292,23 +304,32 @@ class Cell:
     method: MethodConfig
     train: TrainConfig
     order: str = "natural"
-    """`natural`; the seed number of a permutation of the classes (or domains); or one that papers
-    used: `pilot1993` and `coda1`, with any number (see `janus.data.orders`)."""
+    """`natural`; the seed number of a permutation of the classes (or domains); one that papers
+    used: `pilot1993` and `coda1`, with any number; or your own: [3,1,2,0], or @FILE with a class a
+    line (see `janus.own_order`)."""
     seed: int = 0
     """Seeds everything random but the order."""
+    own_order: str | None = None
+    """The list behind an order of one's own, as compact JSON; `order` is then a name for it."""
 
     def __post_init__(self) -> None:
+        own = OWN.fullmatch(self.order) is not None
         require(
-            re.fullmatch(r"natural|(pilot|coda)?(0|[1-9][0-9]*)", self.order) is not None,
+            own or NAMED.fullmatch(self.order) is not None,
             "order must be 'natural', a plain seed number >= 0, or a published one such as "
             f"'pilot1993' or 'coda1', got {self.order!r}",
+        )
+        require(
+            self.order == name_of(self.own_order) if self.own_order is not None else not own,
+            f"order {self.order!r} is not the name of its list",
         )
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result, and nothing else (no device, paths, workers)."""
         parts = {name: getattr(self, name).identity() for name in _PARTS}
-        return {"core": CORE_REVISION, "order": self.order, "seed": self.seed} | parts
+        own = {} if self.own_order is None else {"own_order": self.own_order}
+        return {"core": CORE_REVISION, "order": self.order, "seed": self.seed} | own | parts
 
     @cached_property
     def id(self) -> str:
@@ -316,6 +337,8 @@ class Cell:
         texts = {name: getattr(self, name).canonical for name in _PARTS}
         texts |= {"core": str(CORE_REVISION), "seed": str(self.seed)}
         texts["order"] = json.dumps(self.order)
+        if self.own_order is not None:
+            texts["own_order"] = json.dumps(self.own_order)
         text = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
         return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:16]
 
@@ -369,4 +392,5 @@ def cell_from_dict(record: Mapping[str, Any]) -> Cell:
         train=TrainConfig(**record["train"]),
         order=record["order"],
         seed=record["seed"],
+        own_order=record.get("own_order"),
     )

@@ -14,7 +14,7 @@ from janus import atomic
 from janus.config import Cell
 from janus.store import Store
 from sweeps.curve import mean_acc, read_curve
-from sweeps.plan import Planned, Row, Sweep, pattern
+from sweeps.plan import Planned, Row, Sweep, at, pattern
 from sweeps.space import Configuration
 from sweeps.suggest import Score
 
@@ -90,7 +90,7 @@ def make_candidate(sweep: Sweep, row: Row, configuration: Configuration) -> Cand
     label = f"{row.method}[{','.join(told)}]" if told else row.method
     tried = replace(row, label=label, overrides={**row.overrides, **changes})
     cell = pattern(sweep.benches[0], tried, sweep.protocol)
-    cells = tuple(replace(cell, order=order, seed=seed) for order, seed in sweep.pairs())
+    cells = tuple(at(cell, order, seed) for order, seed in sweep.pairs())
     return Candidate(row, label, configuration, cells)
 
 

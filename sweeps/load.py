@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from janus.errors import ConfigError, suggest
+from janus.own_order import parse_order
 from janus.safe_names import check_name
 from janus.settings import method_spec, names
 from sweeps.plan import BARE_KEYS, Block, Sweep
@@ -271,15 +272,19 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
 
 
 def expand_orders(spec: Any) -> tuple[str, ...]:
-    """`4` means seeded orders 0..3; a list names each, as `Cell.order` has it."""
+    """`4` means seeded orders 0..3; a list names each, as `Cell.order` has it.
+
+    An order of one's own (a list of classes, or a file) is given back as its list.
+    """
     listed = list(range(_count("orders", spec))) if _is_count(spec) else _spans(_listed(spec))
+    found = []
     for order in listed:
-        if not re.fullmatch(r"natural|(pilot|coda)?[0-9]+", str(order)):
-            raise ConfigError(
-                f"an order is 'natural', a seed number >= 0 or like 'pilot1993', got {order!r}; "
-                "orders=4 means 0 to 3, orders=0-4 those five"
-            )
-    return tuple(dict.fromkeys(map(str, listed)))
+        try:
+            name, own = parse_order(order)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; orders=4 means 0 to 3, orders=0-4 those five") from None
+        found.append(own or name)
+    return tuple(dict.fromkeys(found))
 
 
 def expand_seeds(spec: Any) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from janus import atomic
 from janus.compose import cautions, compose, unread
 from janus.config import Cell, TrainConfig, Value
 from janus.errors import ConfigError, suggest
+from janus.own_order import parse_order
 from janus.safe_names import check_name, is_cell_id
 from janus.settings import method_spec, read_yaml
 from janus.store import Store
@@ -48,7 +49,8 @@ class Sweep:
     benches: tuple[str, ...] = ("glyphs",)
     """Benches to compare them on."""
     orders: tuple[str, ...] = ("0", "1", "2", "3")
-    """Orders, each as `Cell.order` has it; crossed with the seeds."""
+    """Orders, each as `Cell.order` has it, or as a list of classes in JSON; crossed with the
+    seeds."""
     seeds: tuple[int, ...] = (0,)
     """Seeds; crossed with the orders."""
     blocks: tuple[Block, ...] = ()
@@ -129,9 +131,18 @@ def plan_rows(sweep: Sweep) -> list[Planned]:
     found: dict[str, Planned] = {}
     for order, seed in sweep.pairs():
         for row, column in columns:
-            cell = replace(column, order=order, seed=seed)
+            cell = at(column, order, seed)
             found.setdefault(cell.id, Planned(cell, row.label, sweep.protocol))
     return list(found.values())
+
+
+def at(cell: Cell, order: str, seed: int) -> Cell:
+    """The same cell in another order and with another seed; `order` as in `Sweep.orders`."""
+    name, own = _parsed_order(order)
+    return replace(cell, order=name, own_order=own, seed=seed)
+
+
+_parsed_order = lru_cache(maxsize=1024)(parse_order)
 
 
 def _refuse_absurd_size(sweep: Sweep) -> None:

@@ -19,8 +19,9 @@ from janus.config import BenchConfig
 from janus.data import cars, cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
 from janus.data.images import Bench, Images
 from janus.data.listing import faults, refuse
-from janus.errors import DataError, suggest
+from janus.errors import ConfigError, DataError, suggest
 from janus.rng import numpy_generator
+from janus.task_sizes import sizes_of
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,11 @@ def _check(config: BenchConfig, bench: Bench) -> None:
     problems += _faults(config, bench, {"train": bench.train, "test": bench.test})
     if config.scenario == "domain" and config.tasks > len(bench.domain_names):
         problems.append(f"bench.tasks={config.tasks} but only {len(bench.domain_names)} domains")
+    units = bench.domain_names if config.scenario == "domain" else bench.class_names
+    try:
+        sizes_of(config.tasks, config.task_sizes, len(units))
+    except ConfigError as error:
+        problems.append(str(error))
     refuse(problems, f"bench {config.name}")
 
 

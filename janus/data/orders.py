@@ -6,17 +6,24 @@ Order alone moves InfLoRA's MAA on ImageNet-R from 80.60 to 82.35 (its shipped l
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
+from janus.own_order import resolve
 
-def make_order(order: str, count: int) -> list[int]:
+
+def make_order(order: str, names: Sequence[str], own_order: str | None = None) -> list[int]:
     """The permutation that an order names; its numbers are also written into every result.
 
     natural: as numbered (InfLoRA, LoRA-DRS, BiLoRA). N: numpy's default_rng(N), ours.
     pilotN: np.random.seed(N), then np.random.permutation; PILOT and SD-LoRA use N = 1993.
     codaN: random.seed(N), then random.shuffle; N > 0 (CODA-Prompt's trial 0 is natural). [seen]
+    own-...: the user's own list, `own_order`.
     """
+    count = len(names)
+    if own_order is not None:
+        return resolve(own_order, names)
     if order == "natural":
         return list(range(count))
     if order.startswith("pilot"):

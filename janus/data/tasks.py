@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import cycle
+from itertools import accumulate, cycle, pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from janus.data.ragged import Ragged
 from janus.data.views import plain_view, to_device, train_view
 from janus.image_bits import name_of_test_set
 from janus.rng import generator
+from janus.task_sizes import sizes_of
 
 EVAL_BATCH = 256
 """Images per forward pass when nothing is trained. Part of the numerics: do not tune per run."""
@@ -186,12 +186,15 @@ class Stream:
 def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> Stream:
     """Cut `bench` into the tasks of `cell`; every pass over their images calls `tick`.
 
-    Class counts that do not divide evenly put one more class into each of the first tasks.
+    Class counts that do not divide evenly put one more class into each of the first tasks, unless
+    the bench says how many classes each task has.
     """
     domain = cell.bench.scenario == "domain"
     units = len(bench.domain_names) if domain else len(bench.class_names)
-    order = make_order(cell.order, units)
-    shares = [part.tolist() for part in np.array_split(np.array(order), cell.bench.tasks)]
+    names = bench.domain_names if domain else bench.class_names
+    order = make_order(cell.order, names, cell.own_order)
+    ends = accumulate(sizes_of(cell.bench.tasks, cell.bench.task_sizes, units), initial=0)
+    shares = [order[start:end] for start, end in pairwise(ends)]
     if domain:
         new_label = torch.arange(len(bench.class_names))
     else:
