@@ -14,14 +14,20 @@ from janus.rng import generator
 class LinearHeads(nn.Module):
     """One Linear per task; logits of all heads seen are concatenated, without task identity."""
 
-    def __init__(self, width: int, bound: float | None = None, zero_bias: bool = False) -> None:
-        """A head starts uniform in +-`bound`, by default 1/sqrt(D) as torch's Linear; the biases
-        too, or at 0 with `zero_bias`.
+    def __init__(
+        self,
+        width: int,
+        bound: float | None = None,
+        zero_bias: bool = False,
+        deviation: float | None = None,
+    ) -> None:
+        """A head starts uniform in +-`bound`, by default 1/sqrt(D) as torch's Linear, or normal
+        with the standard `deviation`; the biases too, or at 0 with `zero_bias`.
         """
         super().__init__()
         self.width = width
         self.bound = width**-0.5 if bound is None else bound
-        self.zero_bias = zero_bias
+        self.zero_bias, self.deviation = zero_bias, deviation
         self.parts = nn.ModuleList()
 
     def grow(self, classes: int, key: tuple[str | int, ...], device: torch.device) -> nn.Linear:
@@ -35,7 +41,10 @@ class LinearHeads(nn.Module):
         draw = generator("head", *key, len(self.parts))
         with torch.no_grad():
             for value in head.parameters():
-                value.copy_((2 * torch.rand(value.shape, generator=draw) - 1) * self.bound)
+                if self.deviation is None:
+                    value.copy_((2 * torch.rand(value.shape, generator=draw) - 1) * self.bound)
+                else:
+                    value.copy_(torch.randn(value.shape, generator=draw) * self.deviation)
             if self.zero_bias:
                 head.bias.zero_()
         self.parts.append(head.to(device))

@@ -2,13 +2,16 @@
 
 A pool of M prompts P_m with keys k_m; the query q selects the top K by cos(q, k_m):
 
-    L = CE + w * sum_{m selected} (1 - cos(q, k_m))
+    L = CE + w * sum_{m selected} (1 - cos(q, k_m))        as a mean over the batch
 
 place=input   L2P: prompts of length L enter beside the image tokens, and the head reads the mean
               of their outputs; in training the whole batch uses the K prompts that most of its
-              images select [seen: PILOT]. Prompts get no position embedding (they learn theirs).
+              images select; heads start normal with deviation 0.02, biases at 0 [seen: PILOT].
+              Prompts get no position embedding (they learn theirs).
 place=prefix  L2P++: prompts are keys and values (L/2 each) in the first block, chosen per image;
-              the head reads CLS [seen: CODA-Prompt].
+              the head reads CLS and starts as torch's Linear. The key loss is a mean over all pairs
+              (i, j) of images, of q_i and the keys that q_j selected (`key_pairs`)
+              [seen: CODA-Prompt].
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch import Tensor
 
 from janus.data.tasks import Task
 from janus.errors import ConfigError
+from janus.heads import LinearHeads
 from janus.methods.base import Context
 from janus.methods.prompt_method import Choice, PromptMethod
 from janus.prompts import cosine, half, uniform
@@ -43,6 +47,12 @@ class L2P(PromptMethod):
                 f"choose at most method.top_k={s['pool']}"
             )
         super().__init__(context)
+
+    def make_heads(self, width: int) -> LinearHeads:
+        """As the source of each form starts them [seen]."""
+        if self.as_tokens:
+            return LinearHeads(width, deviation=0.02, zero_bias=True)
+        return super().make_heads(width)
 
     def prompted_blocks(self) -> Sequence[int]:
         """The first block, or none when prompts are tokens."""
@@ -69,6 +79,8 @@ class L2P(PromptMethod):
         if training and s["batchwise"]:
             chosen = majority(chosen, len(pool))[None]
             near = cosines[:, chosen[0]]
+        elif training and s["key_pairs"]:
+            near = cosines[:, chosen]
         else:
             near = cosines.gather(1, chosen)
         # (B or 1, K, ..., L, D) to one sequence of K * L prompt vectors

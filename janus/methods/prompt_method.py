@@ -30,7 +30,8 @@ class Choice:
     prompts: Sequence[Tensor]
     """What the prompted pass takes: one prefix (B or 1, 2, L, A) per prompted block."""
     cosines: Tensor | None = None
-    """(B, K) of the queries to the keys that were chosen; None for a method without key loss."""
+    """(B, K) of the queries to the keys that were chosen, or (B, B, K) of every query to those of
+    every image; None for a method without key loss."""
 
 
 class PromptMethod(HeadsMethod):
@@ -91,13 +92,13 @@ class PromptMethod(HeadsMethod):
 
     # ---- steps ---------------------------------------------------------------------------------
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the prompted pass; key loss w * mean_i sum_k (1 - cos(q_i, k))."""
+        """Cross-entropy of the prompted pass; key loss w * mean sum_k (1 - cos(q, k))."""
         choice = self.choose(self._queries(batch), training=True)
         features = self.prompted(batch.images, choice.prompts)
         logits = self.heads.parts[-1](features)
         terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
         if choice.cosines is not None:
-            far = (1 - choice.cosines).sum(1).mean()
+            far = (1 - choice.cosines).sum(-1).mean()
             terms["key"] = self.context.settings["key_weight"] * far
         return terms
 

@@ -2,7 +2,7 @@
 
 The whole backbone is fine-tuned, a hundred times slower than the head (lr = head_lr / 100), with
 the local cross-entropy; after each task but the first the heads are aligned on Gaussians of all
-classes (janus/align.py). Published with SGD, momentum 0.9, weight decay 5e-4, one drop of the rate
+classes (janus/align.py). Heads start normal with deviation 0.02, biases at 0. Published with SGD, momentum 0.9, weight decay 5e-4, one drop of the rate
 late in training [seen: SLCA, PILOT].
 """
 
@@ -15,6 +15,7 @@ from torch import nn
 
 from janus.align import Aligner
 from janus.data.tasks import Task
+from janus.heads import LinearHeads
 from janus.methods.base import Context
 from janus.methods.heads_method import HeadsMethod
 
@@ -28,6 +29,10 @@ class Slca(HeadsMethod):
         super().__init__(context)
         self.aligner = Aligner(context.width, context.settings, context.key)
         self.backbone.requires_grad_(True)
+
+    def make_heads(self, width: int) -> LinearHeads:
+        """N(0, 0.02^2), without a bias [seen]; the source cuts off at 2, a hundred deviations."""
+        return LinearHeads(width, deviation=0.02, zero_bias=True)
 
     def begin_task(self, task: Task) -> None:
         """Heads as before the last alignment, plus one for new classes."""

@@ -133,6 +133,17 @@ def test_alignment_recovers_an_old_class_that_the_heads_forgot():
     assert float((heads(new).argmax(1) == 1).float().mean()) > 0.95
 
 
+def test_heads_of_slca_start_as_the_source_s():
+    """Normal with deviation 0.02, not uniform with that of torch's Linear (0.10 here)."""
+    method, stream = started("slca")
+    method.begin_task(stream.tasks[0])
+    head = method.heads.parts[0]
+    weights = head.weight.detach()
+    assert bool((head.bias == 0).all()) and weights.shape == (25, 32)
+    assert float(weights.std()) == pytest.approx(0.02, rel=0.1)
+    assert float(weights.abs().max()) > 2.5 * 0.02
+
+
 def test_the_backbone_of_slca_learns_slowly():
     method, stream = started("slca", method__lr=1e-4, method__head_lr=1e-2)
     before = [p.detach().clone() for p in method.backbone.parameters()]

@@ -231,14 +231,71 @@ def test_too_few_components_for_the_tasks_are_refused():
 
 
 # ---- all of them -------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["l2p", "l2p_pp", "dualprompt"])
-def test_key_loss_by_hand(name):
-    method, stream = started(name, method__key_weight=0.3)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("l2p", {}), ("l2p_pp", {"method__key_pairs": False}), ("dualprompt", {})],
+)
+def test_key_loss_by_hand(name, options):
+    method, stream = started(name, method__key_weight=0.3, **options)
     method.begin_task(stream.tasks[0])
     batch = next(iter(stream.tasks[0].train_batches(0)))
     near = method.choose(method.vit.query(batch.images), training=True).cosines
     want = 0.3 * sum(float((1 - row).sum()) for row in near.detach()) / len(batch.labels)
     assert float(method.loss(batch)["key"].detach()) == pytest.approx(want, rel=1e-5)
+
+
+def with_spread_keys(**options):
+    """L2P++ whose images select different keys; all queries of the toy model lie close together."""
+    method, stream = started("l2p_pp", **options)
+    method.begin_task(stream.tasks[0])
+    query = method.vit.query(next(stream.tasks[0].plain_batches()).images)[:30]
+    method.trained["keys"].data = 100 * (query - query.mean(0))
+    return method, stream
+
+
+def test_key_loss_over_pairs_by_hand():
+    """Every query against the keys that every image of the batch selected, one pair at a time."""
+    method, stream = with_spread_keys(method__key_weight=0.3, method__top_k=2)
+    batch = next(iter(stream.tasks[0].train_batches(0)))
+    query, keys = method.vit.query(batch.images), method.trained["keys"].detach()
+    cosines = normalize(query, dim=1) @ normalize(keys, dim=1).T
+    selected = cosines.argsort(dim=1, descending=True)[:, :2].tolist()
+    images = range(len(batch.labels))
+    pairs = [sum(1 - float(cosines[i, m]) for m in selected[j]) for i in images for j in images]
+    want = 0.3 * sum(pairs) / len(pairs)
+    assert len({tuple(sorted(row)) for row in selected}) > 1
+    assert float(method.loss(batch)["key"].detach()) == pytest.approx(want, rel=1e-5)
+    assert method.choose(query, training=False).cosines.shape == (len(images), 2)
+
+
+def test_keys_move_alike_under_the_source_s_sum_over_pairs():
+    """Adam forgets the scale, so the mean here and the sum there take the same steps."""
+    method, stream = with_spread_keys(**RATES)
+    other = torch.nn.Parameter(method.trained["keys"].detach().clone())
+    adam = torch.optim.Adam([other], lr=1e-2)
+    for batch in list(stream.tasks[0].train_batches(0))[:3]:
+        cosines = normalize(method.vit.query(batch.images), dim=1) @ normalize(other, dim=1).T
+        (1 - cosines[:, cosines.topk(5, dim=1).indices]).sum().backward()
+        adam.param_groups[0]["lr"] = 1e-2 * method.optimizer.factor
+        adam.step()
+        adam.zero_grad()
+        sum(method.loss(batch).values()).backward()
+        method.update()
+    apart = float((method.trained["keys"] - other).detach().abs().max())
+    assert apart < 1e-4, "a hundredth of one step"
+
+
+@pytest.mark.parametrize(("name", "normal"), [("l2p", True), ("l2p_pp", False)])
+def test_heads_of_l2p_start_as_its_source_s(name, normal):
+    method, stream = started(name)
+    method.begin_task(stream.tasks[0])
+    head = method.heads.parts[0]
+    bound = 32**-0.5
+    assert bool((head.bias == 0).all()) is normal
+    if normal:
+        assert float(head.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    else:
+        assert 0.9 * bound < float(head.weight.detach().abs().max()) <= bound
 
 
 def test_the_key_loss_turns_the_key_towards_the_queries():

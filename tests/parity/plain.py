@@ -121,11 +121,6 @@ def constant(e: int, K: int, s: int, S: int) -> float:
     return 1.0
 
 
-def half_cosine(e: int, K: int, s: int, S: int) -> float:
-    """(1 + cos(pi e / K)) / 2: torch's CosineAnnealingLR over K epochs."""
-    return (1 + math.cos(math.pi * e / K)) / 2
-
-
 def cosine_step(e: int, K: int, s: int, S: int) -> float:
     """cos(99 pi n / (200 (K S - 1))) at step n of all K S."""
     return math.cos(99 * math.pi * (e * S + s) / (200 * (K * S - 1)))
@@ -232,6 +227,13 @@ def new_head(given: Given, task: Data, bound: float = 1.0) -> Head:
     draw, limit = generator("head", *given.key, task.index), bound * given.width**-0.5
     weight = uniform((task.classes, given.width), limit, draw).requires_grad_()
     return weight, uniform((task.classes,), limit, draw).requires_grad_()
+
+
+def small_head(given: Given, task: Data) -> Head:
+    """Weight normal with deviation 0.02, bias 0."""
+    draw = generator("head", *given.key, task.index)
+    weight = 0.02 * torch.randn(task.classes, given.width, generator=draw)
+    return weight.requires_grad_(), torch.zeros(task.classes, requires_grad=True)
 
 
 def dense(targets: str, pairs: Pairs, scale: float = 1.0) -> list[Tensor]:

@@ -17,10 +17,10 @@ from tests.parity.plain import (
     Head,
     Schedule,
     Sgd,
+    cosine_half,
     cosine_step,
     cross_entropy,
     features,
-    half_cosine,
     new_head,
     scores,
     train,
@@ -259,7 +259,7 @@ PILOT: dict[str, Any] = {
     "scale": 0.1,
     "sigma": 1.0,
     "direction": Sgd,
-    "schedule": half_cosine,
+    "schedule": cosine_half,
     "decay": 5e-4,
 }
 """Training of the adapter on CIFAR-100, but for the rates."""

@@ -22,6 +22,7 @@ from tests.parity.plain import (
     drop,
     features,
     scores,
+    small_head,
     train,
 )
 
@@ -102,12 +103,8 @@ def slca(
     heads: list[Head] = []
     classes: list[Gaussian] = []
     for task in given.tasks:
-        start = torch.empty(task.classes, given.width)
-        draw = generator("head", *given.key, task.index)
-        torch.nn.init.trunc_normal_(start, std=0.02, generator=draw)
-        heads.append((start.requires_grad_(), torch.zeros(task.classes, requires_grad=True)))
-
-        head = heads[-1]
+        head = small_head(given, task)
+        heads.append(head)
 
         def loss(x: Tensor, y: Tensor, task: Data = task, head: Head = head) -> Tensor:
             return cross_entropy(scores(features(w, x), [head]), y - task.first)
