@@ -67,7 +67,7 @@ ROWS = [
     Row("lora_gpm_gr"),
     Row("lora_gpm_gr", {"method__precondition": "weight", "method__lr": 1e-4}),
     Row("inflora_b5"),
-    Row("inflora_ca", {"method__align_samples": 16}),
+    Row("inflora_ca", {"method__align_samples": 16, "method__final_norm": "fresh"}),
     Row("slca", {"method__align_samples": 16}),
     Row("lora_drs"),
     Row("lora_drs_clean"),
