@@ -74,6 +74,14 @@ ROWS = [
     Row("lora_drs_gr"),
     Row("lora_drs_gr", {"method__precondition": "weight", "method__lr": 1e-4}),
     Row("ranpac", {"train__first_epochs": 3, "method__projection": 100}),
+    Row(
+        "ranpac",
+        {
+            "train__first_epochs": 3,
+            "method__projection": 100,
+            "method__ridge_rule": "float32",
+        },
+    ),
     Row("ease", {"method__bottleneck": 4}),
     Row("linear_probe"),
     Row("joint_probe"),
