@@ -17,9 +17,9 @@ BILORA, FOURIER, C_LORA = "methods/bilora.py", "fourier.py", "methods/c_lora.py"
 YAML = "conf/method/{}.yaml"
 
 
-def fault(file: str, old: str, new: str, *cases: str, times: int = 1) -> Fault:
+def fault(file: str, old: str, new: str, *cases: str, times: int = 1, equal: str = "") -> Fault:
     """See Fault."""
-    return Fault(file, old, new, cases, times)
+    return Fault(file, old, new, cases, times, equal)
 
 
 TRAINING = [
@@ -164,8 +164,8 @@ SUBSPACES = [
     ),
     fault(
         SUBSPACE,
-        "(captured < energy - 1e-12).sum()) + 1",
-        "(captured < energy - 1e-12).sum())",
+        "if have >= energy else int((captured < energy - 1e-12).sum()) + 1",
+        "if have >= energy else int((captured < energy - 1e-12).sum())",
         "lora_gpm naive",
     ),
     fault(
@@ -212,6 +212,7 @@ SUBSPACES = [
         "self.share * rows.square().sum()",
         "self.share * rest.square().sum()",
         "janus, gs",
+        "janus, gs in sigma^2",
     ),
     fault(
         SUBSPACE,
@@ -483,7 +484,7 @@ OTHERS = [
     fault(FOURIER, "return alpha * updates\n", "return alpha * updates * self.width\n", "bilora"),
     fault(FOURIER, "(-u) % width, (-v) % width", "u, (-v) % width", "bilora"),
     fault(BILORA, "size // task.count", "size", "bilora"),
-    fault(BILORA, "            layer.merge()\n", "            pass\n", "bilora"),
+    fault(FOURIER, "super().merge()\n        self.delta", "self.delta", "bilora"),
     fault(BILORA, "support[:count]", "support[-count:]", "bilora, few coefficients"),
     # C-LoRA
     fault(C_LORA, "self.old = self.old + self.new", "pass", "c_lora"),
@@ -529,8 +530,8 @@ OTHERS = [
     ),
     fault(
         SD,
-        "self.bank.install(self.layers, unit=True)",
-        "self.bank.install(self.layers, unit=False)",
+        "self.bank.install(self.layers, unit=True)\n        super()",
+        "self.bank.install(self.layers, unit=False)\n        super()",
         "sd_lora",
     ),
     fault(
@@ -621,7 +622,7 @@ DEFAULTS = [
         YAML.format("_subspace"),
         "subspace_energy: {default: 0.95",
         "subspace_energy: {default: 0.9",
-        "inflora",
+        "lora_gpm naive",
     ),
     fault(
         YAML.format("_subspace"),
@@ -703,4 +704,57 @@ DEFAULTS = [
     ),
 ]
 
-FAULTS = [*TRAINING, *SUBSPACES, *RECTIFICATION, *OTHERS, *DEFAULTS]
+NO_FAULTS = [
+    fault(
+        BILORA,
+        "            layer.merge()\n",
+        "            pass\n",
+        "bilora",
+        equal="the task's begin merges again; merging nothing adds nothing",
+    ),
+    fault(
+        INFLORA,
+        "left = left * left.gather(0, left.abs().argmax(0, keepdim=True)).sign()",
+        "pass",
+        "inflora",
+        equal="B takes up the sign of a row of A; fixed for equal bytes everywhere",
+    ),
+    fault(
+        PROTECTED,
+        "without(without(layer.a, basis), basis)",
+        "without(layer.a, basis)",
+        "lora_gpm exact",
+        equal="a projection repeated, for float32's rounding",
+    ),
+    fault(
+        PROTECTED,
+        "            safe = without(safe, bases)\n",
+        "            pass\n",
+        "lora_gpm exact",
+        equal="a projection repeated, for float32's rounding",
+    ),
+    fault(
+        SUBSPACE,
+        "if have >= energy else int((captured < energy - 1e-12).sum()) + 1",
+        "if have >= energy else int((captured <= energy).sum()) + 1",
+        "lora_gpm naive",
+        "inflora",
+        equal="shares that equal the threshold do not occur",
+    ),
+    fault(
+        RECTIFY,
+        "s_b, s_a = s_b.clamp_min(0), s_a.clamp_min(0)",
+        "pass",
+        "janus, rank 3",
+        equal="eigenvalues of B^T B and A A^T are not negative but for rounding",
+    ),
+    fault(
+        DRS,
+        "self.before = [(a, torch.zeros_like(b)) for a, b in self.before]",
+        "pass",
+        "lora_drs",
+        equal="read by the diagnostics alone",
+    ),
+]
+
+FAULTS = [*NO_FAULTS, *TRAINING, *SUBSPACES, *RECTIFICATION, *OTHERS, *DEFAULTS]
