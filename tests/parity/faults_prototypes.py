@@ -10,6 +10,7 @@ CODA = "methods/coda_prompt.py"
 PROMPT = "methods/prompt_method.py"
 VIT = "prompts.py"
 HEADS = "heads.py"
+HEADS_METHOD = "methods/heads_method.py"
 ADAPTER = "adapters.py"
 PROXY = "methods/adapter_method.py"
 RANPAC = "methods/ranpac.py"
@@ -130,6 +131,19 @@ FAULTS = [
     Fault(ADAPTER, "functional.relu(self.down", "functional.gelu(self.down", ("ranpac",)),
     Fault(ADAPTER, "out + self.adapter(self.stream)", "out + self.adapter(x)", ("ranpac",)),
     Fault(ADAPTER, "out, self.stream = out + self", "out, self.stream = self", ("ranpac",)),
+    Fault(HEADS, 'reduce="amax"', 'reduce="amin"', ("ncm on domains",)),
+    Fault(EASE, 'scores, "amax")', 'scores, "amin")', ("ease on domains",)),
+    Fault(HEADS_METHOD, "return task.fresh", "return task.classes", ("linear_probe on domains",)),
+    Fault(
+        ALIGN,
+        "self.classes.repeat_interleave(count)",
+        "torch.arange(len(self.classes)).remainder(7).repeat_interleave(count)",
+        ("slca on domains",),
+    ),
+    Fault(
+        ALIGN, "torch.full_like(present, task)", "torch.zeros_like(present)", ("slca on domains",)
+    ),
+    Fault(COLOR, "return task.classes", "return max(task.classes - 1, 1)", ("color on domains",)),
     Fault(
         HEADS,
         "nn.Parameter(torch.tensor([sigma]))",
