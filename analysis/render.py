@@ -173,7 +173,8 @@ def notes(table: Table) -> list[str]:
         for c in table.columns
         if c.mark is not None
     ]
-    return [*out, *(table.untested or ()), *_test_notes(table.differences)]
+    out += [*(table.untested or ()), *_test_notes(table.differences)]
+    return [*out, *table.cautions]
 
 
 def _uneven_orders(table: Table) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import choose, load, markup
+from analysis import choose, declared, load, markup
 from analysis.figures import facts
 from analysis.load import Run
 from analysis.render import NONE, Grid, Text
@@ -27,6 +27,7 @@ def section(run: Run, label: str) -> str:
     parts = [
         f"<summary>{escape(title)}</summary>",
         f"<p><code>{run.id}</code> <code>{escape(str(run.path))}</code></p>",
+        *(f"<p>Note: {escape(text)}.</p>" for text in declared.of_run(run)),
         "<h3>Train it again</h3>",
         f"<pre>{escape(command(record['cell']))}</pre>",
         markup.curve([v for v in facts.curve(run) if v == v]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis import choose, stats
+from analysis import choose, declared, stats
 from analysis.load import Run, provenance
 from analysis.protocol import Group
 from analysis.stats import Interval, Place
@@ -179,6 +179,8 @@ class Table:
     """What stands behind ±: `std`, or `ci` for half of a 95 % t interval."""
     untested: tuple[str, ...] | None = None
     """Notes on rows that are not alike; given, nothing in the table is tested."""
+    cautions: tuple[str, ...] = ()
+    """Reasons to read single rows with care."""
 
     def entry(self, method: str, column: int, metric: str) -> Entry | None:
         """The number at this place, or None when nothing was measured."""
@@ -227,7 +229,7 @@ def build(
             differences += _compare(column, methods, reference, values[PRIMARY])
     adjusted = _adjust(differences)
     found_all = (tuple(columns), shown, methods, entries, reference, adjusted)
-    return Table(*found_all, spread, untested)
+    return Table(*found_all, spread, untested, tuple(declared.of_rows(groups, labels)))
 
 
 def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from janus.compose import compose, unread
+from janus.compose import cautions, compose, unread
 from janus.config import Value
 from janus.describe import describe, list_methods
 from janus.errors import ConfigError, JanusError, RunError
@@ -104,7 +104,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(describe(compose(request.overrides), EXECUTION_HELP, EXECUTION))
         return 0
     cell = compose(request.overrides)
-    for note in unread(request.overrides, cell):
+    for note in [*unread(request.overrides, cell), *cautions(cell)]:
         sys.stderr.write(f"note: {note}\n")
     if given.dry:
         import json

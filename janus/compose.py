@@ -97,6 +97,11 @@ def unread(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
     return told
 
 
+def cautions(cell: Cell) -> list[str]:
+    """What is to be said before `cell` is trained; nothing of most."""
+    return method_spec(cell.method.name).cautions_of(cell.method.values)
+
+
 def _assign(layers: dict[str, dict[str, Any]], spec: MethodSpec, key: str, value: Any) -> None:
     part, _, name = key.partition(".")
     if part == "method" and name:
@@ -189,4 +194,4 @@ def file_sha256(path: str, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["compose", "file_sha256", "names", "unread", "valid_keys"]
+__all__ = ["cautions", "compose", "file_sha256", "names", "unread", "valid_keys"]

@@ -96,5 +96,7 @@ def _least(errors: Sequence[float]) -> float:
     """Raises RunError (cause `nan`) where no error is finite."""
     finite = [error for error in errors if math.isfinite(error)]
     if not finite:
-        raise RunError("no ridge penalty has a finite held-out error: training diverged", cause="nan")
+        raise RunError(
+            "no ridge penalty has a finite held-out error: training diverged", cause="nan"
+        )
     return min(finite)

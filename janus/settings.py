@@ -152,6 +152,16 @@ def _as_type_of(example: Value, value: Any, where: str) -> Value:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Caution:
+    """What a combination of settings comes to, where nobody would choose it for that."""
+
+    when: Mapping[str, Value | list[Value]]
+    """The combination; a list holds alternatives."""
+    text: str
+    """One sentence: what happens, and what to choose instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MethodSpec:
     """A method as its YAML declares it."""
 
@@ -182,6 +192,8 @@ class MethodSpec:
     """What the source does not say, and what we chose."""
     guards: tuple[str, ...] = ()
     """Tests that guard the defining property, as `file::function` below tests/."""
+    cautions: tuple[Caution, ...] = ()
+    """Told before a run starts, and wherever its results are shown."""
 
     def check(self, name: str, value: Any) -> Value:
         """`value` for the setting `name`. Raises ConfigError with the nearest valid setting."""
@@ -203,6 +215,16 @@ class MethodSpec:
                 return f"method.{other}={str(values[other]).lower()}"
         return None
 
+    def cautions_of(self, values: Mapping[str, Value]) -> list[str]:
+        """What is to be said of a run with these values; those of an older run may be fewer."""
+        held = {name: setting.default for name, setting in self.settings.items()}
+        held |= {**self.neutral, **values}
+        return [
+            caution.text
+            for caution in self.cautions
+            if all(held[name] in alternatives(wanted) for name, wanted in caution.when.items())
+        ]
+
     @property
     def neutral(self) -> dict[str, Value]:
         """Late settings and the value with which they leave old identities unchanged."""
@@ -219,7 +241,13 @@ def method_spec(name: str) -> MethodSpec:
     """The declaration of the method `name`, with settings inherited through `extends`."""
     record = read_yaml("method", name)
     settings = _declared_settings(record, name)
-    _check_needs(settings, name)
+    cautions = tuple(Caution(**entry) for entry in record.pop("cautions", ()))
+    where = f"janus/conf/method/{name}.yaml"
+    for setting, declared in settings.items():
+        _check_names(declared.needs, settings, f"{where}: {setting}: needs")
+    for caution in cautions:
+        _check_names(caution.when, settings, f"{where}: cautions")
+    record["cautions"] = cautions
     record |= {key: tuple(record.get(key, ())) for key in ("equations", "choices", "guards")}
     try:
         return MethodSpec(name=name, settings=settings, **record)
@@ -227,15 +255,15 @@ def method_spec(name: str) -> MethodSpec:
         raise ConfigError(f"janus/conf/method/{name}.yaml: {error}") from None
 
 
-def _check_needs(settings: Mapping[str, Setting], method: str) -> None:
-    """Every `needs` must name a setting of the method and a value that it may hold."""
-    for name, setting in settings.items():
-        where = f"janus/conf/method/{method}.yaml: {name}: needs"
-        for other, wanted in setting.needs.items():
-            if other not in settings:
-                raise ConfigError(f"{where}: no setting {other!r}.{suggest(other, settings)}")
-            for value in alternatives(wanted):
-                settings[other].check(f"{where} {other}", value)
+def _check_names(
+    wanted: Mapping[str, Value | list[Value]], settings: Mapping[str, Setting], where: str
+) -> None:
+    """Raise ConfigError unless `wanted` names settings of the method and values they may hold."""
+    for name, values in wanted.items():
+        if name not in settings:
+            raise ConfigError(f"{where}: no setting {name!r}.{suggest(name, settings)}")
+        for value in alternatives(values):
+            settings[name].check(f"{where} {name}", value)
 
 
 def alternatives(wanted: Value | list[Value]) -> list[Value]:

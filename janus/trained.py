@@ -6,6 +6,7 @@ no part of the result, and every other copy of the store (`merge`, `export`) goe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,10 +14,11 @@ import torch
 from janus import checkpoint, weights
 from janus.atomic import read_json
 from janus.backbone import build
-from janus.config import cell_from_dict
+from janus.config import Cell, cell_from_dict
 from janus.errors import DataError, RunError
 from janus.methods import make
 from janus.methods.base import Context, Method
+from janus.settings import method_spec
 from janus.store import Store
 
 
@@ -39,7 +41,7 @@ def load_trained(store: str | Path, cell_id: str, device: str = "cpu") -> Method
             "finished cell is not trained again: give it another store)",
             cause="not-kept",
         )
-    cell = cell_from_dict(record)
+    cell = _with_late_settings(cell_from_dict(record))
     state = checkpoint.read(found[0])
     on = torch.device(device)
     weights.verify(cell.backbone)
@@ -48,3 +50,11 @@ def load_trained(store: str | Path, cell_id: str, device: str = "cpu") -> Method
         raise DataError(f"{found[0]} is from the middle of training, not from its end")
     method.load_state_dict(checkpoint.to_device(state["method"], on), None)
     return method
+
+
+def _with_late_settings(cell: Cell) -> Cell:
+    """`cell` with the settings that its method got since, at their neutral values; the same id."""
+    late = method_spec(cell.method.name).neutral
+    values = {**late, **cell.method.values}
+    neutral = {**late, **cell.method.neutral}
+    return replace(cell, method=replace(cell.method, values=values, neutral=neutral))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from janus import atomic
-from janus.compose import compose, unread
+from janus.compose import cautions, compose, unread
 from janus.config import Cell, TrainConfig, Value
 from janus.errors import ConfigError, suggest
 from janus.settings import method_spec, read_yaml
@@ -183,11 +183,15 @@ def without_effect(sweep: Sweep) -> dict[str, list[str]]:
     return {key: methods for key, methods in missed.items() if methods}
 
 
-def unread_rows(sweep: Sweep) -> dict[str, list[str]]:
-    """What rows set beside other values that keep it from being read: {what and why: the rows}."""
+def remarks(sweep: Sweep) -> dict[str, list[str]]:
+    """What to know of rows before they are trained: {the sentence: the rows}.
+
+    Values that nothing reads beside others, and what the method's file says of its settings.
+    """
     found: dict[str, list[str]] = {}
     for row in rows(sweep):
-        for told in unread(row.overrides, pattern(sweep.benches[0], row, sweep.protocol)):
+        cell = pattern(sweep.benches[0], row, sweep.protocol)
+        for told in [*unread(row.overrides, cell), *cautions(cell)]:
             found.setdefault(told, []).append(row.label)
     return found
 
@@ -207,7 +211,7 @@ def notes(sweep: Sweep) -> list[str]:
     """What of a sweep has no effect, for whoever looks at its plan."""
     keys = without_effect(sweep).items()
     told = [f"{key} is no setting of: {', '.join(methods)}" for key, methods in keys]
-    told += [f"{what}, in: {', '.join(found)}" for what, found in unread_rows(sweep).items()]
+    told += [f"{what}, in: {', '.join(found)}" for what, found in remarks(sweep).items()]
     same = same_rows(sweep).items()
     return told + [
         f"{row} is the same as {earlier}, which stands for both" for row, earlier in same

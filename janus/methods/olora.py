@@ -35,7 +35,8 @@ def norms(factors: Tensor) -> Tensor:
 
     Where a factor is 0, as B at the start, the gradient is 0.
     """
-    return factors.norm(dim=(-2, -1)).sum()
+    each: Tensor = factors.norm(dim=(-2, -1))
+    return each.sum()
 
 
 class OLora(LoraMethod):

@@ -2,8 +2,8 @@
 
 The whole backbone is fine-tuned, a hundred times slower than the head (lr = head_lr / 100), with
 the local cross-entropy; after each task but the first the heads are aligned on Gaussians of all
-classes (janus/align.py). Heads start normal with deviation 0.02, biases at 0. Published with SGD, momentum 0.9, weight decay 5e-4, one drop of the rate
-late in training [seen: SLCA, PILOT].
+classes (janus/align.py). Heads start normal with deviation 0.02, biases at 0. Published with SGD,
+momentum 0.9, weight decay 5e-4, one drop of the rate late in training [seen: SLCA, PILOT].
 """
 
 from __future__ import annotations

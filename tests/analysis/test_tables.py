@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import choose, load, protocol, tables
+from analysis import choose, load, protocol, render, run_page, tables
 
 
 def table(fake, metrics=("acc", "maa", "bwt"), reference="janus", allow=()) -> tables.Table:
@@ -168,3 +168,13 @@ def test_rows_stand_in_the_order_of_their_numbers(fake):
         "a[e=0.98]",
         "b",
     ]
+
+
+def test_a_row_whose_settings_come_to_nothing_has_a_note(fake):
+    fake.add("janus", method__a_init="random")
+    fake.add("janus")
+    (note,) = table(fake, reference=None).cautions
+    assert note.startswith("janus[a_init=random]: a_init=random with constrained=true: ")
+    assert note in render.notes(table(fake, reference=None))
+    told = [run_page.section(run, "") for run in load.load([fake.root]).runs]
+    assert sum("Note: a_init=random with constrained=true" in page for page in told) == 1

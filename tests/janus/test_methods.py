@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from janus.backbone import build
+from janus.compose import cautions
 from janus.data import bench as benches
 from janus.data.tasks import cut, joined
 from janus.errors import ConfigError, RunError
@@ -83,6 +84,30 @@ def test_every_safe_variant_is_blind_to_past_inputs(options):
         train(method, task)
     assert method.bases[0].size > 0
     assert leak(method) < 1e-5
+
+
+DEAD = {"method__a_init": "random", "method__rank": 2, "method__spectrum": "variance"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"method__a_init": "projected"},
+        {"method__constrained": False},
+        {"method__lifetime": "carried"},
+    ],
+)
+def test_a_random_start_under_the_constraint_trains_nothing_and_says_so(options):
+    """Every row of A reads V, so that none may be used, and B stays 0; three ways out train it."""
+    method, stream = started("janus", **{**JANUS_LR, **DEAD, **options})
+    train(method, stream.tasks[0])
+    assert min(basis.size for basis in method.bases) >= 2
+    train(method, stream.tasks[1])
+    moved = float(method.task_update().norm())
+    dead = not options
+    assert moved < 1e-5 if dead else moved > 1e-2
+    assert bool(cautions(method.context.cell)) == dead
 
 
 @pytest.mark.slow

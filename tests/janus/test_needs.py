@@ -131,6 +131,18 @@ def test_values_that_nothing_reads_make_no_new_cell_and_are_told():
     assert toy_cell(method__estimate=False, **sketched).id == toy_cell(method__estimate=False).id
 
 
+def test_a_caution_may_only_name_what_its_method_has(monkeypatch):
+    def with_caution(group: str, name: str) -> dict[str, Any]:
+        record = read_yaml(group, name)
+        if name == "seqlora":
+            record["cautions"] = [{"when": {"lifetime": "carred"}, "text": "no"}]
+        return record
+
+    monkeypatch.setattr("janus.settings.read_yaml", with_caution)
+    with pytest.raises(ConfigError, match=r"cautions lifetime must be one of .*'carried'"):
+        method_spec.__wrapped__("seqlora")
+
+
 def test_a_setting_may_only_need_what_its_method_has(monkeypatch):
     """The nearest name is offered."""
 

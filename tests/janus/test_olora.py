@@ -32,7 +32,7 @@ def test_l2_sums_norms_not_squares():
     train(method, stream.tasks[0])
     method.begin_task(stream.tasks[1])
     loss = method.loss(next(iter(stream.tasks[1].train_batches(0))))
-    norms = [float(x.a[i].norm()) for x in method.layers for i in range(2)]  # every B is 0
+    norms = [float(x.a.data[i].norm()) for x in method.layers for i in range(2)]  # every B is 0
     assert float(loss["l2"]) == pytest.approx(0.1 * sum(norms), rel=1e-6)
     loss["l2"].backward()
     for layer in method.layers:

@@ -122,6 +122,14 @@ def test_the_float32_rule_is_the_source_s_lines_in_numpy():
     assert np.allclose(method.weights.numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
+def test_the_float32_rule_takes_no_penalty_far_below_the_rounding_of_the_moments():
+    """There a direct solve in float32 gives errors of any size, which flatness does not hide."""
+    method, stream = started("ranpac", **FLAT, method__ridge_rule="float32")
+    for task in stream.tasks[:6]:
+        train(method, task)
+        assert method.penalty >= 1e-3
+
+
 def test_rules_are_the_least_error_and_the_largest_penalty_near_it(monkeypatch):
     """On the images that int(0.8 N) leaves: 15 of 72 here, where rounding would leave 14."""
     seen = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def test_every_method_can_be_kept(method: str, tmp_path: Path) -> None:
     result = run_cell(cell, store, threads=1, keep_final=True)
     assert result is not None
     assert correct_again(cell, store) == result["correct"][-1]
+
+
+def test_a_method_kept_before_a_setting_existed_is_still_loaded(tmp_path: Path) -> None:
+    cell, store = toy_cell("inflora", bench__tasks=2, train__epochs=1), Store(tmp_path)
+    result = run_cell(cell, store, threads=1, keep_final=True)
+    assert result is not None
+    path = store.run_dir(cell.id) / "cell.json"
+    record = json.loads(path.read_text())
+    for name in ("final_norm", "cosine_over", "milestones"):
+        del record["method"]["values"][name], record["method"]["neutral"][name]
+    path.write_text(json.dumps(record))
+    assert correct_again(cell, store) == result["correct"][-1]
+    assert load_trained(store.root, cell.id).context.cell.id == cell.id
 
 
 def test_keeping_changes_no_result_and_a_run_killed_before_its_commit_trains_nothing_again(

@@ -316,4 +316,6 @@ def all_cases() -> list[Case]:
     found: list[Case] = []
     for path in sorted(Path(__file__).parent.glob("ref_*.py")):
         found += import_module(f"{__package__}.{path.stem}").CASES
+    names = [case.name for case in found]
+    assert len(set(names)) == len(names), sorted(n for n in names if names.count(n) > 1)
     return found

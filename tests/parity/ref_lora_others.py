@@ -58,13 +58,14 @@ def olora(
     *,
     l1: float = 0.5,
     l2: float = 0.0,
+    squares: float = 0.0,
     rank: int = 10,
     rate: float = 5e-4,
     head_rate: float = 5e-4,
     sgd: bool = False,
     schedule: Schedule = cosine,
 ) -> None:
-    """CE + l1 sum_i<t sum |A_t A_i^T| + l2 sum of the norms of the new factors."""
+    """CE + l1 sum_i<t sum |A_t A_i^T| + l2 sum of the new factors' norms (and of squares)."""
     merged, heads, old = empty(given), list[Head](), list[list[Tensor]]()
     for task in given.tasks:
         a, b = new_adapters(given, task.index, "kv", rank)
@@ -72,7 +73,7 @@ def olora(
         local = local_loss(
             given, partial(_with, merged, partial(dense, "kv", (a, b))), heads[-1], task.first
         )
-        loss = partial(_olora_loss, local, a, b, list(old), l1, l2)
+        loss = partial(_olora_loss, local, a, b, list(old), l1, l2, squares)
         params = [(p, rate) for p in (*a, *b)] + [(p, head_rate) for p in heads[-1]]
         train(task, told, params, loss, Sgd() if sgd else Adam(), schedule)
         merged = [d.detach() for d in added(merged, dense("kv", (a, b)))]
@@ -86,14 +87,15 @@ def _with(merged: list[Tensor], new: Callable[[], list[Tensor]]) -> list[Tensor]
 
 
 def _olora_loss(
-    local: Any, a: Any, b: Any, old: Any, l1: float, l2: float, x: Tensor, y: Tensor
+    local: Any, a: Any, b: Any, old: Any, l1: float, l2: float, l3: float, x: Tensor, y: Tensor
 ) -> Tensor:
     value: Tensor = local(x, y)
     for block in range(len(a)):
         for t in range(2):
             for earlier in old:
                 value = value + l1 * (a[block][t] @ earlier[block][t].mT).abs().sum()
-            value = value + l2 * (a[block][t].norm() + b[block][t].norm())
+            for factor in (a[block][t], b[block][t]):
+                value = value + l2 * factor.norm() + l3 * factor.square().sum()
     return value
 
 
@@ -309,8 +311,15 @@ ROUTED = both(refreshed, routing)
 
 CASES = [
     case("olora", "olora", olora, adapters),
-    case("olora, l1 0.1, l2 0.1", "olora", partial(olora, l1=0.1, l2=0.1), adapters,
-         method__orthogonality=0.1, method__l2=0.1),
+    case(
+        "olora, other penalties",
+        "olora",
+        partial(olora, l1=0.1, l2=0.1, squares=0.05),
+        adapters,
+        method__orthogonality=0.1,
+        method__l2=0.1,
+        method__ridge=0.05,
+    ),
     case("olora on domainnet", "olora",
          partial(olora, rank=30, sgd=True, rate=5e-3, head_rate=1e-2, schedule=drop(5)),
          adapters, "domainnet"),
@@ -334,6 +343,13 @@ CASES = [
          method__reduce_every=1),
     case("sd_lora_rr, as published", "sd_lora_rr", sd_lora, DIRECTIONS),
     case("sd_lora_kd", "sd_lora_kd", partial(sd_lora, absorb=9e-4), DIRECTIONS),
+    case(
+        "sd_lora_kd, nearly absorbed",
+        "sd_lora_kd",
+        partial(sd_lora, absorb=0.99992),
+        DIRECTIONS,
+        method__distill_threshold=0.99992,
+    ),
     case("sd_lora_kd, all absorbed", "sd_lora_kd", partial(sd_lora, absorb=2.0), DIRECTIONS,
          method__distill_threshold=2.0),
 ]  # fmt: skip

@@ -423,6 +423,13 @@ CASES = [
         estimate_tokens=50,
     ),
     janus("Adam on the full gradient", replace(JANUS, gradient="weight"), precondition="weight"),
+    janus(
+        "Adam on the composite, scale 2",
+        replace(JANUS, gradient="composite", scale=2.0),
+        precondition="composite",
+        scale=2.0,
+    ),
+    janus("hinge at work", replace(OFF, margin=0.93), rectify=False, estimate=False, margin=0.93),
     janus("Adam on the composite", replace(JANUS, gradient="composite"), precondition="composite"),
     janus(
         "carried", replace(JANUS, carried=True, **LOOSE), subspace_energy=0.1, lifetime="carried"

@@ -112,7 +112,10 @@ def test_as_published_rows_keep_their_own_training_and_weights() -> None:
     assert (train["bilora"].first_epochs, train["bilora"].epochs) == (40, 20)
     assert (train["l2p"].epochs, train["l2p"].batch_size) == (10, 16)
     assert weights["inflora"] == "vit_base_patch16_224.augreg_in21k"
-    assert weights["sd_lora"] == "vit_base_patch16_224.augreg_in21k_ft_in1k"
+    assert weights["coda_prompt"] == "vit_base_patch16_224.augreg_in21k_ft_in1k"
+    assert weights["sd_lora"] == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+    pilot = {p.cell.method.name for p in planned if p.cell.bench.crop_scale == 0.05}
+    assert pilot == {"sd_lora", "l2p", "ranpac", "ease", "ncm"}
     assert {p.protocol for p in planned} == {"as_published"}
 
 

@@ -107,6 +107,14 @@ def test_a_grid_over_a_setting_that_nothing_reads_trains_each_cell_once() -> Non
     ]
 
 
+def test_a_row_that_trains_nothing_is_told_before_training() -> None:
+    variants = {"janus": {"random": {"a_init": "random"}, "whole": {}}}
+    sweep = Sweep(name="s", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
+    (told,) = notes(sweep)
+    assert told.startswith("a_init=random with constrained=true: ")
+    assert told.endswith("in: janus[random]")
+
+
 def test_equal_cells_of_two_rows_are_planned_once() -> None:
     variants = {"janus": {"a": {}, "b": {"method.rank": 7}, "c": {"rank": 7}}}
     sweep = Sweep(name="s", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
