@@ -171,11 +171,11 @@ def _through_timm(found: Mapped, model: Model, record: Record) -> dict[str, Tens
     place = {tensor.data_ptr(): name for name, tensor in found.state.items()}
     kept = set(state)
     for name, tensor in state.items():
+        before = found.state.get(name)
         source = place.get(tensor.data_ptr())
-        if source is not None:
+        if before is None and source is not None:
             kept.add(source)
             note(record.renamed, source, name)
-        before = found.state.get(name)
         if before is not None and before.shape != tensor.shape:
             # DINOv2 with registers: timm adds the first position to the CLS token
             parted = "parted from cls_token, " if "register_tokens" in found.state else ""

@@ -156,8 +156,11 @@ def _from_hugging_face(found: Mapped) -> None:
                 pieces.setdefault(whole, {})[match[2]] = name
                 break
         else:
-            state[_translated(name)] = tensor
-            note(found.renamed, name, _translated(name))
+            ours = _translated(name)
+            if ours in state or (ours != name and ours in found.state):
+                ours = name  # the file has both: this one is left over
+            state[ours] = tensor
+            note(found.renamed, name, ours)
     for whole, named in pieces.items():
         ordered = sorted(named, key=_ORDER.index)
         complete = len(ordered) == _WHOLE.get(ordered[0])

@@ -32,7 +32,7 @@ def read(path: Path, stand_ins: bool = False) -> tuple[dict[str, Tensor], str]:
     if kind_of(path) == "safetensors":
         return load_file(str(path)), ""
     tree, taken = _unpickled(path, stand_ins), []
-    while isinstance(tree, Mapping) and not any(isinstance(v, Tensor) for v in tree.values()):
+    while isinstance(tree, Mapping):
         wrapper = next((w for w in WRAPPERS if isinstance(tree.get(w), Mapping)), None)
         if wrapper is None:
             break

@@ -142,6 +142,7 @@ LAYOUTS: dict[str, Any] = {
     "_orig_mod.module.": lambda state: under("_orig_mod.module.", state),
     "module._orig_mod.": lambda state: under("module._orig_mod.", state),
     "lightning": lambda state: {"state_dict": under("model.backbone.", state), "epoch": 3},
+    "beside a tensor": lambda state: {"model": state, "best": torch.tensor(0.5)},
     "heads": lambda state: (
         state
         | some(
