@@ -250,7 +250,7 @@ def _by_task(images: Images, place: Tensor, domain: bool) -> tuple[Tensor, ...]:
     """
     task = place[images.domains if domain else images.labels]
     sizes = task.bincount(minlength=int(place.max()) + 1)
-    return task.argsort(stable=True).split(sizes.tolist())
+    return tuple(task.argsort(stable=True).split(sizes.tolist()))
 
 
 def _parts(images: Images, rows: Sequence[Tensor], new_label: Tensor) -> tuple[Images, ...]:
