@@ -187,22 +187,28 @@ def block(found: Images, table: Table) -> Block:
         "only one right",
         "p images",
     )
-    rows = tuple(_row(row)[0 if several else 1 :] for row in found.rows)
+    means = {(d.column.title, d.method): d.mean for d in table.differences}
+    rows = tuple(
+        _row(row, means.get((row.bench, row.method)))[0 if several else 1 :] for row in found.rows
+    )
     where = "" if several else f" on {table.columns[0].title}"
     title = f"Single images: differences to {table.reference}{where}, in points of ACC"
     grid = Grid(title, (("", len(header)),), header, rows, words=1 + several)
     return Block((grid,), _notes(found, table, unit))
 
 
-def _row(row: ByImage) -> tuple[Text, ...]:
+def _row(row: ByImage, above: float | None) -> tuple[Text, ...]:
+    """The printed cells; `above`: the difference in the table, over the same runs or more."""
     found = row.found
+    same = above is not None and abs(above - found.mean) < 1e-9
+    mean = above if same else found.mean  # half a hundredth is to be rounded as there
     both = found.interval
     won = sum(cell.only_method for cell in row.cells)
     lost = sum(cell.only_reference for cell in row.cells)
     return (
         Text(row.bench),
         Text(row.method),
-        Text(_points(found.mean)),
+        Text(_points(mean)),
         Text(_error(found.se_units)),
         Text(_error(found.se_images)),
         Text(NONE if both is None else f"[{_points(both.low)}, {_points(both.high)}]"),

@@ -158,18 +158,18 @@ class Store:
         path = self.result_path(cell_id)
         if not path.exists():
             return None
-        record = atomic.read_json(path)
-        if not isinstance(record, dict):
-            record = {}
-        why = metrics.contradiction(record) if record.get("id") == cell_id else None
-        if record.get("id") != cell_id:
-            why = f"not the result of cell {cell_id}"
+        record: dict[str, Any] = {}
+        if isinstance(found := atomic.read_json(path), dict):
+            record = found
+        why: str | None = f"not the result of cell {cell_id}"
+        if record.get("id") == cell_id:
+            why = metrics.contradiction(record)
         if why is not None:
             raise RunError(
                 f"{path} is damaged: {why}. Move it away and run the cell again",
                 cause="store-damaged",
             )
-        return dict(record)
+        return record
 
     def provenance(self, cell_id: str) -> dict[str, Any] | None:
         """How the committed result came about: timings, memory, hardware, attempts."""

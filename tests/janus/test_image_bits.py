@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,16 @@ def test_writing_bits_that_are_there_makes_them_young_again(tmp_path):
     os.utime(path, (1, 1))
     correct_images.keep(tmp_path, content)
     assert path.stat().st_mtime > 1e9
+
+
+def test_the_page_reads_a_file_as_it_says(tmp_path, monkeypatch):
+    """The lines of docs/runs.md, run on a file."""
+    text = (Path(__file__).resolve().parents[2] / "docs/runs.md").read_text()
+    (lines,) = re.findall(r"```python\n(import json\n.*?)```", text, re.S)
+    bits = some_bits()
+    (tmp_path / "one.bits").write_bytes(encode(bits))
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(lines.replace("runs/correct_images/ab/<sha256>.bits", "one.bits"), found)
+    assert np.array_equal(found["task"], bits.task)
+    assert np.array_equal(found["right"], [bits.right(t) for t in range(3)])
