@@ -18,7 +18,7 @@ from docs.figures import ablation, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
-from janus.errors import JanusError
+from janus.errors import ConfigError, JanusError
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = ("smoke", "smoke_tuning", "ablation", "ablation_tuning", "zoo_glyphs")
@@ -48,9 +48,17 @@ def written(results: Path = RESULTS) -> dict[Path, str]:
 
 
 def filled(made: Mapping[str, Block]) -> dict[Path, str]:
-    """Every page with a marked part, with these blocks in it."""
-    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
-    return {page: fill(text, made) for page, text in texts.items() if PART.search(text)}
+    """Every page with a marked part, with these blocks in it. Raises ConfigError for a bad mark."""
+    out = {}
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        try:
+            new = fill(text, made)
+        except ConfigError as error:
+            raise ConfigError(f"{page.relative_to(ROOT)}: {error}") from None
+        if PART.search(text):
+            out[page] = new
+    return out
 
 
 def take(stores: Sequence[Path], folder: Path = RESULTS) -> list[str]:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 
 from janus.errors import ConfigError, suggest
 
-PART = re.compile(r"<!-- begin: (?P<name>[^\n]*?) -->\n.*?<!-- end -->", re.S)
+PART = re.compile(r"<!-- begin: (?P<name>[^\n]*?) -->\n.*?<!-- end: (?P=name) -->", re.S)
 """A marked part, from its first mark to its last."""
 
-MARK = re.compile(r"<!-- (?:begin\b|end\b)")
+MARK = re.compile(r"<!-- (?:begin|end): [^\n]*-->")
 
 
 def fill(text: str, blocks: Mapping[str, Callable[[], str]]) -> str:
@@ -25,13 +25,13 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]]) -> str:
     """
     left = MARK.findall(PART.sub("", text))
     if left:
-        raise ConfigError(f"a mark without its counterpart: {left[0]} ...")
+        raise ConfigError(f"a mark without its counterpart: {left[0]}")
 
     def made(found: re.Match[str]) -> str:
         name = found["name"]
         if name not in blocks:
             raise ConfigError(f"no block {name!r}.{suggest(name, blocks)}")
-        return f"<!-- begin: {name} -->\n{blocks[name]().strip()}\n<!-- end -->"
+        return f"<!-- begin: {name} -->\n{blocks[name]().strip()}\n<!-- end: {name} -->"
 
     return PART.sub(made, text)
 

@@ -59,13 +59,18 @@ def test_every_sweep_that_a_page_shows_ships_and_every_block_is_shown(found):
 
 
 def test_a_mark_without_its_counterpart_and_an_unknown_name_are_refused():
-    part = "<!-- begin: a -->\nold\n<!-- end -->\n"
-    assert fill(part, {"a": lambda: "new"}) == "<!-- begin: a -->\nnew\n<!-- end -->\n"
+    part = "<!-- begin: a -->\nold\n<!-- end: a -->\n"
+    assert fill(part, {"a": lambda: "new"}) == part.replace("old", "new")
     with pytest.raises(ConfigError, match="Did you mean 'table'"):
         fill(part.replace(": a", ": tabel"), {"table": lambda: ""})
-    for text in (part + "<!-- begin: a -->\n", "<!-- end -->\n" + part):
-        with pytest.raises(ConfigError, match="counterpart"):
-            fill(text, {"a": lambda: ""})
+    for mark in ("<!-- begin: a -->", "<!-- end: a -->", "<!-- end: b -->"):
+        with pytest.raises(ConfigError, match=f"counterpart: {mark}"):
+            fill(f"{part}{mark}\n", {"a": lambda: ""})
+
+
+def test_marks_of_other_commands_are_left_alone():
+    text = "<!-- simulated: coverage -->\n| 0.5 |\n<!-- end -->\n"
+    assert fill(text, {}) == text
 
 
 # ---- committed results --------------------------------------------------------------------------
