@@ -107,6 +107,8 @@ def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
     scaled = f"mean {backbone['mean']}, std {backbone['std']}"
     if backbone.get("imagenet_stats"):
         plain, scaled = False, "ImageNet's mean and std"
+    if colours := backbone.get("colour_stats"):
+        plain, scaled = False, f"mean and std of each colour {colours}"
     out = {
         "tasks": str(bench["tasks"]),
         "weights": str(backbone["model"]).partition(".")[2] or str(backbone["model"]),

@@ -49,8 +49,13 @@ def command(cell: Mapping[str, Any]) -> str:
         for name, value in sorted(values.items()):
             if part == "bench" and name in ("tasks", "task_sizes"):
                 continue
+            if part == "backbone" and name in ("mean", "std", "colour_stats"):
+                continue
             if part == "method" or name not in NAMED | PATHS:
                 words.append(f"{part}.{name}={_typed(value)}")
+    colours = str(backbone.get("colour_stats") or "").partition(";")
+    for name, listed in (("mean", colours[0]), ("std", colours[2])):
+        words.append(f"backbone.{name}={f'[{listed}]' if listed else _typed(backbone[name])}")
     sizes = bench.get("task_sizes")
     words.append(f"bench.tasks={f'[{sizes}]' if sizes else bench['tasks']}")
     return "python -m janus " + " ".join(shlex.quote(word) for word in words)

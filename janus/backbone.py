@@ -7,15 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from janus.colours import IMAGENET, parse_colours
 from janus.config import BackboneConfig
 from janus.cuda import settle
 from janus.errors import ConfigError
 from janus.rng import key_number
 from janus.weight_file import Model, Record, load
 from janus.weights import weight_file
-
-IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
-"""Mean and std of red, green and blue over ImageNet, as torchvision's models take them."""
 
 
 def build(config: BackboneConfig, device: torch.device) -> nn.Module:
@@ -93,8 +91,11 @@ def normalise(x: Tensor, config: BackboneConfig) -> Tensor:
     """
     if x.shape[1] != config.channels:
         x = x.repeat(1, config.channels, 1, 1) if x.shape[1] == 1 else x.mean(1, keepdim=True)
-    if config.imagenet_stats:
-        for channel, (mean, std) in enumerate(IMAGENET):
+    colours = IMAGENET if config.imagenet_stats else None
+    if config.colour_stats is not None:
+        colours = parse_colours(config.colour_stats)
+    if colours is not None:
+        for channel, (mean, std) in enumerate(colours):
             x[:, channel].sub_(mean).div_(std)
         return x
     if config.mean:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from janus.atomic import read_json
+from janus.colours import with_colours
 from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.errors import ConfigError, suggest
 from janus.own_order import parse_order, partly_ordered
@@ -60,7 +61,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(f"seed must be an integer, got {seed!r}")
 
-    backbone = _build(BackboneConfig, "backbone", layers["backbone"])
+    backbone = _build(BackboneConfig, "backbone", with_colours(layers["backbone"]))
     values = {n: spec.check(n, v) for n, v in sorted(layers["method"].items())}
     return Cell(
         bench=_build(BenchConfig, "bench", _with_split(layers["bench"])),

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from janus.colours import parse_colours
 from janus.errors import ConfigError
 from janus.own_order import NAMED, OWN, name_of
 from janus.safe_names import check_name
@@ -207,11 +208,14 @@ class BackboneConfig(_Part):
     channels: int = 3
     """Input channels; grey images are repeated when this is 3."""
     mean: float = 0.0
-    """Subtracted from pixels in [0, 1]."""
+    """Subtracted from pixels in [0, 1]; [0.48,0.46,0.41] gives red, green and blue their own."""
     std: float = 1.0
-    """Divides pixels after the mean is subtracted."""
+    """Divides pixels after the mean is subtracted; [0.27,0.26,0.28] for each colour."""
     imagenet_stats: bool = field(default=False, metadata={"neutral": False})
     """Take ImageNet's mean and std of each colour (DINO, iBOT, MoCo-v3), not `mean` and `std`."""
+    colour_stats: str | None = field(default=None, metadata={"neutral": None})
+    """Mean and std of each colour, as typed for `mean` and `std`: 'r,g,b;r,g,b'; null: one for
+    all."""
 
     def __post_init__(self) -> None:
         require(
@@ -219,6 +223,13 @@ class BackboneConfig(_Part):
             "backbone.imagenet_stats takes the place of backbone.mean and backbone.std, which must "
             "stay 0 and 1, and needs backbone.channels=3",
         )
+        if self.colour_stats is not None:
+            require(
+                not self.imagenet_stats and (self.channels, self.mean, self.std) == (3, 0, 1),
+                "a mean and std for each colour need backbone.channels=3, and neither "
+                "backbone.imagenet_stats nor one mean or std for all",
+            )
+            parse_colours(self.colour_stats)
         require(self.std > 0, f"backbone.std must be positive, got {self.std}")
         require(self.image_size >= 8, f"backbone.image_size must be >= 8, got {self.image_size}")
         require(self.channels in (1, 3), f"backbone.channels must be 1 or 3, got {self.channels}")

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from janus import checkpoint, weights
 from janus.backbone import build_recorded
+from janus.backbone_fits import refuse_misfit
 from janus.config import SCHEMA, Cell
 from janus.data import bench as benches
 from janus.data.tasks import Task, cut, tasks_of
@@ -153,6 +154,7 @@ class _Run:
         reuse_large_blocks()
         found, data = weights.verify(cell.backbone), benches.load(cell.bench)
         self.stream = cut(data, cell, self.device, self.pulse.tick)
+        refuse_misfit(cell, self.stream, self.device)
         network, self.loaded = build_recorded(cell.backbone, self.device)
         self.method: Method = make(Context(cell, network, self.device))
         self.tasks = tasks_of(self.stream, self.method.joint)
