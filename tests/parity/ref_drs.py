@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import Case, Data, Given, Trace, slow_but
 from tests.parity.held import adapters, both, prototypes
 from tests.parity.plain import (
     Adam,
@@ -191,3 +191,5 @@ CASES = [
     case("lora_drs_clean", "lora_drs_clean", CLEAN),
     case("lora_drs_gr", "lora_drs_gr", GR, rank=3),
 ]
+
+CASES = slow_but(CASES, "lora_drs")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import Case, Data, Given, Trace, slow_but
 from tests.parity.held import Watch, both, change, newest_head, protected
 from tests.parity.plain import (
     Adam,
@@ -207,3 +207,5 @@ CASES = [
         method__align_restarts=True,
     ),
 ]  # fmt: skip
+
+CASES = slow_but(CASES, "inflora")

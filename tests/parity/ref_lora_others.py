@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Given, Trace, nothing
+from tests.parity.frame import Case, Given, Trace, nothing, slow_but
 from tests.parity.held import Watch, adapters, both, newest_head
 from tests.parity.plain import (
     Adam,
@@ -353,3 +353,5 @@ CASES = [
     case("sd_lora_kd, all absorbed", "sd_lora_kd", partial(sd_lora, absorb=2.0), DIRECTIONS,
          method__distill_threshold=2.0),
 ]  # fmt: skip
+
+CASES = slow_but(CASES, "bilora", "sd_lora")

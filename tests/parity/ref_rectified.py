@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import Case, Data, Given, Trace, slow_but
 from tests.parity.held import adapters, both, protected, prototypes
 from tests.parity.plain import (
     Adam,
@@ -286,7 +286,6 @@ def case(
     method: str,
     plan: Plan,
     bench: str = "cifar100",
-    slow: bool = False,
     **options: Any,
 ) -> Case:
     """Options are method settings; whether prototypes are kept follows from the plan."""
@@ -301,7 +300,6 @@ def case(
         kept,
         {f"method.{key}": value for key, value in options.items()},
         bench,
-        slow,
     )
 
 
@@ -355,7 +353,7 @@ CASES = [
         rank=3,
         precondition="composite",
     ),
-    case("janus", "janus", replace(JANUS, rank=10), slow=True),
+    case("janus", "janus", replace(JANUS, rank=10)),
     janus("rank 3", JANUS),
     janus("GR", replace(JANUS, protect="", margin=None), estimate=False, margin_loss=False),
     janus("OE", OE, rectify=False, margin_loss=False),
@@ -481,3 +479,5 @@ CASES = [
         weight_decay=0.1,
     ),
 ]
+
+CASES = slow_but(CASES, "lora_gpm naive", "janus, rank 3")

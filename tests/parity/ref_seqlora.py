@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tests.parity.frame import Case, Given, Trace
+from tests.parity.frame import Case, Given, Trace, slow_but
 from tests.parity.held import adapters
 from tests.parity.plain import (
     Adam,
@@ -89,3 +89,5 @@ CASES = [
     ),
     Case("joint", "joint", seqlora, adapters),
 ]
+
+CASES = slow_but(CASES, "seqlora")
