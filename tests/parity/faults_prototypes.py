@@ -10,6 +10,7 @@ CODA = "methods/coda_prompt.py"
 PROMPT = "methods/prompt_method.py"
 VIT = "prompts.py"
 HEADS = "heads.py"
+HEADS_METHOD = "methods/heads_method.py"
 ADAPTER = "adapters.py"
 PROXY = "methods/adapter_method.py"
 RANPAC = "methods/ranpac.py"
@@ -23,7 +24,7 @@ OPTIM = "methods/optim.py"
 LOSSES = "losses.py"
 CONF = "conf/method/"
 
-FAULTS = [
+PROMPTS = [
     Fault(PROMPT, "(1 - choice.cosines)", "(1 + choice.cosines)", ("l2p",)),
     Fault(PROMPT, ".sum(-1).mean()", ".mean()", ("l2p",)),
     Fault(PROMPT, ".sum(-1).mean()", ".sum()", ("dualprompt",)),
@@ -108,6 +109,12 @@ FAULTS = [
         'self.trained["attention"], self.trained["keys"]',
         ("coda_prompt",),
     ),
+    Fault(CODA, "min(wanted, width) // task.count", "wanted // task.count", ("coda_prompt",)),
+    Fault(DUAL, '        self.freeze("key")\n', "", ("dualprompt",)),
+    Fault(DUAL, '        self.freeze("expert")\n', "", ("dualprompt",)),
+]
+
+TRAINING = [
     Fault(
         OPTIM,
         "quarter_cosine(max(epoch - 1, 0), self.length - 1)",
@@ -130,6 +137,8 @@ FAULTS = [
     Fault(ADAPTER, "functional.relu(self.down", "functional.gelu(self.down", ("ranpac",)),
     Fault(ADAPTER, "out + self.adapter(self.stream)", "out + self.adapter(x)", ("ranpac",)),
     Fault(ADAPTER, "out, self.stream = out + self", "out, self.stream = self", ("ranpac",)),
+    Fault(HEADS, 'reduce="amax"', 'reduce="amin"', ("ncm on domains",)),
+    Fault(HEADS_METHOD, "return task.fresh", "return task.classes", ("linear_probe on domains",)),
     Fault(
         HEADS,
         "nn.Parameter(torch.tensor([sigma]))",
@@ -148,6 +157,31 @@ FAULTS = [
         '.parameters(), s["head_lr"]),\n                (self.proxy.parameters(), s["lr"])',
         ("ease on glyphs",),
     ),
+    Fault(
+        HEADS,
+        "means = functional.normalize(means.float(), dim=-1)",
+        "means = means.float()",
+        ("ncm",),
+    ),
+    Fault(
+        HEADS,
+        "cosine = functional.normalize(features.float(), dim=-1) @ self",
+        "cosine = features.float() @ self",
+        ("ncm",),
+    ),
+    Fault(
+        HEADS,
+        "generator=draw) * self.deviation",
+        "generator=draw) * self.deviation * 10",
+        ("slca",),
+    ),
+    Fault(HEADS, "if self.zero_bias:", "if False:", ("slca",)),
+    Fault(HEADS, "(2 * draw - 1) * width**-0.5", "(2 * draw - 1) * width**-1", ("ease",)),
+    Fault(ADAPTER, "(2 * draw - 1) * weight.shape[1] ** -0.5", "(2 * draw - 1)", ("ease",)),
+]
+
+PROTOTYPES = [
+    Fault(EASE, 'scores, "amax")', 'scores, "amin")', ("ease on domains",)),
     Fault(
         RANPAC,
         "functional.relu(features.float() @ self.projection)",
@@ -216,6 +250,18 @@ FAULTS = [
     Fault(EASE, "weight.scatter_(1, self.row_tasks[:, None], 1.0)", "pass", ("ease",)),
     Fault(EASE, "functional.normalize(self.prototypes, dim=-1) *", "self.prototypes *", ("ease",)),
     Fault(EASE, "each[labels == c].mean(0)", "each[labels == c].sum(0)", ("ease",)),
+]
+
+ALIGNMENT = [
+    Fault(
+        ALIGN,
+        "self.classes.repeat_interleave(count)",
+        "torch.arange(len(self.classes)).remainder(7).repeat_interleave(count)",
+        ("slca on domains",),
+    ),
+    Fault(
+        ALIGN, "torch.full_like(present, task)", "torch.zeros_like(present)", ("slca on domains",)
+    ),
     Fault(
         SLCA,
         "self.backbone.requires_grad_(True)",
@@ -257,23 +303,19 @@ FAULTS = [
     Fault(ALIGN, "if task.index == 0 or not", "if not", ("slca",)),
     Fault(ALIGN, "part.norm(dim=-1) + 1e-7", "part.norm(dim=-1)", ("slca",)),
     Fault(
-        HEADS,
-        "means = functional.normalize(means.float(), dim=-1)",
-        "means = means.float()",
-        ("ncm",),
+        ALIGN, "key = (*self.key, task.index, epoch)", "key = (*self.key, task.index, 0)", ("slca",)
     ),
     Fault(
-        HEADS,
-        "cosine = functional.normalize(features.float(), dim=-1) @ self",
-        "cosine = features.float() @ self",
-        ("ncm",),
-    ),
-    Fault(
-        HEADS,
-        "generator=draw) * self.deviation",
-        "generator=draw) * self.deviation * 10",
+        ALIGN,
+        "for batch in order.to(labels.device)",
+        "for batch in order.sort().values.to(labels.device)",
         ("slca",),
     ),
+    Fault(ALIGN, 'generator("align", *key, entry)', 'generator("align", *key)', ("slca",)),
+]
+
+EXPERTS = [
+    Fault(COLOR, "return task.classes", "return max(task.classes - 1, 1)", ("color on domains",)),
     Fault(COLOR, 'if not self.context.settings["unit_features"]', "if True", ("color",)),
     Fault(COLOR, "nearest(self._clustered(queries), self", "nearest(queries, self", ("color",)),
     Fault(CLUSTERS, ".argmin(dim=1)", ".argmax(dim=1)", ("color",)),
@@ -298,6 +340,10 @@ FAULTS = [
         "centroids(self._clustered(seen), count - 1,",
         ("color",),
     ),
+    Fault(COLOR, "(len(found),), task.index)", "(len(found),), 0)", ("color",)),
+]
+
+DEFAULTS = [
     Fault(CONF + "l2p.yaml", "key_weight: {default: 0.1,", "key_weight: {default: 1.0,", ("l2p",)),
     Fault(CONF + "l2p.yaml", "pool:       {default: 10,", "pool:       {default: 20,", ("l2p",)),
     Fault(CONF + "l2p.yaml", "schedule:   constant", "schedule:   cosine", ("l2p",)),
@@ -393,48 +439,36 @@ FAULTS = [
         ("linear_probe",),
     ),
     Fault(
-        ALIGN, "key = (*self.key, task.index, epoch)", "key = (*self.key, task.index, 0)", ("slca",)
-    ),
-    Fault(
-        ALIGN,
-        "for batch in order.to(labels.device)",
-        "for batch in order.sort().values.to(labels.device)",
-        ("slca",),
-    ),
-    Fault(CODA, "min(wanted, width) // task.count", "wanted // task.count", ("coda_prompt",)),
-    Fault(DUAL, '        self.freeze("key")\n', "", ("dualprompt",)),
-    Fault(DUAL, '        self.freeze("expert")\n', "", ("dualprompt",)),
-    Fault(COLOR, "(len(found),), task.index)", "(len(found),), 0)", ("color",)),
-    Fault(HEADS, "if self.zero_bias:", "if False:", ("slca",)),
-    Fault(HEADS, "(2 * draw - 1) * width**-0.5", "(2 * draw - 1) * width**-1", ("ease",)),
-    Fault(ADAPTER, "(2 * draw - 1) * weight.shape[1] ** -0.5", "(2 * draw - 1)", ("ease",)),
-    Fault(
         CONF + "color_pp.yaml",
         "settings:\n  reference: first_task",
         "settings:\n  reference: pretrained",
         ("color_pp",),
     ),
-    Fault(ALIGN, 'generator("align", *key, entry)', 'generator("align", *key)', ("slca",)),
 ]
 
-EQUIVALENT = [
-    (
-        Fault(VIT, "    @torch.no_grad()\n    def query", "    def query", ("coda_prompt",)),
-        "a pass without prompts meets nothing that is trained, so it has no gradient to stop",
+NO_FAULTS = [
+    Fault(
+        VIT,
+        "    @torch.no_grad()\n    def query",
+        "    def query",
+        ("coda_prompt",),
+        equal="a pass without prompts meets nothing that is trained: there is no gradient to stop",
     ),
-    (
-        Fault(
-            PROMPT,
-            "self.every(name).detach().clone()",
-            "self.every(name).clone()",
-            ("coda_prompt",),
-        ),
-        "the gradient would reach tensors that no optimiser holds any more",
+    Fault(
+        PROMPT,
+        "self.every(name).detach().clone()",
+        "self.every(name).clone()",
+        ("coda_prompt",),
+        equal="the gradient would reach tensors that no optimiser holds any more",
     ),
-    (
-        Fault(RANPAC, "range(-8, 9)", "range(-7, 9)", ("ranpac",)),
-        "the largest penalty near the least error is never the smallest of the grid, unless "
+    Fault(
+        RANPAC,
+        "range(-8, 9)",
+        "range(-7, 9)",
+        ("ranpac",),
+        equal="the largest penalty near the least error is never the smallest of the grid, unless "
         "features are of size 1e-4; by the least error, rounding chooses among those far below G",
     ),
 ]
-"""Changes that change no result, and why."""
+
+FAULTS = [*NO_FAULTS, *PROMPTS, *TRAINING, *PROTOTYPES, *ALIGNMENT, *EXPERTS, *DEFAULTS]

@@ -1,6 +1,7 @@
 """The product's side of a comparison: the loop of janus/run.py on a tiny stream, in float64.
 
-    bench      10 classes of random patterns (10 train, 4 test images each), tasks of 4, 3, 3
+    bench      10 classes of random patterns (10 train, 4 test images each), tasks of 4, 3, 3; or,
+               with bench.scenario=domain, tasks of all classes in one of 3 colours
     backbone   ViT of width 48, 3 blocks, 2 heads, 32 x 32 pixels in patches of 8, random weights
     method     settings of a published bench (CIFAR-100 by default) under a short training
 
@@ -47,6 +48,9 @@ SHORT: dict[str, Any] = {
     "train.batch_size": 16,  # the last batch of an epoch is smaller
 }
 
+DOMAINS: dict[str, Any] = {"bench.scenario": "domain", "train.epochs": 3}
+"""Overrides for a domain stream: tasks of all classes in one of 3 colours."""
+
 Pair = tuple[Tensor, Tensor]
 """Images (B, C, S, S), or features, and labels (B,)."""
 
@@ -64,6 +68,8 @@ class Data:
     classes: int
     seen: int
     """Classes seen so far, this task included."""
+    fresh: int
+    """Classes of this task that no earlier one had: none, from the second domain on."""
     epochs: list[list[Pair]] = field(default_factory=list)
     """Training batches of every epoch."""
     extra: list[list[Pair]] = field(default_factory=list)
@@ -137,8 +143,11 @@ def cell_of(case: Case) -> Cell:
     return compose({"bench": case.bench, "method": case.method, **SHORT, **case.options})
 
 
-def patterns(classes: int = CLASSES) -> Bench:
-    """Random smooth patterns, one per class, under noise: uint8 (N, 3, 32, 32)."""
+def patterns(classes: int = CLASSES, domains: int = 1) -> Bench:
+    """Random smooth patterns, one per class, under noise: uint8 (N, 3, 32, 32).
+
+    Images of a class belong to the domains in turn; each domain has a colour of its own.
+    """
     draw = torch.Generator().manual_seed(7)
     centres = torch.rand(classes, 3, 4, 4, generator=draw, dtype=torch.float32)
     centres = nn.functional.interpolate(centres, (32, 32), mode="bilinear")
@@ -146,11 +155,13 @@ def patterns(classes: int = CLASSES) -> Bench:
     def part(each: int) -> Images:
         labels = torch.arange(classes).repeat_interleave(each)
         noise = torch.randn(len(labels), 3, 32, 32, generator=draw, dtype=torch.float32)
-        pixels = (255 * (centres[labels] + 0.15 * noise)).clamp(0, 255).to(torch.uint8)
-        zeros = torch.zeros_like(labels)
-        return Images(pixels, labels, zeros, zeros)
+        place = torch.arange(len(labels)) % domains
+        colour = 0.2 * torch.eye(3)[place][..., None, None] * (domains > 1)
+        pixels = (255 * (centres[labels] + 0.15 * noise + colour)).clamp(0, 255).to(torch.uint8)
+        return Images(pixels, labels, place, torch.zeros_like(labels))
 
-    return Bench(part(TRAIN), part(TEST), tuple(map(str, range(classes))), ("all",), "none")
+    names = (tuple(map(str, range(classes))), tuple(map(str, range(domains))))
+    return Bench(part(TRAIN), part(TEST), *names, "none")
 
 
 def fill(model: nn.Module) -> None:
@@ -211,7 +222,8 @@ def drive(case: Case) -> tuple[Trace, Given]:
     """The product's run of `case`, as in janus/run.py, and what a reference needs to repeat it."""
     cell, told = cell_of(case), Trace()
     with in_float64():
-        stream = cut(patterns(), cell, CPU)
+        domains = TASKS if cell.bench.scenario == "domain" else 1
+        stream = cut(patterns(domains=domains), cell, CPU)
         backbone = build(cell.backbone, CPU)
         fill(backbone)
         weights = {name: value.clone() for name, value in backbone.state_dict().items()}
@@ -225,6 +237,7 @@ def drive(case: Case) -> tuple[Trace, Given]:
                 task.first,
                 task.classes,
                 task.seen,
+                task.fresh,
                 epochs=task.trained,
                 extra=task.extra,
             )

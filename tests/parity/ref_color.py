@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from janus.rng import key_number
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import DOMAINS, Case, Data, Given, Trace
 from tests.parity.held import newest_head
 from tests.parity.plain import (
     Head,
@@ -63,26 +63,27 @@ def color(
         found = KMeans(clusters, init="k-means++", n_init=10, random_state=seed).fit(f.numpy())
         centroids.append(torch.from_numpy(found.cluster_centers_))
         told.tell(centroids=torch.cat(centroids))
-        told.tell(logits=answer(given, task.tests, query(task.tests), experts, heads, centroids))
+        owner = nearest(query(task.tests), centroids)
+        told.tell(logits=answer(given, task, owner, experts, heads))
+
+
+def nearest(q: Tensor, centroids: list[Tensor]) -> Tensor:
+    """The task that owns the centroid nearest to each q (B, D): (B,)."""
+    far = [(q[:, None] - c).square().sum(-1).min(1).values for c in centroids]
+    return torch.stack(far, 1).argmin(1)
 
 
 @torch.no_grad()
 def answer(
-    given: Given,
-    x: Tensor,
-    q: Tensor,
-    experts: list[list[Tensor]],
-    heads: list[Head],
-    centroids: list[Tensor],
+    given: Given, now: Data, owner: Tensor, experts: list[list[Tensor]], heads: list[Head]
 ) -> Tensor:
-    """Logits (B, C) of the expert whose nearest centroid is the nearest of all."""
-    far = [(q[:, None] - c).square().sum(-1).min(1).values for c in centroids]
-    owner = torch.stack(far, 1).argmin(1)
-    parts = []
-    for t, (expert, head) in enumerate(zip(experts, heads, strict=True)):
-        z = scores(features(given.weights, x, expert), [head])
-        parts.append(z.masked_fill(owner[:, None] != t, -torch.inf))
-    return torch.cat(parts, 1)
+    """Logits (B, C seen) of each image's expert for its own classes; -inf for all others."""
+    z = torch.full((len(now.tests), now.seen), -torch.inf)
+    for task, expert, head in zip(given.tasks, experts, heads, strict=False):
+        own = scores(features(given.weights, now.tests, expert), [head])
+        classes = slice(task.first, task.first + task.classes)
+        z[:, classes] = torch.where(owner[:, None] == task.index, own, z[:, classes])
+    return z
 
 
 # ---- what the product holds ----------------------------------------------------------------------
@@ -99,6 +100,15 @@ def centroids_of(method: Any, given: Given) -> dict[str, Tensor]:
 
 CASES = [
     Case("color", "color", color, expert_of, centroids_of, slow=True),
+    Case(
+        "color on domains",
+        "color",
+        color,
+        expert_of,
+        centroids_of,
+        options=DOMAINS,
+        slow=True,
+    ),
     Case(
         "color, 3 clusters of raw features",
         "color",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import DOMAINS, Case, Data, Given, Trace
 from tests.parity.held import newest_head
 from tests.parity.plain import (
     Head,
@@ -26,15 +26,15 @@ from tests.parity.plain import (
     train,
 )
 
-Gaussian = tuple[Tensor, Tensor, int]
-"""Mean (D,), Cholesky factor of the covariance (D, D), task of the class."""
+Gaussian = tuple[Tensor, Tensor, int, int]
+"""Mean (D,), Cholesky factor of the covariance (D, D), task, class."""
 
 
-def gaussian(f: Tensor, task: int) -> Gaussian:
+def gaussian(f: Tensor, task: int, label: int) -> Gaussian:
     """Of features (N, D): sum (f - mean)(f - mean)^T / (N - 1) + 1e-4 I."""
     far = f - f.mean(0)
     spread = far.mT @ far / (len(f) - 1) + 1e-4 * torch.eye(f.shape[1])
-    return f.mean(0), torch.linalg.cholesky(spread), task
+    return f.mean(0), torch.linalg.cholesky(spread), task, label
 
 
 def moved(w: Mapping[str, Tensor], given: Given) -> Tensor:
@@ -65,10 +65,11 @@ def align(
     for epoch in range(epochs):
         key = (*given.key, now, epoch)
         points = []
-        for c, (mean, root, t) in enumerate(classes):
+        for c, (mean, root, t, _) in enumerate(classes):
             noise = torch.randn(draws, len(mean), generator=generator("align", *key, c))
             points.append((0.9 + 0.1 * (t + 1) / (now + 1)) * mean + noise @ root.mT)
-        x, y = torch.cat(points), torch.arange(len(classes)).repeat_interleave(draws)
+        x = torch.cat(points)
+        y = torch.tensor([label for *_, label in classes]).repeat_interleave(draws)
         mixed = torch.randperm(len(x), generator=generator("align-order", *key))
         for s in range(len(classes)):
             rows = mixed[s * draws : (s + 1) * draws]
@@ -103,7 +104,9 @@ def slca(
     heads: list[Head] = []
     classes: list[Gaussian] = []
     for task in given.tasks:
-        head = small_head(given, task)
+        if task.fresh:
+            heads.append(small_head(given, task))
+        head = tuple(p.detach().requires_grad_() for p in heads.pop())
         heads.append(head)
 
         def loss(x: Tensor, y: Tensor, task: Data = task, head: Head = head) -> Tensor:
@@ -115,12 +118,12 @@ def slca(
         with torch.no_grad():
             f = torch.cat([features(w, x) for x, _ in task.plain])
         y = torch.cat([y for _, y in task.plain])
-        classes += [gaussian(f[y == c], task.index) for c in range(task.first, task.seen)]
+        classes += [gaussian(f[y == c], task.index, c) for c in range(task.first, task.seen)]
         aligned = align(given, heads, classes, task.index, **alignment) if task.index else heads
         heads = heads if restarts else aligned
         told.tell(
-            means=torch.stack([mean for mean, _, _ in classes]),
-            covariances=torch.stack([root @ root.mT for _, root, _ in classes]),
+            means=torch.stack([mean for mean, *_ in classes]),
+            covariances=torch.stack([root @ root.mT for _, root, *_ in classes]),
             aligned=torch.cat([part for part, _ in aligned]),
             aligned_bias=torch.cat([part for _, part in aligned]),
         )
@@ -158,6 +161,7 @@ CASES = [
         "slca on imagenet_r, heads as they are aligned, no norm",
         "imagenet_r",
         {
+            "train.epochs": 5,
             "method.align_restarts": False,
             "method.logit_norm": 0.0,
             "method.align_epochs": 3,
@@ -165,7 +169,7 @@ CASES = [
             "method.align_lr": 0.02,
             "method.align_decay": 0.01,
         },
-        schedule=drop(8),
+        schedule=drop(4),
         restarts=False,
         norm=0.0,
         epochs=3,
@@ -173,5 +177,6 @@ CASES = [
         step=0.02,
         shrink=0.01,
     ),
+    case("slca on domains", options=DOMAINS, schedule=drop(3)),
     case("slca on glyphs", "glyphs", {"train.epochs": 4}, schedule=cosine_step),
 ]

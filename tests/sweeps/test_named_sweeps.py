@@ -110,7 +110,7 @@ def test_as_published_rows_keep_their_own_training_and_weights() -> None:
     train = {p.cell.method.name: p.cell.train for p in planned}
     weights = {p.cell.method.name: p.cell.backbone.model for p in planned}
     assert (train["bilora"].first_epochs, train["bilora"].epochs) == (40, 20)
-    assert (train["l2p"].epochs, train["l2p"].batch_size) == (10, 16)
+    assert (train["l2p"].epochs, train["l2p"].batch_size) == (5, 16)
     assert weights["inflora"] == "vit_base_patch16_224.augreg_in21k"
     assert weights["coda_prompt"] == "vit_base_patch16_224.augreg_in21k_ft_in1k"
     assert weights["sd_lora"] == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
