@@ -418,6 +418,27 @@ RECTIFICATION = [
     ),
 ]
 
+DOMAIN_STREAMS = [
+    fault(LOSSES, "cosine.masked_fill(skip, -1.0)", "cosine", "janus, on domains"),
+    fault(LOSSES, '.masked_fill(skip, float("inf"))', "", "lora_drs on domains"),
+    fault(
+        HEADS,
+        "self.classes = torch.cat([self.classes, present])",
+        "self.classes = present",
+        "janus, on domains",
+    ),
+    fault(
+        HEADS,
+        "labels[:, None] == self.classes[None, :]",
+        "labels[:, None] != self.classes[None, :]",
+        "janus, on domains",
+    ),
+    fault(ALIGN, "heads.parts[-1].requires_grad_(True)", "pass", "inflora_ca on domains"),
+    fault(
+        "methods/heads_method.py", "return task.fresh", "return task.classes", "seqlora on domains"
+    ),
+]
+
 OTHERS = [
     # LoRA-DRS
     fault(DRS, "own.copy_(2 * first - own)", "own.copy_(first)", "lora_drs"),
@@ -757,4 +778,4 @@ NO_FAULTS = [
     ),
 ]
 
-FAULTS = [*NO_FAULTS, *TRAINING, *SUBSPACES, *RECTIFICATION, *OTHERS, *DEFAULTS]
+FAULTS = [*NO_FAULTS, *TRAINING, *SUBSPACES, *RECTIFICATION, *DOMAIN_STREAMS, *OTHERS, *DEFAULTS]

@@ -309,6 +309,11 @@ def check(case: Case) -> dict[str, float]:
     return compare(found, refer(case, given))
 
 
+def slow_but(cases: list[Case], *quick: str) -> list[Case]:
+    """The same cases, all slow but those of these names."""
+    return [replace(case, slow=case.name not in quick) for case in cases]
+
+
 def all_cases() -> list[Case]:
     """The cases of every `ref_*.py` beside this file, in the order of their names."""
     from importlib import import_module

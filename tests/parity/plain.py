@@ -236,6 +236,12 @@ def small_head(given: Given, task: Data) -> Head:
     return weight.requires_grad_(), torch.zeros(task.classes, requires_grad=True)
 
 
+def add_head(heads: list[Head], given: Given, task: Data) -> None:
+    """A new head where the task brings classes; in domain streams the first one goes on."""
+    if task.fresh:
+        heads.append(new_head(given, task))
+
+
 def dense(targets: str, pairs: Pairs, scale: float = 1.0) -> list[Tensor]:
     """(3D, D) of every block: s B A on the targets' thirds."""
     return [on_thirds(targets, list(scale * b @ a)) for a, b in zip(*pairs, strict=True)]
@@ -273,7 +279,12 @@ def class_features(w: dict[str, Tensor], task: Data, delta: Sequence[Tensor] = (
     """Features (n, D) of each of the task's classes, images under the test transform."""
     f = torch.cat([features(w, x, delta) for x, _ in task.plain])
     y = torch.cat([y for _, y in task.plain])
-    return [f[y == c] for c in range(task.first, task.first + task.classes)]
+    return [f[y == c] for c in classes_of(task)]
+
+
+def classes_of(task: Data) -> Tensor:
+    """Labels of the task's classes: (classes,)."""
+    return torch.arange(task.first, task.first + task.classes)
 
 
 def unit_means(w: dict[str, Tensor], task: Data, delta: Sequence[Tensor] = ()) -> Tensor:

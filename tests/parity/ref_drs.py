@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import Case, Data, Given, Trace, slow_but
 from tests.parity.held import adapters, both, prototypes
 from tests.parity.plain import (
     Adam,
     Head,
     Pairs,
     Schedule,
+    add_head,
     added,
+    classes_of,
     cosine,
     cross_entropy,
     dense,
     features,
     new_adapters,
-    new_head,
     on_thirds,
     scores,
     train,
@@ -53,13 +54,13 @@ class Plan:
     schedule: Schedule = cosine
 
 
-def triplet(f: Tensor, y: Tensor, means: Tensor, margin: float) -> Tensor:
-    """mean [farthest of the same class - nearest of another class or old mean + margin]_+ ."""
+def triplet(f: Tensor, y: Tensor, means: Tensor, of: Tensor, margin: float) -> Tensor:
+    """mean [farthest of the same class - nearest of another class or its old mean + margin]_+ ."""
     unit, total = f / f.norm(dim=1, keepdim=True), f.new_zeros(())
     for i in range(len(y)):
         apart = ((unit[i] - unit).square().sum(1) + 1e-300).clamp(min=1e-12).sqrt()
         far = apart[y == y[i]].max()
-        near = [x for x in (apart[y != y[i]], (unit[i] - means).norm(dim=1)) if len(x)]
+        near = [x for x in (apart[y != y[i]], (unit[i] - means[of != y[i]]).norm(dim=1)) if len(x)]
         if near:
             total = total + (far - torch.cat(near).min() + margin).clamp(min=0)
     return total / len(y)
@@ -96,14 +97,17 @@ def drs(given: Given, told: Trace, plan: Plan) -> None:
     width = given.width
     merged = [torch.zeros(3 * width, width)] * given.depth
     means, heads = torch.zeros(0, width), list[Head]()
+    of = torch.zeros(0, dtype=torch.long)
     for task in given.tasks:
-        merged = one_task(given, told, plan, task, merged, means, heads)
+        merged = one_task(given, told, plan, task, merged, means, of, heads)
         means = torch.cat([means, unit_means(given.weights, task, merged)])
+        of = torch.cat([of, classes_of(task)])
         told.tell(prototypes=means)
         with torch.no_grad():
             f = features(given.weights, task.tests, merged)
             cosines = f / f.norm(dim=1, keepdim=True) @ means.mT
-            told.tell(logits=scores(f, heads) if plan.linear else cosines)
+            best = [cosines[:, of == c].max(1).values for c in range(task.seen)]
+            told.tell(logits=scores(f, heads) if plan.linear else torch.stack(best, 1))
 
 
 def one_task(
@@ -113,6 +117,7 @@ def one_task(
     task: Data,
     merged: list[Tensor],
     means: Tensor,
+    of: Tensor,
     heads: list[Head],
 ) -> list[Tensor]:
     """Train one task; the change of qkv after it."""
@@ -120,8 +125,8 @@ def one_task(
     if u:
         told.tell(spans=torch.stack([x @ x.mT for x in u]))
     a, b = start(given, task.index, plan, u)
-    weight, bias = new_head(given, task)
-    heads.append((weight, bias))
+    add_head(heads, given, task)
+    weight, bias = heads[-1]
     count, updates = given.depth, list[list[Tensor]]()
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -130,7 +135,7 @@ def one_task(
         delta = added(merged, [on_thirds("kv", each) for each in updates])
         f = features(given.weights, x, delta)
         value = cross_entropy(f @ weight.mT + bias, y - task.first)
-        return value + plan.weight * triplet(f, y, means, plan.margin)
+        return value + plan.weight * triplet(f, y, means, of, plan.margin)
 
     def rectified(value: Tensor) -> list[Tensor]:
         wanted = [w for each in updates for w in each]
@@ -167,7 +172,7 @@ def held_spans(method: Any, given: Given) -> dict[str, Tensor]:
 
 def case(name: str, method: str, plan: Plan, bench: str = "cifar100", **options: Any) -> Case:
     """Options are method settings."""
-    part = {"first_epochs": "train"}
+    part = {"first_epochs": "train", "epochs": "train", "scenario": "bench"}
     named = {f"{part.get(key, 'method')}.{key}": value for key, value in options.items()}
     reads = both(adapters, held_spans)
     return Case(name, method, partial(drs, plan=plan), reads, prototypes, named, bench)
@@ -185,9 +190,12 @@ CASES = [
         "imagenet_r",
         first_epochs=4,
     ),
+    case("lora_drs on domains", "lora_drs", Plan(), scenario="domain", epochs=3),
     case("lora_drs, linear heads", "lora_drs", Plan(linear=True), classifier="linear"),
     case("lora_drs, one side", "lora_drs", Plan(both_sides=False), both_sides=False),
     case("lora_drs, energy 0.9", "lora_drs", Plan(energy=0.9), subspace_energy=0.9),
     case("lora_drs_clean", "lora_drs_clean", CLEAN),
     case("lora_drs_gr", "lora_drs_gr", GR, rank=3),
 ]
+
+CASES = slow_but(CASES, "lora_drs")

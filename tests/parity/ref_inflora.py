@@ -11,26 +11,30 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import DOMAINS, Case, Data, Given, Trace, slow_but
 from tests.parity.held import Watch, both, change, newest_head, protected
 from tests.parity.plain import (
     Adam,
     Head,
     Schedule,
     Sgd,
+    add_head,
     added,
     class_features,
+    classes_of,
     cosine,
     cosine_half,
     cross_entropy,
     dense,
     drop,
     features,
-    new_head,
     scores,
     train,
 )
 from tests.parity.subspaces import grown, second_moments, threshold
+
+Gaussian = tuple[Tensor, Tensor, int, Tensor]
+"""Mean (D,), covariance (D, D), task and class."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def inflora(given: Given, told: Trace, plan: Plan) -> None:
     v = [torch.zeros(width, 0) for _ in range(depth)]
     merged = [torch.zeros(3 * width, width)] * depth
     heads: list[Head] = []
-    gaussians: list[tuple[Tensor, Tensor, int]] = []
+    gaussians: list[Gaussian] = []
     for task in given.tasks:
         moments = second_moments(w, task.extra[0], merged)[:depth]
         a = []
@@ -71,7 +75,7 @@ def inflora(given: Given, told: Trace, plan: Plan) -> None:
             u, _, _ = torch.linalg.svd(c - basis @ basis.mT @ c)
             a.append(u[:, : plan.rank].mT.expand(2, -1, -1) / math.sqrt(3))
         b = [torch.zeros(2, width, plan.rank, requires_grad=True) for _ in a]
-        heads.append(new_head(given, task))
+        add_head(heads, given, task)
         delta = partial(_with_task, merged, a, b)
         loss = partial(_loss, w, delta, heads[-1], task.first)
         params = [(x, plan.rate) for x in b] + [(x, plan.head_rate) for x in heads[-1]]
@@ -93,11 +97,11 @@ def inflora(given: Given, told: Trace, plan: Plan) -> None:
         )
         answering = heads
         if plan.align:
-            for f in class_features(w, task, merged):
+            for c, f in zip(classes_of(task), class_features(w, task, merged), strict=True):
                 spread = (f - f.mean(0)).mT @ (f - f.mean(0)) / (len(f) - 1)
-                gaussians.append((f.mean(0), spread + 1e-4 * torch.eye(width), task.index))
-            told.tell(means=torch.stack([m for m, _, _ in gaussians]))
-            told.tell(spreads=torch.stack([s for _, s, _ in gaussians]))
+                gaussians.append((f.mean(0), spread + 1e-4 * torch.eye(width), task.index, c))
+            told.tell(means=torch.stack([m for m, *_ in gaussians]))
+            told.tell(spreads=torch.stack([s for _, s, *_ in gaussians]))
             if task.index:
                 answering = aligned(given, task, heads, gaussians, plan)
             told.tell(aligned=torch.cat([x for x, _ in answering]))
@@ -118,7 +122,7 @@ def aligned(
     given: Given,
     task: Data,
     heads: list[Head],
-    gaussians: list[tuple[Tensor, Tensor, int]],
+    gaussians: list[Gaussian],
     plan: Plan,
 ) -> list[Head]:
     """All heads, trained on draws of N(m (0.9 + 0.1 (t_c + 1) / (t + 1)), S) of every class.
@@ -130,12 +134,12 @@ def aligned(
     params, momentum = [x for head in found for x in head], Sgd()
     for epoch in range(plan.align_epochs):
         key, xs = (*given.key, task.index, epoch), []
-        for c, (mean, spread, born) in enumerate(gaussians):
-            draw = generator("align", *key, c)
+        for entry, (mean, spread, born, _) in enumerate(gaussians):
+            draw = generator("align", *key, entry)
             noise = torch.randn(plan.draws, len(mean), generator=draw)
             share = 0.9 + 0.1 * (born + 1) / (task.index + 1)
             xs.append(share * mean + noise @ torch.linalg.cholesky(spread).mT)
-        x, y = torch.cat(xs), torch.arange(len(xs)).repeat_interleave(plan.draws)
+        x, y = torch.cat(xs), torch.stack([c for *_, c in gaussians]).repeat_interleave(plan.draws)
         order = torch.randperm(len(y), generator=generator("align-order", *key))
         rate = 0.01 * (1 + math.cos(math.pi * epoch / plan.align_epochs)) / 2
         for part in order.split(plan.draws):
@@ -175,6 +179,7 @@ def case(name: str, method: str, plan: Plan, bench: str = "cifar100", **options:
     return Case(name, method, partial(inflora, plan=plan), trained, kept, named, bench)
 
 
+ON_DOMAINS = {key.replace(".", "__"): value for key, value in DOMAINS.items()}
 DEEP = {"patch_size": 8, "embed_dim": 48, "depth": 6, "num_heads": 2}
 CA = Plan(align=True, sgd=True, rate=1e-3, head_rate=1e-3, schedule=cosine_half)
 DOMAINNET = Plan(rank=30, sgd=True, rate=5e-3, head_rate=1e-2, schedule=drop(5))
@@ -206,4 +211,7 @@ CASES = [
         method__logit_norm=0.0,
         method__align_restarts=True,
     ),
+    case("inflora_ca on domains", "inflora_ca", CA, "imagenet_r", **ON_DOMAINS),
 ]  # fmt: skip
+
+CASES = slow_but(CASES, "inflora")

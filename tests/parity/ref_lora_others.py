@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from janus.rng import generator
-from tests.parity.frame import Case, Given, Trace, nothing
+from tests.parity.frame import DOMAINS, Case, Given, Trace, nothing, slow_but
 from tests.parity.held import Watch, adapters, both, newest_head
 from tests.parity.plain import (
     Adam,
     Head,
     Schedule,
     Sgd,
+    add_head,
     added,
     constant,
     cosine,
@@ -69,7 +70,7 @@ def olora(
     merged, heads, old = empty(given), list[Head](), list[list[Tensor]]()
     for task in given.tasks:
         a, b = new_adapters(given, task.index, "kv", rank)
-        heads.append(new_head(given, task))
+        add_head(heads, given, task)
         local = local_loss(
             given, partial(_with, merged, partial(dense, "kv", (a, b))), heads[-1], task.first
         )
@@ -118,7 +119,7 @@ def bilora(
         draw = generator("bilora-support", *given.key, task.index)
         places = torch.randperm(width**2, generator=draw)[: min(n, width**2 // task.count)]
         theta = [torch.zeros(2, len(places), requires_grad=True) for _ in range(given.depth)]
-        heads.append(new_head(given, task))
+        add_head(heads, given, task)
         new = partial(_spectral, theta, places, width, alpha)
         local = local_loss(given, partial(_with, merged, new), heads[-1], task.first)
         share = first_rate if task.index == 0 else 1.0
@@ -180,7 +181,7 @@ def c_lora(
     heads: list[Head] = []
     for task in given.tasks:
         new = [torch.zeros(2, rank, rank, requires_grad=True) for _ in b]
-        heads.append(new_head(given, task))
+        add_head(heads, given, task)
         delta = partial(_routed, a, b, old, new, stopped)
         local = local_loss(given, delta, heads[-1], task.first)
         used = [[_leading(r, share) for r in block] for block in old] if task.index else []
@@ -240,8 +241,9 @@ def sd_lora(
     kept, shares, heads = list[list[Tensor]](), list[float](), list[Head]()
     for task in given.tasks:
         a, b = new_adapters(given, task.index, "qv", ranks[task.index])
-        weight, bias = new_head(given, task, 3**0.5)
-        heads.append((weight, bias.detach().zero_().requires_grad_()))
+        if task.fresh:
+            weight, bias = new_head(given, task, 3**0.5)
+            heads.append((weight, bias.detach().zero_().requires_grad_()))
         m = (magnitude * torch.tensor([*shares, 1.0])).requires_grad_()
         delta = partial(_scaled, a, b, list(kept), m)
         local = local_loss(given, delta, heads[-1], task.first)
@@ -309,6 +311,8 @@ SPECTRAL = both(coefficients, merged_spectral)
 DIRECTIONS = both(refreshed, magnitudes)
 ROUTED = both(refreshed, routing)
 
+ON_DOMAINS = {key.replace(".", "__"): value for key, value in DOMAINS.items()}
+
 CASES = [
     case("olora", "olora", olora, adapters),
     case(
@@ -323,6 +327,8 @@ CASES = [
     case("olora on domainnet", "olora",
          partial(olora, rank=30, sgd=True, rate=5e-3, head_rate=1e-2, schedule=drop(5)),
          adapters, "domainnet"),
+    case("olora on domains", "olora", olora, adapters, **ON_DOMAINS),
+    case("sd_lora on domains", "sd_lora", sd_lora, DIRECTIONS, **ON_DOMAINS),
     case("bilora", "bilora", bilora, SPECTRAL, train__first_epochs=8),
     case("bilora, few coefficients", "bilora", partial(bilora, n=100, alpha=30.0), SPECTRAL,
          train__first_epochs=4, method__coefficients=100, method__alpha=30.0),
@@ -353,3 +359,5 @@ CASES = [
     case("sd_lora_kd, all absorbed", "sd_lora_kd", partial(sd_lora, absorb=2.0), DIRECTIONS,
          method__distill_threshold=2.0),
 ]  # fmt: skip
+
+CASES = slow_but(CASES, "bilora", "sd_lora")

@@ -13,20 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.parity.frame import Case, Data, Given, Trace
+from tests.parity.frame import Case, Data, Given, Trace, slow_but
 from tests.parity.held import adapters, both, protected, prototypes
 from tests.parity.plain import (
     Adam,
     Head,
     Schedule,
     Sgd,
+    add_head,
     added,
+    classes_of,
     cosine,
     cross_entropy,
     drop,
     features,
     new_adapters,
-    new_head,
     on_thirds,
     tell_end,
     train,
@@ -102,9 +103,13 @@ def blind_combinations(a: Tensor, v: Tensor) -> Tensor:
     return u[:, int((s > 1e-4 * a.norm()).sum()) :]
 
 
-def margin_loss(f: Tensor, means: Tensor, plan: Plan) -> Tensor:
-    """mean [max_c cos(f, p_c) - m]_+, or (1/16) log(1 + sum_c exp 16 (cos - m))."""
-    over = f / f.norm(dim=1, keepdim=True) @ means.mT - plan.margin
+def margin_loss(f: Tensor, means: Tensor, own: Tensor, plan: Plan) -> Tensor:
+    """mean [max_c cos(f, p_c) - m]_+, or (1/16) log(1 + sum_c exp 16 (cos - m)).
+
+    own: (B, P), prototypes of the image's own class; they count as if at the cosine -1.
+    """
+    cosines = f / f.norm(dim=1, keepdim=True) @ means.mT
+    over = torch.where(own, -1.0, cosines) - plan.margin
     if plan.smooth:
         return ((16 * over).exp().sum(1) + 1).log().mean() / 16
     return over.max(1).values.clamp(min=0).mean()
@@ -119,6 +124,7 @@ class Run:
         self.v = [torch.zeros(width, 0) for _ in range(given.depth)]
         self.merged = [torch.zeros(3 * width, width)] * given.depth
         self.means, self.heads = torch.zeros(0, width), list[Head]()
+        self.classes = torch.zeros(0, dtype=torch.long)
         self.a: list[Tensor] = []
         self.b: list[Tensor] = []
 
@@ -131,7 +137,7 @@ class Run:
             if self.plan.blind:
                 pairs = zip(self.a, self.v, strict=True)
                 self.a = [outside(a.detach(), v).requires_grad_() for a, v in pairs]
-        self.heads.append(new_head(self.given, task))
+        add_head(self.heads, self.given, task)
         self.rows: list[list[Tensor]] = []
         reads = any(
             (a.detach() @ v).norm() > 1e-4 * a.norm() for a, v in zip(self.a, self.v, strict=True)
@@ -159,7 +165,9 @@ class Run:
         weight, bias = self.heads[-1]
         value = cross_entropy(f @ weight.mT + bias, y - first)
         if self.plan.margin is not None and len(self.means):
-            value = value + self.plan.weight * margin_loss(f, self.means, self.plan)
+            value = value + self.plan.weight * margin_loss(
+                f, self.means, y[:, None] == self.classes, self.plan
+            )
         return value
 
     def gradient(self, value: Tensor) -> list[Tensor]:
@@ -231,6 +239,7 @@ class Run:
         self.grow(task, delta)
         if plan.margin is not None:
             self.means = torch.cat([self.means, unit_means(w, task, delta)])
+            self.classes = torch.cat([self.classes, classes_of(task)])
             self.told.tell(prototypes=self.means)
         tell_end(self.told, self.given, task, delta, self.heads)
 
@@ -281,12 +290,14 @@ def run(given: Given, told: Trace, plan: Plan) -> None:
         state.task(task)
 
 
+PART = {"scenario": "bench", "epochs": "train"}
+
+
 def case(
     name: str,
     method: str,
     plan: Plan,
     bench: str = "cifar100",
-    slow: bool = False,
     **options: Any,
 ) -> Case:
     """Options are method settings; whether prototypes are kept follows from the plan."""
@@ -299,9 +310,8 @@ def case(
         partial(run, plan=plan),
         adapters,
         kept,
-        {f"method.{key}": value for key, value in options.items()},
+        {f"{PART.get(key, 'method')}.{key}": value for key, value in options.items()},
         bench,
-        slow,
     )
 
 
@@ -355,7 +365,7 @@ CASES = [
         rank=3,
         precondition="composite",
     ),
-    case("janus", "janus", replace(JANUS, rank=10), slow=True),
+    case("janus", "janus", replace(JANUS, rank=10)),
     janus("rank 3", JANUS),
     janus("GR", replace(JANUS, protect="", margin=None), estimate=False, margin_loss=False),
     janus("OE", OE, rectify=False, margin_loss=False),
@@ -371,6 +381,14 @@ CASES = [
         margin=-0.1,
         margin_weight=0.3,
         scale=2.0,
+    ),
+    janus("on domains", JANUS, scenario="domain", epochs=3),
+    janus(
+        "smooth margin on domains",
+        replace(JANUS, smooth=True),
+        margin_form="smooth",
+        scenario="domain",
+        epochs=3,
     ),
     janus("smooth margin", replace(JANUS, smooth=True), margin_form="smooth"),
     janus(
@@ -481,3 +499,5 @@ CASES = [
         weight_decay=0.1,
     ),
 ]
+
+CASES = slow_but(CASES, "lora_gpm naive", "janus, rank 3")

@@ -7,21 +7,22 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tests.parity.frame import Case, Given, Trace
+from tests.parity.frame import DOMAINS, Case, Given, Trace, slow_but
 from tests.parity.held import adapters
 from tests.parity.plain import (
     Adam,
     Head,
     Schedule,
     Sgd,
+    add_head,
     added,
     cosine,
+    cosine_step,
     cross_entropy,
     dense,
     drop,
     features,
     new_adapters,
-    new_head,
     tell_end,
     train,
 )
@@ -56,7 +57,7 @@ def seqlora(
         if task.index and not carried:
             merged = [d.detach() for d in delta()]
             pairs = new_adapters(given, task.index, targets, rank)
-        heads.append(new_head(given, task))
+        add_head(heads, given, task)
         params = [(p, rate) for p in (*pairs[0], *pairs[1])] + [(p, head_rate) for p in heads[-1]]
         direction = Sgd() if sgd else Adam()
         train(task, told, params, partial(loss, first=task.first), direction, schedule, decay)
@@ -87,5 +88,15 @@ CASES = [
         adapters,
         bench="domainnet",
     ),
+    Case(
+        "seqlora on glyphs",
+        "seqlora",
+        partial(seqlora, rate=3e-4, head_rate=5e-3, schedule=cosine_step),
+        adapters,
+        bench="glyphs",
+    ),
+    Case("seqlora on domains", "seqlora", seqlora, adapters, options=DOMAINS),
     Case("joint", "joint", seqlora, adapters),
 ]
+
+CASES = slow_but(CASES, "seqlora")
