@@ -13,6 +13,10 @@ DRY     ?=## 1: only print the plan
 DEVICE  ?= cpu## for bench: cpu or cuda
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
+KNOWN := PYTHON BENCH METHODS SEEDS ORDERS WORKERS SWEEP SCALE STORE PROFILE DRY DEVICE ARGS
+UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
+$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN)))
+
 BIN := .venv/bin
 NAME := $(or $(SWEEP),$(if $(filter-out glyphs,$(BENCH)),paper,smoke))
 LISTED := $(basename $(notdir $(NAME)))$(if $(SCALE),-$(SCALE))

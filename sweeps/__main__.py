@@ -20,6 +20,7 @@ from sweeps.choose import print_choice
 from sweeps.console import tell
 from sweeps.dashboard import dashboard
 from sweeps.gc import collect
+from sweeps.interrupts import STOPPED, not_interrupted
 from sweeps.load import Request, load, sweep_names
 from sweeps.look import plan, probe, status, status_of_list
 from sweeps.plan import list_path
@@ -98,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _leave(status: int) -> None:
+    """End the process. Ctrl-C from here on would only interrupt Python's own end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)
+
+
 def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -105,7 +112,7 @@ def _stop(*_: object) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
     try:
-        sys.exit(main(sys.argv[1:]))
+        _leave(main(sys.argv[1:]))
     except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -113,4 +120,6 @@ if __name__ == "__main__":
         tell(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        with not_interrupted():
+            tell("stopped; the same command goes on from what is in the store")
+        _leave(STOPPED)

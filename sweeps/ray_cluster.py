@@ -22,6 +22,7 @@ from typing import Any
 
 from janus.errors import ClusterError
 from sweeps import leftovers
+from sweeps.interrupts import not_interrupted
 from sweeps.ray_settings import OBJECT_STORE_BYTES, ray_settings
 
 os.environ.update(ray_settings())
@@ -105,6 +106,11 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with not_interrupted():
+            self._end()
+
+    def _end(self) -> None:
+        """End Ray and its processes, and remove what they wrote."""
         try:
             if self.lost_process():  # Ray would first wait for what is dead, and print what it knew
                 with _silent_stderr():

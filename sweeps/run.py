@@ -16,6 +16,7 @@ from janus.weights import check
 from sweeps import forecast, report
 from sweeps.console import say, tell
 from sweeps.drive import Hear, Tally, drive
+from sweeps.interrupts import STOPPED, not_interrupted
 from sweeps.load import Request
 from sweeps.plan import Planned, notes, plan_rows, split_open, write_list
 from sweeps.repeated import repeated
@@ -47,9 +48,11 @@ def run(request: Request, command: str) -> int:
     try:
         tally, workers = _train(request, store, planned, len(titles) - len(split.done))
     except KeyboardInterrupt:
-        split = split_open(titles, store)
-        tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
-        return 130
+        with not_interrupted():
+            split = split_open(titles, store)
+            part = f"{len(split.done)} of {len(titles)} cells done"
+            tell(f"stopped with {part}. Go on with: {command}")
+        return STOPPED
     except ClusterError as error:
         tell(f"error: {error}")
         split = split_open(titles, store)

@@ -116,3 +116,11 @@ def inside(folder: Path, words: str) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_test_that_the_security_page_names_exists():
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert named
+    for file, function in named:
+        assert f"def {function}(" in (ROOT / file).read_text(), f"{file}::{function}"

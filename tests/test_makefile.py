@@ -55,3 +55,16 @@ def test_what_follows_a_sweep_is_about_the_same_sweep(variables: tuple[str, ...]
     for target in ("compare", "report", "paper"):
         words = commands(target, *variables)
         assert words[words.index("--sweep") + 1] == name
+
+
+@pytest.mark.parametrize("word", ["METHOD=janus", "SEED=3", "STROE=/tmp/x"])
+def test_a_misspelt_variable_is_refused_and_the_known_ones_are_named(word):
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/.ready", "sweep", word],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert f"unknown variable {word.partition('=')[0]}" in done.stderr and "METHODS" in done.stderr
