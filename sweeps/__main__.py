@@ -100,8 +100,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _leave(status: int) -> None:
-    """End the process. Ctrl-C from here on would only interrupt Python's own end."""
+    """End the process. Ctrl-C from here on would only interrupt Python's own end.
+
+    A stopped one ends at once: Ray's native code, interrupted while it started, may crash in it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if status == STOPPED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 
