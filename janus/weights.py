@@ -145,9 +145,9 @@ def _audit(given: argparse.Namespace) -> str:
         )
     head = f"{len(found)} results in {store.root} are on weight files that were never checked"
     advice = (
-        "Check each file: python -m janus.weights check FILE --model MODEL. Where it is refused, "
-        "or names are stripped or renamed, the network was random: delete the result files "
-        f"({store.root}/results/XX/ID.json) and train again"
+        "Check each file: python -m janus.weights check FILE --model MODEL. Where it is refused, a "
+        "prefix other than 'module.' is stripped, or Hugging Face's names are translated, the "
+        f"network was random: delete the results ({store.root}/results/XX/ID.json) and train again"
     )
     return "\n".join([head, *lines, advice] if found else [head])
 

@@ -132,6 +132,43 @@ def test_models_of_transformers_keep_their_features(kind, saved, tmp_path):
     assert_same_features(ours, wanted, images())
 
 
+def test_openais_names_are_translated_by_timm(tmp_path):
+    """Text tower and projection left out."""
+    model = "vit_base_patch16_clip_quickgelu_224"
+    source = network(model)
+    swaps = {"patch_embed.proj": "conv1", "blocks": "transformer.resblocks", "norm_pre": "ln_pre"}
+    swaps |= {".norm1": ".ln_1", ".norm2": ".ln_2", "attn.qkv.": "attn.in_proj_"}
+    swaps |= {"attn.proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+    swaps |= {"pos_embed": "positional_embedding", "cls_token": "class_embedding"}
+    content = some("logit_scale", "transformer.resblocks.0.ln_1.bias", "token_embedding.weight")
+    content["visual.proj"] = torch.ones(32, 16)
+    for name, tensor in source.state_dict().items():
+        for ours, theirs in {**swaps, "norm.": "ln_post."}.items():
+            name = name.replace(ours, theirs)
+        flat = tensor.squeeze() if name.endswith("_embedding") else tensor
+        content[f"visual.{name}"] = flat
+    ours, record = loaded(save(content, tmp_path / "w.pth"), model)
+    assert_same_features(ours, source, images())
+    assert record.renamed["visual.transformer.resblocks.*.ln_1.bias"] == "blocks.*.norm1.bias"
+    left = {"logit_scale": 1, "transformer": 1, "token_embedding": 1, "head": 2}
+    assert record.left_out == left
+
+
+def test_dinov2s_own_names_with_registers_are_translated_by_timm(tmp_path):
+    """Its positions begin with one for the CLS token, which timm adds to that token."""
+    model = "vit_small_patch14_reg4_dinov2"
+    source = network(model)
+    content = dict(source.state_dict())
+    first = torch.randn(1, 1, 32)
+    content["cls_token"] = content["cls_token"] - first
+    content["pos_embed"] = torch.cat([first, content["pos_embed"]], 1)
+    content["register_tokens"] = content.pop("reg_token")
+    ours, record = loaded(save(content | some("mask_token"), tmp_path / "w.pth"), model)
+    assert_same_features(ours, source, images())
+    assert record.renamed == {"register_tokens": "reg_token"}
+    assert "parted from cls_token" in str(record)
+
+
 # ---- other sizes ----------------------------------------------------------------------------
 @pytest.mark.parametrize("side", [16, 64])
 def test_position_embeddings_of_another_size_are_interpolated_as_timm_does(side, tmp_path):
@@ -173,20 +210,25 @@ def test_a_network_that_averages_its_patches_is_had_by_saying_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "side"),
-    [(MODEL, 32), (MODEL, 64), ("flexivit_small", 64), ("deit3_small_patch16_224", 64)],
+    ("model", "side", "channels"),
+    [
+        (MODEL, 32, 3),
+        (MODEL, 64, 1),
+        ("flexivit_small", 64, 3),
+        ("deit3_small_patch16_224", 64, 3),
+    ],
 )
-def test_sound_files_load_as_by_timms_own_loader(model, side, tmp_path):
+def test_sound_files_load_as_by_timms_own_loader(model, side, channels, tmp_path):
     """Bit for bit: results on them stay. Of each model timm's own interpolation, by its name."""
     state = network(model).state_dict()
     if model.startswith("deit3"):  # whose published layer scales have other names
         state = {re.sub(r"ls([12])\.gamma", r"gamma_\1", name): t for name, t in state.items()}
     path = save(state, tmp_path / "w.safetensors")
     overlay = {"file": str(path), "custom_load": False}
-    kwargs = {"num_classes": 0, "img_size": side, **TINY}
+    kwargs = {"num_classes": 0, "img_size": side, "in_chans": channels, **TINY}
     loader = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, **kwargs)
     theirs = loader.state_dict()
-    ours = loaded(path, model, image_size=side)[0].state_dict()
+    ours = loaded(path, model, image_size=side, channels=channels)[0].state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -336,6 +378,11 @@ def test_a_file_that_is_cut_short_is_refused(name, kept, tmp_path):
     if name != "legacy.pth":
         with pytest.raises(DataError, match="cannot be loaded"):
             compose_with(path)  # already when it is planned
+
+
+def test_a_safetensors_file_without_tensors_is_refused_without_torch(tmp_path):
+    with pytest.raises(DataError, match="holds no tensors"):
+        compose_with(save({}, tmp_path / "w.safetensors"))
 
 
 def test_a_folder_and_a_file_that_cannot_be_read_are_told_apart(tmp_path, monkeypatch):
