@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from janus.settings import names
 from tests.parity.frame import BOUND, Case, all_cases, check
 
 
@@ -19,3 +20,7 @@ def test_product_equals_its_reference(case: Case) -> None:
     assert errors, "nothing was compared"
     unequal = {name: error for name, error in errors.items() if not error <= BOUND}
     assert not unequal, unequal
+
+
+def test_every_method_has_a_reference() -> None:
+    assert set(names("method")) == {case.method for case in all_cases()}
