@@ -107,6 +107,17 @@ def test_wilcoxon_counts_all_sign_patterns_of_the_ranks(values):
     assert stats.wilcoxon_p(values) == pytest.approx(np.mean(np.array(sums) >= observed))
 
 
+def test_wilcoxon_takes_what_differs_in_the_last_bits_only_for_a_tie():
+    # tied: ranks 1.5, -1.5, -3, 4, 5 of sum 6; apart: 2, -1, -3, 4, 5 of sum 7, p = 14 / 32
+    values = [0.1, -(0.3 - 0.2), -0.4, 0.7, 0.8]
+    assert stats.wilcoxon_p(values) == stats.wilcoxon_p([1, -1, -4, 7, 8]) == 16 / 32
+
+
+def test_a_zero_among_many_differences_leaves_the_others_exact():
+    values = [(-1) ** (i % 3) * i for i in range(1, 17)]
+    assert stats.wilcoxon_p([0, *values]) == stats.wilcoxon_p(values)
+
+
 def test_max_t_by_hand():
     # both have 9 as sum of squares, so |sum| compares: of the patterns +++, ++-, +-+, -++
     #   (2, 2, 1) gives 5, 3, 1, 1: it leads, and 5 is reached by +++ and, in the other row, by +-+

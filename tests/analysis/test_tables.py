@@ -121,18 +121,19 @@ def test_the_tests_of_a_bench_are_a_family_and_those_of_the_average_another(fake
 
 def test_the_average_counts_every_bench_once_and_flips_every_order_by_itself(fake):
     """Three orders on one bench, two on the other; brute force over 2^5 patterns."""
-    gaps = {"glyphs": (0.03, 0.05, -0.01), "glyphs_styles": (0.02, 0.08)}
+    gaps = {"glyphs": (0.01, 0.02, -0.05), "glyphs_styles": (0.04, 0.03)}
     for bench, values in gaps.items():
         for order, gap in enumerate(values):
             fake.add("janus", 0.6, order=order, bench=bench)
             fake.add("seqlora", 0.6 + gap, order=order, bench=bench)
     found = build(fake)
     (pooled,) = [d for d in found.differences if d.column.bench == "average"]
-    assert pooled.mean == pytest.approx((0.07 / 3 + 0.05) / 2)
+    assert pooled.mean == pytest.approx((-0.02 / 3 + 0.035) / 2)
     assert found.averages["seqlora", "acc"].mean == pytest.approx(0.6 + pooled.mean)
     terms = np.array([*np.array(gaps["glyphs"]) / 3, *np.array(gaps["glyphs_styles"]) / 2])
     sums = [abs(np.dot(s, terms)) for s in itertools.product((1, -1), repeat=5)]
     assert pooled.p == pytest.approx(np.mean(np.array(sums) >= terms.sum() - 1e-12))
+    assert pooled.p == 12 / 32  # 20 / 32 if every order counted once, not every bench
     assert (pooled.n, pooled.wins, pooled.losses, pooled.std) == (5, 4, 1, None)
     assert sorted(pooled.by_unit) == [
         "glyphs 0",
