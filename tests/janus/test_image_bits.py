@@ -228,3 +228,12 @@ def test_the_page_reads_a_file_as_it_says(tmp_path, monkeypatch):
     exec(lines.replace("runs/correct_images/ab/<sha256>.bits", "one.bits"), found)
     assert np.array_equal(found["task"], bits.task)
     assert np.array_equal(found["right"], [bits.right(t) for t in range(3)])
+
+
+def test_a_test_set_is_named_by_its_split_labels_and_domains_in_their_order():
+    labels, domains = np.array([0, 1, 1]), np.array([0, 0, 1])
+    name = image_bits.name_of_test_set("split", labels, domains)
+    assert name == image_bits.name_of_test_set("split", labels.astype(np.int32), domains)
+    others = [("other", labels, domains), ("split", labels[::-1], domains)]
+    others += [("split", labels, domains[::-1]), ("split", labels[:2], domains[:2])]
+    assert name not in {image_bits.name_of_test_set(*other) for other in others}
