@@ -33,7 +33,7 @@ from janus.methods.base import Context, Method
 BOUND = 1e-8
 """Largest relative error that counts as equal."""
 
-CLASSES, TASKS, TRAIN, TEST = 10, 3, 10, 4
+CLASSES, TASKS, TRAIN, TEST = 10, 3, 8, 4
 CPU = torch.device("cpu")
 
 SHORT: dict[str, Any] = {
@@ -45,7 +45,7 @@ SHORT: dict[str, Any] = {
     "backbone.model_kwargs": {"patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 2},
     "backbone.channels": 3,
     "train.epochs": 6,
-    "train.batch_size": 16,  # the last batch of an epoch is smaller
+    "train.batch_size": 24,  # the last batch of an epoch is smaller
 }
 
 DOMAINS: dict[str, Any] = {"bench.scenario": "domain", "train.epochs": 3}

@@ -308,10 +308,10 @@ CASES = [
     ease_case("ease on domains", DOMAINS),
     ranpac_case("ranpac", {}, slow=False),
     ranpac_case(
-        "ranpac, least error of 120 features",
-        {"method.ridge_rule": "least", "method.projection": 120},
+        "ranpac, least error of 20 features",
+        {"method.ridge_rule": "least", "method.projection": 20},
         rule=least,
-        projection=120,
+        projection=20,
     ),
     ranpac_case(
         "ranpac, the authors' float32",

@@ -95,6 +95,7 @@ CASES = [
         adapters,
         bench="glyphs",
     ),
+    Case("seqlora, one epoch", "seqlora", seqlora, adapters, options={"train.epochs": 1}),
     Case("seqlora on domains", "seqlora", seqlora, adapters, options=DOMAINS),
     Case("joint", "joint", seqlora, adapters),
 ]
