@@ -483,13 +483,13 @@ OTHERS = [
     fault(OLORA, "(rows @ old.mT).abs().sum()", "(rows @ old.mT).abs().mean()", "olora"),
     fault(
         OLORA,
-        "factors.norm(dim=(-2, -1)).sum()",
-        "factors.square().sum()",
+        "factors.norm(dim=(-2, -1))",
+        "factors.square().sum((-2, -1))",
         "olora, other penalties",
     ),
     fault(
         OLORA,
-        "factors.norm(dim=(-2, -1)).sum()",
+        "factors.norm(dim=(-2, -1))",
         "factors.norm()",
         "olora, other penalties",
     ),
