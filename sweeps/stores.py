@@ -29,6 +29,8 @@ class Copied:
     """Cells that somebody trains in the target right now."""
     different: list[str] = field(default_factory=list)
     """Cells whose result in the target is another one; it stays."""
+    damaged: list[str] = field(default_factory=list)
+    """Which result of either store cannot be used, and why."""
     without_images: int = 0
     """Results of the target that say the same and name no file of single test images, where the
     other store's do: they stay as they are."""
@@ -72,17 +74,20 @@ def export(words: Sequence[str]) -> int:
     wanted = sorted(source.done() & _listed(source, given["sweep"]))
     copied = copy_results(source, target, wanted)
     copy_lists(source, target, given["sweep"])
-    _tell_images(source, copied)
+    missing = _tell(source, copied)
     say(f"{copied.new} results in {target.root}, with their provenance and the lists of sweeps")
-    return 0
+    return 3 if missing else 0
 
 
 def copy_results(source: Store, target: Store, cell_ids: Iterable[str]) -> Copied:
     """Commit each result, with its provenance, to `target`; safe to call again."""
     copied = Copied()
     for cell_id in cell_ids:
-        result = source.result(cell_id)
-        there = target.result(cell_id)
+        try:
+            result, there = source.result(cell_id), target.result(cell_id)
+        except RunError as error:
+            copied.damaged.append(str(error))
+            continue
         if result is None or there is not None:
             if correct_images.same_facts(result or {}, there or {}):
                 copied.known += 1
@@ -192,8 +197,10 @@ def _tell(source: Store, copied: Copied) -> int:
         tell(f"  {cell_id} is being trained in the target: merge again when it has ended")
     for cell_id in copied.different:
         tell(f"  {cell_id} has another result in the target, which stays; compare `numerics`")
+    for why in copied.damaged:
+        tell(f"  not merged: {why}")
     _tell_images(source, copied)
-    return len(copied.busy) + len(copied.different)
+    return len(copied.busy) + len(copied.different) + len(copied.damaged)
 
 
 def _tell_images(source: Store, copied: Copied) -> None:

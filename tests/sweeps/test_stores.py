@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -202,6 +203,24 @@ def test_an_older_result_without_single_images_stays_and_the_way_to_use_both_is_
     assert f"--store {other.root}" in said
     assert store.result_path(cell.id).read_bytes() == before
     assert not (store.root / "correct_images").exists()
+
+
+def test_a_damaged_result_stays_where_it_is_and_the_others_are_merged(
+    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for entry in planned[:2]:
+        finish(other, entry.cell)
+    path = other.result_path(planned[0].cell.id)
+    counts = {"correct": [[3]], "total": [4]}
+    record = {"id": planned[0].cell.id, "metrics": {"acc": 0.5}} | counts
+    path.write_text(json.dumps(record))
+    assert main(["merge", str(other.root), f"store={store.root}"]) == 3
+    assert store.done() == {planned[1].cell.id}
+    said = capsys.readouterr().err
+    assert f"not merged: {path} is damaged: acc is 0.5, but its counts give 0.75" in said
+    words = ["export", str(store.root / "given"), f"store={other.root}", "--results-only"]
+    assert main(words) == 3
+    assert Store(store.root / "given").done() == {planned[1].cell.id}
 
 
 def test_gc_deletes_old_single_images_that_no_result_names(
