@@ -42,7 +42,10 @@ def worthwhile(results: int) -> bool:
 
 def stamp(result: Path, committed: str) -> str:
     """Size and time of a result file and of the note that names its provenance."""
-    found = result.stat()
+    try:
+        found = result.stat()
+    except OSError:
+        return "unreadable"
     try:
         noted = os.stat(committed).st_mtime_ns
     except OSError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from analysis import choose, export, latex, render, selection, tables
 from analysis.paired import AVERAGE
 from analysis.render import Block
 from analysis.selection import Selection, say
+from janus.command import drop_stdout, explain, open_streams
 from janus.errors import ConfigError, JanusError, suggest
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table that `argv` asks for; return the exit code."""
+    open_streams()
     args = parser().parse_args(argv)
     try:
         return compare(args)
@@ -94,8 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:  # `| head` has seen enough; Python must not complain at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return COMPLETE
+    except OSError as error:
+        if error.filename is None:  # a full disk behind `> FILE`
+            drop_stdout()
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return USAGE
 
 
 def compare(args: argparse.Namespace) -> int:

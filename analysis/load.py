@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import cache
-from janus import metrics
+from janus import atomic, metrics
 from janus.config import SCHEMA, canonical
 from janus.errors import ConfigError
 from janus.store import Store
@@ -145,10 +145,9 @@ def _reduced(run: Run) -> dict[str, Any]:
 
 def read_run(path: Path, root: Path) -> Run:
     """The run in one result file. Raises ValueError saying why the file cannot be used."""
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"not readable as JSON ({type(error).__name__})") from None
+    record = atomic.read_json(path)
+    if record is None:
+        raise ValueError("damaged: not readable as JSON")
     if not isinstance(record, dict) or "schema" not in record:
         raise ValueError("not a result file")
     if record.get("schema") == SCHEMA and "correct" not in record:

@@ -31,6 +31,7 @@ from analysis import (
     tables,
 )
 from analysis.selection import Selection, say
+from janus.command import explain, open_streams
 from janus.errors import JanusError
 
 COLUMN_SETS = {
@@ -43,6 +44,7 @@ COLUMN_SETS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the folder that `argv` asks for; return the exit code."""
+    open_streams()
     p = argparse.ArgumentParser(prog="python analysis/paper.py", description=__doc__)
     selection.add_options(p)
     selection.add_test_options(p)
@@ -67,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing = bool(chosen.missing)
         _write(folder / "tables.tex", _document(names))
     except (JanusError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        print(text, file=sys.stderr)
         return 2
     say(f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)")
     return 3 if missing else 0

@@ -7,12 +7,12 @@ should be.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from janus import atomic
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name, is_cell_id
 from janus.store import Store
@@ -52,12 +52,10 @@ class Plan:
 
 def read_plan(path: Path) -> Plan:
     """The plan in a sweep file or a bare list of cells. Raises ConfigError when it is neither."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the plan {path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"the plan {path} is not JSON") from None
+    record = atomic.read_json(path)
+    if record is None:
+        what = "is not JSON, or damaged" if path.is_file() else "is missing or no file"
+        raise ConfigError(f"cannot read the plan {path}: it {what}")
     try:
         cells = record["cells"] if isinstance(record, dict) else record
         planned = tuple(

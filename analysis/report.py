@@ -32,6 +32,7 @@ from analysis import (
 )
 from analysis.reproduce import FILL_IN
 from analysis.selection import Selection, say
+from janus.command import explain, open_streams
 from janus.errors import JanusError
 
 COLUMNS = ("acc", "maa", "bwt", "forgetting", "learning_acc", "seconds", "memory")
@@ -40,6 +41,7 @@ PAGE = Path(__file__).parent / "page"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page that `argv` asks for; return the exit code."""
+    open_streams()
     p = argparse.ArgumentParser(prog="python analysis/report.py", description=__doc__)
     selection.add_options(p)
     selection.add_test_options(p)
@@ -58,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 3
         Path(args.out).write_text(page(chosen, args, endpoints, words), encoding="utf-8")
     except (JanusError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        print(text, file=sys.stderr)
         return 2
     say(f"wrote {args.out}")
     selection.warn_missing(chosen)

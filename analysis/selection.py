@@ -7,6 +7,7 @@ same words. Remarks for people go to stderr.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from analysis import choose, load, paired, plan, protocol, tables, unlike
 from analysis.load import Run
 from analysis.protocol import Group
 from janus.errors import ComparisonError, ConfigError, suggest
+from janus.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,4 +321,16 @@ def warn_missing(chosen: Selection) -> None:
     say(f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:")
     for cell in chosen.missing:
         say(f"  {cell.id}  {cell.title}  ({plan.state(cell, chosen.roots)})")
-    say(f"run them with: {planned.command or f'the command that wrote {planned.source}'}")
+    how = planned.command or f"the command that wrote {planned.source}"
+    damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
+    if damaged:
+        say("results that are in the way of training: move these files away first:")
+        for path in damaged:
+            say(f"  {path}")
+    say(f"run them with: {how}")
+
+
+def damaged_results(cell_ids: Sequence[str], roots: Sequence[Path]) -> list[Path]:
+    """Result files of cells that have no usable result: they stop these cells' training."""
+    paths = (Store(root).result_path(cell_id) for root in roots for cell_id in cell_ids)
+    return [path for path in paths if os.path.lexists(path)]

@@ -21,6 +21,7 @@ from cluster import local, look, slurm, snapshot
 from cluster.profile import Profile, load_profile, profile_names
 from cluster.stage import sources
 from cluster.submission import Submission, create, newest
+from janus.command import drop_stdout, explain, open_streams
 from janus.errors import ConfigError, JanusError, suggest
 from janus.store import Store
 from sweeps import report
@@ -60,7 +61,10 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
         if key in own:
             own[key] = value
         elif key.startswith("profile."):
-            changes[key.removeprefix("profile.")] = yaml.safe_load(value)
+            try:
+                changes[key.removeprefix("profile.")] = yaml.safe_load(value)
+            except (yaml.YAMLError, ValueError, RecursionError):
+                raise ConfigError(f"cannot read {word!r}: the value is not valid YAML") from None
         else:
             rest.append(word)
     for key, known in (("cluster", CLUSTERS), ("mode", tuple(MODES))):
@@ -229,6 +233,28 @@ def main(words: Sequence[str]) -> int:
     return SUBMITS[given.action][1](wanted)
 
 
+def run_command(words: Sequence[str]) -> int:
+    """`main`, with every foreseen error as one line on stderr and its exit status."""
+    open_streams()
+    try:
+        status = main(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
+        drop_stdout()
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            drop_stdout()
+        tell(f"error: {explain(error)}")
+        return 2
+    except JanusError as error:
+        tell(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
 def _parser() -> argparse.ArgumentParser:
     actions = "\n".join(f"  {name:<10} {text}" for name, (text, _) in {**SUBMITS, **LOOKS}.items())
     modes = "\n".join(f"  mode={name:<6} {text}" for name, text in MODES.items())
@@ -251,8 +277,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except JanusError as error:
-        tell(f"error: {error}")
-        sys.exit(2)
+    sys.exit(run_command(sys.argv[1:]))

@@ -47,11 +47,11 @@ class TaskStore(Store):
         endings: list[str] = []
         for earlier in range(number - 1, 0, -1):
             folder = self.run_dir(cell_id) / "attempts" / f"{earlier:06d}"
-            record = atomic.read_json(folder / "job.json")
-            if record is None or record["from"] != furthest or (folder / "failure.json").exists():
+            record = atomic.read_record(folder / "job.json")
+            if record.get("from") != furthest or (folder / "failure.json").exists():
                 break
-            end = atomic.read_json(folder / "end.json") or {"why": "ended without a word"}
-            endings.append(f"{record['name']} on {record['node']}: {end['why']}")
+            why = atomic.read_record(folder / "end.json").get("why", "ended without a word")
+            endings.append(f"{record.get('name')} on {record.get('node')}: {why}")
         return endings[::-1]
 
     def _give_up(self, cell: Cell, claim: Claim, before: list[str], furthest: str) -> None:
@@ -72,8 +72,8 @@ class TaskStore(Store):
 
     def held(self, cell_id: str) -> bool:
         """Whether the last claim was not given back, by one listing; its holder may be dead."""
-        names = [name for _, name in self._claim_files(cell_id)]
-        return bool(names) and not max(names).endswith(".released")
+        files = list(self._claim_files(cell_id))
+        return bool(files) and not max(files)[1].endswith(".released")
 
     def free_our_own(self, cell_id: str) -> bool:
         """Make a claim takeable that an earlier start of this job held; whether it was one.
@@ -109,8 +109,8 @@ def holder_of(store: Store, cell_id: str) -> dict[str, Any] | None:
     """The job behind the last claim; None when no job wrote itself down."""
     number = store.last_claim(cell_id)
     path = store.run_dir(cell_id) / "attempts" / f"{number:06d}" / "job.json"
-    record = atomic.read_json(path)
-    return dict(record) if record and record.get("id") else None
+    record = atomic.read_record(path)
+    return record if record.get("id") and isinstance(record.get("restart"), int) else None
 
 
 def _runs(holder: Mapping[str, Any], us: Job, running: Mapping[str, int]) -> bool:

@@ -56,5 +56,6 @@ def end(submission: Submission) -> None:
 
 def running(submission: Submission) -> list[int]:
     """Pids of the tasks' controllers that still run on this machine."""
-    owners = atomic.read_json(submission.folder / "local.json") or []
+    found = atomic.read_json(submission.folder / "local.json")
+    owners = [o for o in found if isinstance(o, dict)] if isinstance(found, list) else []
     return [o["pid"] for o in owners if visible(o) and process_runs(o["pid"], o["started"])]

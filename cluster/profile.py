@@ -96,6 +96,8 @@ def load_profile(name: str, changes: Mapping[str, Any] | None = None) -> Profile
     except FileNotFoundError:
         hint = suggest(name, profile_names())
         raise ConfigError(f"unknown profile {name!r}.{hint} Or give a .yaml file") from None
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ConfigError(f"profile {path} is no YAML text ({type(error).__name__})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"profile {path}: {' '.join(str(error).split())}") from None
     if not isinstance(record, dict):

@@ -82,11 +82,10 @@ def _local(source: Path, bench: BenchConfig, profile: Profile) -> BenchConfig:
 
 def _whole(folder: Path) -> bool:
     """Whether manifest and arrays are there in full length."""
-    manifest: Any = atomic.read_json(folder / MANIFEST)
+    sizes: Any = atomic.read_record(folder / MANIFEST).get("bytes")
     try:
-        return bool(manifest) and all(
-            (folder / f"{name}.u8").stat().st_size == size
-            for name, size in manifest["bytes"].items()
+        return isinstance(sizes, dict) and all(
+            (folder / f"{name}.u8").stat().st_size == size for name, size in sizes.items()
         )
     except OSError:
         return False

@@ -40,8 +40,8 @@ class Submission:
     @cached_property
     def record(self) -> dict[str, Any]:
         """Everything but the cells."""
-        found = atomic.read_json(self.folder / "submission.json")
-        if not isinstance(found, dict):
+        found = atomic.read_record(self.folder / "submission.json")
+        if not found:
             raise ClusterError(f"{self.folder} holds no submission")
         return found
 

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from janus import weights
+from janus.command import drop_stdout, explain, open_streams
 from janus.compose import cautions, compose, unread
 from janus.config import Value
 from janus.describe import describe, list_methods
-from janus.errors import JanusError, RunError
+from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
 from janus.hardware import pick_device
 from janus.overrides import parse_overrides
 from janus.settings import Setting
@@ -163,16 +164,43 @@ def _run(cell: Any, store: Any, tracker: Any, options: dict[str, Any]) -> dict[s
         time.sleep(WAIT_S)
 
 
+def _other_error(error: MemoryError | RuntimeError | OSError) -> int:
+    """Say what the machine lacked; returns the exit status. Raises `error` where it is a bug."""
+    if cause_of(error) == OUT_OF_MEMORY:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        sys.stderr.write(f"error ({OUT_OF_MEMORY}): {first}; {SHORT_OF_MEMORY}\n")
+        return 1
+    if not isinstance(error, OSError):
+        raise error
+    if error.filename is None:
+        drop_stdout()
+    sys.stderr.write(f"error: {explain(error)}\n")
+    return 2
+
+
+SHORT_OF_MEMORY = (
+    "take smaller values (train.batch_size, backbone, method.projection, ...), or a larger machine"
+)
+
+
 def run(words: list[str]) -> int:
     """`main`, with every foreseen error as one line on stderr and its exit status."""
+    open_streams()
     try:
-        return main(words)
+        status = main(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
+        drop_stdout()
+        return 0
     except RunError as error:
         sys.stderr.write(f"error ({error.cause}): {error}\n")
         return 1
-    except (JanusError, OSError) as error:
+    except JanusError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except (MemoryError, RuntimeError, OSError) as error:
+        return _other_error(error)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on from the last checkpoint\n")
         return 130

@@ -6,11 +6,12 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from janus.errors import RunError
+from janus.errors import ConfigError, RunError
 
 
 def replace(path: Path, write: Callable[[Path], None], *, sync: bool = True) -> None:
@@ -34,7 +35,9 @@ def _link(temporary: str | Path, path: str | Path) -> None:
     """Hard-link exclusively. NFS may report failure for a link that was made: count the names."""
     try:
         os.link(temporary, path)
-    except OSError:
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            raise _unfit(path, "hard links, by which a result is committed once") from error
         # opening asks the server again; a plain stat may be answered from the client's cache
         with open(temporary, "rb") as stream:
             names = os.fstat(stream.fileno()).st_nlink
@@ -87,8 +90,22 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            raise _unfit(path, "fsync, by which a result survives a power cut") from error
+        raise
     finally:
         os.close(descriptor)
+
+
+_NOT_SUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+def _unfit(path: str | Path, lacks: str) -> ConfigError:
+    return ConfigError(
+        f"{Path(path).parent} is on a file system without {lacks}. Put the store on another one, "
+        "e.g. on a local disk or NFS: store=DIR"
+    )
 
 
 def json_writer(record: Any) -> Callable[[Path], None]:
@@ -107,8 +124,34 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The JSON at `path`, or None when it is missing or not (yet) whole."""
+    """The JSON at `path`; None when it is missing or damaged in any way.
+
+    Damaged: not whole, not UTF-8, no file (a folder, a pipe, a device, a loop of links), not
+    readable, nested too deeply, or with numbers of more digits than Python reads.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        with open(path, "rb", opener=_open_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return None
+            return json.loads(stream.read().decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """As `read_json`, of a file that holds a mapping; {} when it is missing, damaged or another."""
+    found = read_json(path)
+    return found if isinstance(found, dict) else {}
+
+
+def number(record: Mapping[str, Any], name: str, otherwise: float = 0.0) -> float:
+    """`record[name]` where that is a finite number, else `otherwise`: files may be damaged."""
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return otherwise
+    return float(value) if abs(value) < 1e300 else otherwise
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a named pipe in place of a file would otherwise never return."""
+    return os.open(path, flags | os.O_NONBLOCK)

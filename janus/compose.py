@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from janus.atomic import read_json
+from janus.atomic import read_record
 from janus.colours import with_colours
 from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.errors import ConfigError, suggest
@@ -173,14 +173,15 @@ def _with_classes(values: dict[str, Any]) -> dict[str, Any]:
         return values
     classes = values.get("classes")
     bench = _build(BenchConfig, "bench", values | {"classes": classes or 1, "tasks": 1})
-    found = read_json(bench.split_file) or {}
-    if not found and not classes:
+    found = read_record(bench.split_file)
+    counted = found.get("classes")
+    if not classes and not (type(counted) is int and counted > 0):
         words = bench.words if bench.root else f"{bench.name} bench.root=DIR"
         raise ConfigError(
-            f"bench {bench.name} is not known yet ({bench.split_file} is missing): look at your "
-            f"images first: python -m janus.data check {words}"
+            f"bench {bench.name} is not known yet ({bench.split_file} is missing or damaged): "
+            f"look at your images first: python -m janus.data check {words}"
         )
-    hashed = {"classes": classes or found["classes"], "split_sha256": found.get("split_sha256")}
+    hashed = {"classes": classes or counted, "split_sha256": found.get("split_sha256")}
     return values | hashed
 
 

@@ -50,7 +50,7 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, RunError):
         return error.cause
     text = str(error).lower()
-    starved = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    starved = ("out of memory", "t allocate memory", "cannot allocate memory", "bad_alloc")
     # torch is not imported here, so its error is told by name
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return OUT_OF_MEMORY

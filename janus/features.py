@@ -105,13 +105,13 @@ def _of_the_pass(record: dict[str, Any], device: torch.device) -> dict[str, Any]
 
 def _stored(path: Path, record: dict[str, Any], count: int) -> Tensor | None:
     """The features kept at `path`, mapped; None where there are none, or no sound ones."""
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         tree = checkpoint.read(path, mapped=True)
         features = tree["features"]
         sound = tree["record"] == record and isinstance(features, Tensor) and len(features) == count
-    except (DataError, KeyError) as error:
+    except (DataError, KeyError, OSError) as error:
         log.warning("%s; computing the features again", error)
         return None
     if not sound:

@@ -15,6 +15,7 @@ from janus import metrics
 from janus.config import Cell
 from janus.correct_images import FIELD, name_of
 from janus.data.tasks import Stream, Task
+from janus.errors import RunError
 from janus.evaluate import evaluate, invasion, probe
 from janus.heads import Prototypes
 from janus.image_bits import ImageBits, encode
@@ -67,7 +68,14 @@ class Measurements:
         entry = vars(found.counts) | {"diagnostics": facts}
         self._append(entry)
         self.right.append(self._packed(found.right))
-        self.told.append(json.dumps(entry, allow_nan=False))
+        try:
+            self.told.append(json.dumps(entry, allow_nan=False))
+        except ValueError:
+            raise RunError(
+                f"what was measured after task {task.index} holds NaN or infinity: are the weights "
+                "or images sound? Otherwise lower the learning rate (method.lr)",
+                cause="nan",
+            ) from None
 
     def _packed(self, right: Tensor) -> Tensor:
         """uint8 (ceil(N / 8),): bits of the N test images by their places in the test set.

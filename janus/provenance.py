@@ -95,8 +95,9 @@ def _git() -> dict[str, Any]:
     A copy of the code that jobs run from carries both in `snapshot.json`.
     """
     here = Path(__file__).resolve().parent
-    if record := atomic.read_json(here.parent / "snapshot.json"):
-        return {**record["git"], "snapshot": record["hash"]}
+    record = atomic.read_record(here.parent / "snapshot.json")
+    if isinstance(record.get("git"), dict):
+        return {**record["git"], "snapshot": record.get("hash", "")}
 
     def ask(*arguments: str) -> str | None:
         try:

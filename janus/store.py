@@ -17,10 +17,13 @@ No torch here: planners and tables read the store.
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -99,7 +102,7 @@ class Claim:
         atomic.replace(self.attempt_dir / "provenance.json", atomic.json_writer(provenance))
         path = self.store.result_path(self.cell_id)
         if not atomic.create(path, atomic.json_writer(result)):
-            if not correct_images.same_facts(atomic.read_json(path) or {}, result):
+            if not correct_images.same_facts(atomic.read_record(path), result):
                 raise RunError(
                     f"{path} already holds another result for the same cell; the first stays. "
                     "Compare `numerics` in the attempts' provenance.json",
@@ -124,10 +127,21 @@ class Store:
         self.root = Path(root).expanduser().resolve()
         self.lease_s = lease_s
         self._seen: dict[tuple[str, int], tuple[Any, float]] = {}
+        self._sound: set[str] = set()
+        """Cells whose result was read and found sound; a result is never edited."""
 
     def result_path(self, cell_id: str) -> Path:
         """Where the committed result of a cell lies."""
         return self.root / "results" / cell_id[:2] / f"{cell_id}.json"
+
+    def require_writable(self) -> None:
+        """Raise ConfigError or OSError, with what to do, where results cannot be committed."""
+        path = self.root / f".writable-{secrets.token_hex(4)}.tmp"
+        try:
+            atomic.create(path, atomic.text_writer(""))
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     @property
     def features(self) -> Path:
@@ -156,30 +170,43 @@ class Store:
         Raises RunError when the file is not valid JSON, or its metrics are not those of its counts.
         """
         path = self.result_path(cell_id)
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
-        record: dict[str, Any] = {}
-        if isinstance(found := atomic.read_json(path), dict):
-            record = found
-        why: str | None = f"not the result of cell {cell_id}"
-        if record.get("id") == cell_id:
-            why = metrics.contradiction(record)
-        if why is not None:
-            raise RunError(
-                f"{path} is damaged: {why}. Move it away and run the cell again",
-                cause="store-damaged",
-            )
+        record = atomic.read_record(path)
+        why = _damage(record, cell_id)
+        if why:
+            raise RunError(f"{path} is damaged: {why}. {MEND}", cause=DAMAGED)
+        self._sound.add(cell_id)
         return record
+
+    def damaged(self, cell_ids: Collection[str]) -> dict[str, str]:
+        """Those of the finished cells `cell_ids` whose result is damaged, with what to do.
+
+        Up to FULL_CHECKS results are read as `result` does; of more, whether each file begins and
+        ends as one. A result that this object found sound is not read again.
+        """
+        left = [cell_id for cell_id in cell_ids if cell_id not in self._sound]
+        found: dict[str, str] = {}
+        for cell_id in left:
+            if len(left) > FULL_CHECKS and _looks_whole(self.result_path(cell_id)):
+                self._sound.add(cell_id)
+                continue
+            try:
+                self.result(cell_id)
+            except RunError as error:
+                found[cell_id] = str(error)
+        return found
 
     def provenance(self, cell_id: str) -> dict[str, Any] | None:
         """How the committed result came about: timings, memory, hardware, attempts."""
         run = self.run_dir(cell_id)
-        winner = (atomic.read_json(run / "committed.json") or {}).get("attempt")
-        numbers = [winner] if winner else range(self.last_claim(cell_id), 0, -1)
+        winner = atomic.read_record(run / "committed.json").get("attempt")
+        known = type(winner) is int and winner > 0
+        numbers = [winner] if known else range(self.last_claim(cell_id), 0, -1)
         for number in numbers:
-            record = atomic.read_json(run / "attempts" / f"{number:06d}" / "provenance.json")
-            if record is not None:
-                return dict(record)
+            record = atomic.read_record(run / "attempts" / f"{number:06d}" / "provenance.json")
+            if record:
+                return record
         return None
 
     def last_claim(self, cell_id: str) -> int:
@@ -189,11 +216,11 @@ class Store:
     def _claim_files(self, cell_id: str) -> Iterator[tuple[int, str]]:
         try:
             names = os.listdir(self.run_dir(cell_id) / "claims")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for name in names:
-            if name[:6].isdigit():
-                yield int(name[:6]), name
+            if found := _CLAIM_FILE.fullmatch(name):
+                yield int(found[1]), name
 
     def claim(self, cell: Cell) -> Claim | None:
         """Try to become the one writer of the cell's run; None while somebody else is."""
@@ -225,12 +252,12 @@ class Store:
         run = self.run_dir(cell_id)
         if (run / "claims" / f"{number:06d}.released").exists():
             return True
-        record = atomic.read_json(run / "claims" / f"{number:06d}.json") or {}
-        return has_ended(record.get("owner", {}))
+        return has_ended(_owner(run / "claims" / f"{number:06d}.json"))
 
     def _stalled(self, cell_id: str, number: int) -> bool:
         """Judged by the progress counter against our own clock: skewed clocks do not matter."""
-        beat = atomic.read_json(self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json")
+        path = self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json"
+        beat = atomic.read_record(path) or None
         now = time.monotonic()
         before, since = self._seen.get((cell_id, number), _UNSEEN)
         if beat != before:
@@ -261,17 +288,21 @@ class Store:
     def owner(self, cell_id: str) -> dict[str, Any]:
         """Host, pid and so on of the last claim."""
         last = self.last_claim(cell_id)
-        record = atomic.read_json(self.run_dir(cell_id) / "claims" / f"{last:06d}.json") or {}
-        return dict(record.get("owner", {}))
+        return _owner(self.run_dir(cell_id) / "claims" / f"{last:06d}.json")
 
     def holder(self, cell_id: str) -> str:
         """The process of the last claim, in words."""
         owner = self.owner(cell_id)
-        return f"process {owner['pid']} on {owner['host']}" if owner else "another process"
+        if not {"pid", "host"} <= set(owner):
+            return "another process"
+        return f"process {owner['pid']} on {owner['host']}"
 
     def status(self, cell_id: str) -> str:
-        """`done`, `running`, `failed` (the last attempt ended with a failure) or `open`."""
-        if self.result_path(cell_id).exists():
+        """`done`, `running`, `failed` (the last attempt ended with a failure) or `open`.
+
+        `done` is told by the name alone: see `damaged`.
+        """
+        if os.path.lexists(self.result_path(cell_id)):
             return "done"
         last = self.last_claim(cell_id)
         if last and not self._is_free(cell_id, last):
@@ -281,16 +312,14 @@ class Store:
     def failure(self, cell_id: str) -> dict[str, Any] | None:
         """Why the last attempt failed, or None."""
         last = self.last_claim(cell_id)
-        record = atomic.read_json(
-            self.run_dir(cell_id) / "attempts" / f"{last:06d}" / "failure.json"
-        )
-        return dict(record) if record else None
+        path = self.run_dir(cell_id) / "attempts" / f"{last:06d}" / "failure.json"
+        return atomic.read_record(path) or None
 
     def beat(self, cell_id: str) -> dict[str, Any] | None:
         """Last published progress of the last attempt."""
         last = self.last_claim(cell_id)
-        record = atomic.read_json(self.run_dir(cell_id) / "attempts" / f"{last:06d}" / "beat.json")
-        return dict(record) if record else None
+        path = self.run_dir(cell_id) / "attempts" / f"{last:06d}" / "beat.json"
+        return atomic.read_record(path) or None
 
     def attempts(self, cell_id: str) -> int:
         """How often the run was claimed."""
@@ -307,6 +336,43 @@ class Store:
             shutil.rmtree(self.run_dir(cell_id) / "ckpt", ignore_errors=True)
         for path in self.checkpoints(cell_id)[keep:]:
             path.unlink(missing_ok=True)
+
+
+_CLAIM_FILE = re.compile(r"([0-9]{6,9})\.(json|released)")
+
+DAMAGED = "store-damaged"
+"""Cause of a failure because the committed result of the cell is damaged."""
+
+MEND = "Move it away, then the same command trains the cell again"
+
+FULL_CHECKS = 5000
+"""Most results that are read to tell whether they are sound: about two seconds."""
+
+
+def _damage(record: Mapping[str, Any], cell_id: str) -> str | None:
+    """What is wrong with the record of a result; None: nothing."""
+    if not record:
+        return "it is empty, cut short or not readable as a result"
+    if record.get("id") != cell_id:
+        return f"it is not the result of cell {cell_id}"
+    return metrics.contradiction(record)
+
+
+def _looks_whole(path: Path) -> bool:
+    """Whether a file begins and ends as a result does."""
+    try:
+        with open(path, "rb") as stream:
+            first, size = stream.read(1), stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 2))
+            return first == b"{" and stream.read().rstrip().endswith(b"}")
+    except OSError:
+        return False
+
+
+def _owner(claim: Path) -> dict[str, Any]:
+    """The process that a claim file names; {} when the file is damaged."""
+    owner = atomic.read_record(claim).get("owner")
+    return owner if isinstance(owner, dict) else {}
 
 
 _TOLD = float("-inf")
@@ -342,7 +408,8 @@ def process_identity() -> dict[str, Any]:
 def visible(owner: Mapping[str, Any]) -> bool:
     """Whether the pid of such a record means a process that can be looked up from here."""
     here = process_identity()
-    return all(owner.get(key) == here[key] for key in ("host", "boot", "pid_namespace"))
+    same = all(owner.get(key) == here[key] for key in ("host", "boot", "pid_namespace"))
+    return same and type(owner.get("pid")) is int and isinstance(owner.get("started"), str)
 
 
 def has_ended(owner: Mapping[str, Any]) -> bool | None:

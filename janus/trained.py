@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from janus import checkpoint, weights
-from janus.atomic import read_json
+from janus.atomic import read_record
 from janus.backbone import build
 from janus.config import Cell, cell_from_dict
 from janus.errors import DataError, RunError
@@ -32,16 +32,20 @@ def load_trained(store: str | Path, cell_id: str, device: str = "cpu") -> Method
     other weights.
     """
     where = Store(store)
-    record = read_json(where.run_dir(cell_id) / "cell.json")
+    record = read_record(where.run_dir(cell_id) / "cell.json")
     found = where.checkpoints(cell_id)
-    if record is None or not where.result_path(cell_id).exists() or not found:
+    if not record or not where.result_path(cell_id).exists() or not found:
         what = "did not keep the method of" if where.result_path(cell_id).exists() else "has no"
         raise RunError(
             f"{where.root} {what} cell {cell_id}; cells that run with keep=final keep theirs (a "
             "finished cell is not trained again: give it another store)",
             cause="not-kept",
         )
-    cell = _with_late_settings(cell_from_dict(record))
+    try:
+        cell = _with_late_settings(cell_from_dict(record))
+    except (KeyError, TypeError, AttributeError) as error:
+        path = where.run_dir(cell_id) / "cell.json"
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from None
     state = checkpoint.read(found[0])
     on = torch.device(device)
     weights.verify(cell.backbone)

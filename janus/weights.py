@@ -15,6 +15,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+from janus import atomic
 from janus.compose import file_sha256
 from janus.config import BackboneConfig
 from janus.errors import DataError, JanusError
@@ -104,8 +105,11 @@ def was_unchecked(store: Store, cell_id: str) -> bool:
 
     Such results are of versions that trained on random weights where a file's names did not match.
     """
-    result = store.result(cell_id) or {}
-    named = result.get("cell", {}).get("backbone", {}).get("weights")
+    result = atomic.read_record(store.result_path(cell_id))
+    try:
+        named = result["cell"]["backbone"]["weights"]
+    except (KeyError, TypeError):
+        return False
     return named == "file" and "weights" not in (store.provenance(cell_id) or {})
 
 

@@ -12,7 +12,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from janus.errors import ConfigError, JanusError
+from janus.command import drop_stdout, explain, open_streams
+from janus.errors import ConfigError, JanusError, RunError
 from janus.overrides import path_override
 from janus.safe_names import check_name
 from janus.store import Store
@@ -112,21 +113,34 @@ def _leave(status: int) -> None:
     sys.exit(status)
 
 
+def run_command(words: Sequence[str]) -> int:
+    """`main`, with every foreseen error as one line on stderr and its exit status."""
+    open_streams()
+    try:
+        status = main(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
+        drop_stdout()
+        return 0
+    except JanusError as error:
+        tell(f"error: {error}")
+        return 3 if isinstance(error, RunError) and error.cause == "disk-full" else 2
+    except OSError as error:  # a store that cannot be written, say
+        if error.filename is None:
+            drop_stdout()
+        tell(f"error: {explain(error)}")
+        return 2
+    except KeyboardInterrupt:
+        with not_interrupted():
+            tell("stopped; the same command goes on from what is in the store")
+        return STOPPED
+
+
 def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
-    try:
-        _leave(main(sys.argv[1:]))
-    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (JanusError, OSError) as error:  # a store that cannot be written, say
-        tell(f"error: {error}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        with not_interrupted():
-            tell("stopped; the same command goes on from what is in the store")
-        _leave(STOPPED)
+    _leave(run_command(sys.argv[1:]))

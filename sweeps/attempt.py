@@ -41,12 +41,12 @@ def attempt(cell: Cell, store: Store, run: Callable[[], Mapping[str, Any] | None
 
     A cell that another process finished meanwhile is `done` in no time.
     """
-    if store.result_path(cell.id).exists():
-        return Outcome(cell.id, "done", metrics=(store.result(cell.id) or {}).get("metrics", {}))
     start = time.monotonic()
     status, cause, message = "failed", "", ""
     metrics: Mapping[str, Any] = {}
     try:
+        if (known := store.result(cell.id)) is not None:
+            return Outcome(cell.id, "done", metrics=known.get("metrics", {}))
         result = run()
         status = "done" if result is not None else "busy"
         metrics = (result or {}).get("metrics", {})

@@ -7,6 +7,7 @@ learns the newest task by forgetting the others scores low at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -27,7 +28,7 @@ class Curve:
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
         """Write down a finished task."""
         if event == "task":
-            points = (atomic.read_json(self.path) or [])[: facts["task"]]
+            points = _points(self.path)[: facts["task"]]
             points += [None] * (facts["task"] - len(points))  # tasks that nobody watched
             atomic.replace(self.path, atomic.json_writer([*points, facts["accuracy"]]))
 
@@ -36,9 +37,17 @@ def read_curve(store: Store, cell_id: str) -> list[float | None]:
     """Accuracies as fractions, one for each finished task; None where nothing was measured."""
     result = store.result(cell_id)
     if result is None:
-        return list(atomic.read_json(store.run_dir(cell_id) / "curve.json") or [])
+        return _points(store.run_dir(cell_id) / "curve.json")
     points = (metrics.after_task(row, result["total"]) for row in result["correct"])
     return [point[0] if point else None for point in points]
+
+
+def _points(path: Path) -> list[float | None]:
+    """The accuracies kept at `path`; none where the file is missing or damaged."""
+    found = atomic.read_json(path)
+    if not isinstance(found, list) or not all(p is None or type(p) in (int, float) for p in found):
+        return []
+    return found
 
 
 def mean_acc(store: Store, cell_ids: Iterable[str]) -> float | None:

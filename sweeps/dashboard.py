@@ -52,9 +52,9 @@ def dashboard(request: Request, command: str) -> int:
             "a dashboard needs one more package: pip install wandb-workspaces"
         ) from None
     kept = store.root / "dashboards" / f"{record['name']}.json"
-    known = (atomic.read_json(kept) or {}).get("url")
+    known = atomic.read_record(kept).get("url")
     made = workspace(record["name"], violation_keys(store, record["cells"]), _entity())
-    if known:
+    if isinstance(known, str):
         before = workspaces.Workspace.from_url(known)
         before.sections, before.settings = made.sections, made.settings
         before.runset_settings = made.runset_settings

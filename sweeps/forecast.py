@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +17,7 @@ from typing import Any
 
 from janus import atomic
 from janus.config import Cell
+from janus.errors import JanusError
 from janus.hardware import cpu_name, gpu_names
 from janus.store import Store
 from sweeps.packing import fits, shape
@@ -70,7 +72,7 @@ def forecast(
 ) -> Forecast | None:
     """The forecast, or None when nothing comparable was ever finished, or nothing is left."""
     done = set(split.done)
-    left = [p for p in planned if p.cell.id not in done]
+    left = [p for p in planned if p.cell.id not in done and p.cell.id not in split.damaged]
     gpus = gpu_names() if device != "cpu" else []
     here = gpus[0] if gpus else cpu_name()
     patterns = _patterns(planned)
@@ -118,22 +120,30 @@ def keep_probe(store: Store, cell: Cell, record: Mapping[str, Any]) -> None:
 
 
 def keep(store: Store, name: str, made: Forecast) -> None:
-    """Write down a forecast, to be compared with what the sweep takes."""
-    atomic.replace(_path(store, name), atomic.json_writer({"forecast": asdict(made)}))
+    """Write down a forecast, to be compared with what the sweep takes; where that can be written.
+
+    Looking at a sweep never needs to write.
+    """
+    with suppress(OSError, JanusError):
+        atomic.replace(_path(store, name), atomic.json_writer({"forecast": asdict(made)}))
 
 
 def kept(store: Store, name: str) -> Forecast | None:
     """The forecast that was made last, before training."""
-    record = atomic.read_json(_path(store, name)) or {}
-    facts = record.get("forecast")
-    return Forecast(**facts | {"elsewhere": tuple(facts["elsewhere"])}) if facts else None
+    facts: Any = atomic.read_record(_path(store, name)).get("forecast")
+    try:
+        made = Forecast(**facts | {"elsewhere": tuple(facts["elsewhere"])})
+        return made if made.cells > 0 and made.training_s > 0 and made.wall_s > 0 else None
+    except (KeyError, TypeError):  # there is none, or the file is damaged
+        return None
 
 
 def keep_outcome(store: Store, name: str, cells: int, training_s: float, wall_s: float) -> None:
-    """Write what the sweep really took beside the forecast."""
-    record = atomic.read_json(_path(store, name)) or {}
+    """Write what the sweep really took beside the forecast, where that can be written."""
+    record = atomic.read_record(_path(store, name))
     record["took"] = {"cells": cells, "training_s": training_s, "wall_s": wall_s}
-    atomic.replace(_path(store, name), atomic.json_writer(record))
+    with suppress(OSError, JanusError):
+        atomic.replace(_path(store, name), atomic.json_writer(record))
 
 
 def _path(store: Store, name: str) -> Path:
@@ -162,8 +172,8 @@ def _own(cells: Sequence[Planned], done: set[str], store: Store) -> list[Measure
     found = [_read(store, cell_id) for cell_id in ids[:: max(1, len(ids) // SAMPLES)]]
     if known := [m for m in found if m]:
         return known
-    probed = atomic.read_json(_probe_path(store, cells[0].cell))
-    return [_measured(probed, 0)] if probed else []
+    probed = _measured(atomic.read_record(_probe_path(store, cells[0].cell)), 0)
+    return [probed] if probed else []
 
 
 def _from_others(
@@ -176,9 +186,7 @@ def _from_others(
     found: dict[Key, list[Measured]] = {}
     others = sorted(store.done())
     for cell_id in others[:: max(1, len(others) // OTHERS)]:
-        record = atomic.read_json(store.run_dir(cell_id) / "cell.json")
-        if not isinstance(record, dict):
-            continue
+        record = atomic.read_record(store.run_dir(cell_id) / "cell.json")
         for key, cell in cells.items():
             factor = _scale(cell, record)
             if factor is not None and (one := _read(store, cell_id)):
@@ -189,30 +197,37 @@ def _from_others(
 
 def _scale(cell: Cell, other: Mapping[str, Any]) -> float | None:
     """How much longer `cell` should take than a finished cell; None: not comparable."""
-    for part in ("bench", "backbone", "method"):
-        if other[part]["name"] != getattr(cell, part).name:
+    try:
+        for part in ("bench", "backbone", "method"):
+            if other[part]["name"] != getattr(cell, part).name:
+                return None
+        images, before = cell.bench.train_per_class, other["bench"]["train_per_class"]
+        if (images is None) != (before is None):
             return None
-    images, before = cell.bench.train_per_class, other["bench"]["train_per_class"]
-    if (images is None) != (before is None):
+        factor = cell.train.epochs / float(other["train"]["epochs"])
+        return factor * (images / before if images and before else 1.0)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # its cell.json is damaged
         return None
-    factor = cell.train.epochs / float(other["train"]["epochs"])
-    return factor * (images / before if images and before else 1.0)
 
 
 def _read(store: Store, cell_id: str) -> Measured | None:
-    record = store.provenance(cell_id)
-    if not record or "seconds" not in record:
-        return None
+    record = store.provenance(cell_id) or {}
     run, result = store.run_dir(cell_id), store.result_path(cell_id)
     files = [*run.rglob("*"), result]
     return _measured(record, sum(p.stat().st_size for p in files if p.is_file()))
 
 
-def _measured(record: Mapping[str, Any], size: int) -> Measured:
-    device = (record.get("numerics") or [{}])[-1].get("device", "")
-    peak, memory = record.get("peak_memory_bytes"), record.get("device_memory_bytes")
-    fit = fits(int(peak), int(memory)) if peak and memory else None
-    return Measured(float(record["seconds"]), device, size, fit)
+def _measured(record: Mapping[str, Any], size: int) -> Measured | None:
+    """What a provenance or a probe says; None where it says nothing, or is damaged."""
+    seconds = atomic.number(record, "seconds", -1.0)
+    if seconds < 0:
+        return None
+    numerics = record.get("numerics")
+    last = numerics[-1] if isinstance(numerics, list) and numerics else None
+    device = str(last.get("device", "")) if isinstance(last, dict) else ""
+    names = ("peak_memory_bytes", "device_memory_bytes")
+    peak, memory = (int(atomic.number(record, name)) for name in names)
+    return Measured(seconds, device, size, fits(peak, memory) if peak and memory else None)
 
 
 def _here(found: Sequence[Measured], device: str) -> list[Measured]:

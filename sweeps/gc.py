@@ -77,8 +77,8 @@ def unnamed_images(store: Store) -> list[Path]:
     found = [path for path in (store.root / FIELD).glob("*/*.bits") if _is_old(path)]
     named = set()
     for cell_id in store.done() if found else ():
-        record = atomic.read_json(store.result_path(cell_id))
-        if not isinstance(record, dict):
+        record = atomic.read_record(store.result_path(cell_id))
+        if not record:
             return []
         named.add(record.get(FIELD))
     return sorted(path for path in found if path.stem not in named)

@@ -67,8 +67,8 @@ def _abandoned(folder: Path) -> bool:
     path = folder / OWNER
     if not path.exists():
         return time.time() - folder.stat().st_mtime > UNMARKED_S
-    owner = atomic.read_json(path)
-    if not isinstance(owner, dict) or not visible(owner):
+    owner = atomic.read_record(path)
+    if not visible(owner):
         return False
     return not process_runs(owner["pid"], owner["started"])
 

@@ -42,7 +42,8 @@ def say_forecast(
     if made is not None:
         forecast.keep(store, request.sweep.name, made)
     probe_command = for_action(command, "probe")
-    say(report.forecast_text(made, len(planned) - len(split.done), probe_command))
+    left = len(planned) - len(split.done) - len(split.damaged)
+    say(report.forecast_text(made, left, probe_command))
 
 
 def probe(request: Request, command: str) -> int:
@@ -75,6 +76,8 @@ def status_of_list(store: Store, name: str, command: str) -> int:
     split = split_open(titles, store)
     say(f"sweep {record['name']}, store {store.root}")
     say(report.counts(split))
+    if text := report.damaged_text(split):
+        say(text)
     if split.running:
         say(report.running_text(split.running, titles, store))
         say(f"  {pace_of_store(split, store)}")
@@ -82,6 +85,6 @@ def status_of_list(store: Store, name: str, command: str) -> int:
     missing = len(titles) - len(split.done)
     if not missing:
         return 0
-    why = report.reasons(split.failed, store, None)
+    why = report.reasons([*split.failed, *split.damaged], store, None, split.damaged)
     say(report.failure_text(why, titles, missing, record["command"]))
     return 3

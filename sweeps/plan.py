@@ -283,22 +283,27 @@ def _label(method: str, variant: str, point: Mapping[str, Value]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """The cells of a sweep by what the store knows of them."""
+    """The cells of a sweep by what the store knows of them; each is in one of the lists."""
 
     done: list[str]
     running: list[str]
     failed: list[str]
     open: list[str]
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Finished cells whose result is damaged, with what to do: not trained over, not counted."""
 
 
 def split_open(ids: Iterable[str], store: Store) -> Split:
-    """Sort cell ids into done, running (somewhere), failed (last attempt) and open.
+    """Sort cell ids into done, running (somewhere), failed (last attempt), open and damaged.
 
     One listing finds the finished ones; only the others are looked at one by one.
     """
     done = store.done()
-    split = Split([], [], [], [])
+    ids = list(ids)
+    split = Split([], [], [], [], store.damaged([i for i in ids if i in done]))
     for cell_id in ids:
+        if cell_id in split.damaged:
+            continue
         status = "done" if cell_id in done else store.status(cell_id)
         getattr(split, status).append(cell_id)
     return split
@@ -321,7 +326,7 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) 
 def read_list(store: Store, name: str, command: str) -> dict[str, Any]:
     """What `write_list` kept. Raises ConfigError, which names `command`, when nothing was."""
     path = list_path(store, check_name(name, "the name of a sweep"))
-    record = atomic.read_json(path)
+    record = list_at(path)
     if record is None and not path.exists():
         folder = store.root / "sweeps"
         known = [path.stem for path in folder.glob("*.json")] if folder.is_dir() else []
@@ -329,16 +334,19 @@ def read_list(store: Store, name: str, command: str) -> dict[str, Any]:
             f"no sweep {name!r} was started in {store.root}.{suggest(name, known)} "
             f"Start it with: {command}"
         )
-    cells = record.get("cells") if isinstance(record, dict) else None
-    if (
-        not isinstance(record, dict)
-        or not isinstance(cells, list)
-        or not all(_is_entry(cell) for cell in cells)
-    ):
+    if record is None:
         raise ConfigError(
             f"{path} is damaged: it is no list of a sweep's cells. Write it anew with: {command}"
         )
     return {"name": name, "command": command, **record}
+
+
+def list_at(path: Path) -> dict[str, Any] | None:
+    """The list of cells at `path`; None when it is missing or damaged."""
+    record = atomic.read_record(path)
+    cells = record.get("cells")
+    sound = isinstance(cells, list) and all(_is_entry(cell) for cell in cells)
+    return record if sound else None
 
 
 def _is_entry(cell: Any) -> bool:

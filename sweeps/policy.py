@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from janus.errors import OUT_OF_MEMORY
+from janus.store import DAMAGED
 from sweeps.attempt import Outcome
 
 CRASH = "crash"
@@ -33,6 +34,7 @@ POLICIES = {
     # not the cell's doing; bounded only so that a cell that brings nodes down cannot go on for ever
     LOST_NODE: Policy(20, "node after node was lost; is the cluster being taken away?"),
     "disk-full": Policy(0, "free some space: finished tasks are kept in checkpoints"),
+    DAMAGED: Policy(0, "not trained over: move the file away, then run the command again"),
     "DataError": Policy(0, "mend what the message names, then run the command again"),
 }
 """Causes with a rule of their own. The numbers are our choice."""

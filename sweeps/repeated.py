@@ -56,26 +56,26 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
 def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> None:
     found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
     for attempt, successor in pairwise(attempts):
-        kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
+        kept = atomic.number(successor["beat"] or {}, "resumed_s")
         given_back = attempt["released_at"] < successor["claimed_at"]
         if attempt["beat"] is None or attempt["provenance"]:
-            reached = float((attempt["provenance"] or {}).get("seconds", 0.0))
+            reached = atomic.number(attempt["provenance"], "seconds")
         elif stopped_in_order(attempt, successor):
             reached = kept
         else:
             silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
             known = given_back or _one_machine(attempt["owner"], successor["owner"])
             missed = min(silent, BEAT_S if known else lease_s)
-            reached = float(attempt["beat"].get("seconds", 0.0)) + missed
+            reached = atomic.number(attempt["beat"], "seconds") + missed
         found.seconds += max(0.0, reached - kept)
 
 
 def stopped_in_order(attempt: Mapping[str, Any], successor: Mapping[str, Any]) -> bool:
     """Whether it stopped because it was asked to, and had saved all that it trained."""
     given_back = attempt["released_at"] < successor["claimed_at"]
-    kept = float((successor["beat"] or {}).get("resumed_s", 0.0))
+    kept = atomic.number(successor["beat"] or {}, "resumed_s")
     beat = attempt["beat"]
-    return beat is not None and given_back and kept >= float(beat.get("seconds", 0.0))
+    return beat is not None and given_back and kept >= atomic.number(beat, "seconds")
 
 
 def _one_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -87,13 +87,14 @@ def read_attempt(store: Store, cell_id: str, number: int) -> dict[str, Any]:
     """What one attempt left: claim, release, heartbeat, and provenance where it finished."""
     run = store.run_dir(cell_id)
     attempt, claim = run / "attempts" / f"{number:06d}", run / "claims" / f"{number:06d}.json"
-    facts, beat = atomic.read_json(claim) or {}, attempt / "beat.json"
+    facts, beat = atomic.read_record(claim), attempt / "beat.json"
+    owner = facts.get("owner")
     released = claim.with_suffix(".released")
     return {
-        "claimed_at": float(facts.get("claimed_at", 0.0)),
-        "owner": facts.get("owner", {}),
+        "claimed_at": atomic.number(facts, "claimed_at"),
+        "owner": owner if isinstance(owner, dict) else {},
         "released_at": released.stat().st_mtime if released.exists() else float("inf"),
-        "beat": atomic.read_json(beat),
+        "beat": atomic.read_record(beat) or None,
         "beat_at": beat.stat().st_mtime if beat.exists() else 0.0,
-        "provenance": atomic.read_json(attempt / "provenance.json"),
+        "provenance": atomic.read_record(attempt / "provenance.json"),
     }

@@ -5,10 +5,13 @@ Everything is told from the plan and the store; nothing here starts work.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from janus.store import Store
+from janus.atomic import number
+from janus.store import DAMAGED, Store
 from janus.tracking import clock, percent
 from sweeps.drive import Tally
 from sweeps.forecast import Forecast
@@ -19,15 +22,25 @@ from sweeps.policy import policy
 def counts(split: Split) -> str:
     """'12 cells: 3 done, 0 running, 1 failed, 8 open'."""
     parts = {name: len(getattr(split, name)) for name in ("done", "running", "failed", "open")}
+    if split.damaged:
+        parts["damaged"] = len(split.damaged)
     listed = ", ".join(f"{number} {name}" for name, number in parts.items())
     return f"{sum(parts.values())} cells: {listed}"
+
+
+def damaged_text(split: Split) -> str:
+    """Up to ten damaged results, each with its file and what to do; '' when there is none."""
+    lines = [f"  damaged: {why}" for why in list(split.damaged.values())[:10]]
+    if len(split.damaged) > 10:
+        lines.append(f"  and {len(split.damaged) - 10} more damaged results")
+    return "\n".join(lines)
 
 
 def plan_text(planned: Sequence[Planned], split: Split) -> str:
     """How the cells spread over rows, benches, orders and seeds."""
     done = set(split.done)
     width = max(len(p.row) for p in planned)
-    lines = [counts(split)]
+    lines = [counts(split), *filter(None, [damaged_text(split)])]
     for row, cells in _by_row(planned).items():
         finished = sum(p.cell.id in done for p in cells)
         lines.append(f"  {row:<{width}}  {len(cells):>5} cells  {finished:>5} done")
@@ -89,24 +102,31 @@ def failure_text(
     `reasons` maps cell ids to (cause, message); `missing` counts all cells without a result.
     """
     lines = [f"{missing} of {len(titles)} cells have no result"]
-    for cause, number in Counter(cause for cause, _ in reasons.values()).most_common():
+    for cause, count in Counter(cause for cause, _ in reasons.values()).most_common():
         cell_id, (_, message) = next(item for item in reasons.items() if item[1][0] == cause)
-        first = message.splitlines()[0] if message else "no message"
-        lines.append(f"  {cause}: {number} cells, e.g. {titles[cell_id]} ({cell_id})")
-        lines.append(f"    {first}")
+        told = message.splitlines()[0] if message else "no message"
+        lines.append(f"  {cause}: {count} cells, e.g. {titles[cell_id]} ({cell_id})")
+        lines.append(f"    {told}")
         lines.append(f"    ({policy(cause).advice})")
-    lines.append(f"the same command trains what is missing: {command}")
+    causes = {cause for cause, _ in reasons.values()}
+    first = "with those files moved away, " if causes == {DAMAGED} else ""
+    lines.append(f"{first}the same command trains what is missing: {command}")
     return "\n".join(lines)
 
 
 def reasons(
-    cell_ids: Iterable[str], store: Store, tally: Tally | None
+    cell_ids: Iterable[str], store: Store, tally: Tally | None, damaged: Mapping[str, str] = {}
 ) -> dict[str, tuple[str, str]]:
-    """Cause and message of each failed cell: from this command's attempts, else from the store."""
+    """Cause and message of each failed cell: from this command's attempts, else from the store.
+
+    damaged: what to do about each damaged result.
+    """
     found = {}
     for cell_id in cell_ids:
         last = tally.last.get(cell_id) if tally else None
-        if last is not None and last.status != "done":
+        if cell_id in damaged:
+            found[cell_id] = (DAMAGED, damaged[cell_id])
+        elif last is not None and last.status != "done":
             found[cell_id] = (last.cause, last.message)
         elif record := store.failure(cell_id):
             found[cell_id] = (str(record.get("cause", "error")), str(record.get("message", "")))
@@ -136,15 +156,25 @@ def running_text(cell_ids: Iterable[str], titles: Mapping[str, str], store: Stor
     """One line for each running cell, from its heartbeat."""
     lines = []
     for cell_id in cell_ids:
-        beat = store.beat(cell_id)
+        beat = store.beat(cell_id) or {}
         facts = "starting"
-        if beat:
-            facts = (
-                f"task {beat['task'] + 1}/{beat['tasks']}, accuracy so far "
-                f"{percent(beat.get('accuracy'))}, left {clock(beat.get('seconds_left'))}"
-            )
+        if task := task_text(beat):
+            accuracy, left = (known(beat, name) for name in ("accuracy", "seconds_left"))
+            facts = f"task {task}, accuracy so far {percent(accuracy)}, left {clock(left)}"
         lines.append(f"  running: {titles[cell_id]}  {facts}")
     return "\n".join(lines)
+
+
+def task_text(beat: Mapping[str, Any]) -> str:
+    """'3/10', the task that a heartbeat tells of; '' where it tells of none."""
+    task, tasks = (known(beat, name) for name in ("task", "tasks"))
+    return "" if task is None or tasks is None else f"{task + 1:.0f}/{tasks:.0f}"
+
+
+def known(beat: Mapping[str, Any], name: str) -> float | None:
+    """A number of a heartbeat; None where it has none, or the file is damaged."""
+    value = number(beat, name, math.nan)
+    return None if math.isnan(value) else value
 
 
 def _by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from janus.command import explain
 from janus.config import Cell
-from janus.errors import ClusterError
+from janus.errors import ClusterError, RunError
 from janus.store import Store
 from janus.wandb_account import wanted
 from janus.weights import check
@@ -30,6 +31,9 @@ def run(request: Request, command: str) -> int:
     titles = {p.cell.id: p.title for p in planned}
     split = split_open(titles, store)
     done = set(split.done)
+    left = len(titles) - len(done) - len(split.damaged)
+    if left:
+        store.require_writable()
     for line in check(p.cell.backbone for p in planned if p.cell.id not in done):
         tell(f"weights: {line}")
     made = forecast.forecast(planned, split, store, request.usable_workers(), request.device)
@@ -41,20 +45,22 @@ def run(request: Request, command: str) -> int:
     for note in notes(request.sweep):
         tell(f"note: {note}")
     tell(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
+    if text := report.damaged_text(split):
+        tell(text)
     if fixed := request.sweep.fixed:
         tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
     if request.keep_final and (bare := [i for i in split.done if not store.checkpoints(i)]):
         tell(f"note: {len(bare)} cells were finished without keep=final; their methods are gone")
     try:
-        tally, workers = _train(request, store, planned, len(titles) - len(split.done))
+        tally, workers = _train(request, store, planned, left)
     except KeyboardInterrupt:
         with not_interrupted():
             split = split_open(titles, store)
             part = f"{len(split.done)} of {len(titles)} cells done"
             tell(f"stopped with {part}. Go on with: {command}")
         return STOPPED
-    except ClusterError as error:
-        tell(f"error: {error}")
+    except (ClusterError, RunError, OSError) as error:
+        tell(f"error: {explain(error) if isinstance(error, OSError) else error}")
         split = split_open(titles, store)
         tell(f"stopped with {len(split.done)} of {len(titles)} cells done. Go on with: {command}")
         return 3
@@ -65,7 +71,7 @@ def run(request: Request, command: str) -> int:
     if not missing:
         say(f"all {len(titles)} cells of {request.sweep.name} are done")
         return 0
-    why = report.reasons(missing, store, tally)
+    why = report.reasons(missing, store, tally, split.damaged)
     say(report.failure_text(why, titles, len(missing), command))
     return 3
 

@@ -16,6 +16,7 @@ from janus.correct_images import FIELD
 from janus.errors import ConfigError, DataError, RunError, suggest
 from janus.store import Store
 from sweeps.console import say, tell
+from sweeps.plan import list_at
 
 
 @dataclass
@@ -95,7 +96,7 @@ def copy_results(source: Store, target: Store, cell_ids: Iterable[str]) -> Copie
             else:
                 copied.different.append(cell_id)
             continue
-        record = atomic.read_json(source.run_dir(cell_id) / "cell.json") or result.get("cell", {})
+        record = atomic.read_record(source.run_dir(cell_id) / "cell.json") or result.get("cell", {})
         claim = target.claim_id(cell_id, record)
         if claim is None:
             copied.busy.append(cell_id)
@@ -142,10 +143,10 @@ def _mend_images(
 def copy_lists(source: Store, target: Store, name: str = "") -> None:
     """Bring the lists of sweeps along; a list that both have keeps the cells of both."""
     for path in sorted((source.root / "sweeps").glob(f"{name or '*'}.json")):
-        ours, theirs = target.root / "sweeps" / path.name, atomic.read_json(path)
-        before = atomic.read_json(ours)
+        ours, theirs = target.root / "sweeps" / path.name, list_at(path)
+        before = list_at(ours)
         if theirs is None:
-            tell(f"  {path} cannot be read and is left out")
+            tell(f"  {path} is damaged and is left out; its sweep's run writes it anew")
             continue
         if before is not None:
             known = {cell["id"] for cell in before["cells"]}
@@ -183,7 +184,7 @@ def _listed(store: Store, name: str) -> set[str]:
     """Cells of a sweep; of every one, and of none, without a name."""
     if not name:
         return store.done()
-    record = atomic.read_json(store.root / "sweeps" / f"{name}.json")
+    record = list_at(store.root / "sweeps" / f"{name}.json")
     if record is None:
         known = [Path(p).stem for p in (store.root / "sweeps").glob("*.json")]
         raise ConfigError(f"no sweep {name!r} in {store.root}.{suggest(name, known)}")

@@ -21,6 +21,7 @@ from janus.store import Store
 from janus.tracking import clock, percent
 from sweeps.attempt import Outcome
 from sweeps.plan import Split, split_open
+from sweeps.report import known, task_text
 
 
 def describe(outcome: Outcome, title: str, finished: int, total: int) -> str:
@@ -108,14 +109,14 @@ class LiveWatch(PlainWatch):
         table = Table("cell", "task", "epoch", "loss", "accuracy so far", "left", box=None)
         for cell_id in split.running:
             beat = self.store.beat(cell_id) or {}
-            loss = beat.get("loss")
+            loss, epoch = known(beat, "loss"), known(beat, "epoch")
             table.add_row(
                 self.titles[cell_id],
-                f"{beat['task'] + 1}/{beat['tasks']}" if beat else "--",
-                f"{beat['epoch'] + 1}" if beat else "--",
+                task_text(beat) or "--",
+                "--" if epoch is None else f"{epoch + 1:.0f}",
                 "--" if loss is None else f"{loss:.3f}",
-                percent(beat.get("accuracy")),
-                clock(beat.get("seconds_left")),
+                percent(known(beat, "accuracy")),
+                clock(known(beat, "seconds_left")),
             )
         counts = f"{len(split.done)} done, {len(split.running)} running, "
         counts += f"{len(split.failed)} failed, {len(split.open)} open"

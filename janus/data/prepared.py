@@ -74,14 +74,14 @@ def find(config: BenchConfig) -> Bench | None:
     if config.root is None and config.cache is None:
         return None  # bundled with the package
     folder = config.prepared_folder
-    manifest = atomic.read_json(folder / "manifest.json")
-    if manifest is None:
+    manifest = atomic.read_record(folder / "manifest.json")
+    if not manifest:
         return None
     opened = ("train", "test") if config.eval == "test" else ("train",)
     try:
         index = load_file(str(folder / "index.safetensors"))
         parts = {name: _images(folder, name, manifest, index) for name in opened}
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise _damaged(folder, config, error) from None
     for name in opened:
         count = manifest["bytes"][name]
@@ -101,8 +101,8 @@ def verify(config: BenchConfig) -> list[str]:
     """Names of the arrays whose bytes are no longer those that were written."""
     folder = config.prepared_folder
     bundled = config.root is None and config.cache is None
-    manifest = (not bundled and atomic.read_json(folder / "manifest.json")) or {"sha256": {}}
-    return [n for n, s in manifest["sha256"].items() if _file_sum(folder / f"{n}.u8") != s]
+    manifest = {} if bundled else atomic.read_record(folder / "manifest.json")
+    return [n for n, s in manifest.get("sha256", {}).items() if _file_sum(folder / f"{n}.u8") != s]
 
 
 def _damaged(folder: Path, config: BenchConfig, why: object) -> DataError:

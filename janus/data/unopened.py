@@ -15,7 +15,8 @@ from janus.config import BenchConfig
 
 def known_sums(config: BenchConfig, published: Mapping[str, str]) -> dict[str, str]:
     """Sums by file name: those that `check` recorded of the declared split, else `published`."""
-    record = atomic.read_json(config.split_file) or {}
+    record = atomic.read_record(config.split_file)
     if record.get("split_sha256") != config.split_sha256:
         return dict(published)
-    return {**published, **record.get("test_sums", {})}
+    sums = record.get("test_sums")
+    return {**published, **(sums if isinstance(sums, dict) else {})}

@@ -1,0 +1,47 @@
+"""What every command line does with streams that are closed and errors of the file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def open_streams() -> None:
+    """Give a program that was started with `>&-` or `2>&-` a stream to write to.
+
+    Also the file descriptor, which the next opened file would get: what is printed went into it.
+    """
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            with open(os.devnull, "r" if number == 0 else "w", encoding="utf-8") as null:
+                os.dup2(null.fileno(), number)
+            stream = open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+def drop_stdout() -> None:
+    """Let what is still to be printed vanish: Python would complain of it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def explain(error: OSError) -> str:
+    """One line: what could not be done, where, and what to do."""
+    where = str(error.filename) if error.filename is not None else "what is printed"
+    if error.errno in _NO_SPACE:
+        return f"no space left to write {where}: free some and run the same command again"
+    if error.errno == errno.EROFS:
+        return (
+            f"{where} cannot be written: its file system is read-only. Name another folder "
+            "(store=DIR, --out), or copy it to one that can be written"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{where} may not be read or written by this user: change its permissions, or name "
+            "another folder (store=DIR, --store, --out)"
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR):
+        return f"{where}: {error.strerror}. Something else lies there: move it away"
+    return f"{where}: {error.strerror or error}"
