@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def mapped(
     found = to_timm(state, {name.split(".")[0] for name in expected}, prefix)
     record = Record(len(expected), taken, found.stripped, found.renamed, dict(found.left_out))
     if kind_of(path) == "safetensors" and (text := metadata_of(path).get(METADATA)):
-        record.converted = json.loads(text)
+        with suppress(ValueError, TypeError):  # others may use the key for something else
+            record.converted = dict(json.loads(text))
     try:
         fitted = _fit(found, model, record)
     except _Misfit as misfit:
