@@ -15,17 +15,24 @@ import fcntl
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 
 from janus import wandb_account
 from janus.heat_map import draw
 from janus.wandb_tracker import COMPLAINT
+from janus.wandb_tracker import _children as children
 
+REACH_S = 4.0
+"""Seconds that the server may take for its first answer."""
 INIT_S = 30.0
 """Seconds to reach the server, if WANDB_INIT_TIMEOUT names none; then the run stays on disk."""
 PARTING_S = 60
@@ -46,6 +53,9 @@ class Run:
         self.alone = alone(folder / "wandb" / "writer.lock")
         # tables wait for their upload in this folder, by default in the home of this machine
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
+        if mode == "online" and (why := unreachable()):
+            complain(f"cannot reach the server: {why}; the run is kept offline")
+            mode = "offline"
         self.last = last_step(folder) if mode == "offline" else -1
         try:
             self.run = self._init(told, mode)
@@ -101,11 +111,32 @@ class Run:
     def end(self, exit_code: int) -> None:
         """Close the run; online, this waits until all of it is uploaded."""
         online = not self.run.offline
+        if online and (why := unreachable()):
+            raise ConnectionError(f"{why}; `python -m sweeps sync` uploads the rest")
         file = Path(self.run.settings.sync_file)
         self.run.finish(exit_code=exit_code)
         if online and exit_code == 0:
             file.with_suffix(".wandb.synced").touch()  # as `wandb sync` marks what it uploaded
         self.alone.close()
+
+
+def unreachable() -> str:
+    """Why the server gives no answer within REACH_S seconds; '' when it gives any, even an error.
+
+    wandb itself tries for much longer, and to finish an online run without a server without end.
+    """
+    import wandb
+
+    url = str(wandb.setup().settings.base_url)  # of the environment or wandb's own files
+    try:
+        with urllib.request.urlopen(url, timeout=REACH_S):
+            return ""
+    except urllib.error.HTTPError:
+        return ""
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        # whose certificates wandb trusts is its own affair
+        return "" if isinstance(reason, ssl.SSLError) else f"{url}: {reason}"
 
 
 def _init_timeout(mode: str) -> float:
@@ -198,6 +229,9 @@ def main() -> int:
         complain(f"{type(error).__name__}: {error}")
     else:
         return 0
+    for pid in children(os.getpid()):  # wandb's service would try to reach the server for ever
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     os._exit(1)  # not through wandb's own exit hooks, which may wait for a service that is gone
 
 

@@ -99,7 +99,8 @@ class Child:
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(patience_s) == 0
         log.warning("W&B: not finished after %.0f s; `sweeps sync` uploads the rest", patience_s)
-        for pid in [*_children(self.process.pid), self.process.pid]:
+        # the process before its service, whose end it would complain of
+        for pid in [self.process.pid, *_children(self.process.pid)]:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
