@@ -61,6 +61,7 @@ def check(config: BenchConfig, words: str) -> int:
     """Read every image, print what the bench holds, and keep its split's hash."""
     from janus.data import bench as benches
     from janus.data import prepared
+    from janus.data.copies import copies
     from janus.data.report import counts, picture, table
 
     bench = benches.read(config)
@@ -70,6 +71,7 @@ def check(config: BenchConfig, words: str) -> int:
         f"{len(bench.train)} training and {len(bench.test)} test images\n"
         f"{table(bench, config.tasks, domain)}\nsplit {config.split}: SHA-256 {bench.sha256}\n"
     )
+    sys.stdout.write("".join(f"{note}\n" for note in (*bench.notes, *copies(bench))))
     sys.stdout.write(ORIGINS[config.name].compare(len(bench.train), len(bench.test)))
     if config.classes not in (UNKNOWN, len(bench.class_names)):
         sys.stdout.write(f"NOT {config.classes} classes: bench.classes says so\n")
@@ -112,6 +114,11 @@ def prepare(config: BenchConfig, words: str) -> int:
     from janus.data import prepared
 
     if config.root is None and config.cache is None:
+        if config.source != "glyphs":
+            raise DataError(
+                f"bench {config.name} needs its images: "
+                f"python -m janus.data prepare {config.name} bench.root=DIR"
+            )
         raise DataError(f"bench {config.name} is bundled; there is nothing to prepare")
     folder = prepared.write(benches.read(config), config)
     size = sum(p.stat().st_size for p in folder.iterdir())
@@ -151,6 +158,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_args(words)
     if given.command == "list":
+        if given.bench is not None:
+            raise ConfigError(
+                f"list takes no more words, not {given.bench!r}: it lists every bench. To look at "
+                "the images of one: python -m janus.data check BENCH bench.root=DIR"
+            )
         return list_benches()
     if given.bench is None:
         raise ConfigError(f"{given.command} which bench? Known: {', '.join(names('bench'))}")

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from janus.data.grey import MARK, is_deep, to_rgb
 from janus.data.ragged import usable_cores
 
 MOST_PIXELS = 100_000_000
@@ -43,6 +44,8 @@ class Examined:
     content: str
     """SHA-256 of the SHA-256 of each file, in order"""
     problems: list[str]
+    digests: np.ndarray
+    """uint8 (N, 32): SHA-256 of each file; zero for wrong ones"""
 
 
 def stamps(root: Path, paths: Sequence[str]) -> np.ndarray:
@@ -73,7 +76,9 @@ def examine(root: Path, paths: Sequence[str]) -> Examined:
             with open(file, "rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").digest()
                 stream.seek(0)
-                size = _decoded(stream)
+                size, deep = _decoded(stream)
+            if deep:
+                digest = hashlib.sha256(digest + MARK).digest()
         except FileNotFoundError:
             return f"{path} is missing"
         except Image.DecompressionBombError:
@@ -92,22 +97,27 @@ def examine(root: Path, paths: Sequence[str]) -> Examined:
                 log.warning("%d of %d images are checked", len(found), len(paths))
                 told = time.monotonic()
     problems = [f for f in found if isinstance(f, str)]
-    known = [((0, 0), b"") if isinstance(f, str) else f for f in found]
+    known = [((0, 0), bytes(32)) if isinstance(f, str) else f for f in found]
     sizes = np.array([size for size, _ in known], dtype=np.int64).reshape(-1, 2)
-    content = hashlib.sha256(b"".join(digest for _, digest in known)).hexdigest()
-    return Examined(sizes, content, problems)
+    joined = b"".join(digest for _, digest in known)
+    digests = np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32).copy()
+    return Examined(sizes, hashlib.sha256(joined).hexdigest(), problems, digests)
 
 
-def _decoded(stream: BinaryIO) -> tuple[int, int] | str:
-    """Height and width of an image that could be decoded, or what is wrong with its size."""
+def _decoded(stream: BinaryIO) -> tuple[tuple[int, int] | str, bool]:
+    """Height and width of an image that could be decoded, or what is wrong with its size; and
+    whether its grey levels were scaled. Raises ValueError for levels without a known scale.
+    """
     with Image.open(stream) as image:
         width, height = image.size
         if width * height > MOST_PIXELS:
-            return f"has {width * height / 1e6:.0f} megapixels"
+            return f"has {width * height / 1e6:.0f} megapixels", False
         if max(width, height) > MOST_ASPECT * min(width, height):
-            return f"is a strip of {width} x {height} pixels"
+            return f"is a strip of {width} x {height} pixels", False
         image.load()
-    return height, width
+        if deep := is_deep(image):
+            to_rgb(image)
+    return (height, width), deep
 
 
 def _stays(path: Path, inside: Path) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 from janus import atomic
 from janus.config import BenchConfig
 from janus.data.examine import Examined, examine, stamps
+from janus.data.grey import to_rgb
 from janus.data.images import Bench, Images
 from janus.data.listing import Listing, Split, faults, refuse
 from janus.data.ragged import Ragged, shorter_side
@@ -62,12 +64,13 @@ def reduced(height: int, width: int, side: int | None) -> tuple[int, int]:
 
 
 def decode(path: Path, side: int | None) -> np.ndarray:
-    """uint8 (H, W, 3) as Pillow decodes it; reduced, bilinear with antialiasing, where asked.
+    """uint8 (H, W, 3) as `grey.to_rgb` converts it; reduced, bilinear with antialiasing,
+    where asked.
 
     Orientation tags are not applied: torchvision's loader does not either.
     """
     with Image.open(path) as image:
-        picture = image.convert("RGB")
+        picture = to_rgb(image)
     height, width = reduced(picture.height, picture.width, side)
     if (height, width) != (picture.height, picture.width):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -80,7 +83,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
     Under `eval=validation` the test files are not opened, and the test store stays empty.
     `shared_test`: the test images belong to no domain.
     """
-    parts, sums = {}, known_sums(config, {})
+    parts, sums, digests = {}, known_sums(config, {}), {}
     problems: list[str] = []
     for name, part in (("train", split.train), ("test", split.test)):
         apart = config.scenario == "domain" and not (shared_test and name == "test")
@@ -91,6 +94,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
             found = _examined(config, split, part)
             problems += found.problems
             sizes, sums[name] = torch.from_numpy(found.sizes), found.content
+            digests[name] = found.digests
         parts[name] = Images(
             Files(split.root, part.paths, sizes, config.stored_side),
             torch.from_numpy(part.labels),
@@ -113,13 +117,15 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
         sha256=split.sha256(sums),
         shared_test=shared_test,
         test_sums={"test": sums["test"]},
+        digests=digests,
+        notes=split.notes,
     )
 
 
 def _examined(config: BenchConfig, split: Split, part: Listing) -> Examined:
     """What the files are, from the last check of the same files or from a new one."""
-    key = hashlib.sha256("\n".join(part.paths).encode()).hexdigest()[:16]
-    path = config.cache_folder / f"checked-{key}.safetensors"
+    key = hashlib.sha256(os.fsencode("\n".join(part.paths))).hexdigest()[:16]
+    path = config.cache_folder / f"examined-{key}.safetensors"
     now = torch.from_numpy(stamps(split.root, part.paths))
     if (known := _known(path, now)) is not None:
         return known
@@ -128,7 +134,12 @@ def _examined(config: BenchConfig, split: Split, part: Listing) -> Examined:
     if found.problems:
         return found
     record = save(
-        {"sizes": torch.from_numpy(found.sizes), "stamps": now}, {"content": found.content}
+        {
+            "sizes": torch.from_numpy(found.sizes),
+            "stamps": now,
+            "digests": torch.from_numpy(found.digests),
+        },
+        {"content": found.content},
     )
     try:
         atomic.replace(path, lambda temporary: _write(temporary, record))
@@ -152,6 +163,7 @@ def _known(path: Path, now: Tensor) -> Examined | None:
         with safe_open(str(path), "pt") as record:
             if not torch.equal(record.get_tensor("stamps"), now):
                 return None
-            return Examined(record.get_tensor("sizes").numpy(), record.metadata()["content"], [])
+            sizes, digests = (record.get_tensor(n).numpy() for n in ("sizes", "digests"))
+            return Examined(sizes, record.metadata()["content"], [], digests)
     except (OSError, SafetensorError, KeyError, ValueError):
         return None

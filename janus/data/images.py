@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -105,3 +106,7 @@ class Bench:
     """The test images belong to no task: they are evaluated whole after every task."""
     test_sums: Mapping[str, str] = field(default_factory=dict)
     """Checksums of the test files by name, where the split's hash is made of them."""
+    digests: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """uint8 (N, 32) by part: SHA-256 of each file, where images are files that were opened"""
+    notes: tuple[str, ...] = ()
+    """What `check` says of the folders: files and folders that were left out."""

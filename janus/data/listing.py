@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,12 @@ import numpy as np
 from janus import atomic
 from janus.errors import DataError, RunError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+SUFFIXES = (*JPEG, ".png", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+"""Folders, in small letters, that systems leave beside images; no classes, as hidden ones."""
+LITTER = ("thumbs.db", "desktop.ini")
+"""Files of the same kind: left out without a word."""
 NAMED = 20
 """Problems that one message spells out; the rest are counted."""
 
@@ -53,6 +59,8 @@ class Split:
     test: Listing
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...] = ("all",)
+    notes: tuple[str, ...] = ()
+    """What was left out, a line each."""
 
     def sha256(self, content: Mapping[str, str]) -> str:
         """Hash of both lists (paths, labels, domains) and of what the files hold: `content`, by
@@ -61,7 +69,8 @@ class Split:
         digest = hashlib.sha256()
         for name, part in (("train", self.train), ("test", self.test)):
             rows = zip(part.paths, part.labels.tolist(), part.domains.tolist(), strict=True)
-            digest.update("".join(f"{name}\t{p}\t{y}\t{d}\n" for p, y, d in rows).encode())
+            text = "".join(f"{name}\t{p}\t{y}\t{d}\n" for p, y, d in rows)
+            digest.update(os.fsencode(text))
             digest.update(f"{name}\t{content[name]}\n".encode())
         return digest.hexdigest()
 
@@ -103,16 +112,24 @@ def faults(
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders, sorted; hidden ones are no classes. Raises DataError for none."""
+    """Names of the sub-folders, sorted; hidden ones and JUNK are no classes.
+
+    Raises DataError where there are none.
+    """
     if not folder.is_dir():
         raise DataError(
             f"there is no folder {folder}. Name that of the images: bench.root=DIR; where they "
             "come from says: python -m janus.data list"
         )
-    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    names = folders_of(folder)
     if not names:
         raise DataError(f"{folder} holds no folders of images, one per class")
     return names
+
+
+def folders_of(folder: Path) -> list[str]:
+    """Names of the sub-folders, sorted, without hidden ones and JUNK; there may be none."""
+    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not _skipped(e.name))
 
 
 def images_in(folder: Path) -> list[str]:
@@ -121,7 +138,7 @@ def images_in(folder: Path) -> list[str]:
     """
     found = []
     for where, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        folders[:] = sorted(f for f in folders if not _skipped(f))
         linked = [f for f in folders if os.path.islink(os.path.join(where, f))]
         images = [f for f in files if f.lower().endswith(SUFFIXES) and not f.startswith(".")]
         found += [
@@ -129,3 +146,20 @@ def images_in(folder: Path) -> list[str]:
             for f in (*linked, *images)
         ]
     return sorted(found)
+
+
+def others_in(folder: Path) -> Counter[str]:
+    """How many files below `folder` are no images by their suffix, by suffix in small letters;
+    "without a suffix" for those that have none.
+    """
+    found: Counter[str] = Counter()
+    for _, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not _skipped(f)]
+        for name in files:
+            if not (_skipped(name) or name.lower() in LITTER or name.lower().endswith(SUFFIXES)):
+                found[os.path.splitext(name)[1].lower() or "without a suffix"] += 1
+    return found
+
+
+def _skipped(name: str) -> bool:
+    return name.startswith(".") or name.lower() in JUNK

@@ -328,7 +328,7 @@ def test_validation_opens_no_test_file(tmp_path):
     assert main(["check", "imagenet_r", *words]) == 0
     for path in (tmp_path / "imagenet-r").rglob("test_*.jpg"):
         path.write_bytes(b"never looked at")
-    for path in (tmp_path / ".janus").glob("checked-*"):
+    for path in (tmp_path / ".janus").glob("examined-*"):
         path.unlink()
     bench = benches.load(tuning)
     assert len(bench.test) == 4 and len(bench.train) == 12
