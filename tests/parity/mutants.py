@@ -29,6 +29,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 300
+"""Seconds for a case, many times what it takes."""
 EQUAL, SEEN, RAISED = 0, 1, 2
 """How a forked run of cases ended."""
 
@@ -79,7 +80,7 @@ def forked(folder: Path, names: Sequence[str], tell: bool = False) -> int:
     """Run the cases in a child process that imports the product from `folder`."""
     child = os.fork()
     if child == 0:
-        signal.alarm(LIMIT_S)  # a fault may never end
+        signal.alarm(LIMIT_S * len(names))  # a fault may never end
         sys.dont_write_bytecode = True
         sys.path.insert(0, str(folder))
         code = RAISED
@@ -120,7 +121,7 @@ def main(words: list[str]) -> int:
         copy_product(folder)
         named = list(dict.fromkeys(case for fault in chosen for case in fault.cases))
         if forked(folder, named, tell=True) != EQUAL:
-            print("this case differs on the unchanged product")
+            print("a case differs on the unchanged product, or did not end")
             return 1
         for fault in chosen:
             began = time.monotonic()
