@@ -196,10 +196,10 @@ def _commands(store: Store) -> dict[str, Callable[[], int]]:
             shutil.rmtree(f"{store.root}-merged", ignore_errors=True)
 
     return {
-        "run": lambda: sweeps.run_command(["run", "smoke", *words]),
         "plan": lambda: sweeps.run_command(["plan", "smoke", *words]),
         "status": lambda: sweeps.run_command(["status", "smoke", at]),
         "compare": lambda: compare.main(["--store", str(store.root), "--sweep", "smoke"]),
         "merge": merge,
         "gc": lambda: sweeps.run_command(["gc", at, "dry=true"]),
+        "run": lambda: sweeps.run_command(["run", "smoke", *words]),  # last: it writes lists anew
     }
