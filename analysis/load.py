@@ -217,10 +217,22 @@ def provenance(run: Run) -> Mapping[str, Any]:
     """How the run came about (seconds, memory, numerics); empty when nothing was recorded."""
     if run.recorded is not None:
         return run.recorded
-    try:
-        return _store(run.store).provenance(run.id) or {}
-    except (AttributeError, TypeError, ValueError):
-        return {}  # a damaged record of how a result came about does not make the result wrong
+    found = _store(run.store).provenance(run.id) or {}
+    # a damaged record of how a result came about does not make the result wrong
+    return found if _is_sound(found) else {}
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether the values of a provenance that tables read are of their kinds."""
+    numerics = record.get("numerics", [])
+    times = record.get("seconds_per_task", [])
+    numbers = [record.get(name) for name in ("seconds", "peak_memory_bytes")]
+    return (
+        isinstance(numerics, list)
+        and all(isinstance(entry, dict) for entry in numerics)
+        and isinstance(times, list)
+        and all(value is None or type(value) in (int, float) for value in [*numbers, *times])
+    )
 
 
 _store = lru_cache(Store)  # resolving the same root ten thousand times takes a second

@@ -187,8 +187,9 @@ class Store:
         """
         left = [cell_id for cell_id in cell_ids if cell_id not in self._sound]
         found: dict[str, str] = {}
+        results = self.root / "results"
         for cell_id in left:
-            if len(left) > FULL_CHECKS and _looks_whole(self.result_path(cell_id)):
+            if len(left) > FULL_CHECKS and _looks_whole(f"{results}/{cell_id[:2]}/{cell_id}.json"):
                 self._sound.add(cell_id)
                 continue
             try:
@@ -358,15 +359,20 @@ def _damage(record: Mapping[str, Any], cell_id: str) -> str | None:
     return metrics.contradiction(record)
 
 
-def _looks_whole(path: Path) -> bool:
-    """Whether a file begins and ends as a result does."""
+def _looks_whole(path: str) -> bool:
+    """Whether a file begins and ends as a result does; written for ninety thousand of them."""
     try:
-        with open(path, "rb") as stream:
-            first, size = stream.read(1), stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - 2))
-            return first == b"{" and stream.read().rstrip().endswith(b"}")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
+    try:
+        end = os.fstat(descriptor).st_size - 2
+        first, last = os.pread(descriptor, 1, 0), os.pread(descriptor, 2, max(0, end))
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return first == b"{" and last.rstrip().endswith(b"}")
 
 
 def _owner(claim: Path) -> dict[str, Any]:

@@ -100,6 +100,9 @@ def test_a_result_that_is_named_damaged_is_not_trained_over(tmp_path: Path) -> N
     assert not split.done and not split.open and str(path) in split.damaged[cell.id]
 
 
+OF_SIDE_FILES = ("half", "list", "other mapping", "deep", "folder", "pipe", "link loop")
+"""Damage that the commands see of other files than results; reading them is one function."""
+
 STATUS = {"run": 3, "plan": 0, "status": 3, "compare": 3, "merge": 3, "gc": 0}
 """How each command ends where a result is damaged; `plan` and `gc` do not count results."""
 
@@ -149,6 +152,8 @@ def test_no_damaged_file_ends_a_command_in_a_traceback(
     number = 0
     for name in _files(sound, cell_id):
         for damage, act in DAMAGE.items():
+            if name != "result" and damage not in OF_SIDE_FILES:
+                continue
             store = Store(tmp_path / f"{number}")
             number += 1
             shutil.copytree(sound.root, store.root)
@@ -191,10 +196,10 @@ def _commands(store: Store) -> dict[str, Callable[[], int]]:
             shutil.rmtree(f"{store.root}-merged", ignore_errors=True)
 
     return {
-        "run": lambda: sweeps.run_command(["run", "smoke", *words]),
         "plan": lambda: sweeps.run_command(["plan", "smoke", *words]),
         "status": lambda: sweeps.run_command(["status", "smoke", at]),
         "compare": lambda: compare.main(["--store", str(store.root), "--sweep", "smoke"]),
         "merge": merge,
         "gc": lambda: sweeps.run_command(["gc", at, "dry=true"]),
+        "run": lambda: sweeps.run_command(["run", "smoke", *words]),  # last: it writes lists anew
     }
