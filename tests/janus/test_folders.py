@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from janus.compose import compose
 from janus.data.__main__ import bench_of, main
-from janus.data.bench import read
+from janus.data.bench import load, read
 from janus.data.files import decode
 from janus.errors import ConfigError, DataError
 from tests.janus import sets
@@ -169,3 +170,17 @@ def test_the_commands_say_what_is_missing_or_too_much():
         main(["list", "x"])
     with pytest.raises(ConfigError, match="a/b"):
         main(["check", "folder", "bench.name=a/b"])
+
+
+def test_a_run_says_that_images_changed_since_they_were_prepared(mine, caplog):
+    for command in ("check", "prepare"):
+        assert main([command, "folder", *words(mine)]) == 0
+    given = {"bench": "folder", "backbone": "toy", "bench.root": str(mine), "bench.tasks": 2}
+    config = compose(given).bench
+    load(config)
+    assert "since they were prepared" not in caplog.text
+    (mine / "train/cat/cat_0000.jpg").unlink()
+    shutil.copy(mine / "train/cat/cat_0001.jpg", mine / "train/cat/new.jpg")
+    os.utime(mine / "test/dog/dog_0000.jpg", (1, 1))
+    assert len(load(config).train) == 6
+    assert "prepared: 1 changed, 1 gone, 1 new" in caplog.text
