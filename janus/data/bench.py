@@ -16,7 +16,18 @@ import torch
 
 from janus.compose import file_sha256
 from janus.config import BenchConfig
-from janus.data import cars, cifar, core50, fashion, folders, glyph_fonts, glyphs, lists, prepared
+from janus.data import (
+    cars,
+    cifar,
+    core50,
+    fashion,
+    folders,
+    glyph_fonts,
+    glyphs,
+    lists,
+    prepared,
+    stale,
+)
 from janus.data.images import Bench, Images
 from janus.data.listing import faults, refuse
 from janus.errors import ConfigError, DataError, suggest
@@ -54,6 +65,16 @@ def _prepared(config: BenchConfig) -> Bench | None:
             config.words,
         )
         return None
+    listed = config.source != "folder"
+    if found is not None and (told := stale.changes(config.prepared_folder, listed)):
+        log.warning(
+            "images of %s since they were prepared: %s. This run uses the arrays in %s, as they "
+            "were. To use the images as they are now: python -m janus.data check %s, then prepare",
+            config.name,
+            told,
+            config.prepared_folder,
+            config.words,
+        )
     return found
 
 

@@ -21,7 +21,7 @@ def copies(bench: Bench) -> list[str]:
         rows = zip(bench.digests[part], images.store.paths, images.labels.tolist(), strict=True)
         for digest, path, label in rows:
             files.setdefault(digest.tobytes(), []).append((part, path, label))
-    several = [sorted(set(found)) for found in files.values() if len(found) > 1]
+    several = [found for found in files.values() if len(found) > 1]
     leaks = [_first_unequal(found, 0) for found in several if len({f[0] for f in found}) > 1]
     disputed = [_first_unequal(found, 2) for found in several if len({f[2] for f in found}) > 1]
     lines = [

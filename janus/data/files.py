@@ -83,6 +83,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
     Under `eval=validation` the test files are not opened, and the test store stays empty.
     `shared_test`: the test images belong to no domain.
     """
+    _refuse_names(split)
     parts, sums, digests = {}, known_sums(config, {}), {}
     problems: list[str] = []
     for name, part in (("train", split.train), ("test", split.test)):
@@ -120,6 +121,23 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
         digests=digests,
         notes=split.notes,
     )
+
+
+def _refuse_names(split: Split) -> None:
+    """Refuse names that are not UTF-8, as archives from other systems leave them. Raises
+    DataError: such names can be neither printed nor kept in a record.
+    """
+    strange = [
+        ascii(path)
+        for path in (*split.train.paths, *split.test.paths)
+        if any("\ud800" <= letter <= "\udfff" for letter in path)
+    ]
+    if strange:
+        raise DataError(
+            f"{len(strange)} file(s) in {split.root} have names that are not UTF-8, such as "
+            f"{strange[0]}. Rename them, for example: convmv -f latin1 -t utf8 -r --notest "
+            f"{split.root}"
+        )
 
 
 def _examined(config: BenchConfig, split: Split, part: Listing) -> Examined:

@@ -84,7 +84,7 @@ def refuse(problems: Sequence[str], what: str, record: Path | None = None) -> No
     more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
     if more and record is not None:
         with suppress(OSError, RunError):  # a folder that cannot be written to is a lesser problem
-            atomic.replace(record, atomic.text_writer("\n".join(problems) + "\n"))
+            atomic.replace(record, atomic.text_writer("\n".join(map(_shown, problems)) + "\n"))
             more += f" (all are in {record})"
     raise DataError(
         f"{len(problems)} problem(s) with {what}: {'; '.join(problems[:NAMED])}{more}. Mend or "
@@ -163,3 +163,8 @@ def others_in(folder: Path) -> Counter[str]:
 
 def _skipped(name: str) -> bool:
     return name.startswith(".") or name.lower() in JUNK
+
+
+def _shown(text: str) -> str:
+    """`text` with what is not UTF-8 in a file's name written as an escape."""
+    return text.encode(errors="backslashreplace").decode()

@@ -91,7 +91,8 @@ def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: in
         labels = [number[p.split("/")[-2]] for p in paths]
         domains = [_domain(p) for p in paths] if depth == 3 else []
         parts[name] = listing(paths, labels, domains)
-    return Split(root, **parts, class_names=names, domain_names=DOMAINS if depth == 3 else ("all",))
+    domain_names = DOMAINS if depth == 3 else ("all",)
+    return Split(root, parts["train"], parts["test"], names, domain_names)
 
 
 def _warn_of_copies(train: list[str], test: list[str]) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from janus import atomic
 from janus.config import BenchConfig
+from janus.data import stale
 from janus.data.images import Bench, Images
 from janus.data.ragged import Ragged
 from janus.data.stored import Stored
@@ -33,6 +34,7 @@ def write(bench: Bench, config: BenchConfig) -> Path:
     folder = config.prepared_folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
+    (folder / stale.NAME).unlink(missing_ok=True)
     parts = {"train": bench.train, "test": bench.test}
     sizes = {name: _sizes(images) for name, images in parts.items()}
     needed = sum(int(s.prod(1).sum()) * _channels(parts[n]) for n, s in sizes.items())
@@ -62,6 +64,7 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         "bytes": {n: (folder / f"{n}.u8").stat().st_size for n in parts},
         "sha256": sums,
     }
+    stale.keep(folder, bench)
     atomic.replace(folder / "manifest.json", atomic.json_writer(manifest))
     return folder
 
