@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--model", required=True, help=f"a timm model, or one of: {backbones}")
     look.set_defaults(act=_check)
 
-    convert = actions.add_parser("convert", help=f"write {KINDS} or .npz with timm's names")
+    convert = actions.add_parser("convert", help=f"{KINDS} or .npz to timm's names")
     convert.add_argument("file", type=Path)
     convert.add_argument("out", type=Path, help="a new .safetensors file")
     convert.add_argument("--model", help="also check it against this timm model or backbone")

@@ -113,7 +113,7 @@ def test_wrong_weight_files_are_refused(janus, damage, tmp_path):
 
 @pytest.mark.slow
 def test_local_weight_file_gives_the_bundled_result(janus, tmp_path):
-    """A float32 copy of the bundled weights, loaded through timm's own loader."""
+    """A float32 copy of the bundled weights, loaded as any file is."""
     from safetensors.torch import load_file, save_file
 
     bundled = load_file(ROOT / "janus/data/assets/glyph_vit.safetensors")
