@@ -79,6 +79,21 @@ class Sweep:
         for key in self.grid:
             if key in self.fixed:
                 raise ConfigError(f"{key} is both fixed and in the grid; give it once")
+        self._refuse_absurd_size()
+
+    def _refuse_absurd_size(self) -> None:
+        """Raise ConfigError for more than MOST_CELLS, counted without making any."""
+        blocks = self.blocks or ((self.orders, self.seeds),)
+        pairs = sum(len(orders) * len(seeds) for orders, seeds in blocks)
+        points = math.prod(len(values) for values in self.grid.values())
+        variants = sum(len(self.variants.get(method, {"": {}})) for method in self.methods)
+        cells = len(self.benches) * variants * points * pairs
+        if cells > MOST_CELLS:
+            raise ConfigError(
+                f"sweep {self.name} has up to {cells} cells: {len(self.benches)} benches x "
+                f"{variants} rows x {points} grid points x {pairs} pairs of order and seed; the "
+                f"most is {MOST_CELLS}. Cut an axis, or split it into several sweeps"
+            )
 
     def pairs(self) -> list[tuple[str, int]]:
         """Every (order, seed), once: the same for every row."""
@@ -124,7 +139,6 @@ def plan(sweep: Sweep) -> list[Cell]:
 
 def plan_rows(sweep: Sweep) -> list[Planned]:
     """As `plan`, with the row of each cell; a cell of several rows belongs to the first."""
-    _refuse_absurd_size(sweep)
     columns = [
         (row, pattern(bench, row, sweep.protocol)) for bench in sweep.benches for row in rows(sweep)
     ]
@@ -143,21 +157,6 @@ def at(cell: Cell, order: str, seed: int) -> Cell:
 
 
 _parsed_order = lru_cache(maxsize=1024)(parse_order)
-
-
-def _refuse_absurd_size(sweep: Sweep) -> None:
-    """Raise ConfigError for a sweep of more than MOST_CELLS, counted without making any."""
-    blocks = sweep.blocks or ((sweep.orders, sweep.seeds),)
-    pairs = sum(len(orders) * len(seeds) for orders, seeds in blocks)
-    points = math.prod(len(values) for values in sweep.grid.values())
-    variants = sum(len(sweep.variants.get(method, {"": {}})) for method in sweep.methods)
-    cells = len(sweep.benches) * variants * points * pairs
-    if cells > MOST_CELLS:
-        raise ConfigError(
-            f"sweep {sweep.name} has up to {cells} cells: {len(sweep.benches)} benches x "
-            f"{variants} rows x {points} grid points x {pairs} pairs of order and seed; the most "
-            f"is {MOST_CELLS}. Cut an axis, or split it into several sweeps"
-        )
 
 
 def pattern(bench: str, row: Row, protocol: str = "unified") -> Cell:
