@@ -290,7 +290,7 @@ def run(given: Given, told: Trace, plan: Plan) -> None:
         state.task(task)
 
 
-PART = {"scenario": "bench", "epochs": "train"}
+PART = {"scenario": "bench", "epochs": "train", "batch_size": "train"}
 
 
 def case(
@@ -408,7 +408,14 @@ CASES = [
         sketch_size=8,
         spectrum="variance",
     ),
-    janus("gs", replace(OE, protect="gs"), rectify=False, margin_loss=False, estimator="gs"),
+    janus(
+        "gs",
+        replace(OE, protect="gs"),
+        rectify=False,
+        margin_loss=False,
+        estimator="gs",
+        batch_size=8,
+    ),
     janus(
         "gs in sigma^2",
         replace(OE, protect="gs", power=1, share=0.01),
