@@ -73,12 +73,22 @@ def read_offline(folder: Path) -> list[Tracked]:
     ]
 
 
+def _online(project: str) -> Any:
+    """A `wandb.Api()`. Raises ConfigError where wandb refuses to log in."""
+    import wandb
+
+    try:
+        return wandb.Api()
+    except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        raise ConfigError(
+            f"{project} is no folder here, and as a project of W&B it cannot be read: {error}"
+        ) from None
+
+
 def read_project(project: str, api: Any = None) -> list[Tracked]:
     """The runs of `entity/project`, sorted by id; `api` is a `wandb.Api()` when not given."""
     if api is None:
-        import wandb
-
-        api = wandb.Api()
+        api = _online(project)
     out = []
     for run in api.runs(project):
         points = _points(run.scan_history(keys=["task", "accuracy"]))
