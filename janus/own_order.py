@@ -83,6 +83,15 @@ def partly_ordered(listed: str, classes: int) -> list[str]:
     return [f"the order names {count} of {classes} classes; the others follow as numbered"]
 
 
+def check_numbers(listed: str, classes: int) -> None:
+    """Raise ConfigError for a number in the list that is no class; 0 classes: not known yet."""
+    beyond = [e for e in json.loads(listed) if isinstance(e, int) and e >= classes]
+    if classes and beyond:
+        raise ConfigError(
+            f"order names class {beyond[0]}, but there are {classes}, numbered from 0"
+        )
+
+
 def name_of(listed: str) -> str:
     """'own-3f2a9c01': the name of an order, from its list."""
     return f"own-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
