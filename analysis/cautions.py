@@ -23,7 +23,8 @@ def of_runs(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
     """Unequal seeds, devices, versions and commits of rows; doubtful runs."""
     runs = [run for group in groups for run in group.runs]
     records = {run.id: provenance(run) for run in runs}
-    out = [note for group in groups if (note := _uneven_seeds(group, labels))]
+    uneven = [f(group, labels) for group in groups for f in (_other_orders, _uneven_seeds)]
+    out = [note for note in uneven if note]
     for name, read in ORIGINS.items():
         found = {run.id: read(records[run.id]) for run in runs}
         if _differs_between_rows(groups, found):
@@ -63,6 +64,24 @@ def _few(names: Sequence[str]) -> str:
     unique = list(dict.fromkeys(names))
     more = f" and {len(unique) - NAMED} more" if len(unique) > NAMED else ""
     return ", ".join(unique[:NAMED]) + more
+
+
+def _other_orders(group: Group, labels: Mapping[str, str]) -> str:
+    """Rows with equally many, but other orders; rows with fewer are named by `notes`."""
+    orders: dict[str, set[str]] = {}
+    for run in group.runs:
+        orders.setdefault(labels[run.id], set()).add(run.order)
+    other = {
+        row
+        for row, found in orders.items()
+        if any(len(found) == len(theirs) and found != theirs for theirs in orders.values())
+    }
+    if not other:
+        return ""
+    return (
+        f"{group.bench}: rows have equally many, but other orders ({_few(sorted(other))}), so "
+        "their means are not like for like; the paired differences are."
+    )
 
 
 def _uneven_seeds(group: Group, labels: Mapping[str, str]) -> str:

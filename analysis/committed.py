@@ -1,9 +1,9 @@
 """The results of a sweep in one small file, `docs/results/NAME.jsonl.gz`, and a store made of it.
 
 First line: the sweep's list of cells. Then one result a line, by id, as its run left it, with its
-provenance beside it. Diagnostics are rounded to four digits, and of the provenance what names a
-machine is left out. Documents are written from these files (`python -m docs.build`), so that every
-figure in them can be computed again by whoever reads them.
+provenance beside it. Diagnostics are rounded to four digits. Fields of the provenance that name
+a machine are left out. `python -m docs.figures` writes the figures of the documents from these
+files, so every reader can compute them again.
 """
 
 from __future__ import annotations

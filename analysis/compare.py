@@ -120,6 +120,9 @@ def compare(args: argparse.Namespace) -> int:
             return _print_published(args)
         return INCOMPLETE
     if args.format == "long":
+        for option in ("details", "images", "published"):
+            if getattr(args, option):
+                say(f"--{option}: not in the long format, whose lines are single runs")
         return _print_long(chosen, metrics)
     table = tables.build(
         chosen.groups,
@@ -135,6 +138,7 @@ def compare(args: argparse.Namespace) -> int:
     extra, records = _extra(args, chosen, table)
     _print(table, args.format, extra, records)
     _warn_unpaired(table)
+    _warn_untested(table)
     for caution in table.cautions if args.format == "csv" else ():
         say(caution)  # the other formats carry it below the table
     selection.warn_missing(chosen)
@@ -229,6 +233,15 @@ def _print(
     else:
         sys.stdout.write(FORMATS[form](table, extra))  # type: ignore[operator]
     sys.stdout.flush()
+
+
+def _warn_untested(table: tables.Table) -> None:
+    """Endpoints that were asked for and have no difference, because nothing was measured."""
+    compared = {d.metric for d in table.differences}
+    measured = {key for _, _, key in table.entries}
+    for metric in table.endpoints:
+        if table.reference is not None and metric.key not in compared | measured:
+            say(f"--endpoint: {metric.key} was not measured in these runs, so nothing is compared")
 
 
 def _warn_unpaired(table: tables.Table) -> None:

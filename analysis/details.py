@@ -168,8 +168,8 @@ def block(details: Details, table: Table) -> Block:
         "resampled inside benches, for each method by itself). P is not paired: the spread of the "
         "orders is in it.",
         "Order and seed: standard deviations of a one-way random-effects model, in points of "
-        f"{title}; without a second seed the order's holds both. Rough where orders are few; an "
-        "estimate below 0 is shown as 0.",
+        f"{title}; where no order has a second seed, the order's also contains the seed's. "
+        "Rough where orders are few; an estimate below 0 is shown as 0.",
     ]
     if any(row.iqm is not None for row in details.across):
         notes.insert(

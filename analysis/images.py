@@ -187,7 +187,7 @@ def block(found: Images, table: Table) -> Block:
         "only one right",
         "p images",
     )
-    means = {(d.column.title, d.method): d.mean for d in table.differences}
+    means = {(d.column.title, d.method): d.mean for d in table.differences if d.metric == "acc"}
     rows = tuple(
         _row(row, means.get((row.bench, row.method)))[0 if several else 1 :] for row in found.rows
     )

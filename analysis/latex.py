@@ -50,14 +50,14 @@ def cell_tex(cell: Text) -> str:
     found = _NUMBER.fullmatch(cell.value)
     if found is None:
         shown = tex(cell.value)
-    elif found[2] and not float(found[2]):  # siunitx drops an uncertainty of zero
-        shown = rf"\num{{{found[1]}}}${{}}\pm{{}}$\num{{{found[2]}}}"
-    elif found[2]:
-        shown = rf"\num{{{found[1]} +- {found[2]}}}"
-    elif found[1].startswith("+"):
-        shown = rf"\num[print-implicit-plus]{{{found[1]}}}"
     else:
-        shown = rf"\num{{{found[1]}}}"
+        plus = "[print-implicit-plus]" if found[1].startswith("+") else ""  # else it is dropped
+        if found[2] and not float(found[2]):  # siunitx drops an uncertainty of zero
+            shown = rf"\num{plus}{{{found[1]}}}${{}}\pm{{}}$\num{{{found[2]}}}"
+        elif found[2]:
+            shown = rf"\num{plus}{{{found[1]} +- {found[2]}}}"
+        else:
+            shown = rf"\num{plus}{{{found[1]}}}"
     mark = rf"\textsuperscript{{{tex(cell.mark)}}}" if cell.mark else ""
     if cell.strong:
         return rf"\textbf{{{shown}}}{mark}"

@@ -75,7 +75,7 @@ def _mark_notes(table: Table) -> list[str]:
 
 
 def _uneven_orders(table: Table) -> list[str]:
-    """A mean over fewer orders than the next row's is not its equal: it is said below."""
+    """Names the rows whose means are over fewer orders than those of another row."""
     out = []
     for number, column in enumerate(table.columns):
         counts = {m: n for m in table.methods if (n := table.units(m, number))}

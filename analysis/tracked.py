@@ -24,7 +24,6 @@ from typing import Any
 from analysis import load
 from janus import metrics
 from janus.errors import ConfigError, DataError
-from janus.wandb_account import has_key
 
 READERS = 4
 """Files read side by side, each by a process of wandb's."""
@@ -74,21 +73,22 @@ def read_offline(folder: Path) -> list[Tracked]:
     ]
 
 
+def _online(project: str) -> Any:
+    """A `wandb.Api()`. Raises ConfigError where wandb refuses to log in."""
+    import wandb
+
+    try:
+        return wandb.Api()
+    except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        raise ConfigError(
+            f"{project} is no folder here, and as a project of W&B it cannot be read: {error}"
+        ) from None
+
+
 def read_project(project: str, api: Any = None) -> list[Tracked]:
     """The runs of `entity/project`, sorted by id; `api` is a `wandb.Api()` when not given."""
     if api is None:
-        if not has_key():
-            raise ConfigError(
-                f"{project} is read from W&B, and there is no key here: run `wandb login` or set "
-                "WANDB_API_KEY; or give a folder of offline runs"
-            )
-        import wandb
-
-        try:
-            return read_project(project, wandb.Api())
-        except (wandb.errors.Error, ValueError, OSError) as error:
-            told = " ".join(str(error).split())[:300]
-            raise DataError(f"cannot read {project} from W&B: {told}") from None
+        api = _online(project)
     out = []
     for run in api.runs(project):
         points = _points(run.scan_history(keys=["task", "accuracy"]))

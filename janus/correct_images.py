@@ -1,4 +1,4 @@
-"""Files that say which test images a result had right: where they lie, and that they are whole.
+"""Files that say which test images a result had right: their paths, and a check of their bytes.
 
 A result names its file in `correct_images`: the SHA-256 of the bytes, which lie at
 `correct_images/ab/<sha256>.bits` of the store. They are written before the result is committed and
@@ -31,8 +31,9 @@ def path_of(root: Path, name: str) -> Path:
 
 
 def keep(root: Path, content: bytes) -> None:
-    """Write a file into a store; one that is there is made young, so that `gc` leaves it to the
-    result about to name it. Raises RunError when the disk is full.
+    """Write a file into a store. If it is there already, its time is set to now: `gc` deletes old
+    files that no result names, and the result is written later. Raises RunError when the disk is
+    full.
     """
     path = path_of(root, name_of(content))
 

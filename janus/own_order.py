@@ -47,7 +47,7 @@ def parse_order(given: Any) -> tuple[str, str | None]:
         return _named([_number(line) for line in kept], f"order={text}")
     raise ConfigError(
         "order must be 'natural', a plain seed number >= 0, a published one such as 'pilot1993' or "
-        f"'coda1', a list such as [3,1,2], or @FILE with a class a line; got {text!r}"
+        f"'coda1', a list such as [3,1,2], or @FILE with a class a line; got {given!r}"
     )
 
 
@@ -81,6 +81,15 @@ def partly_ordered(listed: str, classes: int) -> list[str]:
     if count >= classes:
         return []
     return [f"the order names {count} of {classes} classes; the others follow as numbered"]
+
+
+def check_numbers(listed: str, classes: int) -> None:
+    """Raise ConfigError for a number in the list that is no class; 0 classes: not known yet."""
+    beyond = [e for e in json.loads(listed) if isinstance(e, int) and e >= classes]
+    if classes and beyond:
+        raise ConfigError(
+            f"order names class {beyond[0]}, but there are {classes}, numbered from 0"
+        )
 
 
 def name_of(listed: str) -> str:

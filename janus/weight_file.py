@@ -13,6 +13,7 @@ files that the converter writes.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -247,7 +248,7 @@ def _advice(
     if prefix := _unknown_prefix(found.state, expected):
         return (
             f"All of them stand under {prefix!r}. If that is the network: python -m janus.weights "
-            f"convert FILE OUT.safetensors --strip {found.stripped}{prefix}"
+            f"convert FILE OUT.safetensors --strip {shlex.quote(found.stripped + prefix)}"
         )
     return f"Is it another model's file? {GUIDE}"
 

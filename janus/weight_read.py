@@ -41,9 +41,9 @@ def read(path: Path, stand_ins: bool = False) -> tuple[dict[str, Tensor], str]:
     tensors = tree.items() if isinstance(tree, Mapping) else ()
     state = {str(name): value for name, value in tensors if isinstance(value, Tensor)}
     if not state:
-        holds = (
-            f"the keys {', '.join(map(str, tree))}" if isinstance(tree, Mapping) else "an object"
-        )
+        keys = ", ".join(map(str, tree)) if isinstance(tree, Mapping) else ""
+        empty = isinstance(tree, Mapping) and not tree
+        holds = f"the keys {keys}" if keys else "an empty dict" if empty else "an object"
         raise DataError(
             f"{path} cannot be loaded: no tensors by name in it, but {holds}. Save "
             "model.state_dict()"

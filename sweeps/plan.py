@@ -19,7 +19,7 @@ from janus import atomic
 from janus.compose import cautions, compose, unread
 from janus.config import Cell, TrainConfig, Value
 from janus.errors import ConfigError, suggest
-from janus.own_order import parse_order
+from janus.own_order import check_numbers, parse_order
 from janus.safe_names import check_name, is_cell_id
 from janus.settings import method_spec, read_yaml
 from janus.store import Store
@@ -153,6 +153,8 @@ def plan_rows(sweep: Sweep) -> list[Planned]:
 def at(cell: Cell, order: str, seed: int) -> Cell:
     """The same cell in another order and with another seed; `order` as in `Sweep.orders`."""
     name, own = _parsed_order(order)
+    if own is not None and cell.bench.scenario == "class":
+        check_numbers(own, cell.bench.classes)
     return replace(cell, order=name, own_order=own, seed=seed)
 
 

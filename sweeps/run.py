@@ -32,10 +32,10 @@ def run(request: Request, command: str) -> int:
     split = split_open(titles, store)
     done = set(split.done)
     left = len(titles) - len(done) - len(split.damaged)
-    if left:
-        store.require_writable()
     for line in check(p.cell.backbone for p in planned if p.cell.id not in done):
         tell(f"weights: {line}")
+    if left:
+        store.require_writable()
     made = forecast.forecast(planned, split, store, request.usable_workers(), request.device)
     if made is None:
         made = forecast.kept(store, request.sweep.name)

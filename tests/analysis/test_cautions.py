@@ -124,3 +124,13 @@ def test_many_rows_are_counted_and_not_listed(fake):
     (said,) = [note for note in table(fake).cautions if "devices" in note]
     assert said.count(":") == 1 + 1 + 4  # the sentence's, the one on gpu B, four on cpu A
     assert "and 1 more" in said
+
+
+def test_equally_many_but_other_orders_are_said(fake):
+    for order in range(3):
+        fake.add("janus", 0.60 + order / 100, order=order)
+        fake.add("seqlora", 0.62 + order / 90, order=order + 1)
+    assert table(fake).cautions == (
+        "glyphs: rows have equally many, but other orders (janus, seqlora), so their means are not "
+        "like for like; the paired differences are.",
+    )

@@ -151,3 +151,11 @@ def test_csv_says_where_single_images_are(fake, call):
     add_pairs(fake)
     _, out, err = call("--images", "--format", "csv")
     assert "--format json has them" in err and len(out.splitlines()) == 7
+
+
+def test_a_difference_is_rounded_as_above_with_another_endpoint_too(fake, call):
+    add_pairs(fake)
+    _, alone, _ = call("--images")
+    _, both, _ = call("--images", "--endpoint", "acc,bwt")
+    block = alone[alone.index("Single images:") :]
+    assert both[both.index("Single images:") :] == block

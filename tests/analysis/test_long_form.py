@@ -60,3 +60,16 @@ def test_rows_stand_in_the_order_asked_for_and_a_missing_cell_is_told(fake, call
     assert code == 3 and "1 of 7 planned cells" in err
     labels = pd.read_csv(io.StringIO(out)).label
     assert list(dict.fromkeys(labels)) == ["seqlora", "janus"]
+
+
+def test_blocks_that_lines_cannot_hold_are_said(fake, call):
+    add_methods(fake)
+    _, _, err = call("--format", "long", "--images", "--details", "--published")
+    for option in ("--images", "--details", "--published"):
+        assert f"{option}: not in the long format" in err
+
+
+def test_an_endpoint_that_no_run_measured_is_said(fake, call):
+    add_methods(fake)
+    _, out, err = call("--endpoint", "acc,forward_transfer")
+    assert "--endpoint: forward_transfer was not measured" in err and "points of ACC" in out

@@ -293,3 +293,15 @@ def test_notes_that_would_fill_a_page_become_text():
     inside, after = text.split(r"\end{table}")
     assert "note 0" not in inside and "Notes: in the text" in inside
     assert r"Notes on Table~\ref{tab:x}" in after and "note 89" in after
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"),
+    [
+        ("+0.12 ± 0.38", r"\num[print-implicit-plus]{+0.12 +- 0.38}"),
+        ("+0.12 ± 0.00", r"\num[print-implicit-plus]{+0.12}${}\pm{}$\num{0.00}"),
+        ("-0.12 ± 0.38", r"\num{-0.12 +- 0.38}"),
+    ],
+)
+def test_latex_keeps_the_plus_of_a_difference(plain, shown):
+    assert latex.cell_tex(render.Text(plain)) == shown

@@ -120,3 +120,14 @@ def test_no_folder_and_a_foreign_file_are_clear_errors(tmp_path):
     (tmp_path / "run-x.wandb").write_bytes(b"not a run")
     with pytest.raises(DataError, match="cannot read"):
         tracked.read_offline(tmp_path)
+
+
+def test_no_login_and_no_folder_is_one_sentence(monkeypatch):
+    import wandb
+
+    def refuse():
+        raise wandb.errors.UsageError("No API key configured")
+
+    monkeypatch.setattr(wandb, "Api", refuse)
+    with pytest.raises(ConfigError, match=r"a/b is no folder here, .*No API key"):
+        tracked.read_project("a/b")

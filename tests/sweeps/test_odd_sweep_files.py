@@ -92,3 +92,9 @@ def test_a_list_of_values_is_a_grid():
 def test_words_of_hydra_that_name_no_values_are_refused(word):
     with pytest.raises(ConfigError, match="cannot read"):
         load("smoke", [word])
+
+
+def test_an_order_with_a_class_too_many_is_refused_by_the_plan():
+    given = load("smoke", ["orders=[[99,100]]"]).sweep
+    with pytest.raises(ConfigError, match="order names class 100, but there are 100"):
+        plan(given)

@@ -214,3 +214,8 @@ def test_a_cell_that_runs_out_of_memory_alone_is_not_tried_again(
     assert (last["seqlora"].status, last["janus"].status) == ("done", "failed")
     assert (last["janus"].cause, tally.attempts[cells[1].id]) == (OUT_OF_MEMORY, 1)
     assert "injected" in last["janus"].message
+
+
+def test_an_order_of_ones_own_has_the_shape_of_any_other() -> None:
+    cells = cells_of(["methods=[janus]", "orders=[[3,1,2,0],7]", "seeds=1"])
+    assert len(cells) == 2 and len({shape(cell) for cell in cells}) == 1
