@@ -75,6 +75,7 @@ def test_cells_that_fail_are_told_and_only_resubmit_failed_tries_them_again(clus
     assert status == 0 and "1 cells, 1 tasks" in told
     assert cluster("watch")[0] == 0
     assert store.done() == {bad, good}
+    wait(lambda: " done " in cluster("logs", bad[:8])[1])  # the task says so after its commit
     status, told = cluster("logs", bad[:8])
     assert status == 0 and "first-step" in told and "done" in told and "log: " in told
 
