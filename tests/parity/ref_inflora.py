@@ -191,9 +191,9 @@ CASES = [
          method__subspace_energy=0.995),
     case("inflora on domainnet", "inflora", DOMAINNET, "domainnet"),
     case("inflora_b5", "inflora_b5", Plan(blocks=5, rate=1e-3, head_rate=1e-3),
-         backbone__model_kwargs=DEEP),
+         backbone__model_kwargs=DEEP, train__epochs=4),
     case("inflora_b5 on imagenet_r", "inflora_b5", Plan(blocks=5, energy=0.99), "imagenet_r",
-         backbone__model_kwargs=DEEP),
+         backbone__model_kwargs=DEEP, train__epochs=4),
     case("inflora_b5 on domainnet", "inflora_b5", DOMAINNET, "domainnet"),
     case("inflora_ca on imagenet_r", "inflora_ca", CA, "imagenet_r"),
     case(
