@@ -17,7 +17,7 @@ from janus.hardware import pick_device
 from janus.store import Store
 from sweeps.attempt import Outcome, attempt
 from sweeps.curve import Curve, read_curve
-from sweeps.trial import JobQueue, crashed  # sets what Ray reads while it is imported
+from sweeps.trial import crashed  # sets what Ray reads while it is imported
 from sweeps.tune import RayPool
 
 # isort: split
@@ -84,7 +84,7 @@ class ConfigurationPool(RayPool):
         gpu = bool(self.packing.gpus)
         resources = {"cpu": 1.0, "gpu": 1.0} if gpu else {"cpu": 1.0}
         jobs = [configuration_job(c, until, self.store, self.device) for c in configurations]
-        grid = self.fit_trials(ConfigurationTrial, resources, JobQueue(jobs), reuse=not gpu)
+        grid = self.fit_trials(ConfigurationTrial, resources, jobs, reuse=not gpu)
         results = [grid[index] for index in range(len(grid))]
         found = {result.config["job"]["key"]: result for result in results if result.config}
         return [_outcomes(cells, found.get(cells[0].id)) for cells in configurations]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ os.environ.update(ray_settings())
 from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import Searcher
 
 # trials with variables of their own would get none of the processes that Ray has started for them
 getattr(class_cache, "DEFAULT_ENV_VARS", {}).clear()
@@ -110,10 +108,6 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
         """Tune pickles its scheduler for a restore that we never do; a terminal cannot be."""
         return {name: value for name, value in self.__dict__.items() if name != "note"}
 
-    def expect(self, cell_id: str) -> None:
-        """The cell is attempted once more: pass on its next outcome as well."""
-        self.heard.discard(cell_id)
-
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """A trial reported its outcome."""
         self.hear(Outcome(**json.loads(result["outcome"])))
@@ -132,39 +126,6 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
         if outcome.cell_id not in self.heard:
             self.heard.add(outcome.cell_id)
             self.note(outcome)
-
-
-class JobQueue(Searcher):  # type: ignore[misc]
-    """Hands jobs to Tune in their order; more may be added while others run.
-
-    Tune calls it a search algorithm: something that proposes the next trial.
-    """
-
-    def __init__(self, jobs: Iterable[Mapping[str, Any]]) -> None:
-        super().__init__(metric="done", mode="max")
-        self.waiting = deque(jobs)
-        self.running: set[str] = set()
-
-    def add(self, job: Mapping[str, Any]) -> None:
-        """Queue another job, ahead of all that wait: it is a second attempt."""
-        self.waiting.appendleft(job)
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next job; None while running ones may bring more."""
-        if self.waiting:
-            self.running.add(trial_id)
-            return {"job": self.waiting.popleft()}
-        return None if self.running else Searcher.FINISHED
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """A trial has ended, well or not."""
-        self.running.discard(trial_id)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the run store knows what is left."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as in `save`."""
 
 
 def _error_text(trial: Any) -> str:

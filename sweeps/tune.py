@@ -20,13 +20,12 @@ from janus.store import Store
 from sweeps.attempt import Outcome
 from sweeps.drive import Hear
 from sweeps.packing import Packing
-from sweeps.policy import CRASH, LOST_NODE
 from sweeps.ray_cluster import Cluster
 
 if TYPE_CHECKING:
     from ray import tune
 
-    from sweeps.trial import CellTrial, InOrder, JobQueue
+    from sweeps.trial import CellTrial, InOrder
 
 
 PRELOAD = ("janus.run", "janus.load_timm", "sweeps.trial")
@@ -93,43 +92,37 @@ class RayPool:
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
     def run(self, cells: Sequence[Cell], hear: Hear) -> None:
-        """Attempt each cell; `hear` is called as each ends.
+        """Attempt each cell once; `hear` is called as each ends.
 
-        A cell whose process died is attempted again at once, before those that still wait, when
-        `hear` says that it is worth it. Raises RayLostError when Ray itself dies.
+        Raises RayLostError when Ray itself dies.
         """
         for batch in self.packing.batches(cells):
             most = max(shared for _, shared in batch)
             room = self.packing.gpus * most if self.packing.gpus else self.workers
             self.side_by_side = max(self.side_by_side, min(self.workers, room))
-            self._fit(batch, hear)
+            self._fit([self._job(cell, shared) for cell, shared in batch], hear)
 
-    def _fit(self, batch: Sequence[tuple[Cell, int]], hear: Hear) -> None:
-        from sweeps.trial import CellTrial, InOrder, JobQueue, crashed
-
-        shared = {cell.id: (cell, number) for cell, number in batch}
-        queue = JobQueue(self._job(cell, number) for cell, number in batch)
+    def _fit(self, jobs: list[dict[str, Any]], hear: Hear) -> None:
+        from sweeps.trial import CellTrial, InOrder, crashed
 
         def ended(outcome: Outcome) -> None:
             if outcome.status == "crashed" and self.cluster.lost_process():
                 return  # not the cell's doing, and no attempt of it
             self.packing.hear(outcome)
-            if hear(outcome) and outcome.cause in (CRASH, LOST_NODE):
-                queue.add(self._job(*shared[outcome.cell_id]))
-                scheduler.expect(outcome.cell_id)
+            hear(outcome)
 
         scheduler = InOrder(ended)
         trial = self.trial or CellTrial
-        self.fit_trials(trial, lambda c: _resources(c["job"]), queue, scheduler=scheduler)
-        for cell_id, (_, number) in shared.items():
-            if cell_id not in scheduler.heard:
-                scheduler.hear(crashed(cell_id, "", number))
+        self.fit_trials(trial, lambda c: _resources(c["job"]), jobs, scheduler=scheduler)
+        for job in jobs:
+            if job["id"] not in scheduler.heard:
+                scheduler.hear(crashed(job["id"], "", job["shared"]))
 
     def fit_trials(
         self,
         trial: type[tune.Trainable],
         resources: Any,
-        queue: JobQueue,
+        jobs: Sequence[Mapping[str, Any]],
         *,
         scheduler: InOrder | None = None,
         reuse: bool = True,
@@ -142,9 +135,8 @@ class RayPool:
 
         tuner = tune.Tuner(
             tune.with_resources(trial, resources),
+            param_space={"job": tune.grid_search(list(jobs))},
             tune_config=tune.TuneConfig(
-                search_alg=queue,
-                num_samples=-1,  # as many as the queue has
                 scheduler=scheduler,
                 reuse_actors=reuse,
                 max_concurrent_trials=self.workers,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from sweeps.attempt import Outcome
 from sweeps.policy import CRASH, LOST_NODE
-from sweeps.trial import InOrder, JobQueue
+from sweeps.trial import InOrder
 
 
 class Malicious:
@@ -60,29 +60,3 @@ def test_an_error_without_a_file_is_a_crash(tmp_path: Path) -> None:
     lost.error_file = None
     InOrder(found.append).on_trial_error(None, lost)
     assert found[0].cause == CRASH
-
-
-def test_a_job_that_is_added_goes_before_those_that_wait() -> None:
-    queue = JobQueue([{"id": "a"}, {"id": "b"}])
-    assert queue.suggest("t1") == {"job": {"id": "a"}}
-    queue.add({"id": "a"})  # its process died
-    queue.on_trial_complete("t1", error=True)
-    assert [queue.suggest(t)["job"]["id"] for t in ("t2", "t3")] == ["a", "b"]
-
-
-def test_the_queue_is_finished_only_when_nothing_runs_any_more() -> None:
-    queue = JobQueue([{"id": "a"}])
-    queue.suggest("t1")
-    assert queue.suggest("t2") is None, "the running job may be added again"
-    queue.on_trial_complete("t1")
-    assert queue.suggest("t2") == JobQueue.FINISHED
-
-
-def test_a_cell_that_is_attempted_again_is_heard_again() -> None:
-    found: list[Outcome] = []
-    scheduler = InOrder(found.append)
-    scheduler.hear(Outcome("c1", "crashed"))
-    scheduler.hear(Outcome("c1", "crashed"))
-    scheduler.expect("c1")
-    scheduler.hear(Outcome("c1", "done"))
-    assert [o.status for o in found] == ["crashed", "done"]
