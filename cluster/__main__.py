@@ -21,8 +21,8 @@ from cluster import local, look, slurm, snapshot
 from cluster.profile import Profile, load_profile, profile_names
 from cluster.stage import sources
 from cluster.submission import Submission, create, newest
-from janus.command import drop_stdout, explain, open_streams
-from janus.errors import ConfigError, JanusError, suggest
+from janus.command import one_line
+from janus.errors import ConfigError, suggest
 from janus.store import Store
 from sweeps import report
 from sweeps.console import say, tell
@@ -235,22 +235,8 @@ def main(words: Sequence[str]) -> int:
 
 def run_command(words: Sequence[str]) -> int:
     """`main`, with every foreseen error as one line on stderr and its exit status."""
-    open_streams()
     try:
-        status = main(words)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
-        drop_stdout()
-        return 0
-    except OSError as error:
-        if error.filename is None:
-            drop_stdout()
-        tell(f"error: {explain(error)}")
-        return 2
-    except JanusError as error:
-        tell(f"error: {error}")
-        return 2
+        return one_line(main, words)
     except KeyboardInterrupt:
         return 130
 

@@ -24,7 +24,7 @@ from cluster.submission import Events, Submission
 from janus.config import Cell
 from janus.store import Store
 from sweeps.attempt import Outcome
-from sweeps.drive import Hear, drive
+from sweeps.drive import Note, drive
 from sweeps.plan import split_open
 from sweeps.tune import RayPool
 
@@ -55,12 +55,12 @@ def main(folder: Path) -> int:
     with RayPool(store, None, profile.device, sweep=cells, **saves) as pool:
         events.note("ready", workers=pool.workers)
 
-        def run_round(todo: Sequence[Cell], again: Hear) -> None:
-            def free_and_note(outcome: Outcome) -> bool:
+        def run_round(todo: Sequence[Cell], note: Note) -> None:
+            def free_and_note(outcome: Outcome) -> None:
                 if outcome.status == "crashed":
                     number = store.last_claim(outcome.cell_id)
                     store.trust(outcome.cell_id, number, store.beat(outcome.cell_id))
-                return again(outcome)
+                note(outcome)
 
             for cell in todo:
                 events.note("cell", cell=cell.id, title=cell.title)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable, Sequence
+
+from janus.errors import JanusError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -27,6 +30,33 @@ def open_streams() -> None:
 def drop_stdout() -> None:
     """Let what is still to be printed vanish: Python would complain of it once more at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def one_line(
+    main: Callable[[Sequence[str]], int],
+    words: Sequence[str],
+    status_of: Callable[[JanusError], int] = lambda _: 2,
+) -> int:
+    """The exit status of `main(words)`, with every foreseen error as one line on stderr.
+
+    `status_of`: the status for an error of the project's own.
+    """
+    open_streams()
+    try:
+        status = main(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
+        drop_stdout()
+        return 0
+    except JanusError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return status_of(error)
+    except OSError as error:  # a store that cannot be written, say
+        if error.filename is None:
+            drop_stdout()
+        sys.stderr.write(f"error: {explain(error)}\n")
+        return 2
 
 
 def explain(error: OSError) -> str:

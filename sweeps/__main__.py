@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from janus.command import drop_stdout, explain, open_streams
+from janus.command import one_line
 from janus.errors import ConfigError, JanusError, RunError
 from janus.overrides import path_override
 from janus.safe_names import check_name
@@ -115,26 +115,17 @@ def _leave(status: int) -> None:
 
 def run_command(words: Sequence[str]) -> int:
     """`main`, with every foreseen error as one line on stderr and its exit status."""
-    open_streams()
     try:
-        status = main(words)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
-        drop_stdout()
-        return 0
-    except JanusError as error:
-        tell(f"error: {error}")
-        return 3 if isinstance(error, RunError) and error.cause == "disk-full" else 2
-    except OSError as error:  # a store that cannot be written, say
-        if error.filename is None:
-            drop_stdout()
-        tell(f"error: {explain(error)}")
-        return 2
+        return one_line(main, words, _status_of)
     except KeyboardInterrupt:
         with not_interrupted():
             tell("stopped; the same command goes on from what is in the store")
         return STOPPED
+
+
+def _status_of(error: JanusError) -> int:
+    """3 where the cells are only not finished, 2 for a mistake in the command."""
+    return 3 if isinstance(error, RunError) and error.cause == "disk-full" else 2
 
 
 def _stop(*_: object) -> None:

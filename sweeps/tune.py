@@ -18,7 +18,7 @@ from janus.errors import ClusterError
 from janus.hardware import gpu_names
 from janus.store import Store
 from sweeps.attempt import Outcome
-from sweeps.drive import Hear
+from sweeps.drive import Note
 from sweeps.packing import Packing
 from sweeps.ray_cluster import Cluster
 
@@ -91,8 +91,8 @@ class RayPool:
         places = max(1, self.workers // gpus) if gpus else self.workers
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
-    def run(self, cells: Sequence[Cell], hear: Hear) -> None:
-        """Attempt each cell once; `hear` is called as each ends.
+    def run(self, cells: Sequence[Cell], note: Note) -> None:
+        """Attempt each cell once; `note` hears of each as it ends.
 
         Raises RayLostError when Ray itself dies.
         """
@@ -100,16 +100,16 @@ class RayPool:
             most = max(shared for _, shared in batch)
             room = self.packing.gpus * most if self.packing.gpus else self.workers
             self.side_by_side = max(self.side_by_side, min(self.workers, room))
-            self._fit([self._job(cell, shared) for cell, shared in batch], hear)
+            self._fit([self._job(cell, shared) for cell, shared in batch], note)
 
-    def _fit(self, jobs: list[dict[str, Any]], hear: Hear) -> None:
+    def _fit(self, jobs: list[dict[str, Any]], note: Note) -> None:
         from sweeps.trial import CellTrial, InOrder, crashed
 
         def ended(outcome: Outcome) -> None:
             if outcome.status == "crashed" and self.cluster.lost_process():
                 return  # not the cell's doing, and no attempt of it
             self.packing.hear(outcome)
-            hear(outcome)
+            note(outcome)
 
         scheduler = InOrder(ended)
         trial = self.trial or CellTrial
