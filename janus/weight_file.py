@@ -19,16 +19,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from janus.config import canonical
 from janus.errors import DataError
-from janus.load_timm import FilterFn
 from janus.weight_header import kind_of, metadata_of
 from janus.weight_names import BESIDE, HEADS, Mapped, note, to_timm
 from janus.weight_read import read
+
+if TYPE_CHECKING:  # importing it imports timm, which takes a second and more
+    from janus.load_timm import FilterFn
 
 METADATA = "janus_mapping"
 """Key of a converted file's metadata under which its mapping stands, as JSON."""

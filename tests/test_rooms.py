@@ -55,3 +55,9 @@ def test_no_room_reaches_where_it_must_not(path):
 def test_planning_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_loop_is_imported_without_timm():
+    """A worker imports it before its first cell comes; timm would keep it waiting."""
+    code = "import sys, janus.run; sys.exit('timm' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
