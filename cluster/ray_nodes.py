@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -31,6 +31,7 @@ from cluster.submission import Events, Submission
 from cluster.task import settle
 from janus import atomic
 from janus.errors import ClusterError, JanusError
+from sweeps import leftovers
 from sweeps.ray_settings import OBJECT_STORE_BYTES
 
 JOIN_S = 180.0
@@ -81,8 +82,8 @@ class Node:
         self.stop = stop
         self.shared = submission.folder / "ray" / job.label
         self.shared.mkdir(parents=True, exist_ok=True)
-        short = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 30 else "/tmp"
-        self.temporary = Path(short) / f"rj{job.id}-{rank}"  # short: Ray's sockets lie in it
+        self.temporary: Path | None = None
+        """For Ray's sockets and logs; the same path on every node, private on each."""
         self.children: list[subprocess.Popen[bytes]] = []
 
     def run(self, events: Events) -> str:
@@ -103,7 +104,8 @@ class Node:
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        if self.temporary is not None:
+            leftovers.remove(self.temporary)
 
     # ---- finding each other --------------------------------------------------------------------
     def _meet(self) -> str:
@@ -129,12 +131,16 @@ class Node:
     # ---- the two kinds of node -----------------------------------------------------------------
     def _head(self, own: str, events: Events) -> str:
         port = free_port(own, int(self.job.id))
+        place = short_folder()
+        leftovers.clear(place)
+        self.temporary = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX, dir=place))
+        leftovers.mark(self.temporary)
         token = self.shared / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         self._ray(own, "--head", f"--port={port}", "--include-dashboard=false")
         wait_for_port(own, port, self.stop)
-        record = {"address": f"{own}:{port}"}
+        record = {"address": f"{own}:{port}", "folder": str(self.temporary)}
         atomic.replace(self.shared / "head.json", atomic.json_writer(record))
         events.note("head", **record)
         for again in reversed(range(TRIES)):
@@ -166,7 +172,12 @@ class Node:
         return driver.poll()
 
     def _worker(self, own: str) -> str:
-        address = self._wait_for(self.shared / "head.json")["address"]
+        head = self._wait_for(self.shared / "head.json")
+        address, folder = head["address"], Path(head["folder"])
+        leftovers.clear(folder.parent)
+        if make_private(folder):
+            self.temporary = folder
+            leftovers.mark(folder)
         while not (self.shared / "over.json").exists() and not self.stop():
             ray = self._ray(own, f"--address={address}")
             while ray.poll() is None and not self.stop():
@@ -181,8 +192,8 @@ class Node:
         """`ray start` in the foreground. It may print an error and still exit with 0."""
         profile = self.submission.profile
         gpus = profile.gpus if profile.device != "cpu" else 0
-        self.temporary.mkdir(mode=0o700, exist_ok=True)
-        head = [f"--temp-dir={self.temporary}"] if "--head" in words else []
+        # Ray opens its own folder to every user (0777); the one around it is ours alone (0700)
+        head = [f"--temp-dir={self.temporary}/r"] if "--head" in words else []
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words, *head),
@@ -207,6 +218,31 @@ class Node:
             "RAY_health_check_timeout_ms": "2000",
             "RAY_health_check_failure_threshold": "5",
         }
+
+
+def short_folder() -> Path:
+    """Where Ray's folder goes: its sockets need a short path."""
+    usual = tempfile.gettempdir()
+    return Path(usual if len(usual) <= 30 else "/tmp")
+
+
+def make_private(folder: Path) -> bool:
+    """Make `folder` for this user alone; False when it is there already (nodes that share /tmp).
+
+    Ray on a worker node takes the path of the head's. Raises ClusterError when the folder that is
+    there could be read or changed by another user.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+        return True
+    except FileExistsError:
+        found = folder.lstat()
+        if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700:
+            return False
+        raise ClusterError(
+            f"{folder} on {socket.gethostname()} belongs to another user or is open to others; "
+            "Ray will not be started in it. Remove it, or set TMPDIR in the profile's setup"
+        ) from None
 
 
 def free_port(host: str, job: int) -> int:

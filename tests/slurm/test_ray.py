@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.slurm.help import differing, inline, wait
@@ -21,9 +20,9 @@ def test_twenty_four_cells_end_with_the_bytes_of_an_inline_run(login, site, tmp_
     assert differing(submission, user.store, inline(submission, tmp_path / "inline")) == []
     hosts = {user.store.owner(cell.id)["host"] for cell in submission.work[0]}
     assert len(hosts) == 2, "both nodes worked"
-    job = user.events(submission, "task")[0]["job"].partition(".")[0]
-    folders = {Path("/tmp"), Path(tempfile.gettempdir())}
-    wait(lambda: not [p for f in folders for p in f.glob(f"rj{job}-*")], 60, "the folders to go")
+    folders = [Path(e["folder"]) for e in user.events(submission, "head")]
+    assert folders
+    wait(lambda: not [f for f in folders if f.exists()], 60, "the folders to go")
     assert not [pid for node in site.nodes for pid in site.pids(node, "ray")]
     assert user.run("status").returncode == 0
 
