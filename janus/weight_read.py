@@ -68,8 +68,8 @@ def _unpickled(path: Path, stand_ins: bool) -> Any:
             f"{path} cannot be loaded: besides tensors it holds objects of "
             f"{', '.join(_classes(path)) or 'other classes'}, which are not read because that can "
             "run code. Convert it once, which runs none: python -m janus.weights convert "
-            f"{path} OUT.safetensors. Where it is a whole model, no tensors by name are in it: save "
-            "its state dict instead"
+            f"{path} OUT.safetensors. Where it is a whole model, no tensors by name are in it: "
+            "save its state dict instead"
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, TypeError) as error:
         raise DataError(
