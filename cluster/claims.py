@@ -7,7 +7,9 @@ silent claim is gone (SLURM says so, no lease has to pass), and whether a run mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,45 @@ from cluster.slurm import ALIVE, Queued
 from janus import atomic
 from janus.config import Cell
 from janus.errors import RunError
-from janus.store import Claim, Store
+from janus.store import Claim, Store, has_ended, process_identity
 
 TRIES = 3
 """Attempts in a row that may end without a new checkpoint."""
 
+SKEW_S = 300.0
+"""Most seconds by which the clocks of two nodes of one SLURM differ: munge refuses more."""
 
-class TaskStore(Store):
-    """A store whose claims remember the job that made them."""
+
+class JobStore(Store):
+    """A store whose claims name the job that made them."""
 
     def __init__(self, root: str | Path, job: Job) -> None:
         super().__init__(root)
         self.job = job
 
     def claim(self, cell: Cell) -> Claim | None:
-        """As `Store.claim`. Raises RunError (cause `no-progress`) when attempts lead nowhere."""
+        """As `Store.claim`."""
         claim = super().claim(cell)
+        if claim is not None:
+            self._sign(claim)
+        return claim
+
+    def _sign(self, claim: Claim, **more: Any) -> None:
+        record = {**self.job.record(), **more}
+        atomic.replace(claim.attempt_dir / "job.json", atomic.json_writer(record))
+
+
+class TaskStore(JobStore):
+    """As `JobStore`, for the tasks of an array: an attempt that leads nowhere is counted."""
+
+    def claim(self, cell: Cell) -> Claim | None:
+        """As `Store.claim`. Raises RunError (cause `no-progress`) when attempts lead nowhere."""
+        claim = Store.claim(self, cell)
         if claim is None or self.result_path(cell.id).exists():
             return claim  # finished between our look and our claim, however many looked with us
         furthest = next((path.stem for path in claim.checkpoints()), "")
         before = self.attempts_without_progress(cell.id, claim.number, furthest)
-        record = {**self.job.record(), "from": furthest}
-        atomic.replace(claim.attempt_dir / "job.json", atomic.json_writer(record))
+        self._sign(claim, **{"from": furthest})
         if len(before) >= TRIES:
             self._give_up(cell, claim, before, furthest)
         return claim
@@ -103,6 +122,65 @@ class TaskStore(Store):
                 self.trust(cell_id, number, self.beat(cell_id))
                 freed.append(cell_id)
         return freed
+
+    def silent(self, cell_ids: Iterable[str]) -> list[str]:
+        """Those held by a process of which neither SLURM nor this machine can say whether it lives.
+
+        A `sweeps run` on another machine, for instance: only its heartbeat can tell.
+        """
+        unknown = []
+        for cell_id in cell_ids:
+            asked = self.status(cell_id) == "running" and holder_of(self, cell_id) is None
+            if asked and has_ended(self.owner(cell_id)) is None:
+                unknown.append(cell_id)
+        return unknown
+
+    def free_the_silent(
+        self, cell_ids: Iterable[str], stop: Callable[[], bool], pause_s: float = 2.0
+    ) -> list[str]:
+        """Wait for the heartbeats of `silent` cells; returns those whose holder died, made takeable.
+
+        Returns as soon as one is free, and [] when every holder has published progress meanwhile,
+        or when `stop` holds. A holder without progress for `lease_s` counts as dead.
+        """
+        waiting = {cell_id: self._progress(cell_id) for cell_id in cell_ids}
+        while waiting and not stop():
+            freed = []
+            for cell_id, seen in list(waiting.items()):
+                if self._progress(cell_id) != seen:
+                    del waiting[cell_id]  # it works
+                elif self.silent_s(cell_id) > self.lease_s:
+                    self.trust(cell_id, *seen)
+                    freed.append(cell_id)
+            if freed:
+                return freed
+            time.sleep(pause_s if waiting else 0.0)
+        return []
+
+    def _progress(self, cell_id: str) -> tuple[int, Any]:
+        return self.last_claim(cell_id), self.beat(cell_id)
+
+    def silent_s(self, cell_id: str) -> float:
+        """Seconds for which the last claim is known to have made no progress.
+
+        The first look at a heartbeat is kept beside it: it counts for processes that start later,
+        on this node by its own clock, on another one less `SKEW_S`.
+        """
+        number, beat = self._progress(cell_id)
+        path = self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "looked.json"
+        look, now = atomic.read_record(path), _clocks()
+        if "at" not in look or look.get("beat") != beat:
+            with suppress(OSError):  # a full disk: then we wait for all of the lease ourselves
+                atomic.replace(path, atomic.json_writer({"beat": beat, **now}))
+            return 0.0
+        if look.get("boot") == now["boot"] != "unknown":
+            return now["uptime"] - atomic.number(look, "uptime")
+        return now["at"] - atomic.number(look, "at") - SKEW_S
+
+
+def _clocks() -> dict[str, Any]:
+    boot = process_identity()["boot"]
+    return {"boot": boot, "uptime": time.monotonic(), "at": time.time()}
 
 
 def holder_of(store: Store, cell_id: str) -> dict[str, Any] | None:

@@ -17,11 +17,13 @@ from typing import Any
 
 import ray
 
+from cluster import slurm
 from cluster.claims import TaskStore
 from cluster.job import here
 from cluster.stage import staged
 from cluster.submission import Events, Submission
 from janus.config import Cell
+from janus.errors import ClusterError
 from janus.store import Store
 from sweeps.attempt import Outcome
 from sweeps.drive import Note, drive
@@ -45,14 +47,19 @@ def main(folder: Path) -> int:
         )
 
     profile = submission.profile
+    freed = free_ended(store, [cell.id for cell in cells])
     if again:
-        freed = free_stalled(store, [cell.id for cell in cells])
+        freed += free_stalled(store, [cell.id for cell in cells])
+    if again or freed:
         events.note("freed", cells=len(freed))
     saves: dict[str, Any] = {
         "checkpoint_s": 0.9 * profile.lose_at_most_s,
         "keep_final": bool(submission.record.get("keep_final")),
     }
     with RayPool(store, None, profile.device, sweep=cells, **saves) as pool:
+        from cluster.ray_trial import JobTrial  # with Tune, now that Ray's workers are starting
+
+        pool.trial = JobTrial
         events.note("ready", workers=pool.workers)
 
         def run_round(todo: Sequence[Cell], note: Note) -> None:
@@ -68,6 +75,15 @@ def main(folder: Path) -> int:
 
         drive(cells, store, run_round, hear)
     return 0
+
+
+def free_ended(store: TaskStore, cell_ids: Sequence[str]) -> list[str]:
+    """Free the claims of jobs that SLURM no longer runs, and of earlier starts of this one."""
+    held = split_open(cell_ids, store).running
+    try:
+        return store.free_the_dead(held, slurm.queue()) if held else []
+    except ClusterError:
+        return []  # no squeue on this node: their heartbeats have to do
 
 
 def free_stalled(store: Store, cell_ids: Sequence[str], watch_s: float = 15.0) -> list[str]:

@@ -7,7 +7,7 @@ nor its neighbours. Started by `cluster.task`, which passes on the request to st
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,14 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
         events.note("check", ok=False, node=job.node, lines=[str(error)])
         sys.exit(UNFIT)
     device = pick_device(profile.device)
-    for cell in pick(own_order(cells, index, workers), retry, store, share, slurm.queue):
+
+    def wait(silent: Sequence[str]) -> list[str]:
+        events.note("waiting", cells=list(silent), holders=sorted(map(store.holder, silent)))
+        freed = store.free_the_silent(silent, stop)
+        events.note("waited", freed=freed)
+        return freed
+
+    for cell in pick(own_order(cells, index, workers), retry, store, share, slurm.queue, wait):
         if stop():
             return
         _train(staged(cell, profile), store, events, stop, device, submission)

@@ -61,7 +61,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train the whole cell and report how it ended."""
         cell = cell_from_dict(json.loads(self.job["cell"]))
-        store = Store(self.job["store"])
+        store = self.open_store(self.job["store"])
         if self.job["stalled"] is not None:  # the driver watched long enough; we have just started
             store.trust(cell.id, *self.job["stalled"])
         outcome = attempt(cell, store, lambda: self.run_cell(cell, store))
@@ -69,6 +69,10 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         if self.job["gpu"] and outcome.status == "failed":
             raise SpoiledError(facts)
         return {"outcome": facts, "done": True}
+
+    def open_store(self, root: str) -> Store:
+        """The run store in which this worker claims its cells."""
+        return Store(root)
 
     def run_cell(self, cell: Cell, store: Store) -> dict[str, Any] | None:
         """Run the cell on the device that the job names, within its share of it."""

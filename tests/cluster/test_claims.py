@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from cluster.claims import TRIES, TaskStore
+from cluster import claims
+from cluster.claims import TRIES, JobStore, TaskStore, holder_of
 from cluster.job import Job, here
 from cluster.slurm import Queued
 from janus.errors import RunError
@@ -138,3 +139,74 @@ def test_the_job_of_a_process_is_read_from_its_environment():
     assert here(array) == Job("31", "30_4", 2, "n5")
     assert here({"SLURM_JOB_ID": "31", "SLURMD_NODENAME": "n5"}).label == "31.r0"
     assert here({"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "99"}).name == "pid-99"
+
+
+def held_without_a_job(root, cell, beat=None):
+    """A claim of a `sweeps run` on another machine: no job is written beside it."""
+    store = Store(root)
+    claim = store.claim(cell)
+    path = store.run_dir(cell.id) / "claims" / f"{claim.number:06d}.json"
+    path.write_text(json.dumps({"owner": {**process_identity(), "host": "elsewhere"}}))
+    if beat:
+        claim.beat(beat, every_s=0)
+    return claim
+
+
+def later(monkeypatch, seconds, boot=None):
+    """Let the clocks of the next looks go on; `boot`: on another machine."""
+    now = claims._clocks()
+    moved = {**now, "uptime": now["uptime"] + seconds, "at": now["at"] + seconds}
+    monkeypatch.setattr(claims, "_clocks", lambda: moved | ({"boot": boot} if boot else {}))
+
+
+def never():
+    return False
+
+
+def test_only_a_holder_that_neither_slurm_nor_this_machine_knows_is_silent(tmp_path):
+    cells = [toy_cell(order=str(n)) for n in range(4)]
+    held_without_a_job(tmp_path, cells[0])
+    held_elsewhere(tmp_path, cells[1], job("8"))
+    Store(tmp_path).claim(cells[2])  # a process of this machine, and it lives
+    store = TaskStore(tmp_path, job())
+    assert store.silent(cell.id for cell in cells) == [cells[0].id]
+
+
+@pytest.mark.parametrize(
+    "seconds, boot, dead",
+    [(599, None, False), (601, None, True), (899, "other", False), (901, "other", True)],
+)
+def test_looks_at_a_silent_holder_add_up_over_processes_and_nodes(
+    tmp_path, monkeypatch, seconds, boot, dead
+):
+    cell = toy_cell()
+    held_without_a_job(tmp_path, cell, {"seconds": 3.0})
+    assert TaskStore(tmp_path, job()).silent_s(cell.id) == 0.0
+    later(monkeypatch, seconds, boot)
+    store, looks = TaskStore(tmp_path, job("8")), iter([False, True])
+    freed = store.free_the_silent([cell.id], lambda: next(looks), pause_s=0)
+    assert freed == ([cell.id] if dead else [])
+    assert (store.claim(cell) is not None) == dead
+
+
+def test_a_silent_holder_that_publishes_progress_is_left_alone(tmp_path, monkeypatch):
+    cell = toy_cell()
+    claim = held_without_a_job(tmp_path, cell, {"seconds": 3.0})
+    store = TaskStore(tmp_path, job())
+    store.silent_s(cell.id)
+    claim.beat({"seconds": 8.0}, every_s=0)
+    later(monkeypatch, 1000)
+    assert store.silent_s(cell.id) == 0.0, "the look was at another heartbeat"
+    monkeypatch.setattr(claims.time, "sleep", lambda s: claim.beat({"seconds": 9.0}, every_s=0))
+    assert store.free_the_silent([cell.id], never) == []
+    assert store.claim(cell) is None
+
+
+def test_the_claim_of_a_ray_worker_names_its_job_and_counts_no_attempt(tmp_path):
+    """Ray ends its workers without a save: their attempts say nothing about the cell."""
+    cell = toy_cell()
+    for restart in range(TRIES):
+        JobStore(tmp_path, job("8", restart)).claim(cell).release()
+    store = TaskStore(tmp_path, job())
+    assert holder_of(store, cell.id)["id"] == "8"
+    assert store.claim(cell) is not None and store.failure(cell.id) is None

@@ -9,7 +9,7 @@ from cluster.job import Job
 from cluster.pick import own_order, pick
 from janus.errors import ClusterError
 from janus.store import Store
-from tests.cluster.test_claims import held_elsewhere, job, row
+from tests.cluster.test_claims import held_elsewhere, held_without_a_job, job, row
 from tests.conftest import toy_cell
 
 
@@ -127,3 +127,26 @@ def test_a_cell_that_its_holder_gives_back_meanwhile_is_taken(cells, tmp_path):
         finish(store, cell)
         taken.append(cell.id)
     assert sorted(taken) == sorted(c.id for c in cells[:2])
+
+
+def test_the_share_of_a_worker_is_waited_for_where_only_a_heartbeat_can_tell(cells, tmp_path):
+    for cell in cells[:2]:
+        held_without_a_job(tmp_path, cell)
+    store, asked, taken = TaskStore(tmp_path, job()), [], []
+
+    def wait(silent):
+        asked.append(list(silent))
+        for cell_id in silent:
+            store.trust(cell_id, store.last_claim(cell_id), store.beat(cell_id))
+        return silent
+
+    for cell in pick(cells[:2], {}, store, 1, list, wait):
+        finish(store, cell)
+        taken.append(cell)
+    assert asked == [[cells[0].id]] and taken == [cells[0]], "the other waits for the other"
+
+
+def test_a_share_whose_holders_live_ends_the_work(cells, tmp_path):
+    held_without_a_job(tmp_path, cells[0])
+    store = TaskStore(tmp_path, job())
+    assert list(pick(cells[:1], {}, store, 1, list, lambda silent: [])) == []
