@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,7 @@ def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
         "array_parallelism": profile.tasks,
         "stderr_to_stdout": True,
         "setup": setup,
+        "teardown": elsewhere(submission),
         "additional_parameters": {
             "requeue": True,
             "chdir": str(submission.jobs),
@@ -102,6 +104,12 @@ def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
         },
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def elsewhere(submission: Submission) -> list[str]:
+    """Shell lines after the task's command: a node that cannot train is left out, see the file."""
+    words = [submission.code / "cluster" / "elsewhere.sh", submission.folder]
+    return [f'exec bash {shlex.join(map(str, words))} "$?"']
 
 
 def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:

@@ -30,6 +30,8 @@ CRASHES = 5
 """Worker deaths in a row, with no cell finished in between, after which a task gives up; more than
 a single cell is allowed (`claims.TRIES`), so that a cell that kills its worker is failed first."""
 
+CANNOT_TRAIN = "this node cannot train, see its check"
+
 LINGER_S = 60.0
 """How long a requeued task waits for SLURM to end it: returning first would count as finished."""
 
@@ -43,7 +45,11 @@ class Task:
     tasks: int
 
     def __call__(self) -> dict[str, Any]:
-        """Work until nothing is left, or until told to stop; returns why it ended."""
+        """Work until nothing is left, or until told to stop; returns why it ended.
+
+        Exits with `UNFIT` where this node cannot train: the job's script then asks for another one
+        (`elsewhere.sh`). Exits with 1 when it ends for good with work left.
+        """
         submission = Submission(Path(self.folder))
         job, stop = here(), StopFlag().install()
         events = Events(submission.events / f"{job.label}.jsonl", job=job.label, node=job.node)
@@ -58,12 +64,14 @@ class Task:
             fine, wrong = [], [str(error)]
         events.note("check", ok=not wrong, lines=fine + wrong)
         if wrong:
-            events.note("end", why="this node cannot train, see its check")
-            return {"why": "check failed"}
-        why = Workers(submission, self.index, self.tasks, stop, events).run()
+            events.note("end", why=CANNOT_TRAIN)
+            sys.exit(UNFIT)
+        why, status = Workers(submission, self.index, self.tasks, stop, events).run()
         if stop():
-            why = settle(submission, job, stop.signal, events)
+            why, status = settle(submission, job, stop.signal, events), 0
         events.note("end", why=why)
+        if status or any(word in why for word in ("not requeued", "requeue refused")):
+            sys.exit(status or 1)
         return {"why": why}
 
 
@@ -99,7 +107,8 @@ def _idle_starts(submission: Submission, job: Job) -> int:
         label = f"{job.name}.r{job.restart - back}"
         files = [submission.events / f"{label}.jsonl", *submission.events.glob(f"{label}-*.jsonl")]
         found = read_events(path for path in files if path.exists())
-        if not found or any(e["event"] in ("first-step", "done", "stopped") for e in found):
+        words = ("first-step", "done", "stopped", "unfit")  # unfit: the node's fault, not the task's
+        if not found or any(e["event"] in words for e in found):
             return 0
     return TRIES
 
@@ -117,9 +126,10 @@ class Workers:
         self.crashes = 0
         self.unfit = False
         self.left = -1
+        self.last = ""
 
-    def run(self) -> str:
-        """Returns why all of them have ended."""
+    def run(self) -> tuple[str, int]:
+        """Returns why all of them have ended, and the task's exit status."""
         try:
             for slot in range(0 if self.stop() else self.slots):
                 self._start(slot)
@@ -136,11 +146,27 @@ class Workers:
                         self._ended(slot, process.returncode)
         finally:
             self._signal(signal.SIGKILL)
-        if self.unfit:
-            return "this node cannot train, see its check"
         if self.crashes >= CRASHES:
-            return f"{self.crashes} workers died in a row; see their messages above"
-        return "nothing left to take"
+            why = f"{self.crashes} workers died in a row; see their messages above"
+            if self._trained() or self.stop():
+                return why, 1
+            lines = [f"{self.crashes} workers died here before a first training step: {self.last}"]
+            self.events.note("check", ok=False, lines=lines)
+            return CANNOT_TRAIN, UNFIT
+        if self.unfit:
+            return CANNOT_TRAIN, UNFIT if self._left() else 0
+        return "nothing left to take", 0
+
+    def _trained(self) -> bool:
+        """Whether a worker of this start made a training step."""
+        files = self.submission.events.glob(f"{self.events.constant['job']}-*.jsonl")
+        return any(e["event"] in ("first-step", "done") for e in read_events(files))
+
+    def _left(self) -> int:
+        """Cells that have neither a result nor a failure."""
+        cells = [cell.id for cell in self.submission.work[0]]
+        split = split_open(cells, Store(self.submission.store))
+        return len(split.open) + len(split.running)
 
     def _start(self, slot: int) -> None:
         number = self.first + slot
@@ -161,12 +187,11 @@ class Workers:
         self.unfit |= status == UNFIT
         if status in (0, UNFIT) or self.stop():
             return
-        cells = [cell.id for cell in self.submission.work[0]]
-        split = split_open(cells, Store(self.submission.store))
-        left = len(split.open) + len(split.running)
+        left = self._left()
         self.crashes = self.crashes + 1 if left == self.left else 1
         self.left = left
         reason = f"signal {-status}" if status < 0 else f"exit status {status}"
+        self.last = reason
         self.events.note("worker-died", slot=slot, reason=reason, again=self.crashes < CRASHES)
         if self.crashes < CRASHES:
             self._start(slot)
