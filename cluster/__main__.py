@@ -20,7 +20,7 @@ import yaml
 from cluster import local, look, slurm, snapshot
 from cluster.profile import Profile, load_profile, profile_names
 from cluster.stage import sources
-from cluster.submission import Submission, create, newest
+from cluster.submission import Submission, create, of_sweep, repeat, submissions, words_of
 from janus.command import one_line
 from janus.errors import ConfigError, suggest
 from janus.store import Store
@@ -97,7 +97,7 @@ def submit(wanted: Wanted) -> int:
     cells = [how.portable(p.cell) for p in planned if p.cell.id in chosen]
     say(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
     if split.failed and not wanted.failed:
-        say(f"  failed cells stay as they are; to try them again: resubmit {request.sweep.name}")
+        say(f"  failed cells stay as they are; to try them again: {wanted.command} --failed")
     if not cells:
         say("nothing to submit")
         return 0
@@ -112,6 +112,8 @@ def submit(wanted: Wanted) -> int:
         return _dry(wanted, store, len(cells))
     for line in how.check_weights(cells):
         tell(f"weights: {line}")
+    if wanted.cluster == "slurm":
+        _tell_others(store, {cell.id for cell in cells})
     write_list(store, request.sweep.name, wanted.command, planned)
     code = snapshot.take(store.root / "cluster" / "code")
     retry = {cell_id: store.last_claim(cell_id) for cell_id in split.failed if wanted.failed}
@@ -134,7 +136,8 @@ def submit(wanted: Wanted) -> int:
         how.refuse_hopeless(submission, ids)
     what = f"{profile.nodes} nodes" if wanted.mode == "ray" else f"{tasks} tasks"
     say(f"{len(cells)} cells, {what}: jobs {', '.join(ids)}")
-    say(f"look with: python -m cluster status {request.sweep.name} store={store.root}")
+    words = ["python", "-m", "cluster", "status", request.sweep.name, f"store={store.root}"]
+    say(f"look with: {shlex.join(words)}")
     return 0
 
 
@@ -157,66 +160,107 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
     return 0
 
 
-def status(submission: Submission, words: Sequence[str]) -> int:
-    """Say how a submission is doing."""
-    found = look.status_of(submission)
-    say(found.text)
-    return 0 if found.complete else 3
+def _tell_others(store: Store, cell_ids: set[str]) -> None:
+    """Name the submissions whose tasks wait or run for the same cells. That loses nothing."""
+    known = submissions(store)
+    queued = slurm.queue() if known else []
+    for other in reversed(known):
+        tasks = look.tasks_of(other, queued)
+        same = cell_ids & ({cell.id for cell in other.work[0]} if not tasks.over else set())
+        if same:
+            words = ["python", "-m", "cluster", "cancel", other.id, f"store={store.root}"]
+            tell(
+                f"{other.id} was submitted before for {len(same)} of these cells and has not "
+                f"ended ({tasks.text}). Both will share them, none is trained twice. To end the "
+                f"earlier one: {shlex.join(words)}"
+            )
 
 
-def watch(submission: Submission, words: Sequence[str]) -> int:
-    """Say how a submission is doing, again and again; ending this ends nothing else."""
+def status(found: Sequence[Submission], words: Sequence[str]) -> int:
+    """Say how a sweep's submissions are doing."""
+    seen = look.status_of(found)
+    say(seen.text)
+    return 0 if seen.complete else 3
+
+
+def watch(found: Sequence[Submission], words: Sequence[str]) -> int:
+    """Say how the submissions are doing, again and again; ending this ends nothing else."""
     told = ""
     while True:
-        found = look.status_of(submission)
-        if found.text != told:
-            say(f"{time.strftime('%H:%M:%S')} {found.text}")
+        seen = look.status_of(found)
+        if seen.text != told:
+            say(f"{time.strftime('%H:%M:%S')} {seen.text}")
             sys.stdout.flush()
-        if found.complete or found.over:
-            return 0 if found.complete else 3
-        told = found.text
+        if seen.complete or seen.over:
+            return 0 if seen.complete else 3
+        told = seen.text
         time.sleep(WATCH_S)
 
 
-def logs(submission: Submission, words: Sequence[str]) -> int:
+def logs(found: Sequence[Submission], words: Sequence[str]) -> int:
     """Print what tasks wrote about a cell."""
     if len(words) != 1:
         raise ConfigError("which cell? python -m cluster logs SWEEP CELL (the start of its id)")
-    say(look.logs_of(submission, words[0]))
+    say(look.logs_of(found, words[0]))
     return 0
 
 
-def cancel(submission: Submission, words: Sequence[str]) -> int:
-    """End a submission's tasks; its cells keep their checkpoints."""
-    if submission.record["cluster"] == "local":
-        local.end(submission)
-    else:
-        slurm.cancel_submission(submission.id)
-    say(f"cancelled {submission.id}; to go on later: {submission.record['command']}")
+def cancel(found: Sequence[Submission], words: Sequence[str]) -> int:
+    """End the tasks of the submissions; their cells keep their checkpoints."""
+    ended = 0
+    queued = [] if all(s.record["cluster"] == "local" for s in found) else slurm.queue()
+    for submission in found:
+        if look.tasks_of(submission, queued).over:
+            continue
+        if submission.record["cluster"] == "local":
+            local.end(submission)
+        else:
+            slurm.cancel_submission(submission.id)
+        ended += 1
+        say(f"cancelled {submission.id}; to go on later: {submission.record['command']}")
+    if not ended:
+        say(f"nothing to cancel: no task of {found[0].record['sweep']} waits or runs")
     return 0
 
 
-def _find(name: str, words: Sequence[str]) -> tuple[Submission, list[str]]:
-    """The newest submission of a sweep, from its name and `store=`; other keys do not matter."""
-    store, rest = "runs", []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key == "store":
-            store = value
-        elif not equals:
-            rest.append(word)
-    return newest(Store(store), Path(name).stem if name.endswith((".yaml", ".yml")) else name), rest
+def _find(name: str, words: Sequence[str]) -> tuple[list[Submission], list[str]]:
+    """The submissions of a sweep, newest first, by its name (or the id of one) and `store=`.
+
+    Other keys do not matter.
+    """
+    rest = [word for word in words if "=" not in word]
+    return of_sweep(_store(words), _stem(name)), rest
+
+
+def _store(words: Sequence[str]) -> Store:
+    given = [w.removeprefix("store=") for w in words if w.startswith("store=")]
+    return Store(given[-1] if given else "runs")
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
+def _repeated(name: str, words: Sequence[str]) -> tuple[str, list[str]]:
+    """For `resubmit`: sweep and words of the newest submission, under the words typed now."""
+    found = submissions(_store(words), _stem(name))
+    if not found:
+        return name, list(words)
+    file, _ = words_of(found[-1])
+    again = repeat(found[-1], words)
+    tell(f"repeats {found[-1].id}: {shlex.join([file, *again])}")
+    return (name if name.endswith((".yaml", ".yml")) else file), again
 
 
 SUBMITS: Mapping[str, tuple[str, Callable[[Wanted], int]]] = {
     "submit": ("queue the open cells", submit),
-    "resubmit": ("as submit; with --failed also the cells that failed", submit),
+    "resubmit": ("the same again as last time, under what you type now", submit),
 }
-LOOKS: Mapping[str, tuple[str, Callable[[Submission, Sequence[str]], int]]] = {
-    "status": ("how the newest submission is doing", status),
+LOOKS: Mapping[str, tuple[str, Callable[[Sequence[Submission], Sequence[str]], int]]] = {
+    "status": ("how the sweep's submissions are doing, newest first", status),
     "watch": ("the same whenever it changes, until the tasks have ended", watch),
     "logs": ("what was written about a cell: logs SWEEP CELL", logs),
-    "cancel": ("end the newest submission's tasks", cancel),
+    "cancel": ("end the tasks of all of the sweep's submissions, or of one: cancel ID", cancel),
 }
 
 
@@ -229,7 +273,10 @@ def main(words: Sequence[str]) -> int:
         if "=" not in word:
             raise ConfigError(f"cannot read {word!r}: write KEY=VALUE")
     dry = given.dry or os.environ.get("DRY") == "1"
-    wanted = parse(given.sweep, given.words, failed=given.failed, dry=dry)
+    name, words = given.sweep, given.words
+    if given.action == "resubmit":
+        name, words = _repeated(name, words)
+    wanted = parse(name, words, failed=given.failed, dry=dry)
     return SUBMITS[given.action][1](wanted)
 
 
@@ -255,10 +302,10 @@ def _parser() -> argparse.ArgumentParser:
         "Every other KEY=VALUE is the sweep's: python -m sweeps --help",
     )
     parser.add_argument("action", choices=[*SUBMITS, *LOOKS])
-    parser.add_argument("sweep", metavar="SWEEP")
+    parser.add_argument("sweep", metavar="SWEEP", help="its name or file, or a submission's id")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--dry", action="store_true", help="print the script, submit nothing")
-    parser.add_argument("--failed", action="store_true", help="try failed cells again")
+    parser.add_argument("--failed", action="store_true", help="also the cells that failed")
     return parser
 
 

@@ -138,10 +138,10 @@ class TaskStore(JobStore):
     def free_the_silent(
         self, cell_ids: Iterable[str], stop: Callable[[], bool], pause_s: float = 2.0
     ) -> list[str]:
-        """Wait for the heartbeats of `silent` cells; returns those whose holder died, made takeable.
+        """Wait for the heartbeats of `silent` cells; then those of dead holders can be taken.
 
-        Returns as soon as one is free, and [] when every holder has published progress meanwhile,
-        or when `stop` holds. A holder without progress for `lease_s` counts as dead.
+        Returns these as soon as there is one, and [] when every holder has published progress, or
+        when `stop` holds. A holder without progress for `lease_s` counts as dead.
         """
         waiting = {cell_id: self._progress(cell_id) for cell_id in cell_ids}
         while waiting and not stop():
@@ -174,8 +174,8 @@ class TaskStore(JobStore):
                 atomic.replace(path, atomic.json_writer({"beat": beat, **now}))
             return 0.0
         if look.get("boot") == now["boot"] != "unknown":
-            return now["uptime"] - atomic.number(look, "uptime")
-        return now["at"] - atomic.number(look, "at") - SKEW_S
+            return float(now["uptime"] - atomic.number(look, "uptime"))
+        return float(now["at"] - atomic.number(look, "at") - SKEW_S)
 
 
 def _clocks() -> dict[str, Any]:

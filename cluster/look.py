@@ -1,7 +1,11 @@
-"""How a submission is doing, from the store, its tasks' events, and the queue (never `sacct`)."""
+"""How a sweep's submissions are doing, from the store, the tasks' events, and the queue.
+
+Never `sacct`. SLURM forgets a job minutes after its end; what befell it stands in the events.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,71 +14,138 @@ from pathlib import Path
 from typing import Any
 
 from cluster import local, slurm
+from cluster.claims import holder_of
+from cluster.incidents import incidents
 from cluster.slurm import Queued
 from cluster.submission import Submission, read_events
 from janus.errors import ClusterError
-from janus.store import Store
-from sweeps.plan import split_open
+from janus.store import Store, visible
+from sweeps.plan import Split, split_open
 
-NOTEWORTHY = ("not requeued", "refused", "died", "ended with status", "did not")
-"""Parts of the reasons for which a task ended that a person should read."""
+SHOWN = 20
+"""Most incidents that `status` prints, and most earlier submissions."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a submission is doing."""
+    """How a sweep's submissions are doing."""
 
     text: str
     complete: bool
-    """Every cell has a result."""
+    """Every cell of the newest submission has a result."""
     over: bool
     """No task waits or runs any more; False while SLURM cannot be asked."""
 
 
-def status_of(submission: Submission) -> Status:
-    """What is known now."""
-    store = Store(submission.store)
-    cells = [cell.id for cell in submission.work[0]]
-    split = split_open(cells, store)
-    events = read_events(submission.events.glob("*.jsonl"))
-    rows, queue_line, over = _queue(submission)
-    lines = [
-        f"submission {submission.id}, {len(cells)} cells, code {submission.record['code']}",
-        f"cells: {len(split.done)} done, {len(split.running)} running, {len(split.failed)} failed, "
-        f"{len(split.open)} open",
-        queue_line,
-        *_requeues(events),
-        *_troubles(submission, rows, events),
-    ]
+@dataclass(frozen=True)
+class Tasks:
+    """The tasks of one submission."""
+
+    rows: list[Queued]
+    """Those that SLURM knows."""
+    text: str
+    over: bool
+
+
+def status_of(found: Sequence[Submission]) -> Status:
+    """What is known now of the submissions, newest first."""
+    newest, earlier = found[0], found[1:]
+    queued = _queued(found)
+    store = Store(newest.store)
+    split = split_open([cell.id for cell in newest.work[0]], store)
+    tasks = {s.id: tasks_of(s, queued) for s in found}
+    lines = _block(newest, tasks[newest.id], split)
+    lines += _dead_holders(store, split.running, queued)
+    over = all(t.over for t in tasks.values())
     if over and (left := len(split.open) + len(split.running)):
-        command = submission.record["command"]
-        lines.append(f"no task is left for {left} cells; go on with: {command}")
+        lines.append(f"no task is left for {left} cells; go on with: {newest.record['command']}")
     for cell_id in split.failed:
         failure = store.failure(cell_id) or {}
         first = str(failure.get("message", "")).splitlines()[:1]
         lines.append(f"  failed {cell_id}  {failure.get('title', '')}")
         lines.append(f"    {failure.get('cause', 'error')}: {''.join(first)}")
-    return Status("\n".join(lines), len(split.done) == len(cells), over)
+    done = store.done() if earlier else set()
+    for submission in earlier[:SHOWN]:
+        cells = [cell.id for cell in submission.work[0]]
+        told = f"{len(cells)} cells, {sum(c in done for c in cells)} done"
+        if tasks[submission.id].over:
+            lines.append(f"earlier: {submission.id}, {told}; ended")
+            continue
+        lines.append("earlier, and not ended:")
+        block = _block(submission, tasks[submission.id], split_open(cells, store))
+        lines += [f"  {line}" for line in block]
+    if len(earlier) > SHOWN:
+        lines.append(f"and {len(earlier) - SHOWN} submissions before these")
+    return Status("\n".join(lines), len(split.done) == len(newest.work[0]), over)
 
 
-def _queue(submission: Submission) -> tuple[list[Queued], str, bool]:
-    """The tasks SLURM knows, a line about them, and whether none waits or runs."""
+def _block(submission: Submission, tasks: Tasks, split: Split) -> list[str]:
+    """One submission: its cells, its tasks, and what befell them."""
+    events = read_events(submission.events.glob("*.jsonl"))
+    befell = incidents(events, tasks.rows, asked=tasks.over or bool(tasks.rows))
+    if len(befell) > SHOWN:
+        more = len(befell) - SHOWN
+        befell = [f"{more} earlier ones: see {submission.events}", *befell[-SHOWN:]]
+    cells = len(submission.work[0])
+    return [
+        f"submission {submission.id}, {cells} cells, code {submission.record['code']}",
+        f"cells: {len(split.done)} done, {len(split.running)} running, {len(split.failed)} failed, "
+        f"{len(split.open)} open",
+        tasks.text,
+        *_requeues(events),
+        *(["what befell tasks, newest last:"] if befell else []),
+        *(f"  {line}" for line in befell),
+        *_troubles(submission, tasks.rows, events),
+    ]
+
+
+def _queued(found: Sequence[Submission]) -> list[Queued] | ClusterError:
+    """Every job of this user, where one of the submissions is SLURM's; or why it is not known."""
+    if all(s.record["cluster"] == "local" for s in found):
+        return []
+    try:
+        return slurm.queue()
+    except ClusterError as error:
+        return error
+
+
+def tasks_of(submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
+    """The tasks of a submission, in words as well."""
     if submission.record["cluster"] == "local":
         count = len(local.running(submission))
-        return [], f"tasks: {count} on this machine, without SLURM", not count
-    try:
-        rows = slurm.queue(submission.id)
-    except ClusterError as error:
-        return [], f"tasks: the queue cannot be asked ({error})", False
+        return Tasks([], f"tasks: {count} on this machine, without SLURM", not count)
+    if isinstance(queued, ClusterError):
+        return Tasks([], f"tasks: the queue cannot be asked ({queued})", False)
+    rows = [row for row in queued if row.submission == submission.id]
     counts = Counter(row.state for row in rows)
     told = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     over = not any(row.state in slurm.ALIVE | slurm.COMING for row in rows)
-    return rows, f"tasks: {told or 'none in the queue'}", over
+    return Tasks(rows, f"tasks: {told or 'none in the queue'}", over)
 
 
 def _requeues(events: Sequence[dict[str, Any]]) -> list[str]:
     found = Counter(e["signal"] for e in events if e["event"] == "requeue")
     return [f"requeued: {', '.join(f'{n} after {s}' for s, n in found.items())}"] if found else []
+
+
+def _dead_holders(
+    store: Store, running: Sequence[str], queued: list[Queued] | ClusterError
+) -> list[str]:
+    """Running cells whose holder has ended, or of which SLURM cannot say whether it lives."""
+    if isinstance(queued, ClusterError):
+        return []
+    alive = {row.id: row.restarts for row in queued if row.state in slurm.ALIVE}
+    dead, unknown = Counter[str](), Counter[str]()
+    for cell_id in running:
+        holder = holder_of(store, cell_id)
+        if holder is None:
+            unknown[store.holder(cell_id)] += not visible(store.owner(cell_id))
+        elif alive.get(holder["id"]) != holder["restart"]:
+            dead[f"{holder['name']}.r{holder['restart']} on {holder['node']}"] += 1
+    lines = [f"{n} of the running cells: held by {who}" for who, n in (+unknown).items()]
+    lines = [f"{line}, no job of yours; a task takes it when it is silent" for line in lines]
+    ended = "which has ended; the next free task takes over"
+    return [f"{n} of the running cells: held by {who}, {ended}" for who, n in dead.items()] + lines
 
 
 def _troubles(
@@ -84,36 +155,74 @@ def _troubles(
     lines = []
     if why := slurm.hopeless(rows):
         lines.append(f"the waiting tasks will never start: {why}")
-    bad = {e["node"]: e["lines"] for e in events if e["event"] == "check" and not e["ok"]}
-    for node, report in bad.items():
-        lines.append(f"{node} is not fit to train:")
-        lines += [f"    {line}" for line in report]
-    for event in events:
-        if event["event"] == "end" and any(word in event["why"] for word in NOTEWORTHY):
-            lines.append(f"{event['job']}: {event['why']}")
-    started = {str(e["job"]).rpartition(".r")[0] for e in events if e["event"] == "task"}
+    lines += _unfit(events)
+    started = {_task(e) for e in events if e["event"] in ("task", "unfit")}
     silent = [r for r in rows if r.state in slurm.BROKEN and r.name not in started]
     if silent:
         nodes = ", ".join(sorted({row.node for row in silent}))
-        lines.append(
-            f"{len(silent)} tasks ended on {nodes} before they could write a word into "
-            f"{submission.folder}. Do the nodes see this path? The store must lie on a file "
-            "system that all nodes share; also look at profile.setup and profile.python"
-        )
+        lines.append(f"{len(silent)} tasks ended on {nodes} before they could write a word. ")
+        said = [(path, words) for r in silent for path, words in _said(submission, r.name)]
+        if said:
+            path, words = said[-1]
+            lines[-1] += f"Their log {path} ends with:\n    {words}"
+        else:
+            lines[-1] += (
+                f"They left no log in {submission.jobs}. Do the nodes see this path? The store "
+                "must lie on a file system that all nodes share"
+            )
     return lines
 
 
-def logs_of(submission: Submission, wanted: str) -> str:
-    """What every task wrote about the cell whose id starts with `wanted`, log files named."""
-    ids = [cell.id for cell in submission.work[0] if cell.id.startswith(wanted)]
+def _unfit(events: Sequence[dict[str, Any]]) -> list[str]:
+    """Nodes that could not train, with what was wrong, and what became of the tasks there."""
+    lines: list[str] = []
+    checks = {e["node"]: e for e in events if e["event"] == "check" and not e["ok"]}
+    left = {e["node"]: e for e in events if e["event"] == "unfit"}
+    for node in sorted({*checks, *left}):
+        lines.append(f"{node} is not fit to train:")
+        if check := checks.get(node):
+            lines += [f"    wrong  {line}" for line in check["lines"]]
+            lines += [f"    fine   {line}" for line in check.get("fine", [])]
+        elif node in left:
+            lines.append(f"    wrong  {left[node]['why']}")
+        then = Counter(e["then"] for e in events if e["event"] == "unfit" and e["node"] == node)
+        lines += [f"    {n} task{'s' * (n > 1)}: {what}" for what, n in then.items()]
+    if left:
+        lines.append(f"    to leave out: profile.flags={{exclude: '{','.join(sorted(left))}'}}")
+    return lines
+
+
+def _task(event: dict[str, Any]) -> str:
+    """Name of the task that wrote an event, without the number of its start."""
+    return str(event["job"]).rpartition(".r")[0]
+
+
+_REPORT = re.compile(r"srun: error: .*exited with", re.IGNORECASE)
+
+
+def _said(submission: Submission, job: str) -> list[tuple[Path, str]]:
+    """A task's logs and the last line of each that is not srun's report of an exit status."""
+    found = []
+    for path in log_files(submission, job):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        words = [line.strip() for line in lines if line.strip() and not _REPORT.match(line)]
+        found += [(path, words[-1])] if words else []
+    return found
+
+
+def logs_of(found: Sequence[Submission], wanted: str) -> str:
+    """What every task of the submissions wrote about the cell whose id starts with `wanted`."""
+    ids = {cell.id for s in found for cell in s.work[0] if cell.id.startswith(wanted)}
     if len(ids) != 1:
         what = "no cell" if not ids else f"{len(ids)} cells"
-        raise ClusterError(f"{what} of {submission.id} start with {wanted!r}")
-    events = [e for e in read_events(submission.events.glob("*.jsonl")) if e.get("cell") == ids[0]]
-    lines = [_line(e) for e in events] or [f"no task has taken {ids[0]} yet"]
-    jobs = dict.fromkeys(str(e["job"]).rpartition(".r")[0] for e in events)
-    lines += [f"log: {path}" for job in jobs for path in log_files(submission, job)]
-    failure = Store(submission.store).failure(ids[0])
+        raise ClusterError(f"{what} of {found[0].id} start with {wanted!r}")
+    (cell_id,) = ids
+    events = read_events(path for s in found for path in s.events.glob("*.jsonl"))
+    events = [e for e in events if e.get("cell") == cell_id]
+    lines = [_line(e) for e in events] or [f"no task has taken {cell_id} yet"]
+    jobs = dict.fromkeys(_task(e) for e in events)
+    lines += [f"log: {path}" for s in found[::-1] for job in jobs for path in log_files(s, job)]
+    failure = Store(found[0].store).failure(cell_id)
     if failure:
         lines += [f"{failure.get('cause')}: {failure.get('message')}", failure.get("traceback", "")]
     return "\n".join(lines).rstrip()

@@ -58,7 +58,7 @@ class RayTask:
             for copy in stage(submission.work[0], submission.profile):
                 events.note("staged", copy=copy)
             fine, wrong = check_node(submission.work[0], submission.store)
-            events.note("check", ok=not wrong, lines=fine + wrong)
+            events.note("check", ok=not wrong, lines=wrong, fine=fine)
             if wrong:
                 raise ClusterError("this node cannot train, see its check")
             why = node.run(events)

@@ -1,4 +1,4 @@
-"""A Ray worker inside SLURM: its claims name the job, so that the queue can tell when it is dead."""
+"""A Ray worker inside SLURM: its claims name the job, so the queue can tell when it is dead."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import getpass
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,8 @@ class Queued:
     restarts: int
     node: str
     reason: str
+    submission: str = ""
+    """Name of its job: the submission's id."""
 
 
 def ask(*command: str, timeout_s: float = 60.0) -> str:
@@ -101,15 +103,27 @@ def queue(submission: str | None = None) -> list[Queued]:
     """This user's jobs, or those of one submission, as far as SLURM still knows them."""
     words = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"]
     # with a bar instead of a width, fields are not cut
-    form = "JobID:|,JobArrayID:|,State:|,RestartCnt:|,NodeList:|,Reason:|"
+    form = "JobID:|,JobArrayID:|,State:|,RestartCnt:|,NodeList:|,Reason:|,Name:|"
     words += [f"--name={submission}"] if submission else []
     rows = (line.split("|") for line in ask(*words, "-O", form).splitlines())
     return [
-        Queued(job, name, state, int(restarts or 0), node, reason)
-        for job, name, state, restarts, node, reason in (
-            tuple(part.strip() for part in row[:6]) for row in rows if len(row) >= 6
+        Queued(job, name, state, int(restarts or 0), node, reason, of)
+        for job, name, state, restarts, node, reason, of in (
+            tuple(part.strip() for part in row[:7]) for row in rows if len(row) >= 7
         )
     ]
+
+
+def lost_nodes(names: Collection[str]) -> dict[str, str]:
+    """Those of the nodes that take no jobs now, with SLURM's words about it; {} without SLURM."""
+    try:
+        lines = ask("sinfo", "--noheader", "--all", "--Node", "-o", "%N|%T|%E").splitlines()
+    except ClusterError:
+        return {}
+    rows = (line.split("|") for line in lines)
+    states = {row[0]: f"{row[1].rstrip('*')}: {row[2]}" for row in rows if len(row) >= 3}
+    bad = ("down", "drain", "fail", "unk", "power")
+    return {n: states[n] for n in sorted(names) if states.get(n, "").startswith(bad)}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -108,16 +109,45 @@ def submissions(store: Store, sweep: str | None = None) -> list[Submission]:
     return [s for s in found if sweep in (None, s.record["sweep"], s.id)]
 
 
-def newest(store: Store, sweep: str) -> Submission:
-    """The last submission of `sweep`. Raises ClusterError that names what the store holds."""
+def of_sweep(store: Store, sweep: str) -> list[Submission]:
+    """All submissions of `sweep`, or the one of that id, newest first.
+
+    Raises ClusterError that names what the store holds.
+    """
     found = submissions(store, sweep)
     if not found:
         known = {s.record["sweep"] for s in submissions(store)}
+        again = ["python", "-m", "cluster", "submit", sweep, f"store={store.root}"]
         raise ClusterError(
             f"nothing was submitted for sweep {sweep!r} in {store.root}.{suggest(sweep, known)} "
-            f"Submit it with: python -m cluster submit {sweep} store={store.root}"
+            f"Submit it with: {shlex.join(again)}"
         )
-    return found[-1]
+    return found[::-1]
+
+
+def newest(store: Store, sweep: str) -> Submission:
+    """The last submission of `sweep`. Raises ClusterError that names what the store holds."""
+    return of_sweep(store, sweep)[0]
+
+
+def words_of(submission: Submission) -> tuple[str, list[str]]:
+    """The sweep's name and the KEY=VALUE words with which it was submitted."""
+    name, *words = shlex.split(submission.record["command"])[4:]
+    return name, words
+
+
+def repeat(submission: Submission, typed: Sequence[str]) -> list[str]:
+    """The words of an earlier submission under those `typed` now.
+
+    Another `profile=` replaces the earlier one with all that was changed in it.
+    """
+    keys = {word.partition("=")[0] for word in typed}
+
+    def stays(word: str) -> bool:
+        key = word.partition("=")[0]
+        return key not in keys and not ("profile" in keys and key.startswith("profile."))
+
+    return [word for word in words_of(submission)[1] if stays(word)] + list(typed)
 
 
 class Events:

@@ -62,7 +62,7 @@ class Task:
             fine, wrong = check_node(cells, submission.store)
         except JanusError as error:
             fine, wrong = [], [str(error)]
-        events.note("check", ok=not wrong, lines=fine + wrong)
+        events.note("check", ok=not wrong, lines=wrong, fine=fine)
         if wrong:
             events.note("end", why=CANNOT_TRAIN)
             sys.exit(UNFIT)
@@ -107,7 +107,12 @@ def _idle_starts(submission: Submission, job: Job) -> int:
         label = f"{job.name}.r{job.restart - back}"
         files = [submission.events / f"{label}.jsonl", *submission.events.glob(f"{label}-*.jsonl")]
         found = read_events(path for path in files if path.exists())
-        words = ("first-step", "done", "stopped", "unfit")  # unfit: the node's fault, not the task's
+        words = (
+            "first-step",
+            "done",
+            "stopped",
+            "unfit",
+        )  # unfit: the node's fault, not the task's
         if not found or any(e["event"] in words for e in found):
             return 0
     return TRIES

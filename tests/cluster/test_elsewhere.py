@@ -1,4 +1,4 @@
-"""A node that cannot train is left out by the job's script, with SLURM's commands played by others."""
+"""A node that cannot train is left out by the job's script; SLURM's commands are stand-ins."""
 
 from __future__ import annotations
 
