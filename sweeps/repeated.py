@@ -16,7 +16,8 @@ from janus.store import Store
 
 BEAT_S = 5.0
 """Heartbeats are at most this far apart while a run trains: what the last one may have missed.
-But one from another machine, which was waited for in vain, may have trained on for a lease."""
+But one from another machine, which was waited for in vain, may have trained on for a lease, though
+no longer than the whole run takes."""
 
 
 @dataclass
@@ -55,6 +56,8 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
 
 def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> None:
     found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
+    # training seconds of the whole run, where one attempt came to its end
+    whole = max(atomic.number(a["provenance"], "seconds") for a in attempts) or float("inf")
     for attempt, successor in pairwise(attempts):
         kept = atomic.number(successor["beat"] or {}, "resumed_s")
         given_back = attempt["released_at"] < successor["claimed_at"]
@@ -66,7 +69,8 @@ def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> Non
             silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
             known = given_back or _one_machine(attempt["owner"], successor["owner"])
             missed = min(silent, BEAT_S if known else lease_s)
-            reached = atomic.number(attempt["beat"], "seconds") + missed
+            told = atomic.number(attempt["beat"], "seconds")
+            reached = told + min(missed, max(0.0, whole - told))
         found.seconds += max(0.0, reached - kept)
 
 

@@ -52,9 +52,14 @@ def test_what_a_checkpoint_kept_is_not_done_twice(store: Store, cell: Cell) -> N
     assert 6.0 <= found.seconds <= 6.0 + BEAT_S
 
 
+@pytest.mark.parametrize("whole", [None, 50.0])
 @pytest.mark.parametrize("far", [{"host": "far"}, {"machine": "another, of our name"}])
-def test_another_machine_that_fell_silent_may_have_trained_for_a_lease(
-    store: Store, cell: Cell, monkeypatch: pytest.MonkeyPatch, far: dict[str, str]
+def test_another_machine_that_fell_silent_may_have_trained_for_a_lease_or_to_the_end_of_the_run(
+    store: Store,
+    cell: Cell,
+    monkeypatch: pytest.MonkeyPatch,
+    far: dict[str, str],
+    whole: float | None,
 ) -> None:
     with monkeypatch.context() as patched:
         here = process_identity()
@@ -65,8 +70,9 @@ def test_another_machine_that_fell_silent_may_have_trained_for_a_lease(
     long_ago = time.time() - 1e4
     os.utime(claim.attempt_dir / "beat.json", (long_ago, long_ago))
     store.trust(cell.id, 1, store.beat(cell.id))
-    attempt(store, cell, 50.0, 24.0, ends=True)
-    assert repeated([cell.id], store).seconds == pytest.approx(30.0 + store.lease_s - 24.0)
+    attempt(store, cell, 50.0, 24.0, ends=whole is not None)
+    reached = whole or 30.0 + store.lease_s
+    assert repeated([cell.id], store).seconds == pytest.approx(reached - 24.0)
 
 
 def test_a_cell_that_two_attempts_finished_counts_whole(store: Store, cell: Cell) -> None:
