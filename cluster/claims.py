@@ -8,7 +8,7 @@ silent claim is gone (SLURM says so, no lease has to pass), and whether a run mo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from janus.store import Claim, Store, has_ended, process_identity
 
 TRIES = 3
 """Attempts in a row that may end without a new checkpoint."""
+
+ENDING = {"COMPLETING", "SIGNALING", "STAGE_OUT"}
+"""States of a job that SLURM is ending: one on a lost node stays so until SLURM gives it up."""
 
 SKEW_S = 300.0
 """Most seconds by which the clocks of two nodes of one SLURM differ: munge refuses more."""
@@ -123,38 +126,53 @@ class TaskStore(JobStore):
                 freed.append(cell_id)
         return freed
 
-    def silent(self, cell_ids: Iterable[str]) -> list[str]:
-        """Those held by a process of which neither SLURM nor this machine can say whether it lives.
+    def undecided(self, cell_ids: Iterable[str], rows: Iterable[Queued]) -> list[str]:
+        """Held cells that may soon be free, though nothing says so yet.
 
-        A `sweeps run` on another machine, for instance: only its heartbeat can tell.
+        SLURM is ending the job that holds them, or the holder is no job of SLURM and its process
+        cannot be seen from here (a `sweeps run` on another machine): only its heartbeat can tell.
         """
-        unknown = []
+        states = {(row.id, row.restarts): row.state for row in rows}
+        found = []
         for cell_id in cell_ids:
-            asked = self.status(cell_id) == "running" and holder_of(self, cell_id) is None
-            if asked and has_ended(self.owner(cell_id)) is None:
-                unknown.append(cell_id)
-        return unknown
+            if self.status(cell_id) != "running":
+                continue
+            holder = holder_of(self, cell_id)
+            if holder is not None:
+                unknown = states.get((holder["id"], holder["restart"])) in ENDING
+            else:
+                unknown = has_ended(self.owner(cell_id)) is None
+            found += [cell_id] if unknown else []
+        return found
 
-    def free_the_silent(
-        self, cell_ids: Iterable[str], stop: Callable[[], bool], pause_s: float = 2.0
+    def await_free(
+        self,
+        cell_ids: Iterable[str],
+        rows: Callable[[], Sequence[Queued]],
+        stop: Callable[[], bool],
+        pause_s: float = 5.0,
     ) -> list[str]:
-        """Wait for the heartbeats of `silent` cells; then those of dead holders can be taken.
+        """Wait until `undecided` cells can be taken; returns those as soon as there is one.
 
-        Returns these as soon as there is one, and [] when every holder has published progress, or
-        when `stop` holds. A holder without progress for `lease_s` counts as dead.
+        Returns [] when every holder turned out to work, or when `stop` holds. A holder without
+        progress for `lease_s` counts as dead.
         """
         waiting = {cell_id: self._progress(cell_id) for cell_id in cell_ids}
         while waiting and not stop():
-            freed = []
-            for cell_id, seen in list(waiting.items()):
-                if self._progress(cell_id) != seen:
-                    del waiting[cell_id]  # it works
-                elif self.silent_s(cell_id) > self.lease_s:
+            time.sleep(pause_s)
+            jobs = any(holder_of(self, cell_id) for cell_id in waiting)
+            now = rows() if jobs else ()
+            freed = [cell_id for cell_id in waiting if self.status(cell_id) != "running"]
+            freed += self.free_the_dead([i for i in waiting if i not in freed], now)
+            for cell_id, seen in waiting.items():
+                if self.silent_s(cell_id) > self.lease_s and cell_id not in freed:
                     self.trust(cell_id, *seen)
                     freed.append(cell_id)
             if freed:
                 return freed
-            time.sleep(pause_s if waiting else 0.0)
+            left = self.undecided(waiting, now)
+            works = {i for i in left if not holder_of(self, i) and self._progress(i) != waiting[i]}
+            waiting = {i: self._progress(i) for i in left if i not in works}
         return []
 
     def _progress(self, cell_id: str) -> tuple[int, Any]:

@@ -36,14 +36,13 @@ def pick(
     store: TaskStore,
     own: int,
     rows: Callable[[], Sequence[Queued]],
-    wait: Callable[[Sequence[str]], Iterable[str]] = lambda silent: (),
+    wait: Callable[[Sequence[str]], Iterable[str]] = lambda held: (),
 ) -> Iterator[Cell]:
     """Cells to attempt, until all are done, failed, or held by somebody alive.
 
     `own` is how many of the first cells are this worker's share; `rows` asks for the queue, which
-    happens only when nothing else is left to do. `wait` is given the cells of this share that only
-    a heartbeat can tell about, and returns those whose holder turned out to be dead: one worker
-    waits for each cell, the others end.
+    happens only when nothing else is left to do. `wait` is given the held cells of this share, and
+    returns those that became free: one worker waits for each cell, the others end.
     """
     todo, freed = list(cells), set[str]()
     share = {cell.id for cell in cells[:own]}
@@ -64,8 +63,8 @@ def pick(
                 held += [cell] if store.held(cell.id) else []
         checked = random.sample(held, min(CHECKED, len(held)))
         freed = _whose_holder_is_gone([cell.id for cell in checked], store, rows)
-        if not freed and (silent := store.silent(c.id for c in held if c.id in share)):
-            freed = set(wait(silent))
+        if not freed and (ours := [cell.id for cell in held if cell.id in share]):
+            freed = set(wait(ours))
         todo, own = held if freed else [], 0
 
 

@@ -22,17 +22,17 @@ from typing import Any
 
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from cluster.check import check_node
+from cluster.check import UNFIT
 from cluster.claims import TRIES
 from cluster.job import Job, StopFlag, here
-from cluster.snapshot import verify
-from cluster.stage import stage
 from cluster.submission import Events, Submission
-from cluster.task import settle
+from cluster.task import CANNOT_TRAIN, fit, settle
 from janus import atomic
 from janus.errors import ClusterError, JanusError
 from sweeps import leftovers
 from sweeps.ray_settings import OBJECT_STORE_BYTES
+
+DRIVER_ENDED = "the driver ended"
 
 JOIN_S = 180.0
 """How long nodes may take to find each other."""
@@ -45,7 +45,11 @@ class RayTask:
     folder: str
 
     def __call__(self) -> dict[str, Any]:
-        """Be the head with its driver, or a worker node, until the driver ends."""
+        """Be the head with its driver, or a worker node, until the driver ends.
+
+        Exits with `UNFIT` where this node cannot train, as `cluster.task.Task` does; the head exits
+        with 1 when its driver did not end well.
+        """
         submission = Submission(Path(self.folder))
         job, stop = here(), StopFlag().install()
         place = SlurmJobEnvironment()
@@ -53,14 +57,11 @@ class RayTask:
         events = Events(submission.events / f"{name}.jsonl", job=job.label, node=job.node)
         events.note("task", index=place.node, code=submission.record["code"], pid=os.getpid())
         node = Node(submission, job, place.node, list(place.hostnames), stop)
+        if not fit(submission, events):
+            node.refuse()
+            events.note("end", why=CANNOT_TRAIN)
+            sys.exit(UNFIT)
         try:
-            verify(submission.code)
-            for copy in stage(submission.work[0], submission.profile):
-                events.note("staged", copy=copy)
-            fine, wrong = check_node(submission.work[0], submission.store)
-            events.note("check", ok=not wrong, lines=wrong, fine=fine)
-            if wrong:
-                raise ClusterError("this node cannot train, see its check")
             why = node.run(events)
         except JanusError as error:
             why = str(error)
@@ -69,6 +70,8 @@ class RayTask:
         if stop() and place.node == 0:
             why = settle(submission, job, stop.signal, events)
         events.note("end", why=why)
+        if place.node == 0 and why != DRIVER_ENDED and not stop():
+            sys.exit(1)
         return {"why": why}
 
 
@@ -91,6 +94,11 @@ class Node:
         own = self._meet()
         events.note("address", address=own)
         return self._head(own, events) if self.rank == 0 else self._worker(own)
+
+    def refuse(self) -> None:
+        """Tell the other nodes that this one cannot train, so that they do not wait for it."""
+        record = {"node": self.job.node}
+        atomic.replace(self.shared / f"unfit-{self.rank}.json", atomic.json_writer(record))
 
     def close(self) -> None:
         """End every child by pid, and remove the temporary folder."""
@@ -123,6 +131,8 @@ class Node:
         while (found := atomic.read_json(path)) is None:
             if self.stop():
                 raise ClusterError(f"stopped by {self.stop.signal} while nodes met")
+            if any(self.shared.glob("unfit-*.json")):
+                raise ClusterError("another node of the allocation cannot train, see its check")
             if time.monotonic() > deadline:
                 raise ClusterError(f"a node of the allocation did not come: no {path} after 180 s")
             time.sleep(0.2)
@@ -150,7 +160,7 @@ class Node:
             events.note("driver-died", status=ended, again=bool(again))
         atomic.replace(self.shared / "over.json", atomic.json_writer({"status": ended}))
         if ended == 0:
-            return "the driver ended"
+            return DRIVER_ENDED
         return "Ray's head died" if ended is None else f"the driver ended with status {ended}"
 
     def _drive(self, address: str, events: Events) -> int | None:
@@ -183,10 +193,10 @@ class Node:
             while ray.poll() is None and not self.stop():
                 time.sleep(0.5)
                 if (self.shared / "over.json").exists():
-                    return "the driver ended"
+                    return DRIVER_ENDED
             self.children.remove(ray)
             time.sleep(1)  # Ray died here: join again
-        return f"stopped by {self.stop.signal}" if self.stop() else "the driver ended"
+        return f"stopped by {self.stop.signal}" if self.stop() else DRIVER_ENDED
 
     def _ray(self, own: str, *words: str) -> subprocess.Popen[bytes]:
         """`ray start` in the foreground. It may print an error and still exit with 0."""

@@ -54,16 +54,7 @@ class Task:
         job, stop = here(), StopFlag().install()
         events = Events(submission.events / f"{job.label}.jsonl", job=job.label, node=job.node)
         events.note("task", index=self.index, code=submission.record["code"], pid=os.getpid())
-        cells = submission.work[0]
-        try:
-            verify(submission.code)
-            for copy in stage(cells, submission.profile):
-                events.note("staged", copy=copy)
-            fine, wrong = check_node(cells, submission.store)
-        except JanusError as error:
-            fine, wrong = [], [str(error)]
-        events.note("check", ok=not wrong, lines=wrong, fine=fine)
-        if wrong:
+        if not fit(submission, events):
             events.note("end", why=CANNOT_TRAIN)
             sys.exit(UNFIT)
         why, status = Workers(submission, self.index, self.tasks, stop, events).run()
@@ -73,6 +64,20 @@ class Task:
         if status or any(word in why for word in ("not requeued", "requeue refused")):
             sys.exit(status or 1)
         return {"why": why}
+
+
+def fit(submission: Submission, events: Events) -> bool:
+    """Stage the data and check the node; whether it can train. What was found is noted."""
+    cells = submission.work[0]
+    try:
+        verify(submission.code)
+        for copy in stage(cells, submission.profile):
+            events.note("staged", copy=copy)
+        fine, wrong = check_node(cells, submission.store)
+    except (JanusError, OSError) as error:  # a scratch disk that is full, for one
+        fine, wrong = [], [str(error)]
+    events.note("check", ok=not wrong, lines=wrong, fine=fine)
+    return not wrong
 
 
 def settle(submission: Submission, job: Job, signal_: str, events: Events) -> str:

@@ -57,9 +57,15 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
         sys.exit(UNFIT)
     device = pick_device(profile.device)
 
-    def wait(silent: Sequence[str]) -> list[str]:
-        events.note("waiting", cells=list(silent), holders=sorted(map(store.holder, silent)))
-        freed = store.free_the_silent(silent, stop)
+    def wait(held: Sequence[str]) -> list[str]:
+        try:
+            waiting = store.undecided(held, slurm.queue())
+            if not waiting:
+                return []
+            events.note("waiting", cells=waiting, holders=sorted(map(store.holder, waiting)))
+            freed = store.await_free(waiting, slurm.queue, stop)
+        except ClusterError:
+            return []  # no squeue on this node, or no answer
         events.note("waited", freed=freed)
         return freed
 

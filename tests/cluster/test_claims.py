@@ -159,17 +159,15 @@ def later(monkeypatch, seconds, boot=None):
     monkeypatch.setattr(claims, "_clocks", lambda: moved | ({"boot": boot} if boot else {}))
 
 
-def never():
-    return False
-
-
-def test_only_a_holder_that_neither_slurm_nor_this_machine_knows_is_silent(tmp_path):
-    cells = [toy_cell(order=str(n)) for n in range(4)]
+def test_only_holders_that_end_or_that_nobody_knows_are_undecided(tmp_path):
+    cells = [toy_cell(order=str(n)) for n in range(5)]
     held_without_a_job(tmp_path, cells[0])
     held_elsewhere(tmp_path, cells[1], job("8"))
     Store(tmp_path).claim(cells[2])  # a process of this machine, and it lives
+    held_elsewhere(tmp_path, cells[3], job("9"))
     store = TaskStore(tmp_path, job())
-    assert store.silent(cell.id for cell in cells) == [cells[0].id]
+    rows = [row(job("8")), row(job("9"), "COMPLETING")]
+    assert store.undecided([c.id for c in cells], rows) == [cells[0].id, cells[3].id]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +182,7 @@ def test_looks_at_a_silent_holder_add_up_over_processes_and_nodes(
     assert TaskStore(tmp_path, job()).silent_s(cell.id) == 0.0
     later(monkeypatch, seconds, boot)
     store, looks = TaskStore(tmp_path, job("8")), iter([False, True])
-    freed = store.free_the_silent([cell.id], lambda: next(looks), pause_s=0)
+    freed = store.await_free([cell.id], list, lambda: next(looks), pause_s=0)
     assert freed == ([cell.id] if dead else [])
     assert (store.claim(cell) is not None) == dead
 
@@ -198,8 +196,30 @@ def test_a_silent_holder_that_publishes_progress_is_left_alone(tmp_path, monkeyp
     later(monkeypatch, 1000)
     assert store.silent_s(cell.id) == 0.0, "the look was at another heartbeat"
     monkeypatch.setattr(claims.time, "sleep", lambda s: claim.beat({"seconds": 9.0}, every_s=0))
-    assert store.free_the_silent([cell.id], never) == []
+    assert store.await_free([cell.id], list, lambda: False) == []
     assert store.claim(cell) is None
+
+
+@pytest.mark.parametrize("then, free", [("RUNNING", False), ("CANCELLED", True)])
+def test_a_cell_of_a_job_that_slurm_is_ending_is_waited_for(tmp_path, then, free):
+    cell, other = toy_cell(), job("8")
+    held_elsewhere(tmp_path, cell, other)
+    store, states = TaskStore(tmp_path, job()), iter(["COMPLETING", "COMPLETING", then])
+
+    def rows():
+        return [row(other, next(states))]
+
+    assert store.await_free([cell.id], rows, lambda: False, 0) == ([cell.id] if free else [])
+    assert (store.claim(cell) is not None) == free
+
+
+def test_a_cell_that_is_given_back_while_it_is_waited_for_is_taken(tmp_path):
+    cell = toy_cell()
+    claim = held_without_a_job(tmp_path, cell)
+    store = TaskStore(tmp_path, job())
+    store.claim(cell)
+    claim.release()
+    assert store.await_free([cell.id], list, lambda: False, 0) == [cell.id]
 
 
 def test_the_claim_of_a_ray_worker_names_its_job_and_counts_no_attempt(tmp_path):

@@ -72,8 +72,10 @@ def node(tmp_path):
     return Node(tmp_path)
 
 
-def spoke(node, label="5_0.r0"):
-    (node.folder / "events" / f"{label}.jsonl").write_text(json.dumps({"at": 1, "event": "task"}))
+def spoke(node, label="5_0.r0", name="node1", **more):
+    event = {"at": 1, "event": "task", "node": name, **more}
+    with open(node.folder / "events" / f"{label}.jsonl", "a") as stream:
+        stream.write(json.dumps(event) + "\n")
 
 
 def test_a_node_where_python_does_not_start_is_left_out_and_its_words_are_kept(node):
@@ -92,7 +94,7 @@ def test_a_node_where_python_does_not_start_is_left_out_and_its_words_are_kept(n
 
 
 def test_a_node_that_fails_its_check_is_left_out_beside_those_known_before(node):
-    spoke(node)
+    spoke(node, ok=False)
     (node.folder / "events" / "5_9.r0-unfit.jsonl").write_text('{"at": 1, "node": "node3"}\n')
     assert node.end(4, GIVEN="node7") == 4
     assert "update JobId=5_0 ExcNodeList=node1,node3,node7" in node.commands()
@@ -125,7 +127,9 @@ def test_a_task_gives_up_after_three_nodes(node):
         env = {"SLURM_RESTART_COUNT": str(restart), "SLURMD_NODENAME": f"node{restart + 1}"}
         assert node.end(4, NODES=nodes, **env) == 4
     assert not node.commands()
-    assert node.unfit()[-1]["then"] == "given up: this task was on 3 nodes, and none could train"
+    assert (
+        node.unfit()[-1]["then"] == "given up: 3 starts of this task met nodes that could not train"
+    )
 
 
 def test_a_task_gives_up_where_no_other_node_is_left(node):
@@ -148,3 +152,34 @@ def test_a_node_that_cannot_write_to_the_store_is_left_out_a_bounded_number_of_t
         env = node.env | {"SLURM_RESTART_COUNT": str(restart)}
         assert subprocess.run(words, env=env, capture_output=True).returncode == 4
         assert len(node.commands()) == commands
+
+
+RAY = {"SLURM_ARRAY_JOB_ID": "", "SLURM_JOB_NODELIST": "node1,node2", "NODES": "a b node1 node2"}
+
+
+def test_a_ray_job_leaves_out_the_nodes_that_failed_their_check_or_never_spoke(node):
+    nodes = {"SLURM_JOB_NODELIST": "node1,node2,node3", "NODES": "a b c node1 node2 node3"}
+    spoke(node, "6.r0-node0")
+    spoke(node, "6.r0-node1", "node2", ok=False)
+    assert node.end(4, **RAY | nodes) == 4
+    assert node.commands() == ["requeue 6", "update JobId=6 ExcNodeList=node2,node3"]
+    assert [(e["node"], e["why"][:6]) for e in node.unfit()] == [
+        ("node2", "check"),
+        ("node3", "Python"),
+    ]
+
+
+def test_a_ray_job_whose_driver_started_is_not_put_back_for_a_node_that_never_came(node):
+    spoke(node, "6.r0-node0")
+    spoke(node, "6.r0-node0", event="driver")
+    assert node.end(2, **RAY) == 2 and not node.commands() and not node.unfit()
+
+
+def test_a_ray_job_gives_up_where_too_few_nodes_are_left(node):
+    spoke(node, "6.r0-node0")
+    assert node.end(1, **RAY | {"NODES": "node1 node2 a"}) == 1
+    assert node.commands()  # one of the two was bad: two are left
+    node.env["SLURM_RESTART_COUNT"] = "1"
+    spoke(node, "6.r1-node0")
+    assert node.end(1, **RAY | {"NODES": "node1 node2"}) == 1
+    assert not node.commands() and "no other node is left" in node.unfit()[-1]["then"]

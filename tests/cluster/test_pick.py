@@ -129,16 +129,16 @@ def test_a_cell_that_its_holder_gives_back_meanwhile_is_taken(cells, tmp_path):
     assert sorted(taken) == sorted(c.id for c in cells[:2])
 
 
-def test_the_share_of_a_worker_is_waited_for_where_only_a_heartbeat_can_tell(cells, tmp_path):
+def test_each_worker_waits_for_the_held_cells_of_its_own_share(cells, tmp_path):
     for cell in cells[:2]:
         held_without_a_job(tmp_path, cell)
     store, asked, taken = TaskStore(tmp_path, job()), [], []
 
-    def wait(silent):
-        asked.append(list(silent))
-        for cell_id in silent:
+    def wait(held):
+        asked.append(list(held))
+        for cell_id in held:
             store.trust(cell_id, store.last_claim(cell_id), store.beat(cell_id))
-        return silent
+        return held
 
     for cell in pick(cells[:2], {}, store, 1, list, wait):
         finish(store, cell)
@@ -149,4 +149,4 @@ def test_the_share_of_a_worker_is_waited_for_where_only_a_heartbeat_can_tell(cel
 def test_a_share_whose_holders_live_ends_the_work(cells, tmp_path):
     held_without_a_job(tmp_path, cells[0])
     store = TaskStore(tmp_path, job())
-    assert list(pick(cells[:1], {}, store, 1, list, lambda silent: [])) == []
+    assert list(pick(cells[:1], {}, store, 1, list, lambda held: [])) == []

@@ -154,6 +154,11 @@ class Site:
         """The node goes on where it was."""
         self._signal(node, signal.SIGCONT)
 
+    def inside(self, node: str, *command: str) -> None:
+        """Run a command with the node's files: its `private` folder is its own."""
+        first = str(self._first(node))
+        subprocess.run(["nsenter", f"--target={first}", "--mount", *command], check=True)
+
     def kill_inside(self, node: str, pid: int) -> None:
         """SIGKILL a process by the number that the node knows it by."""
         outer = next(p for p in self._inside(node) if _inner_pid(p) == pid)
@@ -173,11 +178,14 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def _first(self, node: str) -> int:
+        """Pid of a node's first process, as this machine counts."""
+        outer = self.processes[node].pid
+        return int(Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0])
+
     def _inside(self, node: str) -> list[int]:
         """Pids of all processes of a node, as this machine counts."""
-        outer = self.processes[node].pid
-        first = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0]
-        space = os.stat(f"/proc/{first}/ns/pid").st_ino
+        space = os.stat(f"/proc/{self._first(node)}/ns/pid").st_ino
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
