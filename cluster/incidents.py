@@ -22,7 +22,8 @@ Start = tuple[str, str]
 
 def incidents(events: Sequence[Event], rows: Sequence[Queued], *, asked: bool) -> list[str]:
     """A line for each, oldest first; `asked`: whether `rows` is what SLURM knows now."""
-    starts = {(str(e["job"]), str(e["node"])): e["at"] for e in events if e["event"] == "task"}
+    begun = [e for e in events if e["event"] == "task" and "node" in e]
+    starts = {(str(e["job"]), str(e["node"])): e["at"] for e in begun}
     nodes = dict(starts.keys())
     found = [*_ends(events, nodes), *_deaths(events, nodes)]
     found += _silences(events, starts, rows) if asked else []

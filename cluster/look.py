@@ -155,6 +155,8 @@ def _troubles(
     lines = []
     if why := slurm.hopeless(rows):
         lines.append(f"the waiting tasks will never start: {why}")
+    blind = sorted({row.comment for row in rows if " does not see " in row.comment})
+    lines += [f"{comment}: left out, while other nodes do" for comment in blind]
     lines += _unfit(events)
     started = {_task(e) for e in events if e["event"] in ("task", "unfit")}
     silent = [r for r in rows if r.state in slurm.BROKEN and r.name not in started]

@@ -76,6 +76,7 @@ class Queued:
     reason: str
     submission: str = ""
     """Name of its job: the submission's id."""
+    comment: str = ""
 
 
 def ask(*command: str, timeout_s: float = 60.0) -> str:
@@ -103,13 +104,13 @@ def queue(submission: str | None = None) -> list[Queued]:
     """This user's jobs, or those of one submission, as far as SLURM still knows them."""
     words = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"]
     # with a bar instead of a width, fields are not cut
-    form = "JobID:|,JobArrayID:|,State:|,RestartCnt:|,NodeList:|,Reason:|,Name:|"
+    form = "JobID:|,JobArrayID:|,State:|,RestartCnt:|,NodeList:|,Reason:|,Name:|,Comment:|"
     words += [f"--name={submission}"] if submission else []
     rows = (line.split("|") for line in ask(*words, "-O", form).splitlines())
     return [
-        Queued(job, name, state, int(restarts or 0), node, reason, of)
-        for job, name, state, restarts, node, reason, of in (
-            tuple(part.strip() for part in row[:7]) for row in rows if len(row) >= 7
+        Queued(job, name, state, int(restarts or 0), node, reason, of, comment)
+        for job, name, state, restarts, node, reason, of, comment in (
+            tuple(part.strip() for part in row[:8]) for row in rows if len(row) >= 8
         )
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError
 
-from cluster import slurm
+from cluster import elsewhere, slurm
 from cluster.profile import Profile
 from cluster.ray_nodes import RayTask
 from cluster.submission import Submission
@@ -78,6 +77,7 @@ def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
     """The profile in submitit's words."""
     code = submission.code
     setup = [
+        *elsewhere.first_lines(submission),
         *profile.setup,
         f"export PYTHONPATH={code} PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1",
         "export SLURM_OPEN_MODE=append",  # a requeued task goes on in the same log
@@ -96,20 +96,15 @@ def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
         "array_parallelism": profile.tasks,
         "stderr_to_stdout": True,
         "setup": setup,
-        "teardown": elsewhere(submission),
+        "teardown": elsewhere.last_lines(submission),
         "additional_parameters": {
             "requeue": True,
+            "output": elsewhere.OUTPUT,
             "chdir": str(submission.jobs),
             **{str(key): value for key, value in profile.flags.items()},
         },
     }
     return {key: value for key, value in given.items() if value is not None}
-
-
-def elsewhere(submission: Submission) -> list[str]:
-    """Shell lines after the task's command: a node that cannot train is left out, see the file."""
-    words = [submission.code / "cluster" / "elsewhere.sh", submission.folder]
-    return [f'exec bash {shlex.join(map(str, words))} "$?"']
 
 
 def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:

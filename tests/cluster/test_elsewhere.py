@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.submission import read_events
+from cluster import elsewhere
+from cluster.submission import Submission, read_events
 
 SCRIPT = Path(__file__).resolve().parents[2] / "cluster" / "elsewhere.sh"
 
@@ -183,3 +184,31 @@ def test_a_ray_job_gives_up_where_too_few_nodes_are_left(node):
     spoke(node, "6.r1-node0")
     assert node.end(1, **RAY | {"NODES": "node1 node2"}) == 1
     assert not node.commands() and "no other node is left" in node.unfit()[-1]["then"]
+
+
+def first_lines(node, folder):
+    """Runs the first lines of a job's script; its exit status."""
+    node.said.write_text("")
+    lines = elsewhere.first_lines(Submission(folder))
+    script = "\n".join([*lines, "echo on we go"])
+    return subprocess.run(["bash", "-c", script], env=node.env, capture_output=True).returncode
+
+
+def test_the_script_writes_to_the_log_of_its_task(node):
+    assert first_lines(node, node.folder) == 0
+    assert (node.folder / "jobs" / "5_0_0_log.out").read_text() == "on we go\n"
+    assert not node.commands()
+
+
+def test_a_node_that_does_not_see_the_store_is_left_out_a_bounded_number_of_times(node, tmp_path):
+    gone = tmp_path / "not mounted"
+    node.env["GIVEN"] = "node7"
+    assert first_lines(node, gone) == 4
+    assert node.commands() == [
+        f"update JobId=5_0 Comment=node1 does not see {gone}/jobs",
+        "requeue 5_0",
+        "update JobId=5_0 ExcNodeList=node1,node7",
+    ]
+    node.env |= {"SLURM_RESTART_COUNT": "2", "GIVEN": "(null)"}
+    assert first_lines(node, gone) == 4
+    assert node.commands() == [f"update JobId=5_0 Comment=node1 does not see {gone}/jobs"]
