@@ -6,9 +6,10 @@ Never `sacct`. SLURM forgets a job minutes after its end; what befell it stands 
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def status_of(found: Sequence[Submission]) -> Status:
         cells = [cell.id for cell in submission.work[0]]
         told = f"{len(cells)} cells, {sum(c in done for c in cells)} done"
         if tasks[submission.id].over:
-            lines.append(f"earlier: {submission.id}, {told}; ended")
+            lines.append(f"earlier: {submission.id}, {told}; ended{_aside(submission, tasks)}")
             continue
         lines.append("earlier, and not ended:")
         block = _block(submission, tasks[submission.id], split_open(cells, store))
@@ -97,6 +98,19 @@ def _block(submission: Submission, tasks: Tasks, split: Split) -> list[str]:
         *(f"  {line}" for line in befell),
         *_troubles(submission, tasks.rows, events),
     ]
+
+
+def _aside(submission: Submission, tasks: Mapping[str, Tasks]) -> str:
+    """For a submission that has ended: how to read what befell its tasks, if anything did."""
+    events = read_events(submission.events.glob("*.jsonl"))
+    befell = incidents(events, tasks[submission.id].rows, asked=True)
+    nodes = {e["node"] for e in events if e["event"] == "unfit"}
+    if not befell and not nodes:
+        return ""
+    words = ["python", "-m", "cluster", "status", submission.id, f"store={submission.store}"]
+    count = f"{len(befell)} incident{'s' * (len(befell) != 1)}"
+    count += f", {len(nodes)} unfit nodes" if nodes else ""
+    return f" ({count}: {shlex.join(words)})"
 
 
 def _queued(found: Sequence[Submission]) -> list[Queued] | ClusterError:

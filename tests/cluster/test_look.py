@@ -51,11 +51,13 @@ def test_status_names_every_submission_newest_first(tmp_path, queued):
     cells = [toy_cell(order=str(n)) for n in range(2)]
     old, middle, new = (submitted(tmp_path, cells) for _ in range(3))
     queued.append(row(middle))
+    started(old)  # and never heard of again
     found = submissions(Store(tmp_path), "tiny")[::-1]
     seen = look.status_of(found)
     places = [seen.text.index(s.id) for s in (new, middle, old)]
     assert places == sorted(places) and not seen.over
-    assert "no task is left" not in seen.text and f"{old.id}, 2 cells, 0 done; ended" in seen.text
+    told = f"{old.id}, 2 cells, 0 done; ended (1 incident: python -m cluster status {old.id} store="
+    assert "no task is left" not in seen.text and told in seen.text
     queued.clear()
     assert "no task is left for 2 cells" in look.status_of(found).text
 

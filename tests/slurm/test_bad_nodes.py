@@ -15,13 +15,13 @@ from cluster import slurm
 from tests.janus.weight_sets import network, save
 from tests.slurm.help import differing, inline, wait
 
-FAST = ("profile.tasks=4", "profile.cpus=1")
-"""Four tasks find room on one node; SLURM fills node1 first."""
+FAST = ("profile.tasks=3", "profile.cpus=1")
+"""Three tasks find room on one node; SLURM fills node1 first."""
 
 
 @pytest.fixture
 def user(login):
-    return login(orders=2)
+    return login(orders=1)
 
 
 def put(site, path: Path, node: str, text: bytes) -> None:
@@ -63,7 +63,7 @@ def test_a_node_without_python_is_left_out_and_the_others_finish(user, site, pri
     submission = user.submit(*FAST, f"profile.python={private}")
     user.finish(submission, 300)
     assert differing(submission, user.store, inline(submission, tmp_path / "inline")) == []
-    assert [user.store.attempts(cell.id) for cell in submission.work[0]] == [1] * 6
+    assert [user.store.attempts(cell.id) for cell in submission.work[0]] == [1] * 3
     assert {e["node"] for e in user.events(submission, "unfit")} == {"node1"}
     assert "node1" not in {e["node"] for e in user.events(submission, "task")}
     told = user.run("status").stdout
@@ -72,7 +72,7 @@ def test_a_node_without_python_is_left_out_and_the_others_finish(user, site, pri
 
 
 def test_a_node_without_the_weights_is_left_out(login, site, private, toy_weights):
-    user = login(orders=2)
+    user = login(orders=1)
     private.write_bytes(toy_weights)  # the login node's own, for `submit`
     for node in ("node2", "node3"):
         put(site, private, node, toy_weights)
@@ -81,7 +81,7 @@ def test_a_node_without_the_weights_is_left_out(login, site, private, toy_weight
         user.finish(submission, 300)
     finally:
         private.unlink()
-    assert [user.store.attempts(cell.id) for cell in submission.work[0]] == [1] * 6
+    assert [user.store.attempts(cell.id) for cell in submission.work[0]] == [1] * 3
     unfit = user.events(submission, "unfit")
     assert {e["node"] for e in unfit} == {"node1"} and {e["why"] for e in unfit} == {"check"}
     told = user.run("status").stdout
@@ -102,3 +102,16 @@ def test_tasks_that_no_node_can_do_end_with_a_failure_and_say_so(user, site, pri
     assert "given up: 3 starts of this task met nodes that could not train" in done.stdout
     for node in site.nodes:
         assert f"{node} is not fit to train" in done.stdout
+
+
+def test_a_node_that_does_not_see_the_store_is_left_out(user, site):
+    """Its jobs cannot even open their log."""
+    first = ("mount", "-t", "tmpfs", "tmpfs", str(user.folder))
+    site.inside("node1", *first)
+    try:
+        submission = user.submit(*FAST)
+        user.finish(submission, 300)
+    finally:
+        site.inside("node1", "umount", str(user.folder))
+    assert {e["node"] for e in user.events(submission, "task")} <= {"node2", "node3"}
+    assert f"node1 does not see {submission.jobs}" in user.run("status").stdout
