@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -113,9 +114,10 @@ def newest(store: Store, sweep: str) -> Submission:
     found = submissions(store, sweep)
     if not found:
         known = {s.record["sweep"] for s in submissions(store)}
+        command = shlex.join(["python", "-m", "cluster", "submit", sweep, f"store={store.root}"])
         raise ClusterError(
             f"nothing was submitted for sweep {sweep!r} in {store.root}.{suggest(sweep, known)} "
-            f"Submit it with: python -m cluster submit {sweep} store={store.root}"
+            f"Submit it with: {command}"
         )
     return found[-1]
 
