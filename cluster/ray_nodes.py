@@ -22,10 +22,10 @@ from typing import Any
 
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from cluster.check import check_node
+from cluster.check import UNFIT, check_node
 from cluster.claims import TRIES
 from cluster.job import Job, StopFlag, here
-from cluster.snapshot import verify
+from cluster.snapshot import check_imports, verify
 from cluster.stage import stage
 from cluster.submission import Events, Submission
 from cluster.task import settle
@@ -53,23 +53,35 @@ class RayTask:
         events = Events(submission.events / f"{name}.jsonl", job=job.label, node=job.node)
         events.note("task", index=place.node, code=submission.record["code"], pid=os.getpid())
         node = Node(submission, job, place.node, list(place.hostnames), stop)
+        status = 0
         try:
-            verify(submission.code)
-            for copy in stage(submission.work[0], submission.profile):
-                events.note("staged", copy=copy)
-            fine, wrong = check_node(submission.work[0], submission.store)
-            events.note("check", ok=not wrong, lines=fine + wrong)
-            if wrong:
+            if not fit(submission, events):
                 raise ClusterError("this node cannot train, see its check")
             why = node.run(events)
         except JanusError as error:
-            why = str(error)
+            why, status = str(error), UNFIT
         finally:
             node.close()
         if stop() and place.node == 0:
             why = settle(submission, job, stop.signal, events)
         events.note("end", why=why)
+        if status and not stop():
+            sys.exit(status)
         return {"why": why}
+
+
+def fit(submission: Submission, events: Events) -> bool:
+    """Whether this node can train, with the submitted code; the report goes into its events."""
+    try:
+        check_imports(submission.code)
+        verify(submission.code)
+        for copy in stage(submission.work[0], submission.profile):
+            events.note("staged", copy=copy)
+        fine, wrong = check_node(submission.work[0], submission.store)
+    except JanusError as error:
+        fine, wrong = [], [str(error)]
+    events.note("check", ok=not wrong, lines=fine + wrong)
+    return not wrong
 
 
 class Node:

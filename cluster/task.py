@@ -19,7 +19,7 @@ from cluster import slurm
 from cluster.check import UNFIT, check_node
 from cluster.claims import TRIES
 from cluster.job import Job, StopFlag, here
-from cluster.snapshot import verify
+from cluster.snapshot import check_imports, verify
 from cluster.stage import stage
 from cluster.submission import Events, Submission, read_events
 from janus.errors import JanusError
@@ -50,6 +50,7 @@ class Task:
         events.note("task", index=self.index, code=submission.record["code"], pid=os.getpid())
         cells = submission.work[0]
         try:
+            check_imports(submission.code)
             verify(submission.code)
             for copy in stage(cells, submission.profile):
                 events.note("staged", copy=copy)
@@ -59,7 +60,7 @@ class Task:
         events.note("check", ok=not wrong, lines=fine + wrong)
         if wrong:
             events.note("end", why="this node cannot train, see its check")
-            return {"why": "check failed"}
+            sys.exit(UNFIT)
         why = Workers(submission, self.index, self.tasks, stop, events).run()
         if stop():
             why = settle(submission, job, stop.signal, events)
