@@ -16,7 +16,8 @@ export SLURM_EXPORT_ENV=ALL  # srun hands on what is set here, whatever sbatch w
 janus_setup_failed() {  # status, line, depth: a line of profile.setup failed; end this task
   [ "$3" -le 1 ] && [ "$1" -ne 0 ] || return 0  # a line inside a sourced file; `exit 0`
   trap - ERR EXIT
-  local lines line='exit' text job
+  set +eu
+  local lines line='one that ends the script (exit, set -e, set -u)' text job
   mapfile -t lines < "$0"
   [ "$2" -eq 0 ] || line=${lines[$2 - 1]}
   text="profile.setup: this line ended with status $1, so the task did not start: $line"
