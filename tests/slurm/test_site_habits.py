@@ -25,7 +25,7 @@ def over(user, submission):
 
 @pytest.mark.parametrize("mode", ["array", "ray"])
 def test_a_store_of_any_name_runs_the_code_as_it_was_submitted(login, tmp_path, mode):
-    """The tree is edited between submit and start; every fact a task writes tells which code ran."""
+    """The tree is edited between submit and start; every fact tells which code wrote it."""
     user = login(orders=1)
     user.store = Store(user.folder / ODD)
     tree = tmp_path / "tree"
