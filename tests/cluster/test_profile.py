@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from cluster.profile import Profile, load_profile, profile_names
+from cluster.snapshot import ROOT
 from janus.errors import ConfigError
 
 
 def test_every_profile_that_ships_is_valid():
     for name in profile_names():
         assert isinstance(load_profile(name), Profile)
+
+
+def test_the_profile_that_the_documentation_shows_is_valid(tmp_path):
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    profile = load_profile(str(path))
+    assert (profile.gpus, profile.gpu_type, profile.minutes) == (1, "a100", 240)
+    assert len(profile.setup) == 5 and profile.flags["exclude"] == "node[01-03]"
 
 
 def test_a_file_of_yours_is_read_and_a_word_changes_one_value(tmp_path):
