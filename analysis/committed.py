@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,10 @@ def pack(root: Path, name: str, folder: Path) -> Path:
         result = store.result(cell.id)
         if result is None:
             missing = len(plan.missing(listed, store.done()))
+            command = shlex.join(["python", "-m", "sweeps", "run", name, f"store={root}"])
             raise ConfigError(
                 f"{missing} of {len(listed.cells)} cells of {name} have no result in {root}, e.g. "
-                f"{cell.title}; run them first: python -m sweeps run {name} store={root}"
+                f"{cell.title}; run them first: {command}"
             )
         lines.append(_reduced(result) | {"provenance": _public(store.provenance(cell.id) or {})})
     cells = [

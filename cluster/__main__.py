@@ -15,17 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cluster import local, look, slurm, snapshot
 from cluster.profile import Profile, load_profile, profile_names
+from cluster.profile_text import read_word
 from cluster.stage import sources
 from cluster.submission import Submission, create, of_sweep, repeat, submissions, words_of
 from janus.command import one_line
-from janus.errors import ConfigError, suggest
+from janus.errors import ClusterError, ConfigError, suggest
 from janus.store import Store
 from sweeps import report
-from sweeps.console import say, tell
+from sweeps.console import for_action, say, tell
 from sweeps.load import Request, load
 from sweeps.look import say_forecast
 from sweeps.plan import plan_rows, split_open, write_list
@@ -61,10 +60,8 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
         if key in own:
             own[key] = value
         elif key.startswith("profile."):
-            try:
-                changes[key.removeprefix("profile.")] = yaml.safe_load(value)
-            except (yaml.YAMLError, ValueError, RecursionError):
-                raise ConfigError(f"cannot read {word!r}: the value is not valid YAML") from None
+            field = key.removeprefix("profile.")
+            changes[field] = read_word(field, value)
         else:
             rest.append(word)
     for key, known in (("cluster", CLUSTERS), ("mode", tuple(MODES))):
@@ -75,11 +72,13 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     profile = load_profile(own["profile"], changes)
     request = load(name, rest)
     if request.search is not None:
-        raise ConfigError(f"{name} is a search, not a table: python -m sweeps search {name}")
+        how = shlex.join(["python", "-m", "sweeps", "search", name])
+        raise ConfigError(f"{name} is a search, not a table: {how}")
     if request.tracker != "none":
+        sync = shlex.join(["python", "-m", "sweeps", "sync", name, f"store={request.store}"])
         raise ConfigError(
             f"tasks on a cluster talk to no tracker: leave tracker={request.tracker} out, and "
-            f"write finished cells to W&B with: python -m sweeps sync {name} store={request.store}"
+            f"write finished cells to W&B with: {sync}"
         )
     command = shlex.join(["python", "-m", "cluster", "submit", name, *words])
     inline = shlex.join(["python", "-m", "sweeps", "run", name, *rest])
@@ -103,11 +102,16 @@ def submit(wanted: Wanted) -> int:
         return 0
     sources(cells, profile)
     if wanted.cluster == "slurm":
-        how.check_profile(profile)
+        how.check_path(store.root)
+        _check_site(wanted)
     tasks = how.task_count(len(cells), profile)
     ray_workers = profile.nodes * (profile.gpus or profile.cpus)
     workers = ray_workers if wanted.mode == "ray" else tasks * profile.cells_at_once
-    say_forecast(request, planned, split, workers, profile.device, wanted.inline)
+    probe = for_action(wanted.inline, "probe")
+    if wanted.cluster == "slurm":  # nobody should train on a login node
+        probe = f"{how.interactive(profile)} {probe}"
+    say_forecast(request, planned, split, workers, profile.device, wanted.inline, probe)
+    _note_what_is_not_used(wanted)
     if wanted.dry:
         return _dry(wanted, store, len(cells))
     for line in how.check_weights(cells):
@@ -141,8 +145,20 @@ def submit(wanted: Wanted) -> int:
     return 0
 
 
+def _note_what_is_not_used(wanted: Wanted) -> None:
+    """Name what of the profile will not count: on this machine, or below the environment."""
+    if wanted.cluster == "local":
+        if wanted.profile.setup:
+            tell("note: cluster=local does not run the lines of profile.setup")
+        return
+    if above := sorted(name for name in os.environ if name.startswith("SBATCH_")):
+        told = ", ".join(f"{name}={os.environ[name]}" for name in above)
+        tell(f"note: set in your environment, and SLURM puts it above the profile: {told}")
+
+
 def _dry(wanted: Wanted, store: Store, cells: int) -> int:
-    """Print the scripts that would be submitted."""
+    """Print the scripts that would be submitted; needs no SLURM."""
+    from cluster import script
     from cluster import submit as how
 
     code = snapshot.content_hash(snapshot.ROOT, snapshot.code_files(snapshot.ROOT))
@@ -154,9 +170,13 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
     if wanted.cluster == "local":
         say(f"{tasks} processes on this machine, each up to {profile.minutes} minutes at a time")
         return 0
-    parts = how.chunks(1 if wanted.mode == "ray" else tasks, profile, slurm.max_array())
-    for part in parts:
-        say(how.script(planned, len(part), wanted.mode))
+    try:
+        most = slurm.max_array()
+    except ClusterError as error:
+        most = profile.chunk
+        tell(f"not checked: how large a job array the site takes ({error})")
+    for part in how.chunks(1 if wanted.mode == "ray" else tasks, profile, most):
+        say(script.text(planned, len(part), wanted.mode))
     return 0
 
 
@@ -174,6 +194,20 @@ def _tell_others(store: Store, cell_ids: set[str]) -> None:
                 f"ended ({tasks.text}). Both will share them, none is trained twice. To end the "
                 f"earlier one: {shlex.join(words)}"
             )
+
+
+def _check_site(wanted: Wanted) -> None:
+    """Hold the profile against the site's partitions; a dry run goes on where there is no SLURM."""
+    from cluster import submit as how
+
+    try:
+        kinds = slurm.partitions()
+    except ClusterError as error:
+        if not wanted.dry:
+            raise
+        tell(f"not checked: partition, GPUs, processors, memory and time limit ({error})")
+        return
+    how.check_profile(wanted.profile, kinds)
 
 
 def status(found: Sequence[Submission], words: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ nothing of ours. `last_lines` come after the task: see `elsewhere.sh`.
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from cluster.submission import Submission
@@ -29,15 +30,21 @@ else  # without this node; three starts at most
     sleep 60  # until SLURM ends this start
   fi
   exit 4
-fi"""
+fi
+janus_elsewhere() {  # exit status of the task; the script lives on until this node is left out
+  trap '' TERM
+  [ -r SCRIPT ] || return "$1"
+  bash SCRIPT FOLDER "$1"
+}"""
 
 
 def first_lines(submission: Submission) -> list[str]:
     """Write to the log, or go to another node where the folder of the logs is not seen."""
-    return [FIRST.replace("JOBS", shlex.quote(str(submission.jobs)))]
+    script = submission.code / "cluster" / "elsewhere.sh"
+    paths = {"JOBS": submission.jobs, "SCRIPT": script, "FOLDER": submission.folder}
+    return [re.sub("|".join(paths), lambda word: shlex.quote(str(paths[word[0]])), FIRST)]
 
 
 def last_lines(submission: Submission) -> list[str]:
     """After the task: a node that could not train is left out."""
-    words = [submission.code / "cluster" / "elsewhere.sh", submission.folder]
-    return [f'exec bash {shlex.join(map(str, words))} "$?"']
+    return ["janus_elsewhere $?"]

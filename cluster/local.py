@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import submitit
 
@@ -28,7 +30,8 @@ def start(submission: Submission, profile: Profile, cells: int) -> list[str]:
         stderr_to_stdout=True,
     )
     settings = {"PYTHONPATH": str(submission.code), "PYTHONSAFEPATH": "1"}
-    with _environment(settings), contextlib.chdir(submission.jobs):
+    log = submission.jobs / "controllers.log"
+    with _environment(settings), contextlib.chdir(submission.jobs), _streams(log):
         jobs = [executor.submit(Task(str(submission.folder), i, tasks)) for i in range(tasks)]
     pids = [int(job.job_id) for job in jobs]
     owners = [{**process_identity(), "pid": pid, "started": start_time(pid)} for pid in pids]
@@ -46,6 +49,30 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
+
+
+@contextlib.contextmanager
+def _streams(log: Path) -> Iterator[None]:
+    """Let processes that are started here write to `log`, and read nothing.
+
+    With the streams of this process they would hold a pipe open (`submit ... | tee FILE`) until
+    the last task has ended.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (0, 1, 2)]
+    try:
+        with open(os.devnull, "rb") as nothing, open(log, "ab") as written:
+            os.dup2(nothing.fileno(), 0)
+            os.dup2(written.fileno(), 1)
+            os.dup2(written.fileno(), 2)
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in enumerate(kept):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
 
 
 def end(submission: Submission) -> None:

@@ -1,18 +1,18 @@
 """What a site wants to know with every job: a YAML file, checked once, typed afterwards.
 
 `profile=NAME` reads `cluster/conf/NAME.yaml`, `profile=PATH.yaml` a file of yours, and
-`profile.minutes=30` changes one value of it. Nothing here can change a result.
+`profile.minutes=30` changes one value of it. Nothing here can change a result. How values are
+written (4h, a100:1, 16G, sbatch's own names) is read in `profile_text`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cluster.profile_text import GPU_FLAGS, layer, read_yaml
 from janus.errors import ConfigError, suggest
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -31,13 +31,19 @@ class Profile:
     constraint: str | None = None
     """Node features, e.g. 'a100|h100'."""
     gpus: int = 0
-    """GPUs of one task (in Ray mode: of one node)."""
+    """GPUs of one task (in Ray mode: of one node). `a100:2` sets `gpu_type` as well."""
+    gpu_type: str | None = None
+    """The site's name for the kind of GPU, e.g. a100; null: any."""
+    gpus_by: str = "gpus_per_node"
+    """sbatch's flag that asks for the GPUs: gpus_per_node, gpus_per_task or gres."""
     cpus: int = 1
     """Processors of one task (in Ray mode: of one node)."""
     mem_gb: float | None = None
-    """Memory of one task in GB; null: the site's default."""
+    """Memory of one task in GB, or with its unit (16G, 64000M); 0: all of a node's; null: the
+    site's default."""
     minutes: int = 60
-    """Time limit of one task. At the limit a task is requeued and goes on."""
+    """Time limit of one task: minutes, 4h, 04:00:00 or 2-00:00:00. At the limit a task is requeued
+    and goes on."""
     tasks: int = 16
     """Most tasks that run at a time."""
     nodes: int = 2
@@ -61,9 +67,10 @@ class Profile:
     """Command that starts Python on a node, e.g. 'apptainer exec --nv image.sif python3';
     null: the Python that submits."""
     setup: tuple[str, ...] = ()
-    """Shell lines before Python starts, e.g. 'module load cuda'."""
+    """Lines of bash before Python starts, e.g. 'module load cuda'. One that fails ends the task."""
     flags: Mapping[str, Any] = field(default_factory=dict)
-    """Further sbatch flags by their long name, e.g. {reservation: mine}."""
+    """Further sbatch flags by their long name, e.g. {reservation: mine}; true for a flag without a
+    value. One that says what a field above says takes its place."""
 
     def __post_init__(self) -> None:
         for name in ("cpus", "minutes", "tasks", "nodes", "cells_at_once", "chunk"):
@@ -71,6 +78,9 @@ class Profile:
                 raise ConfigError(f"profile.{name} must be at least 1, got {getattr(self, name)}")
         if self.gpus < 0:
             raise ConfigError(f"profile.gpus must not be negative, got {self.gpus}")
+        if self.gpus_by not in GPU_FLAGS:
+            hint = suggest(self.gpus_by, GPU_FLAGS)
+            raise ConfigError(f"unknown profile.gpus_by={self.gpus_by}.{hint}")
         if self.lose_at_most_s <= 0:
             raise ConfigError(f"profile.lose_at_most_s must be > 0, got {self.lose_at_most_s}")
         if self.device not in ("auto", "cpu", "cuda"):
@@ -90,51 +100,43 @@ def profile_names() -> list[str]:
 
 def load_profile(name: str, changes: Mapping[str, Any] | None = None) -> Profile:
     """The profile `name` (or the file of that path) under `changes`. Raises ConfigError."""
-    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
+    is_path = name.endswith((".yaml", ".yml")) or "/" in name
+    path = Path(name).expanduser() if is_path else CONF / f"{name}.yaml"
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        hint = suggest(name, profile_names())
-        raise ConfigError(f"unknown profile {name!r}.{hint} Or give a .yaml file") from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"profile {path} is no YAML text ({type(error).__name__})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"profile {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(record, dict):
-        raise ConfigError(f"profile {path} must hold a mapping")
-    return profile_from(record | dict(changes or {}))
+        raise ConfigError(_missing(name, path if is_path else None)) from None
+    except (UnicodeDecodeError, ValueError):
+        raise ConfigError(f"profile {path} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"profile {path} cannot be read: {error.strerror}") from None
+    return profile_from(read_yaml(text, f"profile {path}"), changes)
 
 
-def profile_from(record: Mapping[str, Any]) -> Profile:
-    """A profile from plain data, each value checked against the field's type."""
-    known = {f.name: f for f in fields(Profile)}
-    values = {}
-    for key, value in record.items():
-        if key not in known:
-            raise ConfigError(f"unknown key profile.{key}.{suggest(key, known)}")
-        values[key] = _checked(key, str(known[key].type), value)
-    return Profile(**values)
+def _missing(name: str, path: Path | None) -> str:
+    """Why there is no profile `name`; `path`: the file that it stands for, if it does."""
+    if path is not None:
+        near = [entry.name for entry in path.parent.glob("*.y*ml")]
+        hint = suggest(path.name, near) if near else ""
+        return f"there is no file {path} to read a profile from.{hint}"
+    if Path(f"{name}.yaml").is_file():
+        return f"unknown profile {name!r}. For the file in this folder write: profile={name}.yaml"
+    return f"unknown profile {name!r}.{suggest(name, profile_names())} Or give a .yaml file"
 
 
-def _checked(key: str, kind: str, value: Any) -> Any:
-    if value is None and kind.endswith("None"):
-        return None
-    base = kind.removesuffix(" | None")
-    if base == "str" and isinstance(value, str | int):
-        return str(value)
-    if base == "bool" and isinstance(value, bool):
-        return value
-    if base == "int" and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if base == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if base.startswith("tuple") and isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(map(str, value))
-    if base.startswith("Mapping") and isinstance(value, Mapping):
-        return dict(value)
-    raise ConfigError(f"profile.{key} must be {_plain(base)}, got {value!r}")
+def profile_from(record: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Profile:
+    """A profile from plain data, each value checked against the field's type.
 
-
-def _plain(kind: str) -> str:
-    words = {"str": "a text", "bool": "true or false", "int": "a whole number", "float": "a number"}
-    return words.get(kind, "a list" if kind.startswith("tuple") else "a mapping")
+    `changes` stand above all of `record`, also above its flags; `flags.KEY` is one flag.
+    """
+    kinds = {f.name: str(f.type) for f in fields(Profile)}
+    values = layer(record, kinds)
+    above = dict(changes or {})
+    single = {key: above.pop(key) for key in list(above) if key.startswith("flags.")}
+    new = layer(above, kinds)
+    if single:
+        one = {key.removeprefix("flags."): value for key, value in single.items()}
+        added = layer({"flags": one}, kinds)
+        kept = new.get("flags", values.get("flags", {}))
+        new |= added | {"flags": {**kept, **added["flags"]}}
+    return Profile(**(values | new))

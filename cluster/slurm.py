@@ -51,6 +51,10 @@ REFUSALS = {
     "memory specification": "profile.mem_gb: no node has so much",
     "time limit": "profile.minutes",
     "array specification": "profile.chunk: the site allows smaller job arrays",
+    "generic resource": "profile.gpus, profile.gpu_type and profile.flags.gres",
+    "gres specification": "profile.gpus, profile.gpu_type and profile.flags.gres",
+    "wckey": "profile.flags.wckey: the site wants one, or not this one",
+    "export": "profile.flags.export: the site wants another value, such as NONE",
     "unrecognized option": "profile.flags",
     "submit limit": "profile.tasks: the site limits how many jobs you may have",
 }
@@ -133,34 +137,44 @@ class Partition:
 
     name: str
     default: bool
-    gpus: int
+    gres: str
+    """GPUs and the like, as SLURM writes them: 'gpu:a100:4(S:0-1),lustre:2'."""
     cpus: int
     memory_mb: int
     minutes: float
 
 
 def partitions() -> list[Partition]:
-    """Every partition this user may see, a line for each kind of node."""
+    """Every partition, hidden ones too, a line for each kind of node."""
     found = []
-    for line in ask("sinfo", "--noheader", "-o", "%P|%G|%c|%m|%l").splitlines():
+    for line in ask("sinfo", "--all", "--noheader", "-o", "%P|%G|%c|%m|%l").splitlines():
         name, gres, cpus, memory, limit = (part.strip() for part in line.split("|"))
         whole = [int("".join(c for c in text if c.isdigit()) or 0) for text in (cpus, memory)]
-        gpus = count_gpus(gres)
         kind = Partition(
-            name.rstrip("*"), name.endswith("*"), gpus, whole[0], whole[1], minutes(limit)
+            name.rstrip("*"), name.endswith("*"), gres, whole[0], whole[1], minutes(limit)
         )
         found.append(kind)
     return found
 
 
-def count_gpus(gres: str) -> int:
-    """GPUs in a text like 'gpu:a100:4(S:0-1),gpu:fake:2'."""
-    total = 0
+def count_gpus(gres: str, kind: str | None = None) -> int:
+    """GPUs in a text like 'gpu:a100:4(S:0-1),gpu:fake:2'; `kind`: those of one type."""
+    return sum(number for found, number in _gpus(gres) if kind in (None, found))
+
+
+def gpu_types(gres: str) -> set[str]:
+    """The types of the GPUs in such a text; those without one are left out."""
+    return {kind for kind, _ in _gpus(gres) if kind}
+
+
+def _gpus(gres: str) -> list[tuple[str, int]]:
+    """(type or '', number) of every kind of GPU."""
+    found = []
     for part in gres.split(","):
         fields = part.split("(")[0].split(":")
         if fields[0] == "gpu" and fields[-1].isdigit():
-            total += int(fields[-1])
-    return total
+            found.append((fields[1] if len(fields) > 2 else "", int(fields[-1])))
+    return found
 
 
 def minutes(limit: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import compileall
 import hashlib
+import importlib
 import os
 import py_compile
 import secrets
@@ -57,6 +58,22 @@ def take(folder: Path, root: Path = ROOT) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
+
+
+def check_imports(copy: Path) -> None:
+    """Raise ClusterError unless what is imported in this process lies under `copy`.
+
+    A job whose PYTHONPATH got lost (a container with an environment of its own, a line of
+    profile.setup) would import whatever else is installed.
+    """
+    for room in ROOMS:
+        runs = importlib.import_module(room).__file__ or "nowhere"
+        if not Path(runs).resolve().is_relative_to(copy.resolve()):
+            raise ClusterError(
+                f"{room} is imported from {Path(runs).parent}, not from the code that was "
+                f"submitted: {copy}. PYTHONPATH is {os.environ.get('PYTHONPATH')!r} here; look at "
+                "profile.python (a container must keep the environment) and profile.setup"
+            )
 
 
 def verify(copy: Path) -> None:

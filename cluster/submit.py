@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError
 
-from cluster import elsewhere, slurm
+from cluster import slurm
 from cluster.profile import Profile
 from cluster.ray_nodes import RayTask
+from cluster.script import array_parameters, ray_parameters
+from cluster.slurm import Partition
 from cluster.submission import Submission
 from cluster.task import Task
 from janus import weights
@@ -50,61 +53,55 @@ def chunks(tasks: int, profile: Profile, site_limit: int) -> list[range]:
     return [range(k, min(k + size, tasks)) for k in range(0, tasks, size)]
 
 
-def check_profile(profile: Profile) -> None:
-    """Refuse what SLURM would refuse, or queue for ever. Raises ClusterError."""
-    kinds = slurm.partitions()
+def check_profile(profile: Profile, kinds: Sequence[Partition]) -> None:
+    """Refuse what SLURM would refuse, or queue for ever. Raises ClusterError.
+
+    `kinds`: the nodes of the site's partitions, as `slurm.partitions` lists them.
+    """
+    if not kinds:
+        raise ClusterError("SLURM shows no partition here (sinfo --all lists none)")
     names = [p.name for p in kinds]
     if profile.partition is None:
-        wanted = [p for p in kinds if p.default] or kinds
+        wanted = [p for p in kinds if p.default] or list(kinds)
     else:
         wanted = [p for name in profile.partition.split(",") for p in kinds if p.name == name]
         for name in profile.partition.split(","):
             if name not in names:
                 raise ClusterError(f"no partition {name!r} here.{suggest(name, set(names))}")
     where = f"partition {profile.partition or wanted[0].name}"
+    types = {kind for p in wanted for kind in slurm.gpu_types(p.gres)}
+    some = profile.gpus and any(slurm.count_gpus(p.gres) for p in wanted)
+    if some and profile.gpu_type and profile.gpu_type not in types:
+        hint = suggest(profile.gpu_type, types) or " Its GPUs have no types: leave the type out."
+        raise ClusterError(f"no GPU of type {profile.gpu_type!r} in {where}.{hint}")
+    gpus = max(slurm.count_gpus(p.gres, profile.gpu_type) for p in wanted)
     limits = [
-        ("gpus", profile.gpus, max(p.gpus for p in wanted), "GPUs on a node"),
+        ("gpus", profile.gpus, gpus, "GPUs on a node"),
         ("cpus", profile.cpus, max(p.cpus for p in wanted), "processors on a node"),
         ("minutes", profile.minutes, max(p.minutes for p in wanted), "minutes"),
         ("mem_gb", profile.mem_gb or 0, max(p.memory_mb for p in wanted) / 1000, "GB on a node"),
     ]
     for key, value, most, unit in limits:
         if value > most:
-            raise ClusterError(f"profile.{key}={value:g}, but {where} has at most {most:g} {unit}")
+            kind = f" of type {profile.gpu_type}" if key == "gpus" and profile.gpu_type else ""
+            raise ClusterError(
+                f"profile.{key}={value:g}, but {where} has at most {most:g} {unit}{kind}"
+            )
 
 
-def parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
-    """The profile in submitit's words."""
-    code = submission.code
-    setup = [
-        *elsewhere.first_lines(submission),
-        *profile.setup,
-        f"export PYTHONPATH={code} PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1",
-        "export SLURM_OPEN_MODE=append",  # a requeued task goes on in the same log
-    ]
-    given = {
-        "job_name": submission.id,
-        "time": profile.minutes,
-        "partition": profile.partition,
-        "account": profile.account,
-        "qos": profile.qos,
-        "constraint": profile.constraint,
-        "gpus_per_node": profile.gpus or None,
-        "cpus_per_task": profile.cpus,
-        "mem": None if profile.mem_gb is None else f"{int(profile.mem_gb * 1024)}M",
-        "signal_delay_s": profile.warn_s,
-        "array_parallelism": profile.tasks,
-        "stderr_to_stdout": True,
-        "setup": setup,
-        "teardown": elsewhere.last_lines(submission),
-        "additional_parameters": {
-            "requeue": True,
-            "output": elsewhere.OUTPUT,
-            "chdir": str(submission.jobs),
-            **{str(key): value for key, value in profile.flags.items()},
-        },
-    }
-    return {key: value for key, value in given.items() if value is not None}
+def check_path(store: Path) -> None:
+    """Refuse a store whose path SLURM would read otherwise: %j, say, is a job's number to it.
+
+    Raises ClusterError.
+    """
+    text = str(store)
+    for sign in ("%", "\\"):
+        if sign in text or not text.isprintable():
+            what = f"a {sign!r}" if sign in text else "a character that cannot be printed"
+            raise ClusterError(
+                f"store={text!r} has {what} in its path, which SLURM does not take in the names "
+                "of logs. Name another folder, or use cluster=local"
+            )
 
 
 def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:
@@ -119,20 +116,10 @@ def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:
     return executor
 
 
-def script(submission: Submission, tasks: int, mode: str) -> str:
-    """The sbatch script of an array of `tasks` tasks, or of a Ray cluster."""
-    profile = submission.profile
-    make = ray_parameters if mode == "ray" else parameters
-    executor = slurm_executor(submission, make(submission, profile))
-    if mode == "array" and tasks > 1:
-        executor.parameters["map_count"] = tasks
-    return str(executor._make_submission_file_text(executor._submitit_command_str, ""))
-
-
 def submit_array(submission: Submission, profile: Profile, cells: int) -> list[str]:
     """Queue the tasks in arrays; returns the arrays' job ids. Raises ClusterError when refused."""
     tasks = task_count(cells, profile)
-    executor = slurm_executor(submission, parameters(submission, profile))
+    executor = slurm_executor(submission, array_parameters(submission, profile))
     ids: list[str] = []
     try:
         for part in chunks(tasks, profile, slurm.max_array()):
@@ -156,17 +143,24 @@ def submit_ray(submission: Submission, profile: Profile) -> list[str]:
         raise ClusterError(slurm.explain(str(error))) from None
 
 
-def ray_parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
-    """As `parameters`, for one process on each of several nodes; the others outlive one's death."""
-    given = parameters(submission, profile)
-    more = {"no-kill": True, **given["additional_parameters"]}
-    srun = ["--no-kill", "--wait=0", "--kill-on-bad-exit=0"]
-    return given | {
-        "nodes": profile.nodes,
-        "ntasks_per_node": 1,
-        "srun_args": srun,
-        "additional_parameters": more,
+def interactive(profile: Profile) -> str:
+    """The `srun` that runs a command on a node with what a task gets, for half an hour."""
+    amount = f"{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else profile.gpus
+    given = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gpus": amount if profile.gpus and profile.gpus_by != "gres" else None,
+        "gres": f"gpu:{amount}" if profile.gpus and profile.gpus_by == "gres" else None,
+        "cpus-per-task": profile.cpus,
+        "mem": None if profile.mem_gb is None else f"{int(profile.mem_gb * 1024)}M",
+        "time": min(profile.minutes, 30),
+        **{key: profile.flags.get(key) for key in ("reservation", "licenses", "exclude", "wckey")},
     }
+    return shlex.join(
+        ["srun", *(f"--{key}={value}" for key, value in given.items() if value is not None)]
+    )
 
 
 def refuse_hopeless(submission: Submission, ids: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from cluster import slurm
 from cluster.check import UNFIT, check_node
 from cluster.claims import TRIES
 from cluster.job import Job, StopFlag, here
-from cluster.snapshot import verify
+from cluster.snapshot import check_imports, verify
 from cluster.stage import stage
 from cluster.submission import Events, Submission, read_events
 from janus.errors import JanusError
@@ -70,6 +70,7 @@ def fit(submission: Submission, events: Events) -> bool:
     """Stage the data and check the node; whether it can train. What was found is noted."""
     cells = submission.work[0]
     try:
+        check_imports(submission.code)
         verify(submission.code)
         for copy in stage(cells, submission.profile):
             events.note("staged", copy=copy)

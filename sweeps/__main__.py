@@ -62,12 +62,12 @@ def main(words: Sequence[str]) -> int:
         return STORE_ACTIONS[words[0]][1](words[1:])
     given = _parser().parse_args(words)
     if given.action == "status" and (store := _store_with_list(given.name, given.overrides)):
-        return status_of_list(store, given.name, f"python -m sweeps run {given.name}")
+        start = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
+        return status_of_list(store, given.name, start)
     request = load(given.name, given.overrides)
     if request.search is not None and given.action not in ("search", "status"):
-        raise ConfigError(
-            f"{given.name} is a search, not a table: python -m sweeps search {given.name}"
-        )
+        how = shlex.join(["python", "-m", "sweeps", "search", given.name, *given.overrides])
+        raise ConfigError(f"{given.name} is a search, not a table: {how}")
     command = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
     return ACTIONS[given.action][1](request, command)
 

@@ -8,6 +8,7 @@ over the tuning orders and seeds wins; a tie goes to the candidate listed first.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -41,9 +42,10 @@ def choose(sweep: Sweep, store: Store) -> str:
             )
     unfinished = [p.title for p in planned if store.status(p.cell.id) in ("open", "running")]
     if unfinished:
+        command = shlex.join(["python", "-m", "sweeps", "run", sweep.name, f"store={store.root}"])
         raise ConfigError(
             f"{len(unfinished)} cells of {sweep.name} are not finished, e.g. {unfinished[0]}; "
-            f"run them first: python -m sweeps run {sweep.name} store={store.root}"
+            f"run them first: {command}"
         )
     lines = [f"# Written by: python -m sweeps choose {sweep.name}"]
     chosen: dict[str, dict[str, Mapping[str, Value]]] = {}

@@ -35,15 +35,18 @@ def say_forecast(
     workers: int,
     device: str,
     command: str,
+    probe: str | None = None,
 ) -> None:
-    """Print and keep what `workers` cells at a time will cost; `command` is the sweep's `run`."""
+    """Print and keep what `workers` cells at a time will cost; `command` is the sweep's `run`.
+
+    `probe`: the command that measures what was never trained; None: the sweep's own, here.
+    """
     store = Store(request.store)
     made = forecast.forecast(planned, split, store, workers, device)
     if made is not None:
         forecast.keep(store, request.sweep.name, made)
-    probe_command = for_action(command, "probe")
     left = len(planned) - len(split.done) - len(split.damaged)
-    say(report.forecast_text(made, left, probe_command))
+    say(report.forecast_text(made, left, probe or for_action(command, "probe")))
 
 
 def probe(request: Request, command: str) -> int:

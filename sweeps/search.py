@@ -8,6 +8,7 @@ same search on the same store comes to the same winners however often it was int
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -84,7 +85,8 @@ def search(request: Request, command: str) -> int:
     text = winners(request, plan, tuned, store)
     atomic.replace(path, lambda part: _write(part, text))
     say(text.rstrip("\n"))
-    say(f"# report them on fresh orders and seeds: python -m sweeps run {path} store={store.root}")
+    report_them = shlex.join(["python", "-m", "sweeps", "run", str(path), f"store={store.root}"])
+    say(f"# report them on fresh orders and seeds: {report_them}")
     return 0
 
 

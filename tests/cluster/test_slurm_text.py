@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cluster import slurm
 from cluster.profile import load_profile
 from cluster.slurm import Queued
-from cluster.submit import chunks, task_count
+from cluster.submit import check_path, check_profile, chunks, task_count
 from janus.errors import ClusterError
 
 
@@ -33,6 +35,68 @@ def test_time_limits(text, minutes):
 )
 def test_gpus_of_a_node(gres, gpus):
     assert slurm.count_gpus(gres) == gpus
+
+
+def test_gpus_of_one_type():
+    gres = "gpu:a:1,lustre:2,gpu:b:2(S:0-1)"
+    assert slurm.count_gpus(gres, "b") == 2 and slurm.gpu_types(gres) == {"a", "b"}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A site whose partition of GPUs is hidden."""
+    command = tmp_path / "sinfo"
+    command.write_text(
+        "#!/bin/sh\necho 'main*|(null)|4|8000|1:00:00'\n"
+        "[ $1 != --all ] || echo 'hid|gpu:a100:2,gpu:h100:4|4|8000|1:00:00'\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"gpus": "a100:2"}, ""),
+        ({"gpus": 6}, ""),
+        ({"gpus": "a100:3"}, "at most 2 GPUs on a node of type a100"),
+        ({"gpus": "v100:1"}, "no GPU of type 'v100'"),
+        ({"partition": "main", "gpus": "a100:1"}, "at most 0 GPUs"),
+        ({"partition": "hide"}, "Did you mean 'hid'"),
+    ],
+)
+def test_a_hidden_partition_and_typed_gpus_are_known(site, changes, said):
+    profile = load_profile("default", {"partition": "hid", **changes})
+    if not said:
+        check_profile(profile, slurm.partitions())
+        return
+    with pytest.raises(ClusterError, match=said):
+        check_profile(profile, slurm.partitions())
+
+
+def test_a_site_without_partitions_is_told():
+    with pytest.raises(ClusterError, match="no partition"):
+        check_profile(load_profile("default"), [])
+
+
+@pytest.mark.parametrize("path", ["/a/100%j", "/a/b\\c", "/a/b\nc"])
+def test_a_store_that_slurm_would_read_otherwise_is_refused(path):
+    with pytest.raises(ClusterError, match="cluster=local"):
+        check_path(Path(path))
+
+
+@pytest.mark.parametrize(
+    "said, key",
+    [
+        ("Invalid wckey specification", "profile.flags.wckey"),
+        ("Invalid generic resource (gres) specification", "profile.gpu_type"),
+        ("Invalid GRES specification (with and without type identification)", "profile.gpu_type"),
+        ("jobs here must use --export=NONE", "profile.flags.export"),
+    ],
+)
+def test_refusals_of_site_habits_name_the_key(said, key):
+    assert key in slurm.explain(f"sbatch: error: Batch job submission failed: {said}")
 
 
 def test_a_refusal_names_the_key_to_change():

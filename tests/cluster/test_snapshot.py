@@ -10,7 +10,10 @@ import sys
 import pytest
 
 from cluster import snapshot
+from cluster.profile import load_profile
+from cluster.submission import create, read_events
 from janus.errors import ClusterError
+from janus.store import Store
 
 
 @pytest.fixture
@@ -69,3 +72,22 @@ def test_python_imports_the_copy_and_not_the_folder_it_starts_in(tree, tmp_path)
         [sys.executable, "-c", code], cwd=tree, env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(copy / "janus" / "__init__.py")
+
+
+def test_code_that_is_not_imported_from_the_copy_is_refused(tree, tmp_path):
+    snapshot.check_imports(snapshot.ROOT)
+    copy = snapshot.take(tmp_path / "code", tree)
+    with pytest.raises(ClusterError, match="not from the code that was submitted"):
+        snapshot.check_imports(copy)
+
+
+def test_a_task_that_runs_other_code_trains_nothing_and_fails(tree, tmp_path):
+    code = snapshot.take(tmp_path / "cluster" / "code", tree)
+    more = {"code": code.name, "cluster": "slurm", "command": "submit", "mode": "array"}
+    made = create(Store(tmp_path), "tiny", [], {}, load_profile("default"), more)
+    words = f"from cluster.task import Task; Task({str(made.folder)!r}, 0, 1)()"
+    env = {**os.environ, "PYTHONPATH": str(snapshot.ROOT)}
+    done = subprocess.run([sys.executable, "-c", words], env=env, capture_output=True, text=True)
+    assert done.returncode == 4 and "Traceback" not in done.stderr
+    told = [e for e in read_events(made.events.glob("*")) if e["event"] == "check"]
+    assert "not from the code that was submitted" in told[0]["lines"][0]

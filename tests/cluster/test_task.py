@@ -65,6 +65,7 @@ def test_workers_that_die_after_they_trained_are_no_fault_of_the_node(
 
 
 def test_a_task_on_a_node_that_fails_its_check_exits_with_unfit(submission, monkeypatch):
+    monkeypatch.setattr(task, "check_imports", lambda code: None)
     monkeypatch.setattr(task, "verify", lambda code: None)
     monkeypatch.setattr(task, "check_node", lambda cells, store: (["Python: 3"], ["data: gone"]))
     before = [task.signal.getsignal(n) for n in (task.signal.SIGTERM, task.signal.SIGUSR2)]

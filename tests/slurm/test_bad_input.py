@@ -25,7 +25,9 @@ def user(login):
     [
         (["profile.partition=mian"], "Did you mean 'main'"),
         (["profile.gpus=3"], "at most 2 GPUs on a node"),
+        (["profile.gpus=a100:1"], "no GPU of type 'a100'"),
         (["profile.minutes=601"], "at most 600 minutes"),
+        (["profile.time=11:00:00"], "at most 600 minutes"),
         (["profile.mem_gb=90"], "at most 8 GB on a node"),
         (["profile.constraint=a100"], "Look at profile.constraint"),
         (["profile.flags={reservation: gone}"], "SLURM refused the job"),
