@@ -142,8 +142,8 @@ def _flag(key: str, value: Any) -> str:
     """The flag's name with underscores. Raises ConfigError for one that cannot be used here."""
     name = _name(key)
     if len(name) == 1:
-        hint = f" write {SHORT[name]}" if name in SHORT else ""
-        raise ConfigError(f"profile.flags.{key}: flags go by their long name here;{hint}")
+        hint = f": write {SHORT[name]}" if name in SHORT else ""
+        raise ConfigError(f"profile.flags.{key}: flags go by their long name here{hint}")
     if not re.fullmatch(r"[a-z][a-z0-9_]+", name):
         raise ConfigError(f"profile.flags.{key} is no flag of sbatch: use its long name")
     one_task = name in ("nodes", "ntasks", "ntasks_per_node") and str(value) == "1"
@@ -247,6 +247,8 @@ def _plain(where: str, kind: str, value: Any) -> Any:
     base = kind.removesuffix(" | None")
     wrong = ConfigError(f"{where} must be {_described(base)}, got {value!r}")
     if base.startswith("tuple"):
+        if value is None or value in _NULL:
+            return ()
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise wrong
         if not all(isinstance(entry, str | int | float) for entry in value):
