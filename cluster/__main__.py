@@ -101,8 +101,8 @@ def submit(wanted: Wanted) -> int:
         say("nothing to submit")
         return 0
     sources(cells, profile)
+    how.check_path(store.root, wanted.cluster)
     if wanted.cluster == "slurm":
-        how.check_path(store.root)
         _check_site(wanted)
     tasks = how.task_count(len(cells), profile)
     ray_workers = profile.nodes * (profile.gpus or profile.cpus)

@@ -77,17 +77,24 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
             return {}
         if not isinstance(root, yaml.MappingNode):
             raise ConfigError(f"{where} must hold a mapping, such as `minutes: 30`")
-        for node in [root, *(value for _, value in root.value)]:
-            pairs = node.value if isinstance(node, yaml.MappingNode) else []
-            keys = [key.value for key, _ in pairs]
-            for key in keys:
-                if not isinstance(key, str) or keys.count(key) > 1:
-                    raise ConfigError(f"{where}: {key!r} stands there twice, or is no name")
+        _check_node(root, where)
+        for _, node in root.value:
+            _check_node(node, where)
         return dict(yaml.load(text, Loader=yaml.BaseLoader))
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     except (RecursionError, ValueError):
         raise ConfigError(f"{where} is not valid YAML") from None
+
+
+def _check_node(node: yaml.Node, where: str) -> None:
+    """Refuse keys that stand there twice, and tags such as !!int, which would be passed over."""
+    if node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
+        raise ConfigError(f"{where}: tags such as {node.tag!r} cannot be used here")
+    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    for key in keys:
+        if not isinstance(key, str) or keys.count(key) > 1:
+            raise ConfigError(f"{where}: {key!r} stands there twice, or is no name")
 
 
 def read_word(key: str, text: str) -> Any:
@@ -142,8 +149,8 @@ def _flag(key: str, value: Any) -> str:
     """The flag's name with underscores. Raises ConfigError for one that cannot be used here."""
     name = _name(key)
     if len(name) == 1:
-        hint = f" write {SHORT[name]}" if name in SHORT else ""
-        raise ConfigError(f"profile.flags.{key}: flags go by their long name here;{hint}")
+        hint = f": write {SHORT[name]}" if name in SHORT else ""
+        raise ConfigError(f"profile.flags.{key}: flags go by their long name here{hint}")
     if not re.fullmatch(r"[a-z][a-z0-9_]+", name):
         raise ConfigError(f"profile.flags.{key} is no flag of sbatch: use its long name")
     one_task = name in ("nodes", "ntasks", "ntasks_per_node") and str(value) == "1"
@@ -247,6 +254,8 @@ def _plain(where: str, kind: str, value: Any) -> Any:
     base = kind.removesuffix(" | None")
     wrong = ConfigError(f"{where} must be {_described(base)}, got {value!r}")
     if base.startswith("tuple"):
+        if value is None or value in _NULL:
+            return ()
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise wrong
         if not all(isinstance(entry, str | int | float) for entry in value):

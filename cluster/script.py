@@ -78,7 +78,9 @@ def setup_lines(submission: Submission, profile: Profile) -> list[str]:
 def array_parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
     """The profile in submitit's words."""
     flags = {key: value for key, value in profile.flags.items() if value is not False}
-    again = profile.flags.get("requeue") is not False and "no_requeue" not in flags
+    wish = str(profile.flags.get("requeue", True)).lower()
+    once = "no_requeue" in flags or wish in ("false", "no", "off")
+    flags = {key: value for key, value in flags.items() if key not in ("requeue", "no_requeue")}
     memory = None if profile.mem_gb is None else f"{int(profile.mem_gb * 1024)}M"
     given = {
         "job_name": submission.id,
@@ -100,7 +102,7 @@ def array_parameters(submission: Submission, profile: Profile) -> dict[str, Any]
             "output": elsewhere.OUTPUT,
             **flags,
             **_gpus(profile),
-            **({"requeue": True} if again else {"no_requeue": True}),
+            "no_requeue" if once else "requeue": True,
         },
     }
     return given

@@ -89,19 +89,22 @@ def check_profile(profile: Profile, kinds: Sequence[Partition]) -> None:
             )
 
 
-def check_path(store: Path) -> None:
-    """Refuse a store whose path SLURM would read otherwise: %j, say, is a job's number to it.
+def check_path(store: Path, cluster: str) -> None:
+    """Refuse a store whose path would be read otherwise: %j, say, is a job's number.
 
-    Raises ClusterError.
+    SLURM reads % and backslash so in the names of logs, submitit some letters after a %. Raises
+    ClusterError.
     """
     text = str(store)
-    for sign in ("%", "\\"):
-        if sign in text or not text.isprintable():
-            what = f"a {sign!r}" if sign in text else "a character that cannot be printed"
-            raise ClusterError(
-                f"store={text!r} has {what} in its path, which SLURM does not take in the names "
-                "of logs. Name another folder, or use cluster=local"
-            )
+    signs = ("%", "\\") if cluster == "slurm" else ("%j", "%t", "%A", "%a")
+    found = [f"a {sign!r}" for sign in signs if sign in text]
+    if cluster == "slurm" and not text.isprintable():
+        found.append("a character that cannot be printed")
+    if found:
+        raise ClusterError(
+            f"store={text!r} has {found[0]} in its path, which stands for something else in the "
+            "names of a job's logs. Name another folder"
+        )
 
 
 def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:

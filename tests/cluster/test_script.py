@@ -144,6 +144,8 @@ def test_a_setup_that_works_is_left_alone(tmp_path, queue, setup):
         ({"exclude": ["node1", "node2"]}, "exclude", "node1,node2"),
         ({"exclusive": True}, "exclusive", ""),
         ({"requeue": False}, "no-requeue", ""),
+        ({"requeue": "no"}, "no-requeue", ""),
+        ({"no-requeue": True}, "no-requeue", ""),
         ({"wckey": "mine"}, "wckey", "mine"),
         ({"nodes": 1}, "nodes", "1"),
     ],

@@ -80,10 +80,12 @@ def test_a_site_without_partitions_is_told():
         check_profile(load_profile("default"), [])
 
 
-@pytest.mark.parametrize("path", ["/a/100%j", "/a/b\\c", "/a/b\nc"])
+@pytest.mark.parametrize("path", ["/a/100%j", "/a/100%", "/a/b\\c", "/a/b\nc"])
 def test_a_store_that_slurm_would_read_otherwise_is_refused(path):
-    with pytest.raises(ClusterError, match="cluster=local"):
-        check_path(Path(path))
+    with pytest.raises(ClusterError, match="Name another folder"):
+        check_path(Path(path), "slurm")
+    if "%j" not in path:
+        check_path(Path(path), "local")
 
 
 @pytest.mark.parametrize(

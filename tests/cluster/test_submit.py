@@ -11,8 +11,10 @@ import time
 
 import pytest
 
+from cluster import local
 from cluster.__main__ import main, run_command
 from cluster.snapshot import ROOT
+from cluster.submission import newest
 from janus.errors import ClusterError, ConfigError
 from janus.store import Store
 
@@ -97,3 +99,21 @@ def test_without_slurm_the_same_tasks_finish_the_sweep(tmp_path, capsys):
         time.sleep(0.1)
     assert "4 done" in capsys.readouterr().out
     assert len(Store(tmp_path).done()) == 4
+
+
+@pytest.mark.slow
+def test_a_local_submission_into_a_pipe_returns_while_its_tasks_run(tmp_path):
+    words = ["submit", "smoke", *TINY, "profile.tasks=1", "train.epochs=200", f"store={tmp_path}"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "cluster", *words]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    submission = newest(Store(tmp_path), "smoke-tiny")
+    try:
+        assert done.returncode == 0 and local.running(submission), done.stderr
+        assert len(Store(tmp_path).done()) < 4
+    finally:
+        local.end(submission)
+    deadline = time.monotonic() + 120
+    while local.running(submission) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not local.running(submission)
