@@ -8,7 +8,7 @@ from tests.slurm.help import differing, inline, wait
 
 
 def test_an_array_takes_the_cells_of_a_ray_job_whose_nodes_lost_power(login, site, tmp_path):
-    user = login(orders=2, epochs=10)
+    user = login(orders=2, epochs=6)
     words = ("mode=ray", "profile.nodes=2", "profile.cpus=2", "profile.lose_at_most_s=2")
     ray = user.submit(*words)
     cells = [cell.id for cell in ray.work[0]]
