@@ -14,6 +14,7 @@ from janus.data.tasks import Batch, Task
 from janus.methods import make
 from janus.methods.base import Context, Method
 from janus.settings import method_spec, names
+from janus.step import take_step
 
 SHAPES = {
     "bundled": "vit_tiny_patch16_224",
@@ -172,6 +173,5 @@ class Bed:
     def step(self) -> float:
         """Seconds of one training step, without its data."""
         start = clock(self.device)
-        self.loss().backward()
-        self.method.update()
+        take_step(self.method, self.batch)
         return clock(self.device) - start
