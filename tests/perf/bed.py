@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -91,10 +92,12 @@ class Bed:
         batch: int,
         device: str,
         precision: str = "fp32",
+        accumulate: int = 1,
         **settings: object,
     ) -> None:
         self.device = torch.device(device)
-        self.cell = make_cell(name, shape, batch, precision, settings)
+        cell = make_cell(name, shape, batch, precision, settings)
+        self.cell = replace(cell, train=replace(cell.train, accumulate=accumulate))
         draw = torch.Generator().manual_seed(0)
         side, channels = self.cell.backbone.image_size, self.cell.backbone.channels
         pixels = torch.randint(
