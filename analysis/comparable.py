@@ -88,7 +88,9 @@ def _training(run: Run, stated: Collection[str]) -> list[str]:
     unified = TrainConfig(**read_yaml("bench", run.bench).get("train", {}))
     shared, own = vars(unified), vars(_own(run.bench, run.method).train)
     asked = ["batch_size"] + ["epochs", "first_epochs"] * ("epochs" not in stated)
-    return _differing({n: trained[n] for n in asked if trained[n] != shared[n]}, own)
+    ours = {n: trained[n] for n in asked}
+    ours |= {n: trained.get(n, shared[n]) for n in ("clip", "warmup")}  # older runs have none
+    return _differing({n: v for n, v in ours.items() if v != shared[n]}, own)
 
 
 def _differing(ours: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:

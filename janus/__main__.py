@@ -179,7 +179,8 @@ def _other_error(error: MemoryError | RuntimeError | OSError) -> int:
 
 
 SHORT_OF_MEMORY = (
-    "take smaller values (train.batch_size, backbone, method.projection, ...), or a larger machine"
+    "pass each batch in parts (train.accumulate=4), take smaller values (train.batch_size, "
+    "backbone, method.projection, ...), or a larger machine"
 )
 
 

@@ -18,6 +18,7 @@ from janus.data.tasks import Stream, tasks_of
 from janus.errors import ConfigError, JanusError
 from janus.methods import make
 from janus.methods.base import Context
+from janus.step import take_step
 
 PLAIN = ("timm.models.vision_transformer", "timm.models.deit")
 """Modules of timm whose networks have the layout that methods expect."""
@@ -63,10 +64,7 @@ def _try_one_step(cell: Cell, stream: Stream, device: torch.device) -> None:
     method.begin_task(task)
     if method.epochs(task):
         for batch in islice(task.train_batches(0), 1):
-            with method.context.autocast():
-                total = sum(method.loss(batch).values(), torch.zeros((), device=device))
-            total.backward()  # type: ignore[no-untyped-call]
-            method.update()
+            take_step(method, batch)
     method.end_task(task)
     with torch.no_grad():
         method.answer(next(task.plain_batches()))

@@ -254,6 +254,15 @@ class TrainConfig(_Part):
     """Images per step; the last batch of an epoch may be smaller."""
     precision: str = "fp32"
     """`fp32`, or `bf16` autocast of the forward pass."""
+    accumulate: int = field(default=1, metadata={"neutral": 1})
+    """Parts in which a batch is passed, one after another, their gradients added up: less memory,
+    the same step up to rounding."""
+    clip: float | None = field(default=None, metadata={"neutral": None})
+    """Largest norm of a step's gradients, of all trained parameters together, as the optimiser gets
+    them (rectified); null: as they are."""
+    warmup: float = field(default=0.0, metadata={"neutral": 0.0})
+    """Epochs, also fractions, at the start of each task in which all rates rise linearly: over n
+    steps by the factors 1/(n + 1) to n/(n + 1) of the schedule."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"train.epochs must be at least 1, got {self.epochs}")
@@ -265,6 +274,22 @@ class TrainConfig(_Part):
         require(
             self.precision in ("fp32", "bf16"),
             f"train.precision must be 'fp32' or 'bf16', got {self.precision!r}",
+        )
+        require(self.accumulate >= 1, f"train.accumulate must be >= 1, got {self.accumulate}")
+        require(
+            self.accumulate <= self.batch_size,
+            f"train.accumulate={self.accumulate} is more parts than a batch has images; choose at "
+            f"most train.batch_size={self.batch_size}",
+        )
+        require(
+            self.clip is None or 0 < self.clip < math.inf,
+            f"train.clip must be above 0 (or null: no clipping), got {self.clip}",
+        )
+        shortest = min(self.epochs, self.first_epochs or self.epochs)
+        require(
+            0 <= self.warmup <= shortest,
+            f"train.warmup must be between 0 and the {shortest} epochs of the shortest task, got "
+            f"{self.warmup}",
         )
 
 

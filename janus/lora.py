@@ -121,7 +121,12 @@ class LoraQKV(nn.Module):
         return self.scale * (self.b if self.routing is None else self.b @ self.routing)
 
     def start_probe(self, basis: Tensor) -> None:
-        """Let the next backward also leave (dL/dW) V, (targets, D, q), in `probe[1].grad`."""
+        """Let backward also add (dL/dW) V, (targets, D, q), to `probe[1].grad`.
+
+        A probe that is there stays: a step may have several backward passes.
+        """
+        if self.probe is not None:
+            return
         zero = torch.zeros(len(self.targets), self.width, basis.shape[1], device=basis.device)
         self.probe = (basis, zero.requires_grad_())
 

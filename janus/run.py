@@ -40,6 +40,7 @@ from janus.provenance import (
     reset_peak_memory,
 )
 from janus.pulse import Pulse
+from janus.step import take_step
 from janus.store import Claim, Store
 
 log = logging.getLogger(__name__)
@@ -229,11 +230,8 @@ class _Run:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         total = torch.zeros((), device=self.device)
         for batch in task.train_batches(self.epoch, self.step):
-            with self.method.context.autocast():
-                total = sum(self.method.loss(batch).values(), torch.zeros((), device=self.device))
-            total.backward()  # type: ignore[no-untyped-call]
-            finite &= total.detach().isfinite()
-            self.method.update()
+            total = take_step(self.method, batch)
+            finite &= total.isfinite()
             self.step += 1
             if self.step % CHECK_LOSS_EVERY == 0:
                 self._require_finite(finite, task)
@@ -261,7 +259,7 @@ class _Run:
         if now - self.last_step_note > TELL_EVERY_S:
             self.last_step_note = now
             self._require_finite(finite, task)  # a heartbeat is JSON, which has no NaN
-            self._beat(task, float(loss.detach()))
+            self._beat(task, float(loss))
         stop = self.stop()
         wait = self.checkpoint_s and max(self.checkpoint_s, self.save_s / CHECKPOINT_SHARE)
         if stop or now - self.last_save > wait:

@@ -190,7 +190,8 @@ def _from_others(
         for key, cell in cells.items():
             factor = _scale(cell, record)
             if factor is not None and (one := _read(store, cell_id)):
-                scaled = Measured(one.seconds * factor, one.device, one.bytes, one.fit)
+                fit = one.fit if _as_large(cell, record) else None
+                scaled = Measured(one.seconds * factor, one.device, one.bytes, fit)
                 found.setdefault(key, []).append(scaled)
     return found
 
@@ -208,6 +209,13 @@ def _scale(cell: Cell, other: Mapping[str, Any]) -> float | None:
         return factor * (images / before if images and before else 1.0)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):  # its cell.json is damaged
         return None
+
+
+def _as_large(cell: Cell, other: Mapping[str, Any]) -> bool:
+    """Whether a comparable cell passes as many images at a time, at the same precision."""
+    train, before = cell.train, other["train"]
+    mine = (train.batch_size, train.accumulate, train.precision)
+    return mine == (before["batch_size"], before.get("accumulate", 1), before["precision"])
 
 
 def _read(store: Store, cell_id: str) -> Measured | None:

@@ -45,6 +45,8 @@ class Batch:
     queries: Tensor | None = None
     """(B, D) features of the pretrained network, for a method that asks for them (see
     `Method.queries`) and where they are known before the images come"""
+    start: int = 0
+    """place of the first image in the step's batch, of which this may be a part (see step.py)"""
 
 
 Job = Callable[[], Batch]

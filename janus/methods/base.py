@@ -93,12 +93,24 @@ class Method(ABC):
     def begin_task(self, task: Task) -> None:
         """Grow heads, start adapters, make the optimiser."""
 
+    def begin_step(self, parts: list[Batch]) -> list[Batch]:
+        """Look at the whole batch before its parts are passed one by one; returns those to pass.
+
+        Called only where a batch comes in several parts (`train.accumulate`, see step.py). For
+        what is no sum over images: votes, pairs of images, statistics of a batch. The parts
+        returned may carry more, such as queries.
+        """
+        return parts
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named loss terms of one batch; the loop sums them and calls backward."""
+        """Named loss terms of one batch, or of a part of it; the loop sums them, calls backward.
+
+        Each term is a mean over images or a function of the parameters alone (see step.py).
+        """
         raise TypeError(f"{type(self).__name__} trains nothing")
 
     def update(self) -> None:
-        """One optimiser step from the gradients of the last backward."""
+        """One optimiser step, from the gradients of the step's batch."""
         raise TypeError(f"{type(self).__name__} trains nothing")
 
     def end_task(self, task: Task) -> None:  # noqa: B027 (nothing to do is a valid answer)

@@ -34,6 +34,8 @@ class JanusLora(Rectifiable, ProtectedLora):
         self.prototypes = Prototypes(context.width, context.device)
         self.collectors: list[Collector] = []
         self.collecting = False
+        self.held: list[list[Tensor]] = []
+        """Rows of each block that wait for the other parts of the step's batch."""
         self.passes_beside_training = float(s["margin_loss"])
 
     @property
@@ -78,8 +80,24 @@ class JanusLora(Rectifiable, ProtectedLora):
             layer.tap = None
         return terms
 
-    @torch.no_grad()
+    def begin_step(self, parts: list[Batch]) -> list[Batch]:
+        """An estimate looks at the inputs of a step as one: rows are held until all parts passed.
+
+        Not where it is a plain sum over rows, which parts add to as they come.
+        """
+        s = self.context.settings
+        plain = s["estimator"] == "cov" and not s["estimate_tokens"] and not s["estimate_memory"]
+        self.held = [] if plain else [[] for _ in self.layers]
+        return parts
+
     def _collect(self, block: int, rows: Tensor) -> None:
+        if self.held:
+            self.held[block].append(rows)
+        else:
+            self._estimate(block, rows)
+
+    @torch.no_grad()
+    def _estimate(self, block: int, rows: Tensor) -> None:
         tokens = self.context.settings["estimate_tokens"]
         if tokens and rows.shape[0] > tokens:
             # spread over images and, by the added step, over token positions
@@ -106,6 +124,10 @@ class JanusLora(Rectifiable, ProtectedLora):
     @torch.no_grad()
     def update(self) -> None:
         """Make the gradients safe and jointly optimal, step, and keep the finished step safe."""
+        for block, rows in enumerate(self.held):
+            if rows:
+                self._estimate(block, torch.cat(rows))
+        self.held = []
         before_a, before_b = self.step()
         if self.protects and not (self.rectifier is not None and self.rectifier.leaks):
             self.project_step(before_a)

@@ -17,11 +17,12 @@ place=prefix  L2P++: prompts are keys and values (L/2 each) in the first block, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Task
+from janus.data.tasks import Batch, Task
 from janus.errors import ConfigError
 from janus.heads import LinearHeads
 from janus.methods.base import Context
@@ -47,6 +48,8 @@ class L2P(PromptMethod):
                 f"choose at most method.top_k={s['pool']}"
             )
         super().__init__(context)
+        self.selected: Tensor | None = None
+        """(B, K) prompts that each image of the step's batch selects, where it comes in parts."""
 
     def make_heads(self, width: int) -> LinearHeads:
         """As the source of each form starts them [seen]."""
@@ -71,16 +74,33 @@ class L2P(PromptMethod):
             "keys": uniform((s["pool"], width), low, 1.0, "prompt-keys", *key),
         }
 
+    @torch.no_grad()
+    def begin_step(self, parts: list[Batch]) -> list[Batch]:
+        """The votes and pairs of a batch are those of all its parts."""
+        queries = [self._queries(part) for part in parts]
+        self.selected = self._select(cosine(torch.cat(queries), self.trained["keys"]))
+        return [replace(part, queries=q) for part, q in zip(parts, queries, strict=True)]
+
+    def update(self) -> None:
+        """One optimiser step; the next batch has votes of its own."""
+        super().update()
+        self.selected = None
+
+    def _select(self, cosines: Tensor) -> Tensor:
+        """The K nearest keys by cosines (B, M): (B, K)."""
+        return cosines.topk(self.context.settings["top_k"], dim=1).indices
+
     def choose(self, query: Tensor, training: bool) -> Choice:
         """Top K prompts per image; in batch-wise training the batch's majority for all images."""
         s, pool = self.context.settings, self.trained["prompts"]
         cosines = cosine(query, self.trained["keys"])
-        chosen = cosines.topk(s["top_k"], dim=1).indices
+        chosen = self._select(cosines)
+        everyone = chosen if self.selected is None else self.selected
         if training and s["batchwise"]:
-            chosen = majority(chosen, len(pool))[None]
+            chosen = majority(everyone, len(pool))[None]
             near = cosines[:, chosen[0]]
         elif training and s["key_pairs"]:
-            near = cosines[:, chosen]
+            near = cosines[:, everyone]
         else:
             near = cosines.gather(1, chosen)
         # (B or 1, K, ..., L, D) to one sequence of K * L prompt vectors

@@ -51,6 +51,11 @@ class LoraDrs(Rectifiable):
         """U_k (D, k) per block; empty in the first task, which is not projected [seen]."""
         self.prototypes = Prototypes(context.width, context.device)
         self.classes = 0
+        self.whole: tuple[Tensor, Tensor] | None = None
+        """The triplet loss of the step's batch and its gradient (B, D) by the features, where the
+        batch comes in parts."""
+        if context.cell.train.accumulate > 1:
+            self.passes_beside_training += context.cell.train.epochs  # see `begin_step`
         if s["rectify"] and (s["both_sides"] or s["sqrt_scaling"]):
             raise ConfigError(
                 "method.rectify=true chooses both factors' steps itself; with it set "
@@ -120,18 +125,45 @@ class LoraDrs(Rectifiable):
         return padded([complement(span) for span in self.spans]).unsqueeze(1)
 
     # ---- steps ---------------------------------------------------------------------------------
+    def begin_step(self, parts: list[Batch]) -> list[Batch]:
+        """The triplet loss pairs all images of a batch: what it asks of each one's features.
+
+        One more forward pass over the batch, which keeps no activations. A part then moves its
+        features along the gradient of the whole batch's loss: exact, since the weights are the
+        same in both passes.
+        """
+        with torch.no_grad():
+            features = torch.cat([self.features(part.images) for part in parts])
+        features.requires_grad_()
+        term = self._triplet(features, torch.cat([part.labels for part in parts]))
+        with torch.autocast(features.device.type, enabled=False):  # else backward rounds to bf16
+            (gradient,) = torch.autograd.grad(term, features)
+        self.whole = term.detach(), gradient
+        return parts
+
     def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The augmented triplet loss against the batch and all old prototypes."""
+        if self.whole is None:
+            return {"atl": self._triplet(features, batch.labels)}
+        value, gradient = self.whole
+        mine = gradient[batch.start : batch.start + len(features)]
+        # a part counts by its share of the batch: the gradient is of the whole, not of the share
+        pull = len(gradient) / len(features) * (features.float() * mine.float()).sum()
+        return {"atl": value + pull - pull.detach()}
+
+    def _triplet(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The weighted loss among features (B, D)."""
         s = self.context.settings
-        own = self.prototypes.own_class(batch.labels)
-        term = augmented_triplet(
-            features, batch.labels, self.prototypes.means, own, s["triplet_margin"]
-        )
-        return {"atl": s["triplet_weight"] * term}
+        own = self.prototypes.own_class(labels)
+        means = self.prototypes.means
+        term = augmented_triplet(features, labels, means, own, s["triplet_margin"])
+        weighted: Tensor = s["triplet_weight"] * term
+        return weighted
 
     @torch.no_grad()
     def update(self) -> None:
         """Step, then keep the finished step inside span(U_k)."""
+        self.whole = None
         before = self.step()
         if not self.spans:
             return

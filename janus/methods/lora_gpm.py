@@ -81,7 +81,6 @@ class LoraGpm(Rectifiable, ProtectedLora):
                 v, zero = layer.probe
                 if zero.grad is not None:
                     layer.b.grad -= layer.scale * zero.grad @ (layer.a @ v).mT
-                layer.probe = None
             layer.a.grad = without(layer.a.grad, basis.v)
 
     def end_task(self, task: Task) -> None:

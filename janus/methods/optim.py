@@ -46,6 +46,11 @@ class TaskOptimizer:
         self.epsilon_hat = epsilon_hat and settings["optimizer"] == "adam"
         self.steps_per_epoch, self.steps = task.steps_per_epoch, 0
         self.share: float = settings["first_rate"] if task.index == 0 else 1.0
+        self.most = task.cell.train.clip
+        """Largest norm of a step's gradients; None: any."""
+        warmup = task.cell.train.warmup
+        self.warm_steps = max(1, round(warmup * self.steps_per_epoch)) if warmup else 0
+        """Steps n that take less than the schedule says."""
         made = [{"params": list(p), "lr": lr, "base": lr} for p, lr in groups]
         made = [group for group in made if group["params"]]
         decay = settings["weight_decay"]
@@ -56,8 +61,14 @@ class TaskOptimizer:
 
     @property
     def factor(self) -> float:
-        """Share of the base learning rates that the current step takes."""
-        return self.share * self._curve()
+        """Share of the base learning rates that the current step takes.
+
+        Warm-up multiplies the schedule by 1/(n + 1), ..., n/(n + 1), then 1: no step is lost to a
+        rate of 0, epochs and milestones stay where they are, and the curve is met without a jump
+        [choice]. As torch's LinearLR(start_factor=1/(n + 1), total_iters=n) in a ChainedScheduler.
+        """
+        warm = min(1.0, (self.steps + 1) / (self.warm_steps + 1))
+        return self.share * warm * self._curve()
 
     def _curve(self) -> float:
         """The schedule at the current step. Epochs e count from 0, to K - 1.
@@ -79,8 +90,25 @@ class TaskOptimizer:
             return (1 + math.cos(math.pi * min(epoch, self.length) / self.length)) / 2
         return 1.0
 
+    @torch.no_grad()
+    def clip(self, *others: Tensor) -> None:
+        """Scale the gradients, of all groups and `others` together, to a norm of at most `most`.
+
+        In place, by one factor, as torch's clip_grad_norm_ [its 1e-6 included].
+        """
+        if self.most is None:
+            return
+        groups = self.inner.param_groups
+        found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        found += others
+        norm = torch.nn.utils.get_total_norm(found)
+        factor = (self.most / (norm + 1e-6)).clamp_max(1.0)
+        for gradient in found:
+            gradient.mul_(factor)
+
     def step(self) -> None:
-        """Step with the scheduled rate, then clear gradients."""
+        """Step with the scheduled rate along the clipped gradients, then clear these."""
+        self.clip()
         for group in self.inner.param_groups:
             group["lr"] = group["base"] * self.factor
             if self.epsilon_hat:

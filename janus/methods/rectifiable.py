@@ -65,6 +65,8 @@ class Rectifiable(LoraMethod):
             self.rectifier.replace_gradients(self.optimizer)
         else:
             self.project_gradients()
+        for layer in self.layers:
+            layer.probe = None
         self.optimizer.step()
         return before_a, before_b
 

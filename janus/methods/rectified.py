@@ -81,7 +81,7 @@ class Rectifier:
         Raises RunError (cause `nan`) where the factors have stopped being finite.
         """
         try:
-            d_a, d_b = self._solve()
+            d_a, d_b = self._solve(optimizer)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise RunError(f"rectification met non-finite factors: {error}", "nan") from error
         rate = self.settings["lr"] * optimizer.factor
@@ -104,7 +104,8 @@ class Rectifier:
         for layer, b, rows in zip(self.layers, before, self.row_filter, strict=True):
             layer.b.copy_(b + (layer.b - b) @ rows)
 
-    def _solve(self) -> tuple[Tensor, Tensor]:
+    def _solve(self, optimizer: TaskOptimizer) -> tuple[Tensor, Tensor]:
+        """dA, dB. In weight space Adam takes the full gradient: that is what is clipped."""
         s = self.settings
         scale = s["scale"]
         a = torch.stack([x.a for x in self.layers])
@@ -112,12 +113,16 @@ class Rectifier:
         filtered = a if self.row_filter is None else self.row_filter @ a
         damping = relative_damping(a, s["damping"])
         if s["precondition"] == "weight":
-            d = without(self.dense.direction(self.weight_gradient()), self.bases)
+            gradient = self.weight_gradient()
+            optimizer.clip(gradient)
+            d = without(self.dense.direction(gradient), self.bases)
             return rectify(filtered, b, b.mT @ d, d @ filtered.mT, scale, damping)
         bt_d, d_at = self.factor_products()
         d_a, d_b = rectify(filtered, b, bt_d, d_at, scale, damping)
         if s["precondition"] == "composite":
-            d = without(self.dense.direction(scale * (b @ d_a + d_b @ a)), self.bases)
+            gradient = scale * (b @ d_a + d_b @ a)
+            optimizer.clip(gradient)
+            d = without(self.dense.direction(gradient), self.bases)
             d_a, d_b = rectify(filtered, b, b.mT @ d, d @ filtered.mT, scale, damping)
         return d_a, d_b
 
@@ -138,7 +143,6 @@ class Rectifier:
                 assert layer.probe is not None
                 basis, zero = layer.probe
                 d_at[i] -= _gradient(zero) @ (layer.a @ basis).mT
-                layer.probe = None
         return bt_d, d_at
 
     def weight_gradient(self) -> Tensor:

@@ -357,6 +357,8 @@ def is_10(found):
         ({"method__subspace_energy": 0.9}, "subspace_energy=0.9 instead of 0.98"),
         ({"bench__train_per_class": 20}, "train_per_class=20"),
         ({"train__batch_size": 64}, "batch_size=64 instead of 128"),
+        ({"train__clip": 1.0}, "clip=1 instead of null"),
+        ({"train__warmup": 0.5}, "warmup=0.5 instead of 0"),
         ({"train__epochs": 1}, "epochs=1 instead of 50"),
     ],
 )

@@ -38,7 +38,10 @@ TRAINING = [
     fault(OPTIM, "self.length = task.cell.train.epochs", "pass", "lora_drs on imagenet_r"),
     fault(OPTIM, "if task.index == 0 else 1.0", "if task.index else 1.0", "bilora on domainnet"),
     fault(
-        OPTIM, "return self.share * self._curve()", "return self._curve()", "bilora on domainnet"
+        OPTIM,
+        "return self.share * warm * self._curve()",
+        "return warm * self._curve()",
+        "bilora on domainnet",
     ),
     fault(
         OPTIM, "        self.steps += 1\n\n    def state_dict", "\n    def state_dict", "seqlora"
@@ -345,8 +348,8 @@ RECTIFICATION = [
     ),
     fault(
         RECTIFIED,
-        "scale * (b @ d_a + d_b @ a)), self.bases)",
-        "b @ d_a + d_b @ a), self.bases)",
+        "gradient = scale * (b @ d_a + d_b @ a)",
+        "gradient = b @ d_a + d_b @ a",
         "janus, Adam on the composite, scale 2",
     ),
     fault(
@@ -357,8 +360,10 @@ RECTIFICATION = [
     ),
     fault(
         RECTIFIED,
-        "without(self.dense.direction(self.weight_gradient()), self.bases)",
-        "self.dense.direction(without(self.weight_gradient(), self.bases))",
+        "gradient = self.weight_gradient()\n            optimizer.clip(gradient)\n"
+        "            d = without(self.dense.direction(gradient), self.bases)",
+        "gradient = without(self.weight_gradient(), self.bases)\n"
+        "            d = self.dense.direction(gradient)",
         "janus, Adam on the full gradient",
     ),
     fault(

@@ -34,8 +34,8 @@ PROMPTS = [
     Fault(VIT, "keys, values = self", "values, keys = self", ("coda_prompt",)),
     Fault(VIT, "out[:, -tokens.shape[1] :].mean(1)", "out[:, 0]", ("l2p",)),
     Fault(VIT, "tokens.shape[1] :].mean(1)", "tokens.shape[1] :].sum(1)", ("l2p",)),
-    Fault(L2P, '.topk(s["top_k"], dim=1)', '.topk(s["top_k"], dim=1, largest=False)', ("l2p",)),
-    Fault(L2P, '.topk(s["top_k"], dim=1)', '.topk(s["top_k"] - 1, dim=1)', ("l2p",)),
+    Fault(L2P, '["top_k"], dim=1)', '["top_k"], dim=1, largest=False)', ("l2p",)),
+    Fault(L2P, '["top_k"], dim=1)', '["top_k"] - 1, dim=1)', ("l2p",)),
     Fault(
         L2P,
         "votes.argsort(descending=True, stable=True)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -14,6 +15,7 @@ from janus.data.tasks import Batch, Task
 from janus.methods import make
 from janus.methods.base import Context, Method
 from janus.settings import method_spec, names
+from janus.step import take_step
 
 SHAPES = {
     "bundled": "vit_tiny_patch16_224",
@@ -90,10 +92,12 @@ class Bed:
         batch: int,
         device: str,
         precision: str = "fp32",
+        accumulate: int = 1,
         **settings: object,
     ) -> None:
         self.device = torch.device(device)
-        self.cell = make_cell(name, shape, batch, precision, settings)
+        cell = make_cell(name, shape, batch, precision, settings)
+        self.cell = replace(cell, train=replace(cell.train, accumulate=accumulate))
         draw = torch.Generator().manual_seed(0)
         side, channels = self.cell.backbone.image_size, self.cell.backbone.channels
         pixels = torch.randint(
@@ -172,6 +176,5 @@ class Bed:
     def step(self) -> float:
         """Seconds of one training step, without its data."""
         start = clock(self.device)
-        self.loss().backward()
-        self.method.update()
+        take_step(self.method, self.batch)
         return clock(self.device) - start

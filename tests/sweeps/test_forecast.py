@@ -83,6 +83,16 @@ def test_this_machines_measurements_win_and_others_are_named(store: Store) -> No
     assert made is not None and (made.training_s, made.elsewhere) == (120.0, ())
 
 
+def test_the_peak_of_larger_batches_says_nothing_of_how_many_fit(store: Store) -> None:
+    memory = {"peak_memory_bytes": 10 << 30, "device_memory_bytes": 80 << 30}
+    finish(store, planned("train.clip=1")[0].cell, 60.0, **memory)
+    known = make(store, planned("methods=[seqlora]"))
+    assert known is not None and known.together
+    for word in ("train.accumulate=4", "train.batch_size=16", "train.precision=bf16"):
+        made = make(store, planned("methods=[seqlora]", word))
+        assert made is not None and (made.scaled, made.together) == (1, {})
+
+
 def test_a_measured_peak_says_how_many_fit_on_a_gpu(store: Store) -> None:
     wanted = planned()
     memory = {"peak_memory_bytes": 10 << 30, "device_memory_bytes": 80 << 30}
