@@ -23,6 +23,7 @@ from cluster.stage import sources
 from cluster.submission import Submission, create, newest
 from janus.command import one_line
 from janus.errors import ConfigError, suggest
+from janus.overrides import path_override
 from janus.store import Store
 from sweeps import report
 from sweeps.console import say, tell
@@ -55,12 +56,19 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     """Split `profile=`, `profile.KEY=`, `cluster=` and `mode=` from the sweep's own words."""
     own = {"profile": "default", "cluster": "slurm", "mode": "array"}
     changes: dict[str, Any] = {}
+    typed: dict[str, str] = {}
     rest = []
     for word in words:
         key, _, value = word.partition("=")
+        if (key in own or key.startswith("profile.")) and typed.setdefault(key, value) != value:
+            raise ConfigError(
+                f"{key} is given twice, as {typed[key]!r} and {value!r}; give it once"
+            )
         if key in own:
             own[key] = value
         elif key.startswith("profile."):
+            if not value.isprintable():
+                raise ConfigError(f"{key} must be a printable text, got {value!r}")
             try:
                 changes[key.removeprefix("profile.")] = yaml.safe_load(value)
             except (yaml.YAMLError, ValueError, RecursionError):
@@ -200,9 +208,13 @@ def _find(name: str, words: Sequence[str]) -> tuple[Submission, list[str]]:
     """The newest submission of a sweep, from its name and `store=`; other keys do not matter."""
     store, rest = "runs", []
     for word in words:
-        key, equals, value = word.partition("=")
-        if key == "store":
-            store = value
+        _, equals, _ = word.partition("=")
+        if (path := path_override(word)) and path[0] == "store":
+            if store not in ("runs", path[1]):
+                raise ConfigError(
+                    f"store is given twice, as {store!r} and {path[1]!r}; give it once"
+                )
+            store = path[1] or "runs"
         elif not equals:
             rest.append(word)
     return newest(Store(store), Path(name).stem if name.endswith((".yaml", ".yml")) else name), rest

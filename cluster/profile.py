@@ -79,7 +79,8 @@ class Profile:
             raise ConfigError("profile.device=cuda needs profile.gpus=1 or more")
         if not 0 <= self.warn_s < 60 * self.minutes:
             raise ConfigError(
-                f"profile.warn_s={self.warn_s} leaves nothing of profile.minutes={self.minutes}"
+                f"profile.warn_s={self.warn_s} leaves nothing of profile.minutes={self.minutes}; "
+                "give fewer seconds, or more minutes"
             )
 
 
@@ -97,7 +98,9 @@ def load_profile(name: str, changes: Mapping[str, Any] | None = None) -> Profile
         hint = suggest(name, profile_names())
         raise ConfigError(f"unknown profile {name!r}.{hint} Or give a .yaml file") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"profile {path} is no YAML text ({type(error).__name__})") from None
+        raise ConfigError(
+            f"profile {path} is no YAML text ({type(error).__name__}); write KEY: VALUE lines"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"profile {path}: {' '.join(str(error).split())}") from None
     if not isinstance(record, dict):
@@ -111,7 +114,7 @@ def profile_from(record: Mapping[str, Any]) -> Profile:
     values = {}
     for key, value in record.items():
         if key not in known:
-            raise ConfigError(f"unknown key profile.{key}.{suggest(key, known)}")
+            raise ConfigError(f"unknown key profile.{key}.{suggest(str(key), known)}")
         values[key] = _checked(key, str(known[key].type), value)
     return Profile(**values)
 

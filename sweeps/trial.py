@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,14 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
     clients of several trackers first.
     """
 
-    def __init__(self, note: Callable[[Outcome], bool]) -> None:
-        """`note` takes how an attempt ended; it returns whether to repeat it in this round."""
+    def __init__(self, note: Callable[[Outcome], Mapping[str, Any] | None]) -> None:
+        """`note` takes how an attempt ended; it returns the job of another one, or None."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.note = note
         self.heard: set[str] = set()
         """Cells whose last attempt has ended."""
-        self.again: set[str] = set()
-        """Those of them that are to be attempted once more."""
+        self.again: dict[str, Mapping[str, Any]] = {}
+        """Those of them that are to be attempted once more, with their job."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its scheduler for a restore that we never do; a terminal cannot be."""
@@ -120,7 +120,7 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
         """A trial joins the queue: for the first time, or after an error."""
         cell_id = trial.config["job"]["id"]
         if cell_id in self.again:
-            self.again.remove(cell_id)
+            trial.config["job"] = self.again.pop(cell_id)
             self.heard.remove(cell_id)
         elif cell_id in self.heard:
             controller.stop_trial(trial)
@@ -142,8 +142,8 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
         """Pass on one outcome of each attempt."""
         if outcome.cell_id not in self.heard:
             self.heard.add(outcome.cell_id)
-            if self.note(outcome):
-                self.again.add(outcome.cell_id)
+            if (job := self.note(outcome)) is not None:
+                self.again[outcome.cell_id] = job
 
 
 def _error_text(trial: Any) -> str:

@@ -102,17 +102,21 @@ class RayPool:
             most = max(shared for _, shared in batch)
             room = self.packing.gpus * most if self.packing.gpus else self.workers
             self.side_by_side = max(self.side_by_side, min(self.workers, room))
-            self._fit([self._job(cell, shared) for cell, shared in batch], hear)
+            self._fit(batch, hear)
 
-    def _fit(self, jobs: list[dict[str, Any]], hear: Hear) -> None:
+    def _fit(self, batch: Sequence[tuple[Cell, int]], hear: Hear) -> None:
         from sweeps.trial import CellTrial, InOrder, crashed
 
-        def ended(outcome: Outcome) -> bool:
+        by_id = {cell.id: (cell, shared) for cell, shared in batch}
+        jobs = [self._job(cell, shared) for cell, shared in batch]
+
+        def ended(outcome: Outcome) -> dict[str, Any] | None:
             if outcome.status == "crashed" and self.cluster.lost_process():
-                return False  # not the cell's doing, and no attempt of it
+                return None  # not the cell's doing, and no attempt of it
             self.packing.hear(outcome)
-            # other causes need another share of the device: the next round gives it
-            return hear(outcome) and outcome.cause in (CRASH, LOST_NODE)
+            if hear(outcome) and outcome.cause in (CRASH, LOST_NODE):
+                return self._job(*by_id[outcome.cell_id])  # the claim to take over is a new one
+            return None  # other causes need another share of the device: the next round gives it
 
         scheduler = InOrder(ended)
         trial = self.trial or CellTrial

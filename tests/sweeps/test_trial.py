@@ -42,10 +42,10 @@ class Listener:
         self.found: list[Outcome] = []
         self.wishes = wishes
 
-    def __call__(self, outcome: Outcome) -> bool:
+    def __call__(self, outcome: Outcome) -> dict[str, object] | None:
         self.found.append(outcome)
         self.wishes -= 1
-        return self.wishes >= 0
+        return {"id": outcome.cell_id, "shared": 7} if self.wishes >= 0 else None
 
 
 class Controller:
@@ -101,6 +101,7 @@ def test_tune_repeats_a_trial_only_as_often_as_the_driver_wants(tmp_path: Path) 
     scheduler.on_trial_error(controller, lost)
     scheduler.on_trial_add(controller, lost)
     assert controller.stopped == [], "the first crash is worth another attempt"
+    assert lost.config["job"]["shared"] == 7, "under the job of that attempt"
 
     scheduler.on_trial_error(controller, lost)
     scheduler.on_trial_add(controller, lost)
