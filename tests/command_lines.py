@@ -240,7 +240,7 @@ def sweeps(count: int, rng: random.Random) -> Iterator[Line]:
     actions = ("plan", "plan", "run", "status", "search", "choose", "sync")
     for number in range(count):
         action = rng.choice(actions)
-        name = SEARCHES[action] if action in SEARCHES else "smoke"
+        name = SEARCHES.get(action, "smoke")
         words, kind, wrong, typed = sweep_words(rng)
         if number % 12 == 0:
             name, kind = misspelt(name, rng) + "q", "misspelt name"
@@ -332,45 +332,131 @@ def sweep_files(rng: random.Random) -> Iterator[Line]:
 
 
 STORE_WORDS = (
-    ("merge",), ("merge", "nope"), ("merge", "runs"), ("merge", "runs", "store=runs"),
-    ("merge", "runs", "store=new"), ("merge", "runs", "stroe=new"), ("merge", "runs", "store="),
-    ("merge", "runs", "store=a", "store=b"), ("merge", "f.txt", "store=new"), ("merge", ""),
-    ("merge", os.fsdecode(b"\xff")), ("merge", "a\x1b[31mb"), ("merge", "runs", "--dry"),
-    ("export",), ("export", "out"), ("export", "out", "--results-only"), ("export", "runs"),
-    ("export", "out", "--results-only", "sweep=nope"), ("export", "out", "sweep=../x"),
-    ("export", "out", "--results-only", "sweep=../../x"), ("export", "f.txt", "--results-only"),
-    ("export", "runs", "--results-only"), ("export", "out", "--results"), ("export", "a", "b"),
-    ("gc",), ("gc", "store=nope"), ("gc", "store=runs", "dry=true"), ("gc", "dry=maybe"),
-    ("gc", "keep=all"), ("gc", "features=x"), ("gc", "runs"), ("gc", "store=f.txt"), ("gc", "dry="),
-    ("gc", "dry=true", "dry=false"), ("gc", "store="), ("gc", "keep=final", "kep=final"), ("gc", "-n"),
-    ("gc", "--dry"), ("gc", "store=" + "x" * 5000), ("merge", "x" * 5000),
-    ("status",), (), ("--help",), ("merge", "--help"), ("plan", "smoke", "--dry"), ("plan", "smoke", "x"),
-    ("status", "smoke", "store=nope"), ("status", "nope"), ("status", "../x"), ("status", ""),
-    ("status", "a\x1b[31mb", "store=runs"), ("status", "fake", "store=runs"), ("plan", "fake"),
-    ("status", "smoke", "store=f.txt"), ("run", "smoke", "store=f.txt"), ("plan", "smoke", "store=f.txt/x"),
-    ("sync", "smoke"), ("dashboard", "smoke"), ("search", "smoke"), ("run", "smoke_tuning"),
-)  # fmt: skip
+    ("merge",),
+    ("merge", "nope"),
+    ("merge", "runs"),
+    ("merge", "runs", "store=runs"),
+    ("merge", "runs", "store=new"),
+    ("merge", "runs", "stroe=new"),
+    ("merge", "runs", "store="),
+    ("merge", "runs", "store=a", "store=b"),
+    ("merge", "f.txt", "store=new"),
+    ("merge", ""),
+    ("merge", os.fsdecode(b"\xff")),
+    ("merge", "a\x1b[31mb"),
+    ("merge", "runs", "--dry"),
+    ("export",),
+    ("export", "out"),
+    ("export", "out", "--results-only"),
+    ("export", "runs"),
+    ("export", "out", "--results-only", "sweep=nope"),
+    ("export", "out", "sweep=../x"),
+    ("export", "out", "--results-only", "sweep=../../x"),
+    ("export", "f.txt", "--results-only"),
+    ("export", "runs", "--results-only"),
+    ("export", "out", "--results"),
+    ("export", "a", "b"),
+    ("gc",),
+    ("gc", "store=nope"),
+    ("gc", "store=runs", "dry=true"),
+    ("gc", "dry=maybe"),
+    ("gc", "keep=all"),
+    ("gc", "features=x"),
+    ("gc", "runs"),
+    ("gc", "store=f.txt"),
+    ("gc", "dry="),
+    ("gc", "dry=true", "dry=false"),
+    ("gc", "store="),
+    ("gc", "keep=final", "kep=final"),
+    ("gc", "-n"),
+    ("gc", "--dry"),
+    ("gc", "store=" + "x" * 5000),
+    ("merge", "x" * 5000),
+    ("status",),
+    (),
+    ("--help",),
+    ("merge", "--help"),
+    ("plan", "smoke", "--dry"),
+    ("plan", "smoke", "x"),
+    ("status", "smoke", "store=nope"),
+    ("status", "nope"),
+    ("status", "../x"),
+    ("status", ""),
+    ("status", "a\x1b[31mb", "store=runs"),
+    ("status", "fake", "store=runs"),
+    ("plan", "fake"),
+    ("status", "smoke", "store=f.txt"),
+    ("run", "smoke", "store=f.txt"),
+    ("plan", "smoke", "store=f.txt/x"),
+    ("sync", "smoke"),
+    ("dashboard", "smoke"),
+    ("search", "smoke"),
+    ("run", "smoke_tuning"),
+)
 """Words after `python -m sweeps` that concern stores, or none."""
 
 PROFILES: dict[str, bytes] = {
-    "list.yaml": b"- 1\n", "latin.yaml": "partition: für\n".encode("latin-1"), "empty.yaml": b"",
-    "deep.yaml": b"[" * 3000, "tag.yaml": b"setup: !!python/name:os.system\n", "half.yaml": b"a: [",
-    "unknown.yaml": b"partitoin: x\n", "type.yaml": b"minutes: [1]\n", "bomb.yaml": FILES["alias bomb"],
-    "null.yaml": b"minutes: null\n", "negative.yaml": b"minutes: -5\n", "keys.yaml": b"1: 2\n",
-}  # fmt: skip
+    "list.yaml": b"- 1\n",
+    "latin.yaml": "partition: für\n".encode("latin-1"),
+    "empty.yaml": b"",
+    "deep.yaml": b"[" * 3000,
+    "tag.yaml": b"setup: !!python/name:os.system\n",
+    "half.yaml": b"a: [",
+    "unknown.yaml": b"partitoin: x\n",
+    "type.yaml": b"minutes: [1]\n",
+    "bomb.yaml": FILES["alias bomb"],
+    "null.yaml": b"minutes: null\n",
+    "negative.yaml": b"minutes: -5\n",
+    "keys.yaml": b"1: 2\n",
+}
 
 PROFILE_WORDS = (
-    "profile.minutes=30", "profile.minutes=04:00:00", "profile.minutes=x", "profile.minutes=-1",
-    "profile.minutes=", "profile.minutes=1e9", "profile.minutes=[", "profile.minutez=3", "profile.=3",
-    "profile.setup=!!python/name:os.system", "profile.setup=x", "profile.setup=[a,b]", "profile=nope",
-    "profile=", "profile=.", "profile=/", "profile.gpus=a100:1", "profile.gpus=-1", "profile.cpus=nan",
-    "profile.flags=x", "profile.flags={a: 1}", "profile.device=tpu", "profile.device=cuda",
-    "profile.mem_gb=inf", "profile.mem_gb=nan", "profile.mem_gb=-1", "profile.tasks=0",
-    "profile.cells_at_once=0", "profile.warn_s=99999", "profile.lose_at_most_s=nan",
-    "profile.partition=a\nb", "profile.partition=a\x1b[31m", "profile.account=" + os.fsdecode(b"\xff"),
-    "profile.minutes=" + "9" * 5000, "profile.stage=maybe", "profile.python=null", "cluster=locl",
-    "cluster=", "mode=aray", "mode=ray", "--drry", "--failed", "x", "profile.tasks=3", "profile.cpus=2",
-)  # fmt: skip
+    "profile.minutes=30",
+    "profile.minutes=04:00:00",
+    "profile.minutes=x",
+    "profile.minutes=-1",
+    "profile.minutes=",
+    "profile.minutes=1e9",
+    "profile.minutes=[",
+    "profile.minutez=3",
+    "profile.=3",
+    "profile.setup=!!python/name:os.system",
+    "profile.setup=x",
+    "profile.setup=[a,b]",
+    "profile=nope",
+    "profile=",
+    "profile=.",
+    "profile=/",
+    "profile.gpus=a100:1",
+    "profile.gpus=-1",
+    "profile.cpus=nan",
+    "profile.flags=x",
+    "profile.flags={a: 1}",
+    "profile.device=tpu",
+    "profile.device=cuda",
+    "profile.mem_gb=inf",
+    "profile.mem_gb=nan",
+    "profile.mem_gb=-1",
+    "profile.tasks=0",
+    "profile.cells_at_once=0",
+    "profile.warn_s=99999",
+    "profile.lose_at_most_s=nan",
+    "profile.partition=a\nb",
+    "profile.partition=a\x1b[31m",
+    "profile.account=" + os.fsdecode(b"\xff"),
+    "profile.minutes=" + "9" * 5000,
+    "profile.stage=maybe",
+    "profile.python=null",
+    "cluster=locl",
+    "cluster=",
+    "mode=aray",
+    "mode=ray",
+    "--drry",
+    "--failed",
+    "x",
+    "profile.tasks=3",
+    "profile.cpus=2",
+)
 
 
 def cluster(count: int, rng: random.Random) -> Iterator[Line]:
@@ -386,12 +472,27 @@ def cluster(count: int, rng: random.Random) -> Iterator[Line]:
         words = (*base, f"profile={name}")
         yield Line("cluster", words, "profile file", files={name: content})
     for words in (
-        (), ("status",), ("status", "smoke"), ("status", "nope"), ("status", "../x"), ("logs", "smoke"),
-        ("logs", "smoke", "ffff"), ("cancel", "smoke"), ("cancel", "nope", "store=nope"), ("sbmit", "smoke"),
-        ("watch", "nope"), ("status", "smoke", "store="), ("status", "smoke", "store=f.txt"),
-        ("status", "a\x1b[31mb"), ("status", "smoke", "store=a", "store=b"), ("resubmit", "nope"),
-        ("status", os.fsdecode(b"\xff")), ("status", ""), ("logs", "smoke", "../x"), ("submit", "smoke", "dry"),
-    ):  # fmt: skip
+        (),
+        ("status",),
+        ("status", "smoke"),
+        ("status", "nope"),
+        ("status", "../x"),
+        ("logs", "smoke"),
+        ("logs", "smoke", "ffff"),
+        ("cancel", "smoke"),
+        ("cancel", "nope", "store=nope"),
+        ("sbmit", "smoke"),
+        ("watch", "nope"),
+        ("status", "smoke", "store="),
+        ("status", "smoke", "store=f.txt"),
+        ("status", "a\x1b[31mb"),
+        ("status", "smoke", "store=a", "store=b"),
+        ("resubmit", "nope"),
+        ("status", os.fsdecode(b"\xff")),
+        ("status", ""),
+        ("logs", "smoke", "../x"),
+        ("submit", "smoke", "dry"),
+    ):
         yield Line("cluster", words, "words", files={"f.txt": b"x"})
     for _ in range(count):
         words, kind, wrong, typed = sweep_words(rng)
@@ -400,31 +501,81 @@ def cluster(count: int, rng: random.Random) -> Iterator[Line]:
 
 
 ANALYSIS_WORDS = (
-    (), ("--store", "nope"), ("--store", ""), ("--store", "f.txt"), ("--stroe", "runs"), ("--store",),
-    ("--bench", "nope"), ("--bench", "glyphss"), ("--bench", ""), ("--methods", "jnaus"),
-    ("--methods", ""), ("--methods", "janus,janus"), ("--methods", "janus[rank=4"), ("--methods", ","),
-    ("--methods", os.fsdecode(b"\xff")), ("--methods", "a\x1b[31mb"), ("--where", "train.epochs"),
-    ("--where", "train.epochs="), ("--where", "train.epocs=5"), ("--where", "=5"), ("--where", "a=b=c"),
-    ("--where", "train.epochs=nan"), ("--where", "train.epochs=" + "9" * 5000), ("--where", ""),
-    ("--where", "${x}=1"), ("--eval", "tets"), ("--reference", "jnaus"), ("--reference", ""),
-    ("--sweep", "nope"), ("--sweep", "../x"), ("--sweep", ""), ("--sweep", "a\nb"), ("--sweep", "fake"),
-    ("--expect", "nope.json"), ("--expect", "f.txt"), ("--expect", "list.json"), ("--expect", "."),
-    ("--expect", "deep.json"), ("--allow", "sede"), ("--allow", "seeds"), ("--allow", ""),
-    ("--endpoint", "acx"), ("--endpoint", ""), ("--endpoint", "acc,maa"), ("--correction", "holmm"),
-    ("extra",), ("--store", "runs", "--store", "runs"), ("--store", "x" * 5000),
-)  # fmt: skip
+    (),
+    ("--store", "nope"),
+    ("--store", ""),
+    ("--store", "f.txt"),
+    ("--stroe", "runs"),
+    ("--store",),
+    ("--bench", "nope"),
+    ("--bench", "glyphss"),
+    ("--bench", ""),
+    ("--methods", "jnaus"),
+    ("--methods", ""),
+    ("--methods", "janus,janus"),
+    ("--methods", "janus[rank=4"),
+    ("--methods", ","),
+    ("--methods", os.fsdecode(b"\xff")),
+    ("--methods", "a\x1b[31mb"),
+    ("--where", "train.epochs"),
+    ("--where", "train.epochs="),
+    ("--where", "train.epocs=5"),
+    ("--where", "=5"),
+    ("--where", "a=b=c"),
+    ("--where", "train.epochs=nan"),
+    ("--where", "train.epochs=" + "9" * 5000),
+    ("--where", ""),
+    ("--where", "${x}=1"),
+    ("--eval", "tets"),
+    ("--reference", "jnaus"),
+    ("--reference", ""),
+    ("--sweep", "nope"),
+    ("--sweep", "../x"),
+    ("--sweep", ""),
+    ("--sweep", "a\nb"),
+    ("--sweep", "fake"),
+    ("--expect", "nope.json"),
+    ("--expect", "f.txt"),
+    ("--expect", "list.json"),
+    ("--expect", "."),
+    ("--expect", "deep.json"),
+    ("--allow", "sede"),
+    ("--allow", "seeds"),
+    ("--allow", ""),
+    ("--endpoint", "acx"),
+    ("--endpoint", ""),
+    ("--endpoint", "acc,maa"),
+    ("--correction", "holmm"),
+    ("extra",),
+    ("--store", "runs", "--store", "runs"),
+    ("--store", "x" * 5000),
+)
 """Words of compare.py, report.py and paper.py; `runs` is a store of four finished cells."""
 
 COMPARE_WORDS = (
-    ("--columns", "axc"), ("--columns", ""), ("--columns", "all"), ("--columns", "acc,,maa"),
-    ("--format", "latx"), ("--format", "json"), ("--format", "long", "--details"), ("--spread", "sd"),
-    ("--wandb", "nope/x"), ("--wandb", ""), ("--wandb", "."), ("--published", "--store", "nope"),
-    ("--images",), ("--details",), ("--details", "--details"), ("--help",),
-)  # fmt: skip
+    ("--columns", "axc"),
+    ("--columns", ""),
+    ("--columns", "all"),
+    ("--columns", "acc,,maa"),
+    ("--format", "latx"),
+    ("--format", "json"),
+    ("--format", "long", "--details"),
+    ("--spread", "sd"),
+    ("--wandb", "nope/x"),
+    ("--wandb", ""),
+    ("--wandb", "."),
+    ("--published", "--store", "nope"),
+    ("--images",),
+    ("--details",),
+    ("--details", "--details"),
+    ("--help",),
+)
 
 OUT_WORDS = (
-    ("--out",), ("--out", "f.txt/x"), ("--out", "x" * 5000),
-)  # fmt: skip
+    ("--out",),
+    ("--out", "f.txt/x"),
+    ("--out", "x" * 5000),
+)
 
 
 def analysis() -> Iterator[Line]:
@@ -441,72 +592,160 @@ def analysis() -> Iterator[Line]:
     ):
         yield Line("paper", words, "analysis", files=files)
     for words in (
-        ("--store", "nope"), ("--stor", "runs"), ("--unpack", "f.txt"), ("--unpack", "f.txt/x"), ("x",),
-        ("--check", "x"), ("--store", "f.txt"), ("--help",), ("--store",),
-    ):  # fmt: skip
+        ("--store", "nope"),
+        ("--stor", "runs"),
+        ("--unpack", "f.txt"),
+        ("--unpack", "f.txt/x"),
+        ("x",),
+        ("--check", "x"),
+        ("--store", "f.txt"),
+        ("--help",),
+        ("--store",),
+    ):
         yield Line("docs", words, "analysis", files=files)
 
 
 def data() -> Iterator[Line]:
     """Command lines of `python -m janus.data` and `python -m janus.weights`."""
-    roots = ("bench.root=nope", "bench.root=f.txt", "bench.root=", "bench.root=empty", "bench.root=~nobody/x",
-             "bench.rot=x", "bench.cache=f.txt", "bench.name=../x", "bench.name=a\x1bb", "train.epochs=3",
-             "bench.root=" + os.fsdecode(b"\xff"), "bench.root=" + "x" * 5000,
-             "bench.tasks=nan", "bench.classes=-1", "bench.classes=x", "x", "bench.root", "~bench.root",
-             "bench.root=glob(*)", "bench.train_per_class=interval(0,1)")  # fmt: skip
+    roots = (
+        "bench.root=nope",
+        "bench.root=f.txt",
+        "bench.root=",
+        "bench.root=empty",
+        "bench.root=~nobody/x",
+        "bench.rot=x",
+        "bench.cache=f.txt",
+        "bench.name=../x",
+        "bench.name=a\x1bb",
+        "train.epochs=3",
+        "bench.root=" + os.fsdecode(b"\xff"),
+        "bench.root=" + "x" * 5000,
+        "bench.tasks=nan",
+        "bench.classes=-1",
+        "bench.classes=x",
+        "x",
+        "bench.root",
+        "~bench.root",
+        "bench.root=glob(*)",
+        "bench.train_per_class=interval(0,1)",
+    )
     for command in ("check", "prepare", "fetch"):
         for word in roots:
             files = {"f.txt": b"x", "empty/x.txt": b"x"}
             words = (command, "folder", word)
             yield Line("data", words, "data", word.partition("=")[0].strip("~"), files=files)
     for words in (
-        (), ("list",), ("list", "x"), ("chek", "glyphs"), ("check",), ("check", "glyph"), ("prepare", "glyphs"),
-        ("fetch", "nope"), ("check", ""), ("check", "../x"), ("check", "a\x1b[31mb"), ("--help",),
-    ):  # fmt: skip
+        (),
+        ("list",),
+        ("list", "x"),
+        ("chek", "glyphs"),
+        ("check",),
+        ("check", "glyph"),
+        ("prepare", "glyphs"),
+        ("fetch", "nope"),
+        ("check", ""),
+        ("check", "../x"),
+        ("check", "a\x1b[31mb"),
+        ("--help",),
+    ):
         yield Line("data", words, "data")
-    files = {"f.txt": b"x", "empty.safetensors": b"", "x.npz": b"PK", "x.pth": b"\x80\x02", "deep.safetensors":
-             b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", "list.safetensors": b"\x02\0\0\0\0\0\0\0[]"}  # fmt: skip
+    files = {
+        "f.txt": b"x",
+        "empty.safetensors": b"",
+        "x.npz": b"PK",
+        "x.pth": b"\x80\x02",
+        "deep.safetensors": b"\xff\xff\xff\xff\xff\xff\xff\x7f{}",
+        "list.safetensors": b"\x02\0\0\0\0\0\0\0[]",
+    }
     for words in (
-        (), ("list",), ("fetch",), ("chek", "x"), ("check", "f.txt"), ("check", "f.txt", "--model", "toy"),
-        ("check", "empty.safetensors", "--model", "toy"), ("check", "deep.safetensors", "--model", "toy"),
-        ("check", "list.safetensors", "--model", "toy"), ("check", "nope.pth", "--model", "toy"),
-        ("check", ".", "--model", "toy"), ("check", "x.pth", "--model", "toy"), ("check", "", "--model", "toy"),
-        ("check", "x.pth", "--model", "tooy"), ("check", "x.pth", "--model", "a\x1b[31mb"),
+        (),
+        ("list",),
+        ("fetch",),
+        ("chek", "x"),
+        ("check", "f.txt"),
+        ("check", "f.txt", "--model", "toy"),
+        ("check", "empty.safetensors", "--model", "toy"),
+        ("check", "deep.safetensors", "--model", "toy"),
+        ("check", "list.safetensors", "--model", "toy"),
+        ("check", "nope.pth", "--model", "toy"),
+        ("check", ".", "--model", "toy"),
+        ("check", "x.pth", "--model", "toy"),
+        ("check", "", "--model", "toy"),
+        ("check", "x.pth", "--model", "tooy"),
+        ("check", "x.pth", "--model", "a\x1b[31mb"),
         ("check", os.fsdecode(b"\xff.pth"), "--model", "toy"),
-        ("convert", "x.npz", "out.safetensors"), ("convert", "x.pth", "out.safetensors"),
-        ("convert", "nope", "out.safetensors"), ("convert", "x.pth", "out.bin"), ("convert", "x.pth"),
-        ("convert", "x.pth", "f.txt/out.safetensors"), ("audit",), ("audit", "nope"), ("audit", "f.txt"),
-        ("audit", "runs", "x"), ("convert", "f.txt", "out.safetensors", "--strip"), ("--help",),
-    ):  # fmt: skip
+        ("convert", "x.npz", "out.safetensors"),
+        ("convert", "x.pth", "out.safetensors"),
+        ("convert", "nope", "out.safetensors"),
+        ("convert", "x.pth", "out.bin"),
+        ("convert", "x.pth"),
+        ("convert", "x.pth", "f.txt/out.safetensors"),
+        ("audit",),
+        ("audit", "nope"),
+        ("audit", "f.txt"),
+        ("audit", "runs", "x"),
+        ("convert", "f.txt", "out.safetensors", "--strip"),
+        ("--help",),
+    ):
         yield Line("weights", words, "weights", files=files)
 
 
 def single(rng: random.Random) -> Iterator[Line]:
     """`python -m janus` where no cell is composed, or its file is missing."""
     for words in (
-        ("--help",), ("--list", "methods"), ("--list", "method"), ("--list",), ("--hlep",), ("--dry", "x"),
-        ("--dry", ""), ("--dry", "--dry"), ("-x",), ("--help", "method=jnaus"), ("--help", "method=l2p"),
-        ("--dry", "backbone.weights=nope.safetensors"), ("--dry", "backbone.weights=f.txt"),
-        ("--dry", "backbone.weights=."), ("--dry", "backbone.weights=" + "x" * 5000),
-        ("--dry", "bench=folder"), ("--dry", "bench=folder", "bench.root=f.txt"), ("backbone=vit_b16_in21k",),
-        ("--dry", "order=[1,2]"), ("--dry", "order=[0,0]"), ("--dry", "order=@nope"), ("--dry", "order=@f.txt"),
-        ("--dry", "order=@."), ("--dry", "order=[" + ",".join(map(str, range(100))) + "]"),
-        ("--dry", "bench.first=50", "bench.increment=10"), ("--dry", "bench.first=101"),
-        ("--dry", "bench.increment=0"), ("--dry", "bench.tasks=[50,60]"), ("--dry", "bench.tasks=[]"),
-        ("--dry", "backbone.mean=[0.5,0.5]"), ("--dry", "backbone.mean=x"), ("--dry", "backbone.std=[0,0,0]"),
-        ("--dry", "backbone.image_size=100000"), ("--dry", "train.batch_size=" + "9" * 19),
-    ):  # fmt: skip
+        ("--help",),
+        ("--list", "methods"),
+        ("--list", "method"),
+        ("--list",),
+        ("--hlep",),
+        ("--dry", "x"),
+        ("--dry", ""),
+        ("--dry", "--dry"),
+        ("-x",),
+        ("--help", "method=jnaus"),
+        ("--help", "method=l2p"),
+        ("--dry", "backbone.weights=nope.safetensors"),
+        ("--dry", "backbone.weights=f.txt"),
+        ("--dry", "backbone.weights=."),
+        ("--dry", "backbone.weights=" + "x" * 5000),
+        ("--dry", "bench=folder"),
+        ("--dry", "bench=folder", "bench.root=f.txt"),
+        ("backbone=vit_b16_in21k",),
+        ("--dry", "order=[1,2]"),
+        ("--dry", "order=[0,0]"),
+        ("--dry", "order=@nope"),
+        ("--dry", "order=@f.txt"),
+        ("--dry", "order=@."),
+        ("--dry", "order=[" + ",".join(map(str, range(100))) + "]"),
+        ("--dry", "bench.first=50", "bench.increment=10"),
+        ("--dry", "bench.first=101"),
+        ("--dry", "bench.increment=0"),
+        ("--dry", "bench.tasks=[50,60]"),
+        ("--dry", "bench.tasks=[]"),
+        ("--dry", "backbone.mean=[0.5,0.5]"),
+        ("--dry", "backbone.mean=x"),
+        ("--dry", "backbone.std=[0,0,0]"),
+        ("--dry", "backbone.image_size=100000"),
+        ("--dry", "train.batch_size=" + "9" * 19),
+    ):
         yield Line("janus", words, "words", files={"f.txt": b"x"})
 
 
 def make(count: int) -> Iterator[Line]:
     """make as typed; each starts processes of its own."""
     lines: Sequence[tuple[str, ...]] = (
-        ("sweep", "METHOD=janus"), ("sweep", "DRY=1", "METHODS=jnaus"), ("nope",), ("compare", "STORE=nope"),
-        ("sweep", "DRY=1", "METHODS=ncm", "ORDERS=1", "ARGS=backbone=toy"), ("sweep", "DRY=1", "SEEDS=x"),
-        ("submit", "DRY=1", "ARGS=cluster=local backbone=toy", "METHODS=ncm"), ("compare", "SWEEP=nope"),
-        ("report", "ARGS=--nope"), ("sweep", "DRY=1", "STORE="), ("docs", "ARGS=--store nope"),
-    )  # fmt: skip
+        ("sweep", "METHOD=janus"),
+        ("sweep", "DRY=1", "METHODS=jnaus"),
+        ("nope",),
+        ("compare", "STORE=nope"),
+        ("sweep", "DRY=1", "METHODS=ncm", "ORDERS=1", "ARGS=backbone=toy"),
+        ("sweep", "DRY=1", "SEEDS=x"),
+        ("submit", "DRY=1", "ARGS=cluster=local backbone=toy", "METHODS=ncm"),
+        ("compare", "SWEEP=nope"),
+        ("report", "ARGS=--nope"),
+        ("sweep", "DRY=1", "STORE="),
+        ("docs", "ARGS=--store nope"),
+    )
     for words in lines[:count]:
         good = "ARGS=backbone=toy" in words
         yield Line("make", words, "good" if good else "make")

@@ -82,9 +82,9 @@ STATUSES = {
 """Documented ones; 0 and 2 elsewhere."""
 
 MEND = re.compile(
-    r"Did you mean|Known: |must |[Ww]rite |[Gg]ive |[Nn]ame |choose |use |at least|python -m|keep one"
-    r"|invalid choice|the following arguments|unrecognized arguments|expected |leave it out|usage"
-    r"|store=DIR|move it away|retry|run it|needs|only |takes |another|no more|look with|such as|not ",
+    r"Did you mean|Known: |must |[Ww]rite |[Gg]ive |[Nn]ame |choose |use |at least|python -m"
+    r"|keep one|invalid choice|the following arguments|unrecognized arguments|expected |leave it out|usage"
+    r"|store=DIR|move it away|retry|run it|needs|only |takes |another|no more|look with|such as|as in",
 )
 """Words by which a message says what to do; counted."""
 
@@ -215,7 +215,7 @@ def dropped_by_sweep(line: Line, words: Sequence[str]) -> list[str]:
         if key in told or line.kind == "any":
             continue
         if "." in key or key in ("backbone", "eval"):
-            choices = re.findall(r"[^\[\](), ]+", text) + [text]
+            choices = [*re.findall(r"[^\[\](), ]+", text), text]
             seen = all(any(shows(v, one) for v in at(c, key) for one in choices) for c in cells)
         elif key in ("orders", "seeds"):
             found = {c[key.removesuffix("s")] for c in cells}
