@@ -83,8 +83,9 @@ STATUSES = {
 
 MEND = re.compile(
     r"Did you mean|Known: |must |[Ww]rite |[Gg]ive |[Nn]ame |choose |use |at least|python -m"
-    r"|keep one|invalid choice|the following arguments|unrecognized arguments|expected |leave it out|usage"
-    r"|store=DIR|move it away|retry|run it|needs|only |takes |another|no more|look with|such as|as in",
+    r"|keep one|invalid choice|the following arguments|unrecognized arguments|expected |leave it"
+    r"|usage|store=DIR|move it away|retry|run it|needs|only |takes |another|no more|look with"
+    r"|such as|as in",
 )
 """Words by which a message says what to do; counted."""
 

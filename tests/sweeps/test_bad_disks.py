@@ -20,7 +20,7 @@ from sweeps.plan import plan_rows, write_list
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ["backbone=toy", "bench.train_per_class=5", "bench.tasks=2", "train.epochs=1"]
 WORDS = ["methods=[seqlora]", "orders=6", "workers=2", *TOY]
-NOBODY = 65534
+BECOME_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def mounted(options: str, where: Path) -> bool:
@@ -92,8 +92,7 @@ def _finish(store: Store, cell: object) -> None:
 def as_nobody(words: list[str], where: Path) -> subprocess.CompletedProcess[str]:
     """Run Python as a user who owns nothing."""
     return subprocess.run(
-        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable]
-        + words,
+        [*BECOME_NOBODY, sys.executable, *words],
         cwd=where,
         env={
             **os.environ,
