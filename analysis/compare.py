@@ -20,7 +20,7 @@ from analysis import choose, export, latex, render, selection, tables
 from analysis.paired import AVERAGE
 from analysis.render import Block
 from analysis.selection import Selection, say
-from janus.command import drop_stdout, explain, open_streams
+from janus.command import drop_stdout, explain, open_streams, printable
 from janus.errors import ConfigError, JanusError, suggest
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return compare(args)
     except JanusError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return USAGE
     except BrokenPipeError:  # `| head` has seen enough; Python must not complain at exit either
         drop_stdout()
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:  # a full disk behind `> FILE`
             drop_stdout()
-        print(f"error: {explain(error)}", file=sys.stderr)
+        print(printable(f"error: {explain(error)}"), file=sys.stderr)
         return USAGE
 
 

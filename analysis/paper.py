@@ -31,7 +31,7 @@ from analysis import (
     tables,
 )
 from analysis.selection import Selection, say
-from janus.command import explain, open_streams
+from janus.command import explain, open_streams, printable
 from janus.errors import JanusError
 
 COLUMN_SETS = {
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(folder / "tables.tex", _document(names))
     except (JanusError, OSError) as error:
         text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
         return 2
     say(f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)")
     return 3 if missing else 0

@@ -87,7 +87,8 @@ def find_sweep(name: str, roots: Sequence[Path]) -> Plan:
         if (folder / f"{name}.json").is_file():
             return read_plan(folder / f"{name}.json")
         known |= {p.stem for p in folder.glob("*.json")}
-    raise ConfigError(f"no sweep {name!r} in {', '.join(map(str, roots))}.{suggest(name, known)}")
+    hint = suggest(name, known) or f" Start it with: python -m sweeps run {name}"
+    raise ConfigError(f"no sweep {name!r} in {', '.join(map(str, roots))}.{hint}")
 
 
 def missing(plan: Plan, done: Collection[str]) -> list[Planned]:

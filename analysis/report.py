@@ -32,7 +32,7 @@ from analysis import (
 )
 from analysis.reproduce import FILL_IN
 from analysis.selection import Selection, say
-from janus.command import explain, open_streams
+from janus.command import explain, open_streams, printable
 from janus.errors import JanusError
 
 COLUMNS = ("acc", "maa", "bwt", "forgetting", "learning_acc", "seconds", "memory")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Path(args.out).write_text(page(chosen, args, endpoints, words), encoding="utf-8")
     except (JanusError, OSError) as error:
         text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
         return 2
     say(f"wrote {args.out}")
     selection.warn_missing(chosen)

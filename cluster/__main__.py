@@ -22,6 +22,7 @@ from cluster.stage import sources
 from cluster.submission import Submission, create, of_sweep, repeat, submissions, words_of
 from janus.command import one_line
 from janus.errors import ClusterError, ConfigError, suggest
+from janus.overrides import path_override
 from janus.store import Store
 from sweeps import report
 from sweeps.console import for_action, say, tell
@@ -54,12 +55,19 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     """Split `profile=`, `profile.KEY=`, `cluster=` and `mode=` from the sweep's own words."""
     own = {"profile": "default", "cluster": "slurm", "mode": "array"}
     changes: dict[str, Any] = {}
+    typed: dict[str, str] = {}
     rest = []
     for word in words:
         key, _, value = word.partition("=")
+        if (key in own or key.startswith("profile.")) and typed.setdefault(key, value) != value:
+            raise ConfigError(
+                f"{key} is given twice, as {typed[key]!r} and {value!r}; give it once"
+            )
         if key in own:
             own[key] = value
         elif key.startswith("profile."):
+            if not value.isprintable():
+                raise ConfigError(f"{key} must be a printable text, got {value!r}")
             field = key.removeprefix("profile.")
             changes[field] = read_word(field, value)
         else:
@@ -267,8 +275,15 @@ def _find(name: str, words: Sequence[str]) -> tuple[list[Submission], list[str]]
 
 
 def _store(words: Sequence[str]) -> Store:
-    given = [w.removeprefix("store=") for w in words if w.startswith("store=")]
-    return Store(given[-1] if given else "runs")
+    store = "runs"
+    for word in words:
+        if (path := path_override(word)) and path[0] == "store":
+            if store not in ("runs", path[1]):
+                raise ConfigError(
+                    f"store is given twice, as {store!r} and {path[1]!r}; give it once"
+                )
+            store = path[1] or "runs"
+    return Store(store)
 
 
 def _stem(name: str) -> str:

@@ -89,7 +89,8 @@ class Profile:
             raise ConfigError("profile.device=cuda needs profile.gpus=1 or more")
         if not 0 <= self.warn_s < 60 * self.minutes:
             raise ConfigError(
-                f"profile.warn_s={self.warn_s} leaves nothing of profile.minutes={self.minutes}"
+                f"profile.warn_s={self.warn_s} leaves nothing of profile.minutes={self.minutes}; "
+                "give fewer seconds, or more minutes"
             )
 
 

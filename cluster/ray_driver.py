@@ -26,7 +26,7 @@ from janus.config import Cell
 from janus.errors import ClusterError
 from janus.store import Store
 from sweeps.attempt import Outcome
-from sweeps.drive import Note, drive
+from sweeps.drive import Hear, drive
 from sweeps.plan import split_open
 from sweeps.tune import RayPool
 
@@ -62,16 +62,16 @@ def main(folder: Path) -> int:
         pool.trial = JobTrial
         events.note("ready", workers=pool.workers)
 
-        def run_round(todo: Sequence[Cell], note: Note) -> None:
-            def free_and_note(outcome: Outcome) -> None:
+        def run_round(todo: Sequence[Cell], hear_end: Hear) -> None:
+            def free_and_hear(outcome: Outcome) -> bool:
                 if outcome.status == "crashed":
                     number = store.last_claim(outcome.cell_id)
                     store.trust(outcome.cell_id, number, store.beat(outcome.cell_id))
-                note(outcome)
+                return hear_end(outcome)
 
             for cell in todo:
                 events.note("cell", cell=cell.id, title=cell.title)
-            pool.run(todo, free_and_note)
+            pool.run(todo, free_and_hear)
 
         drive(cells, store, run_round, hear)
     return 0

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from janus import weights
-from janus.command import drop_stdout, explain, open_streams
+from janus.command import drop_stdout, explain, open_streams, printable
 from janus.compose import cautions, compose, unread
 from janus.config import Value
 from janus.describe import describe, list_methods
@@ -174,7 +174,7 @@ def _other_error(error: MemoryError | RuntimeError | OSError) -> int:
         raise error
     if error.filename is None:
         drop_stdout()
-    sys.stderr.write(f"error: {explain(error)}\n")
+    sys.stderr.write(printable(f"error: {explain(error)}\n"))
     return 2
 
 
@@ -195,10 +195,10 @@ def run(words: list[str]) -> int:
         drop_stdout()
         return 0
     except RunError as error:
-        sys.stderr.write(f"error ({error.cause}): {error}\n")
+        sys.stderr.write(printable(f"error ({error.cause}): {error}\n"))
         return 1
     except JanusError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(printable(f"error: {error}\n"))
         return 2
     except (MemoryError, RuntimeError, OSError) as error:
         return _other_error(error)

@@ -50,18 +50,34 @@ def one_line(
         drop_stdout()
         return 0
     except JanusError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(printable(f"error: {error}\n"))
         return status_of(error)
     except OSError as error:  # a store that cannot be written, say
         if error.filename is None:
             drop_stdout()
-        sys.stderr.write(f"error: {explain(error)}\n")
+        sys.stderr.write(printable(f"error: {explain(error)}\n"))
         return 2
+
+
+def printable(text: str) -> str:
+    """The text with control characters, and others that a terminal obeys, written as escapes.
+
+    Names of files and words of a command line end in messages; an ESC in them could hide the rest.
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def explain(error: OSError) -> str:
     """One line: what could not be done, where, and what to do."""
     where = str(error.filename) if error.filename is not None else "what is printed"
+    if error.errno == errno.ENAMETOOLONG:
+        return (
+            f"{where[:40]}... is a name of {len(where)} characters, which is too long; use another"
+        )
+    if error.errno == errno.ENOENT:
+        return f"{where}: no such file or folder; make it first, or name another"
     if error.errno in _NO_SPACE:
         return f"no space left to write {where}: free some and run the same command again"
     if error.errno == errno.EROFS:

@@ -119,6 +119,7 @@ class BenchConfig(_Part):
             self.augment in AUGMENTATIONS,
             f"bench.augment must be one of {', '.join(AUGMENTATIONS)}, got {self.augment!r}",
         )
+        require(self.classes >= 1, f"bench.classes must be at least 1, got {self.classes}")
         require(self.tasks >= 1, f"bench.tasks must be at least 1, got {self.tasks}")
         if self.scenario == "class":
             require(

@@ -52,7 +52,7 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         try:
             override = OverridesParser.create().parse_override(word)
             value = override.value()
-        except HydraException:
+        except (HydraException, ValueError):  # a ValueError: a number of thousands of digits
             raise ConfigError(
                 f"cannot read {word!r}: write key=value, and quote a value that holds any of "
                 "= , ( ) [ ] # : key='\"a=b\"'"
@@ -62,6 +62,8 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
                 f"{word!r}: one cell takes one plain value per key; for several values use "
                 "'python -m sweeps'"
             )
+        if override.package is not None:
+            raise ConfigError(f"cannot read {word!r}: a key holds no '@'; write key=value")
         _put(found, override.key_or_group, value)
     return found
 

@@ -69,7 +69,7 @@ def _named(entries: Sequence[Any], where: str) -> tuple[str, str | None]:
     seen: set[Any] = set()
     for entry in entries:
         if entry in seen:
-            raise ConfigError(f"{where} names {entry!r} twice")
+            raise ConfigError(f"{where} names {entry!r} twice; name each once")
         seen.add(entry)
     text = json.dumps(list(entries), separators=(",", ":"), ensure_ascii=True)
     return name_of(text), text

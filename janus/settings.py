@@ -8,7 +8,9 @@ values per bench. Method code receives the checked values; it declares no defaul
 from __future__ import annotations
 
 import itertools
+import math
 import re
+import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from janus.config import Value
 from janus.errors import ConfigError, suggest
 
 TAGS = ("seen", "derived", "tuned", "absent", "choice")
+MOST_INTEGER = 1 << 63
+"""Integers are smaller: what counts in 64 bits cannot hold this one."""
 _MISSING = object()
 
 
@@ -127,6 +131,12 @@ def epoch_numbers(text: str) -> tuple[int, ...]:
     return found
 
 
+def _short(value: int | float) -> str:
+    """The number, cut where nobody reads on."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"
+
+
 def _as_type_of(example: Value, value: Any, where: str) -> Value:
     """Convert losslessly to the type of `example`: int to float, nothing else."""
     if isinstance(example, bool):
@@ -134,12 +144,16 @@ def _as_type_of(example: Value, value: Any, where: str) -> Value:
             return value
     elif isinstance(example, float):
         if isinstance(value, int | float) and not isinstance(value, bool):
+            if abs(value) > sys.float_info.max or math.isnan(value):
+                raise ConfigError(f"{where} must be a finite number, got {_short(value)}")
             return float(value)
     elif isinstance(example, int):
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
         if isinstance(value, float) and value.is_integer():
-            return int(value)
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) >= MOST_INTEGER:
+                raise ConfigError(f"{where} must be below 2^63, got {_short(value)}")
+            return value
     elif isinstance(example, str):
         if isinstance(value, str):
             return value

@@ -60,7 +60,7 @@ def with_task_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
     if units and sum(sizes) != units:
         raise ConfigError(
             f"tasks of {', '.join(map(str, sizes))} classes are {sum(sizes)} in all, but "
-            f"{found.get('name', 'the bench')} has {units}"
+            f"{found.get('name', 'the bench')} has {units}; give sizes that add up to it"
         )
     alike = not domains and sizes == even(sum(sizes), len(sizes))
     return found | {

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
 from janus import atomic
+from janus.command import one_line
 from janus.compose import file_sha256
 from janus.config import BackboneConfig
-from janus.errors import DataError, JanusError
+from janus.errors import DataError
 from janus.settings import names, read_yaml
 from janus.store import Store
 from janus.weight_header import KINDS
@@ -42,7 +43,7 @@ def weight_file(config: BackboneConfig) -> Path | None:
     else:
         path = Path(config.weights).expanduser()
     if not path.is_file():
-        raise DataError(f"backbone.weights: no file {path}")
+        raise DataError(f"backbone.weights: no file {path}; give the path of a {KINDS} file")
     return path
 
 
@@ -190,15 +191,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     sys.stdout.write(f"{given.act(given)}\n")
     return 0
 
 
-if __name__ == "__main__":
+def run(words: Sequence[str]) -> int:
+    """The command line, with every foreseen error as one line on stderr and its exit status."""
     try:
-        sys.exit(_main(sys.argv[1:]))
-    except (JanusError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        return one_line(_main, words)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -19,8 +19,11 @@ from sweeps.plan import split_open
 from sweeps.policy import worth_another
 
 Note = Callable[[Outcome], None]
-RunRound = Callable[[Sequence[Cell], Note], None]
-"""Attempts the cells and calls the second argument as each ends."""
+Hear = Callable[[Outcome], bool]
+"""Takes how an attempt ended; returns whether the cell is worth another attempt."""
+RunRound = Callable[[Sequence[Cell], Hear], None]
+"""Attempts the cells and calls the second argument as each attempt ends. A cell for which that
+returns True may be attempted again in the same round; otherwise the next round does it."""
 
 
 @dataclass
@@ -84,9 +87,10 @@ def drive(
     tally = Tally()
     finished = set(split_open(by_id, store).done)
 
-    def hear(outcome: Outcome) -> None:
+    def hear(outcome: Outcome) -> bool:
         tally.add(outcome)
         note(outcome)
+        return tally.worth_trying(outcome.cell_id)
 
     while True:
         split = split_open(by_id, store)

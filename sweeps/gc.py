@@ -38,7 +38,7 @@ def collect(words: Sequence[str]) -> int:
             raise ConfigError(f"{word} must be {' or '.join(choices)}, got {given[word]!r}")
     store, dry = Store(given["store"]), given["dry"] == "true"
     if not store.root.is_dir():
-        raise ConfigError(f"no store in {store.root}")
+        raise ConfigError(f"no store in {store.root}; name it with store=DIR")
     checkpoints = list(old_checkpoints(store, keep_final=given["keep"] == "final"))
     halves = list(half_written(store))
     images = unnamed_images(store)

@@ -75,12 +75,17 @@ def load(name: str, overrides: Sequence[str]) -> Request:
     own: dict[str, Any] = {}
     fixed: dict[str, Any] = {}
     grid: dict[str, list[Any]] = {}
+    typed: dict[str, list[Any]] = {}
     for key, values, several in map(read_word, overrides):
+        if typed.setdefault(key, values) != values:
+            raise ConfigError(
+                f"{key} is given twice, as {typed[key]!r} and {values!r}; give it once, with a "
+                "comma list for several values"
+            )
         if key in KEYS or key.startswith("search."):
             own[key] = values if several else values[0]
         elif "." in key or key in BARE_KEYS:
             check_cell_key(key)
-            fixed.pop(key, None), grid.pop(key, None)
             if several:
                 grid[key] = values
             else:
@@ -182,7 +187,9 @@ def _request(
         raise ConfigError(f"keep must be none or final, got {keep!r}")
     store = Path(str(record.get("store", "runs"))).expanduser().resolve()
     if store.exists() and not store.is_dir():
-        raise ConfigError(f"store={store} is a file; a store is a folder")
+        raise ConfigError(
+            f"store={store} is a file; a store is a folder: name another with store=DIR"
+        )
     search = _search(record, sweep)
     return Request(sweep, store, workers, device, tracker, search, keep == "final")
 
@@ -293,8 +300,8 @@ def expand_seeds(spec: Any) -> tuple[int, ...]:
     for seed in listed:
         if not _is_count(seed) or seed < 0:
             raise ConfigError(
-                f"a seed is a number >= 0, got {seed!r}; seeds=3 means 0 to 2, seeds=0-4 those "
-                "five, seeds=[0,7] these two"
+                f"seeds: a seed is a number >= 0, got {seed!r}; seeds=3 means 0 to 2, seeds=0-4 "
+                "those five, seeds=[0,7] these two"
             )
     return tuple(dict.fromkeys(listed))
 
@@ -309,7 +316,9 @@ def _spans(values: Sequence[Any]) -> list[Any]:
             continue
         first, last = int(ends[1]), int(ends[2])
         if not first <= last < first + MOST_UNITS:
-            raise ConfigError(f"{value!r} is no span of numbers, smaller first, as in 0-4")
+            raise ConfigError(
+                f"{value!r} is no span of at most {MOST_UNITS} numbers; write it as in 0-4"
+            )
         found += range(first, last + 1)
     return found
 
@@ -322,7 +331,9 @@ def _count(key: str, number: int) -> int:
     if number < 1:
         raise ConfigError(f"{key} must be at least 1, got {number}; a list names single ones")
     if number > MOST_UNITS:
-        raise ConfigError(f"{key}={number} is more than {MOST_UNITS}, the most that is planned")
+        raise ConfigError(
+            f"{key}={number} is more than {MOST_UNITS}, the most that is planned; give fewer"
+        )
     return number
 
 

@@ -16,7 +16,7 @@ from janus.wandb_account import wanted
 from janus.weights import check
 from sweeps import forecast, report
 from sweeps.console import say, tell
-from sweeps.drive import Note, Tally, drive
+from sweeps.drive import Hear, Tally, drive
 from sweeps.interrupts import STOPPED, not_interrupted
 from sweeps.load import Request
 from sweeps.plan import Planned, notes, plan_rows, split_open, write_list
@@ -134,7 +134,7 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def run_round(self, cells: Sequence[Cell], note: Note) -> None:
+    def run_round(self, cells: Sequence[Cell], hear: Hear) -> None:
         """Attempt the cells. When Ray dies, the round ends early and the next one starts Ray anew.
 
         Raises ClusterError when that happened too often.
@@ -144,7 +144,7 @@ class Workers:
         from sweeps.ray_cluster import RayLostError
 
         try:
-            self.pool.run(cells, note)
+            self.pool.run(cells, hear)
         except RayLostError as error:
             self._close()
             self._count(str(error))

@@ -14,9 +14,11 @@ from typing import Any
 from janus import atomic, correct_images
 from janus.correct_images import FIELD
 from janus.errors import ConfigError, DataError, RunError, suggest
+from janus.overrides import path_override
+from janus.safe_names import check_name
 from janus.store import Store
 from sweeps.console import say, tell
-from sweeps.plan import list_at
+from sweeps.plan import list_at, list_path
 
 
 @dataclass
@@ -158,9 +160,16 @@ def copy_lists(source: Store, target: Store, name: str = "") -> None:
 def read_words(words: Sequence[str], known: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     """Positional words, and KEY=VALUE words over the defaults in `known`."""
     paths, given = [], dict(known)
+    typed: dict[str, str] = {}
     for word in words:
         key, separator, value = word.partition("=")
         if separator and key in known:
+            if typed.setdefault(key, value) != value:
+                raise ConfigError(
+                    f"{key} is given twice, as {typed[key]!r} and {value!r}; give it once"
+                )
+            if path := path_override(word):
+                value = path[1] or known[key]
             given[key] = value
         elif word.startswith("-") or (separator and "/" not in key):
             raise ConfigError(f"unknown word {word!r}.{suggest(key, known)}")
@@ -176,7 +185,7 @@ def _provenance(source: Store, cell_id: str) -> dict[str, Any]:
 def _open(path: str) -> Store:
     store = Store(path)
     if not (store.root / "results").is_dir():
-        raise ConfigError(f"no store in {store.root}: it has no folder results/")
+        raise ConfigError(f"no store in {store.root}: it has no folder results/; give another path")
     return store
 
 
@@ -184,10 +193,11 @@ def _listed(store: Store, name: str) -> set[str]:
     """Cells of a sweep; of every one, and of none, without a name."""
     if not name:
         return store.done()
-    record = list_at(store.root / "sweeps" / f"{name}.json")
+    record = list_at(list_path(store, check_name(name, "the name of a sweep")))
     if record is None:
         known = [Path(p).stem for p in (store.root / "sweeps").glob("*.json")]
-        raise ConfigError(f"no sweep {name!r} in {store.root}.{suggest(name, known)}")
+        hint = suggest(name, known) or " It knows no sweep; without sweep= every result is taken"
+        raise ConfigError(f"no sweep {name!r} in {store.root}.{hint}")
     return {cell["id"] for cell in record["cells"]}
 
 

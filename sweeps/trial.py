@@ -1,7 +1,7 @@
 """A cell as a Ray Tune trial: what happens in a worker, and how the driver hears of its end.
 
-Tune schedules and nothing else: its checkpoints, restore and retries are off, because the run
-store already knows what is finished (see `drive.py`).
+Tune schedules and nothing else: its checkpoints and restore are off, because the run store already
+knows what is finished, and the driver decides what is tried again (see `drive.py`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ class SpoiledError(Exception):
 
 _SPOILED = re.compile(r"SpoiledError: (\{.*\})")
 """How the text of a `SpoiledError` gives its outcome back: one line of JSON."""
+
+_FAILURE = re.compile(r"^Failure # \d+ ", re.MULTILINE)
+"""How Tune begins what it writes about each error of a trial."""
 
 
 class CellTrial(tune.Trainable):  # type: ignore[misc]
@@ -99,18 +102,32 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 class InOrder(FIFOScheduler):  # type: ignore[misc]
     """Trials in the plan's order; passes on how each ended, as it ends.
 
-    Not a callback: for those, Tune imports the clients of several trackers first.
+    Tune queues a trial that ended with an error again at once (`max_failures=-1`); this class stops
+    it there, unless `note` wanted another attempt. Not a callback: for those, Tune imports the
+    clients of several trackers first.
     """
 
-    def __init__(self, note: Callable[[Outcome], None]) -> None:
+    def __init__(self, note: Callable[[Outcome], Mapping[str, Any] | None]) -> None:
+        """`note` takes how an attempt ended; it returns the job of another one, or None."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.note = note
         self.heard: set[str] = set()
         """Cells whose last attempt has ended."""
+        self.again: dict[str, Mapping[str, Any]] = {}
+        """Those of them that are to be attempted once more, with their job."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its scheduler for a restore that we never do; a terminal cannot be."""
         return {name: value for name, value in self.__dict__.items() if name != "note"}
+
+    def on_trial_add(self, controller: Any, trial: Any) -> None:
+        """A trial joins the queue: for the first time, or after an error."""
+        cell_id = trial.config["job"]["id"]
+        if cell_id in self.again:
+            trial.config["job"] = self.again.pop(cell_id)
+            self.heard.remove(cell_id)
+        elif cell_id in self.heard:
+            controller.stop_trial(trial)
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """A trial reported its outcome."""
@@ -126,23 +143,25 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
             self.hear(crashed(job["id"], text, job["shared"]))
 
     def hear(self, outcome: Outcome) -> None:
-        """Pass on the first outcome of each cell."""
+        """Pass on one outcome of each attempt."""
         if outcome.cell_id not in self.heard:
             self.heard.add(outcome.cell_id)
-            self.note(outcome)
+            if (job := self.note(outcome)) is not None:
+                self.again[outcome.cell_id] = job
 
 
 def _error_text(trial: Any) -> str:
-    """Ray's words about what ended a trial; empty when it left none.
+    """Ray's words about what ended the last attempt of a trial; empty when it left none.
 
     Read from the text that Tune writes. The pickle beside it is never loaded: it would run whatever
     code somebody had put into it.
     """
     path = trial.error_file
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
+        text = Path(path).read_text(encoding="utf-8", errors="replace") if path else ""
     except OSError:
         return ""
+    return _FAILURE.split(text)[-1]  # Tune appends a section for every attempt
 
 
 def crashed(cell_id: str, error: str, shared: int = 1) -> Outcome:

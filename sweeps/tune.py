@@ -18,8 +18,9 @@ from janus.errors import ClusterError
 from janus.hardware import gpu_names
 from janus.store import Store
 from sweeps.attempt import Outcome
-from sweeps.drive import Note
+from sweeps.drive import Hear
 from sweeps.packing import Packing
+from sweeps.policy import CRASH, LOST_NODE
 from sweeps.ray_cluster import Cluster
 
 if TYPE_CHECKING:
@@ -91,25 +92,31 @@ class RayPool:
         places = max(1, self.workers // gpus) if gpus else self.workers
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
-    def run(self, cells: Sequence[Cell], note: Note) -> None:
-        """Attempt each cell once; `note` hears of each as it ends.
+    def run(self, cells: Sequence[Cell], hear: Hear) -> None:
+        """Attempt each cell; `hear` is called as each attempt ends.
 
-        Raises RayLostError when Ray itself dies.
+        A cell whose process died is attempted again at once, in the same round, when `hear` says
+        that it is worth it. Raises RayLostError when Ray itself dies.
         """
         for batch in self.packing.batches(cells):
             most = max(shared for _, shared in batch)
             room = self.packing.gpus * most if self.packing.gpus else self.workers
             self.side_by_side = max(self.side_by_side, min(self.workers, room))
-            self._fit([self._job(cell, shared) for cell, shared in batch], note)
+            self._fit(batch, hear)
 
-    def _fit(self, jobs: list[dict[str, Any]], note: Note) -> None:
+    def _fit(self, batch: Sequence[tuple[Cell, int]], hear: Hear) -> None:
         from sweeps.trial import CellTrial, InOrder, crashed
 
-        def ended(outcome: Outcome) -> None:
+        by_id = {cell.id: (cell, shared) for cell, shared in batch}
+        jobs = [self._job(cell, shared) for cell, shared in batch]
+
+        def ended(outcome: Outcome) -> dict[str, Any] | None:
             if outcome.status == "crashed" and self.cluster.lost_process():
-                return  # not the cell's doing, and no attempt of it
+                return None  # not the cell's doing, and no attempt of it
             self.packing.hear(outcome)
-            note(outcome)
+            if hear(outcome) and outcome.cause in (CRASH, LOST_NODE):
+                return self._job(*by_id[outcome.cell_id])  # the claim to take over is a new one
+            return None  # other causes need another share of the device: the next round gives it
 
         scheduler = InOrder(ended)
         trial = self.trial or CellTrial
@@ -129,7 +136,8 @@ class RayPool:
     ) -> tune.ResultGrid:
         """One trial for each job, with everything off that the run store does better.
 
-        `resources`: as for `tune.with_resources`; `reuse`: whether a process is kept for the next.
+        `resources`: as for `tune.with_resources`; `scheduler`: decides which failed trials run
+        again (null: none); `reuse`: whether a process is kept for the next.
         """
         from ray import tune
 
@@ -146,7 +154,8 @@ class RayPool:
                 name=secrets.token_hex(4),
                 storage_path=str(self.cluster.folder / "tune"),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),
+                # with a scheduler of ours, Tune queues every failed trial again, and it decides
+                failure_config=tune.FailureConfig(max_failures=-1 if scheduler else 0),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_at_end=False, checkpoint_frequency=0
                 ),

@@ -44,11 +44,13 @@ def read_word(text: str) -> tuple[str, list[Any], bool]:
     try:
         override = OverridesParser.create().parse_override(text)
         key, values = override.key_or_group, _values(override)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:  # a ValueError: a number of thousands of digits
         reason = str(error).splitlines()[0]
         raise ConfigError(f"cannot read {text!r}: {reason}. Write KEY=VALUE") from None
     if override.type not in (OverrideType.CHANGE, OverrideType.ADD):
         raise ConfigError(f"cannot delete with {text!r}; write KEY=VALUE")
+    if override.package is not None:
+        raise ConfigError(f"cannot read {text!r}: a key holds no '@'; write KEY=VALUE")
     if not values:
         raise ConfigError(f"{text!r} gives no value; write KEY=VALUE or KEY=VALUE,VALUE")
     if isinstance(values[0], list) and len(values) == 1 and key.startswith(("method.", "train.")):

@@ -33,11 +33,13 @@ def check_sweep_file(path: Path) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise ConfigError(f"{where} nests lists or mappings too deeply") from None
+        raise ConfigError(f"{where} nests lists or mappings too deeply; write it flatter") from None
     if root is not None and not isinstance(root, MappingNode):
         raise ConfigError(f"{where} must hold a mapping, such as `methods: [janus]`")
     if root is not None and _size(root, {}, 0, where) > MOST_NODES:
-        raise ConfigError(f"{where}: its aliases (*name) stand for more than {MOST_NODES} values")
+        raise ConfigError(
+            f"{where}: its aliases (*name) stand for more than {MOST_NODES} values; use fewer"
+        )
 
 
 def _size(node: Node, known: dict[int, int | None], depth: int, where: str) -> int:

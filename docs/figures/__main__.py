@@ -18,6 +18,7 @@ from docs.figures import ablation, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
+from janus.command import explain, printable
 from janus.errors import ConfigError, JanusError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         return _write(given.check)
     except JanusError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(printable(f"error: {explain(error)}"), file=sys.stderr)
         return 2
 
 

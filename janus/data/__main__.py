@@ -11,14 +11,16 @@ import argparse
 import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from janus import atomic
+from janus.command import one_line
 from janus.compose import compose
 from janus.config import BenchConfig
 from janus.data.catalogue import ORIGINS
-from janus.errors import ConfigError, DataError, JanusError
+from janus.errors import ConfigError, DataError
 from janus.settings import names, read_yaml
 
 UNKNOWN = 1 << 30
@@ -119,7 +121,7 @@ def prepare(config: BenchConfig, words: str) -> int:
                 f"bench {config.name} needs its images: "
                 f"python -m janus.data prepare {config.name} bench.root=DIR"
             )
-        raise DataError(f"bench {config.name} is bundled; there is nothing to prepare")
+        raise DataError(f"bench {config.name} is bundled; there is nothing to prepare, train on it")
     folder = prepared.write(benches.read(config), config)
     size = sum(p.stat().st_size for p in folder.iterdir())
     sys.stdout.write(
@@ -148,7 +150,7 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
     return 0
 
 
-def main(words: list[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     from janus.overrides import parse_overrides
 
@@ -171,12 +173,14 @@ def main(words: list[str]) -> int:
     return commands[given.command](config, shlex.join([given.bench, *given.overrides]))
 
 
+def run(words: Sequence[str]) -> int:
+    """`main`, with every foreseen error as one line on stderr and its exit status."""
+    try:
+        return one_line(main, words)
+    except KeyboardInterrupt:
+        return 130
+
+
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (JanusError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(run(sys.argv[1:]))

@@ -123,7 +123,10 @@ def class_folders(folder: Path) -> list[str]:
         )
     names = folders_of(folder)
     if not names:
-        raise DataError(f"{folder} holds no folders of images, one per class")
+        raise DataError(
+            f"{folder} holds no folders of images, one per class; see docs/benches.md, and give "
+            "another bench.root"
+        )
     return names
 
 

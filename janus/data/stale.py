@@ -10,7 +10,7 @@ from janus import atomic
 from janus.data.examine import stamps
 from janus.data.files import Files
 from janus.data.images import Bench
-from janus.data.listing import SUFFIXES
+from janus.data.listing import SUFFIXES, folders_of, images_in
 
 NAME = "files.tsv"
 """In the prepared folder: the root, then path, bytes and time of the last change (ns)."""
@@ -52,11 +52,23 @@ def changes(folder: Path, listed: bool) -> str | None:
 
 
 def _new(root: Path, known: set[str]) -> int:
-    """Images in the folders of `known` files that are not among these."""
+    """Images in the folders of `known` files, and in folders beside these, that are not known."""
     count = 0
-    for place in {os.path.dirname(path) for path in known}:
+    places = {os.path.dirname(path) for path in known}
+    inhabited = {above for place in places for above in _and_above(place)}
+    for parent in {os.path.dirname(place) for place in places if place}:
+        with suppress(OSError):
+            beside = {os.path.join(parent, name) for name in folders_of(root / parent)}
+            count += sum(len(images_in(root / place)) for place in beside - inhabited)
+    for place in places:
         with suppress(OSError):
             for name in os.listdir(root / place):
                 image = name.lower().endswith(SUFFIXES) and not name.startswith(".")
                 count += image and f"{place}/{name}" not in known
     return count
+
+
+def _and_above(place: str) -> list[str]:
+    """The folder, and every folder that it lies in."""
+    parts = place.split("/")
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]

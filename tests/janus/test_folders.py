@@ -184,3 +184,14 @@ def test_a_run_says_that_images_changed_since_they_were_prepared(mine, caplog):
     os.utime(mine / "test/dog/dog_0000.jpg", (1, 1))
     assert len(load(config).train) == 6
     assert "prepared: 1 changed, 1 gone, 1 new" in caplog.text
+
+
+def test_a_run_says_that_a_class_was_added_since_its_images_were_prepared(mine, caplog):
+    for command in ("check", "prepare"):
+        assert main([command, "folder", *words(mine)]) == 0
+    given = {"bench": "folder", "backbone": "toy", "bench.root": str(mine), "bench.tasks": 2}
+    shutil.copytree(mine / "train/cat", mine / "train/bird")
+    (mine / "train/.hidden").mkdir()
+    load(compose(given).bench)
+    count = len(list((mine / "train/bird").iterdir()))
+    assert f"prepared: {count} new" in caplog.text

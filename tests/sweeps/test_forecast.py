@@ -19,7 +19,9 @@ from sweeps.plan import Planned, plan_rows, split_open
 
 
 def planned(*words: str) -> list[Planned]:
-    return plan_rows(load("smoke", ["methods=[seqlora,janus]", "orders=2", *words]).sweep)
+    given = {word.partition("=")[0] for word in words}
+    usual = [w for w in ("methods=[seqlora,janus]", "orders=2") if w.partition("=")[0] not in given]
+    return plan_rows(load("smoke", [*usual, *words]).sweep)
 
 
 def finish(store: Store, cell: Cell, seconds: float, **facts: Any) -> None:

@@ -35,9 +35,33 @@ def trial(folder: Path, text: str) -> SimpleNamespace:
     )
 
 
+class Listener:
+    """Keeps what it hears of; wants another attempt as long as `wishes` lasts."""
+
+    def __init__(self, wishes: int = 0) -> None:
+        self.found: list[Outcome] = []
+        self.wishes = wishes
+
+    def __call__(self, outcome: Outcome) -> dict[str, object] | None:
+        self.found.append(outcome)
+        self.wishes -= 1
+        return {"id": outcome.cell_id, "shared": 7} if self.wishes >= 0 else None
+
+
+class Controller:
+    """Tune's, as the scheduler sees it: keeps what was stopped."""
+
+    def __init__(self) -> None:
+        self.stopped: list[object] = []
+
+    def stop_trial(self, trial: object) -> None:
+        self.stopped.append(trial)
+
+
 def heard(folder: Path, text: str) -> Outcome:
-    found: list[Outcome] = []
-    InOrder(found.append).on_trial_error(None, trial(folder, text))
+    listener = Listener()
+    found = listener.found
+    InOrder(listener).on_trial_error(None, trial(folder, text))
     assert not (folder / "witness").exists(), "the pickle was loaded"
     return found[0]
 
@@ -55,8 +79,31 @@ def test_a_failure_on_a_gpu_brings_its_outcome_in_the_text(tmp_path: Path) -> No
 
 
 def test_an_error_without_a_file_is_a_crash(tmp_path: Path) -> None:
-    found: list[Outcome] = []
+    listener = Listener()
     lost = trial(tmp_path, "")
     lost.error_file = None
-    InOrder(found.append).on_trial_error(None, lost)
-    assert found[0].cause == CRASH
+    InOrder(listener).on_trial_error(None, lost)
+    assert listener.found[0].cause == CRASH
+
+
+def test_the_cause_is_that_of_the_last_attempt(tmp_path: Path) -> None:
+    text = "Failure # 1 (occurred at x)\nThe node has died.\nFailure # 2 (occurred at y)\nit died\n"
+    assert heard(tmp_path, text).cause == CRASH
+
+
+def test_tune_repeats_a_trial_only_as_often_as_the_driver_wants(tmp_path: Path) -> None:
+    listener, controller = Listener(wishes=1), Controller()
+    scheduler = InOrder(listener)
+    lost = trial(tmp_path, "the actor died unexpectedly")
+    scheduler.on_trial_add(controller, lost)
+    assert controller.stopped == [], "a new trial runs"
+
+    scheduler.on_trial_error(controller, lost)
+    scheduler.on_trial_add(controller, lost)
+    assert controller.stopped == [], "the first crash is worth another attempt"
+    assert lost.config["job"]["shared"] == 7, "under the job of that attempt"
+
+    scheduler.on_trial_error(controller, lost)
+    scheduler.on_trial_add(controller, lost)
+    assert controller.stopped == [lost], "the second is not"
+    assert [outcome.cause for outcome in listener.found] == [CRASH, CRASH], "each attempt counts"

@@ -90,7 +90,8 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     assert "trained" not in out and "all 4 cells of smoke are done" in out
     assert result_times(store) == first
 
-    larger = [cell.id for cell in plan(load("smoke", [*words, "orders=3"]).sweep)]
+    words_but_orders = [word for word in words if not word.startswith("orders=")]
+    larger = [cell.id for cell in plan(load("smoke", ["orders=3", *words_but_orders]).sweep)]
     split = split_open(larger, store)
     assert (len(split.done), len(split.open)) == (4, 2)
 
@@ -125,7 +126,7 @@ def test_a_sweep_watched_on_a_terminal_can_be_scheduled() -> None:
 
     _, terminal = pty.openpty()
     with open(terminal, "w") as screen:
-        assert cloudpickle.dumps(InOrder(screen.write))
+        assert cloudpickle.dumps(InOrder(lambda outcome: screen.write(outcome.message) and None))
 
 
 def test_a_diverging_cell_is_reported_and_the_others_finish(
@@ -153,6 +154,22 @@ def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short
     assert store.done() == {cell.id for cell in cells}
     assert max(store.attempts(cell.id) for cell in cells) == 2
     assert processes(short_tmp) == {}
+
+
+def test_a_crashed_cell_is_attempted_again_before_those_that_wait(
+    store: Store, short_tmp: str
+) -> None:
+    tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "bench.test_per_class=2"]
+    words = ["methods=[seqlora]", "orders=3", "workers=1", *tiny, f"store={store.root}"]
+    first, _, third = (cell.id for cell in plan(load("smoke", words).sweep))
+    process = start(words, short_tmp)
+    os.kill(wait_for_worker(store, [first]), signal.SIGKILL)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert store.attempts(first) == 2
+    finished = result_times(store)
+    assert finished[first] < finished[third], "the crashed cell waited for the others"
+    assert "crash: 1 attempts ended so, 1 of their cells have a result now" in out
 
 
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
