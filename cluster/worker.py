@@ -7,7 +7,7 @@ nor its neighbours. Started by `cluster.task`, which passes on the request to st
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +58,7 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     device = pick_device(profile.device)
 
     def wait(held: Sequence[str]) -> list[str]:
-        try:
-            waiting = store.undecided(held, slurm.queue())
-            if not waiting:
-                return []
-            events.note("waiting", cells=waiting, holders=sorted(map(store.holder, waiting)))
-            freed = store.await_free(waiting, slurm.queue, stop)
-        except ClusterError:
-            return []  # no squeue on this node, or no answer
-        events.note("waited", freed=freed)
-        return freed
+        return await_held(held, store, events, stop)
 
     for cell in pick(own_order(cells, index, workers), retry, store, share, slurm.queue, wait):
         if stop():
@@ -75,6 +66,25 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
         _train(staged(cell, profile), store, events, stop, device, submission)
         if stop():
             return
+
+
+def await_held(
+    held: Sequence[str], store: TaskStore, events: Events, stop: Callable[[], bool]
+) -> list[str]:
+    """Wait for those of the cells that may soon be free; returns the ones that then are."""
+    try:
+        rows = slurm.queue()
+    except ClusterError:
+        rows = []  # no SLURM to ask: nothing is known of jobs, and a heartbeat tells of the others
+    if not (waiting := store.undecided(held, rows)):
+        return []
+    events.note("waiting", cells=waiting, holders=sorted(map(store.holder, waiting)))
+    try:
+        freed = store.await_free(waiting, slurm.queue, stop)
+    except ClusterError:
+        freed = []
+    events.note("waited", freed=freed)
+    return freed
 
 
 def _train(

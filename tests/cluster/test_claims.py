@@ -6,11 +6,13 @@ import json
 
 import pytest
 
-from cluster import claims
+from cluster import claims, slurm
 from cluster.claims import TRIES, JobStore, TaskStore, holder_of
 from cluster.job import Job, here
 from cluster.slurm import Queued
-from janus.errors import RunError
+from cluster.submission import Events
+from cluster.worker import await_held
+from janus.errors import ClusterError, RunError
 from janus.store import Store, process_identity
 from tests.conftest import toy_cell
 
@@ -230,3 +232,19 @@ def test_the_claim_of_a_ray_worker_names_its_job_and_counts_no_attempt(tmp_path)
     store = TaskStore(tmp_path, job())
     assert holder_of(store, cell.id)["id"] == "8"
     assert store.claim(cell) is not None and store.failure(cell.id) is None
+
+
+def test_without_a_queue_to_ask_only_cells_that_no_job_holds_are_waited_for(tmp_path, monkeypatch):
+    def deaf(name=None):
+        raise ClusterError("no squeue")
+
+    monkeypatch.setattr(slurm, "queue", deaf)
+    monkeypatch.setattr(claims.time, "sleep", lambda s: later(monkeypatch, 700))
+    cells = [toy_cell(order=str(n)) for n in range(2)]
+    held_without_a_job(tmp_path, cells[0])
+    held_elsewhere(tmp_path, cells[1], job("8"))
+    store = TaskStore(tmp_path, job())
+    store.silent_s(cells[0].id)
+    events = Events(tmp_path / "events.jsonl")
+    freed = await_held([cell.id for cell in cells], store, events, lambda: False)
+    assert freed == [cells[0].id] and store.claim(cells[1]) is None
