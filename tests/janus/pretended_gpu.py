@@ -30,10 +30,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from janus import checkpoint
 from janus.backbone import build
+from janus.config import Cell
 from janus.data.images import Images
-from janus.data.tasks import Batch
 from janus.methods import make
 from janus.methods.base import Context, Method
+from janus.step import take_step
 from tests.perf.bed import SHAPES, Bed
 
 NAME = "pretended"
@@ -160,7 +161,10 @@ def _moved(module: nn.Module, device: torch.device) -> nn.Module:
 
 # ---- one method ----------------------------------------------------------------------------------
 def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, Asked]:
-    """The first task's begin and a step; steps and end of the third, resumed; a prediction."""
+    """The first task's begin and a step; steps and end of the third, resumed; a prediction.
+
+    One step is of a batch in parts, and clipped.
+    """
     bed = Bed(name, shape, 4, "cpu")
     bed.finish_tasks(2)
     bed.step()
@@ -176,20 +180,24 @@ def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, As
         names = ("images", "labels", "domains")
         batch = replace(bed.batch, **faked({n: getattr(bed.batch, n) for n in names}))
 
-        def fresh() -> Method:
-            model = build(bed.cell.backbone, torch.device("cpu"))
-            return make(Context(bed.cell, _moved(model, device), device))
+        def fresh(cell: Cell = bed.cell) -> Method:
+            model = build(cell.backbone, torch.device("cpu"))
+            return make(Context(cell, _moved(model, device), device))
 
         method, found = fresh(), {}
         method.begin_task(replace(bed.task(0), device=device))
-        step(method, replace(batch, labels=batch.labels - bed.now.first))
+        take_step(method, replace(batch, labels=batch.labels - bed.now.first))
         names = ("store", "labels", "domains", "groups")
         images = {n: fake.from_tensor(getattr(bed.now.train, n)) for n in names}
         task = replace(bed.now, device=device, train=Images(**images))
+        in_parts = replace(bed.cell, train=replace(bed.cell.train, accumulate=2, clip=1.0))
+        method = fresh(in_parts)
+        method.load_state_dict(faked(inside), task)
+        found["step in parts"] = recorded(lambda: take_step(method, batch))
         method = fresh()
         method.load_state_dict(faked(inside), task)
-        step(method, batch)  # makes the optimiser's state
-        found["step"] = recorded(lambda: step(method, batch))
+        take_step(method, batch)  # makes the optimiser's state
+        found["step"] = recorded(lambda: take_step(method, batch))
         if name not in CLUSTERS:
             method.end_task(task)
             method.diagnose([batch.images])
@@ -202,13 +210,6 @@ def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, As
             queries = torch.zeros(len(batch.images), method.context.width, device=device)
             found["answer"] = recorded(lambda: method.answer(replace(batch, queries=queries)))
     return found
-
-
-def step(method: Method, batch: Batch) -> None:
-    """As the training loop takes it."""
-    total = sum(method.loss(batch).values(), torch.zeros((), device=method.context.device))
-    total.backward()  # type: ignore[no-untyped-call]
-    method.update()
 
 
 def recorded(call: Callable[[], Any]) -> Asked:

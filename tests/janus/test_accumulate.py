@@ -21,6 +21,7 @@ from tests.janus import zoo
 from tests.janus.test_methods import started
 from tests.janus.zoo import Row
 from tests.parity.frame import CPU, SHORT, error, fill, in_float64, patterns
+from tests.perf.bed import Bed
 
 BOUND, ZERO = 1e-8, 1e-13
 TINY: dict[str, Any] = {
@@ -172,3 +173,23 @@ def gradient(name: str, precision: str, parts: int) -> Tensor:
     found = [w.grad for w in weights if w.grad is not None]
     assert all(g.dtype == torch.float32 for g in found)
     return torch.cat([g.flatten() for g in found])
+
+
+@pytest.mark.slow
+def test_a_vit_base_moves_as_by_the_whole_batch():
+    """The published shape in float32, rectified, after a task: parameters after a step of SGD."""
+    moved = []
+    for parts in (1, 4):
+        bed = Bed("janus", "base", 8, "cpu", accumulate=parts, optimizer="sgd")
+        bed.finish_tasks(1)
+        before = adapters(bed.method)
+        bed.step()
+        moved.append(adapters(bed.method) - before)
+    assert float(moved[0].norm()) > 0
+    assert float((moved[1] - moved[0]).norm() / moved[0].norm()) < 1e-3
+
+
+def adapters(method) -> Tensor:
+    """All trained parameters, flat."""
+    trained = (*method.own_parameters(), *method.head_parameters())
+    return torch.cat([p.detach().flatten() for p in trained])
