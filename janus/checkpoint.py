@@ -86,6 +86,8 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
 
     `mapped`: tensors share the file's pages with every process that reads it.
     """
+    if not path.is_file():  # a named pipe would never be opened
+        raise DataError(f"checkpoint {path} cannot be read: it is no file")
     try:
         with safe_open(path, framework="pt") as stream:
             header = stream.metadata() or {}
@@ -96,7 +98,7 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
             tensors = {name: value.clone() for name, value in tensors.items()}
         intact = header["sha256"] == _digest(tensors)
         tree = unflatten(tensors, json.loads(header["state"]))
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise DataError(f"checkpoint {path} cannot be read: {error}") from error
     if not intact:
         raise DataError(f"checkpoint {path} is damaged: its digest does not match")

@@ -82,7 +82,7 @@ def explain(error: OSError) -> str:
         return f"no space left to write {where}: free some and run the same command again"
     if error.errno == errno.EROFS:
         return (
-            f"{where} cannot be written: its file system is read-only. Name another folder "
+            f"{where} cannot be written: Read-only file system. Name another folder "
             "(store=DIR, --out), or copy it to one that can be written"
         )
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -328,7 +328,8 @@ class Store:
 
     def checkpoints(self, cell_id: str) -> list[Path]:
         """Checkpoints of all attempts at a run, furthest progress first."""
-        found = (self.run_dir(cell_id) / "ckpt").glob("*/*.safetensors")
+        named = (self.run_dir(cell_id) / "ckpt").glob("*/*.safetensors")
+        found = (path for path in named if not path.is_dir())  # which could not be deleted as one
         return sorted(found, key=lambda p: (p.name, p.parent.name), reverse=True)
 
     def drop_checkpoints(self, cell_id: str, keep: int = 0) -> None:

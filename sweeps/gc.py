@@ -44,7 +44,7 @@ def collect(words: Sequence[str]) -> int:
     images = unnamed_images(store)
     features = cached_features(store) if given["features"] == "drop" else []
     old = [*checkpoints, *halves, *images, *features]
-    freed = sum(path.stat().st_size for path in old)
+    freed = sum(path.lstat().st_size for path in old)  # a link may lead nowhere
     if not dry:
         for path in old:
             path.unlink(missing_ok=True)
