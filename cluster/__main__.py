@@ -55,14 +55,9 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     """Split `profile=`, `profile.KEY=`, `cluster=` and `mode=` from the sweep's own words."""
     own = {"profile": "default", "cluster": "slurm", "mode": "array"}
     changes: dict[str, Any] = {}
-    typed: dict[str, str] = {}
     rest = []
     for word in words:
         key, _, value = word.partition("=")
-        if (key in own or key.startswith("profile.")) and typed.setdefault(key, value) != value:
-            raise ConfigError(
-                f"{key} is given twice, as {typed[key]!r} and {value!r}; give it once"
-            )
         if key in own:
             own[key] = value
         elif key.startswith("profile."):
@@ -318,9 +313,15 @@ def main(words: Sequence[str]) -> int:
     given = _parser().parse_intermixed_args(words)
     if given.action in LOOKS:
         return LOOKS[given.action][1](*_find(given.sweep, given.words))
+    typed: dict[str, str] = {}
     for word in given.words:
-        if "=" not in word:
+        key, equals, value = word.partition("=")
+        if not equals:
             raise ConfigError(f"cannot read {word!r}: write KEY=VALUE")
+        if typed.setdefault(key, value) != value:
+            raise ConfigError(
+                f"{key} is given twice, as {typed[key]!r} and {value!r}; give it once"
+            )
     dry = given.dry or os.environ.get("DRY") == "1"
     name, words = given.sweep, given.words
     if given.action == "resubmit":

@@ -265,7 +265,8 @@ def epochs_of(seconds: float) -> int:
     with tempfile.TemporaryDirectory(prefix="so-", dir="/tmp") as folder:
         store = Store(folder)
         for epochs in (1, 3, 9):  # the first one only warms up
-            cell = plan(load("smoke", [*words(2, store.root), f"train.epochs={epochs}"]).sweep)[1]
+            given = [w for w in words(2, store.root) if not w.startswith("train.epochs=")]
+            cell = plan(load("smoke", [*given, f"train.epochs={epochs}"]).sweep)[1]
             run_cell(cell, store, threads=1)
             spent.append((store.provenance(cell.id) or {})["seconds"])
     return max(1, round(3 + (seconds - spent[1]) / ((spent[2] - spent[1]) / 6)))
