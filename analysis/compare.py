@@ -16,20 +16,23 @@ if not __package__:  # started as a file: find the project, and import nothing f
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
-from analysis import choose, export, latex, render, selection, tables
-from analysis.paired import AVERAGE
-from analysis.render import Block
+from analysis import selection
+from analysis.blocks.grid import Block
+from analysis.formats import csv_json, latex, plain_text
+from analysis.runs import filters
 from analysis.selection import Selection, say
-from janus.command import drop_stdout, explain, open_streams, printable
+from analysis.stats.paired import AVERAGE
+from analysis.tables import comparison
 from janus.errors import ConfigError, JanusError, suggest
+from janus.one_line import drop_stdout, explain, open_streams, printable
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
 FORMATS = {
-    "text": render.to_text,
-    "markdown": render.to_markdown,
+    "text": plain_text.to_text,
+    "markdown": plain_text.to_markdown,
     "latex": latex.to_latex,
-    "csv": export.to_csv,
-    "json": export.to_json,
+    "csv": csv_json.to_csv,
+    "json": csv_json.to_json,
 }
 
 
@@ -52,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         default="acc,maa,bwt",
         metavar="NAME[,NAME]",
-        help=f"of {', '.join(tables.METRICS)}; or all (default: acc,maa,bwt)",
+        help=f"of {', '.join(comparison.METRICS)}; or all (default: acc,maa,bwt)",
     )
     p.add_argument(
         "--format",
@@ -124,7 +127,7 @@ def compare(args: argparse.Namespace) -> int:
             if getattr(args, option):
                 say(f"--{option}: not in the long format, whose lines are single runs")
         return _print_long(chosen, metrics)
-    table = tables.build(
+    table = comparison.build(
         chosen.groups,
         chosen.labels,
         metrics,
@@ -147,7 +150,8 @@ def compare(args: argparse.Namespace) -> int:
 
 def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
     """The runs themselves; what compares them has no place in a line per cell."""
-    from analysis import cautions, long_form
+    from analysis.formats import long_form
+    from analysis.tables import cautions
 
     sys.stdout.write(long_form.to_long(chosen.groups, chosen.labels, metrics, chosen.rows))
     for caution in cautions.of_runs(chosen.groups, chosen.labels):
@@ -159,18 +163,18 @@ def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
 def _beside_fields(args: argparse.Namespace) -> list[str]:
     """Values of --allow that are no protocol field of a run."""
     fields = ["order", "normalisation", "weighting"] if args.published else []
-    given = choose.names(args.allow)
+    given = filters.names(args.allow)
     return [*fields, *(name for name in ("orders", "seeds") if name in given)]
 
 
 def _extra(
-    args: argparse.Namespace, chosen: Selection, table: tables.Table
+    args: argparse.Namespace, chosen: Selection, table: comparison.Table
 ) -> tuple[list[Block], dict[str, object]]:
     """The further blocks that were asked for, and the same for JSON."""
     blocks: list[Block] = []
     records: dict[str, object] = {}
     if args.details:
-        from analysis import details
+        from analysis.blocks import details
 
         found = details.build(chosen.groups, chosen.labels, table)
         blocks.append(details.block(found, table))
@@ -178,7 +182,7 @@ def _extra(
         if args.format == "csv":
             say("--details: not in CSV, whose lines are single numbers; --format json has them")
     if args.images:
-        from analysis import images
+        from analysis.blocks import images
 
         by_image = images.build(chosen.groups, chosen.labels, table)
         blocks.append(images.block(by_image, table))
@@ -188,46 +192,47 @@ def _extra(
         if args.format == "csv":
             say("--images: not in CSV, whose lines are single numbers; --format json has them")
     if args.published:
-        from analysis import beside
+        from analysis.blocks import published
 
-        allow = choose.names(args.allow)
-        benches = choose.names(args.bench) or {run.bench for run in chosen.runs}
-        judged = beside.judge_all(chosen.groups, chosen.labels, allow)
-        blocks.append(beside.figures_block(benches))
-        records["published"] = beside.figure_records(benches)
+        allow = filters.names(args.allow)
+        benches = filters.names(args.bench) or {run.bench for run in chosen.runs}
+        judged = published.judge_all(chosen.groups, chosen.labels, allow)
+        blocks.append(published.figures_block(benches))
+        records["published"] = published.figure_records(benches)
         if judged.pairs:
-            blocks.append(beside.verdict_block(judged, allow))
+            blocks.append(published.verdict_block(judged, allow))
         elif judged.left_out:
-            say(f"nothing to judge. {beside.left_out_text(judged)}")
+            say(f"nothing to judge. {published.left_out_text(judged)}")
         else:
             say("no published figure is on these benches: nothing to judge")
-        records["verdicts"] = beside.verdict_records(judged)
+        records["verdicts"] = published.verdict_records(judged)
         records["verdicts_left_out"] = judged.left_out
     return [block for block in blocks if any(grid.rows for grid in block.grids)], records
 
 
 def _print_published(args: argparse.Namespace) -> int:
     """The published figures alone."""
-    from analysis import beside, published
+    from analysis.blocks import published
+    from analysis.published import read_csv
 
-    wanted = choose.names(args.bench)
-    block = beside.figures_block(wanted)
+    wanted = filters.names(args.bench)
+    block = published.figures_block(wanted)
     if not block.grids[0].rows:
-        known = {figure.bench for figure in published.summaries()}
+        known = {figure.bench for figure in read_csv.summaries()}
         names = ", ".join(wanted)
         raise ConfigError(f"--bench: nothing published on {names}.{suggest(names, known)}")
-    _print(None, args.format, [block], {"published": beside.figure_records(wanted)})
+    _print(None, args.format, [block], {"published": published.figure_records(wanted)})
     return COMPLETE
 
 
 def _print(
-    table: tables.Table | None,
+    table: comparison.Table | None,
     form: str,
     extra: Sequence[Block],
     records: dict[str, object],
 ) -> None:
     if form == "text" and sys.stdout.isatty():
-        render.print_terminal(table, sys.stdout, extra)
+        plain_text.print_terminal(table, sys.stdout, extra)
     elif form in ("csv", "json"):
         sys.stdout.write(FORMATS[form](table, records))  # type: ignore[operator]
     else:
@@ -235,7 +240,7 @@ def _print(
     sys.stdout.flush()
 
 
-def _warn_untested(table: tables.Table) -> None:
+def _warn_untested(table: comparison.Table) -> None:
     """Endpoints that were asked for and have no difference, because nothing was measured."""
     compared = {d.metric for d in table.differences}
     measured = {key for _, _, key in table.entries}
@@ -244,7 +249,7 @@ def _warn_untested(table: tables.Table) -> None:
             say(f"--endpoint: {metric.key} was not measured in these runs, so nothing is compared")
 
 
-def _warn_unpaired(table: tables.Table) -> None:
+def _warn_unpaired(table: comparison.Table) -> None:
     for d in table.differences:
         if d.metric != table.endpoints[0].key or d.column is AVERAGE:
             continue  # the same runs are lacking

@@ -18,21 +18,14 @@ if not __package__:  # started as a file: find the project, and import nothing f
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
-from analysis import (
-    beside,
-    details,
-    export,
-    figures,
-    latex,
-    published_tables,
-    render,
-    reproducibility,
-    selection,
-    tables,
-)
+from analysis import figures, selection
+from analysis.blocks import details, grid, published, published_tables
+from analysis.formats import csv_json, latex
+from analysis.pages import reproducibility
 from analysis.selection import Selection, say
-from janus.command import explain, open_streams, printable
+from analysis.tables import comparison
 from janus.errors import JanusError
+from janus.one_line import explain, open_streams, printable
 
 COLUMN_SETS = {
     "main": ("acc", "maa", "bwt"),
@@ -93,7 +86,7 @@ def _ours(
 ) -> list[str]:
     """Our tables and figures, and where they come from; returns the tables' names."""
     found = {
-        name: tables.build(
+        name: comparison.build(
             chosen.groups,
             chosen.labels,
             columns,
@@ -107,19 +100,19 @@ def _ours(
     }
     main_table = found["main"]
     blocks = {  # the paired comparison stands in the main table only
-        name: render.blocks(table if name == "main" else replace(table, differences=()))[0]
+        name: grid.blocks(table if name == "main" else replace(table, differences=()))[0]
         for name, table in found.items()
     }
     extra = details.build(chosen.groups, chosen.labels, main_table)
     blocks["details"] = details.block(extra, main_table)
-    judged = beside.judge_all(chosen.groups, chosen.labels)
+    judged = published.judge_all(chosen.groups, chosen.labels)
     if judged.pairs:
-        blocks["verdicts"] = beside.verdict_block(judged)
+        blocks["verdicts"] = published.verdict_block(judged)
     for name, block in blocks.items():
         text = latex.table_of(block, label=f"tab:{name}")
         _write(folder / "tables" / f"{name}.tex", text)
-    records = {"details": details.to_json(extra), "verdicts": beside.verdict_records(judged)}
-    _write(folder / "numbers.json", export.to_json(main_table, records))
+    records = {"details": details.to_json(extra), "verdicts": published.verdict_records(judged)}
+    _write(folder / "numbers.json", csv_json.to_json(main_table, records))
     drawn = figures.draw(chosen.groups, chosen.labels, main_table.methods)
     for figure in drawn:
         figures.save(figure, folder / "figures")

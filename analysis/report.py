@@ -17,23 +17,15 @@ if not __package__:  # started as a file: find the project, and import nothing f
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
-from analysis import (
-    beside,
-    details,
-    figures,
-    load,
-    markup,
-    plan,
-    protocol,
-    render,
-    run_page,
-    selection,
-    tables,
-)
-from analysis.reproduce import FILL_IN
+from analysis import figures, selection
+from analysis.blocks import details, grid, published
+from analysis.pages import html, run_page
+from analysis.pages.reproduce import FILL_IN
+from analysis.runs import load, protocol, sweep_lists
 from analysis.selection import Selection, say
-from janus.command import explain, open_streams, printable
+from analysis.tables import comparison
 from janus.errors import JanusError
+from janus.one_line import explain, open_streams, printable
 
 COLUMNS = ("acc", "maa", "bwt", "forgetting", "learning_acc", "seconds", "memory")
 PAGE = Path(__file__).parent / "page"
@@ -72,7 +64,7 @@ def page(
     chosen: Selection, args: argparse.Namespace, endpoints: Sequence[str], words: Sequence[str]
 ) -> str:
     """The whole page as text."""
-    table = tables.build(
+    table = comparison.build(
         chosen.groups,
         chosen.labels,
         COLUMNS,
@@ -129,19 +121,19 @@ def _summary(chosen: Selection) -> str:
     return f'<dl class="facts">{pairs}</dl>'
 
 
-def _results(chosen: Selection, table: tables.Table) -> str:
-    parts = [markup.block(render.per_bench(table))]
+def _results(chosen: Selection, table: comparison.Table) -> str:
+    parts = [html.block(grid.per_bench(table))]
     found = details.build(chosen.groups, chosen.labels, table)
-    parts.append(markup.block(details.block(found, table)))
-    judged = beside.judge_all(chosen.groups, chosen.labels)
+    parts.append(html.block(details.block(found, table)))
+    judged = published.judge_all(chosen.groups, chosen.labels)
     if judged.pairs:
-        parts.append(markup.block(beside.verdict_block(judged)))
+        parts.append(html.block(published.verdict_block(judged)))
     return "".join(parts)
 
 
-def _figures(chosen: Selection, table: tables.Table) -> str:
+def _figures(chosen: Selection, table: comparison.Table) -> str:
     drawn = figures.draw(chosen.groups, chosen.labels, table.methods)
-    return f'<div class="figures">{"".join(map(markup.picture, drawn))}</div>'
+    return f'<div class="figures">{"".join(map(html.picture, drawn))}</div>'
 
 
 def _protocol(chosen: Selection) -> str:
@@ -150,20 +142,18 @@ def _protocol(chosen: Selection) -> str:
         fields = protocol.fields_of(group.runs[0])
         rows = [(name, field.shown) for name, field in sorted(fields.items())]
         marks = "".join(f", {name} {value}" for name, value in group.protocol)
-        parts.append(markup.plain_table(rows, ("field", "value"), group.bench + marks))
+        parts.append(html.plain_table(rows, ("field", "value"), group.bench + marks))
     return "".join(parts)
 
 
 def _failures(chosen: Selection) -> str:
-    rows = [(c.id, c.title, plan.state(c, chosen.roots)) for c in chosen.missing]
+    rows = [(c.id, c.title, sweep_lists.state(c, chosen.roots)) for c in chosen.missing]
     rows += [(path.stem, str(path), why) for path, why in chosen.loaded.skipped]
     if not rows:
         return (
             "<p>None: every planned cell has a result, and every file in the store is usable.</p>"
         )
-    return markup.plain_table(
-        rows, ("cell", "what", "why"), "Planned cells without a usable result"
-    )
+    return html.plain_table(rows, ("cell", "what", "why"), "Planned cells without a usable result")
 
 
 def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
@@ -191,7 +181,7 @@ def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
     note = f"Every run below carries the command that trains it alone. {FILL_IN}"
     return (
         f"<pre>{escape(chr(10).join(lines))}</pre><p>{note}</p>"
-        f"<h3>Commits that trained these runs</h3>{markup.bullet_list(commits)}"
+        f"<h3>Commits that trained these runs</h3>{html.bullet_list(commits)}"
     )
 
 

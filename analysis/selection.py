@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from analysis import choose, load, paired, plan, protocol, tables, unlike
-from analysis.load import Run
-from analysis.protocol import Group
+from analysis.runs import as_published, filters, load, protocol, sweep_lists
+from analysis.runs.load import Run
+from analysis.runs.protocol import Group
+from analysis.stats import paired
+from analysis.tables import comparison
 from janus.errors import ComparisonError, ConfigError, suggest
-from janus.store import Store
+from janus.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Selection:
 
     roots: tuple[Path, ...]
     loaded: load.Loaded
-    planned: plan.Plan | None
-    missing: tuple[plan.Planned, ...]
+    planned: sweep_lists.Plan | None
+    missing: tuple[sweep_lists.Planned, ...]
     runs: tuple[Run, ...]
     """One per (protocol, row, order, seed); empty when nothing matches."""
     labels: dict[str, str]
@@ -80,7 +82,7 @@ def add_test_options(p: argparse.ArgumentParser) -> None:
     """The options that choose what is tested, and how."""
     p.add_argument(
         "--endpoint",
-        default=tables.PRIMARY,
+        default=comparison.PRIMARY,
         metavar="NAME[,NAME]",
         help="what is compared with the reference: any names of --columns (default: acc)",
     )
@@ -98,12 +100,12 @@ def metrics(text: str, option: str) -> list[str]:
 
     Raises ConfigError for a name that is none.
     """
-    found = choose.names([text])
+    found = filters.names([text])
     if found == ["all"]:
-        return list(tables.METRICS)
+        return list(comparison.METRICS)
     for name in found:
-        if name not in tables.METRICS:
-            raise ConfigError(f"{option}: no column {name!r}.{suggest(name, tables.METRICS)}")
+        if name not in comparison.METRICS:
+            raise ConfigError(f"{option}: no column {name!r}.{suggest(name, comparison.METRICS)}")
     if not found:
         raise ConfigError(f"{option}: name at least one column")
     return list(dict.fromkeys(found))
@@ -132,17 +134,17 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
     if not runs:
         return Selection(roots, loaded, planned, missing, (), {}, (), (), None)
     labels = load.labels(runs) | _sweep_rows(planned, runs)
-    rows = choose.rows(set(labels.values()), choose.names(args.methods), "--methods")
+    rows = filters.rows(set(labels.values()), filters.names(args.methods), "--methods")
     runs = [run for run in runs if not rows or labels[run.id] in rows]
     labels = {run.id: labels[run.id] for run in runs}
     runs = _one_per_place(runs, labels)
-    if planned and any(cell.protocol == unlike.AS_PUBLISHED for cell in planned.cells):
+    if planned and any(cell.protocol == as_published.AS_PUBLISHED for cell in planned.cells):
         _refuse_reference(args.reference)
-        found = unlike.mark(runs, labels)
+        found = as_published.mark(runs, labels)
         rows = [new for row in rows for new in _renamed(row, labels, found.labels)]
         head = (roots, loaded, planned, missing, tuple(runs))
         return Selection(*head, found.labels, tuple(rows), found.groups, None, found.notes)
-    allow = [name for name in choose.names(args.allow) if name not in also_allowed]
+    allow = [name for name in filters.names(args.allow) if name not in also_allowed]
     groups = tuple(protocol.split_by_protocol(runs, labels, allow))
     if planned is None:
         _refuse_disjoint(groups, labels, also_allowed)
@@ -156,9 +158,9 @@ def _load(args: argparse.Namespace, roots: Sequence[Path]) -> load.Loaded:
     """The runs of the stores, or those that W&B recorded where that was asked for."""
     if not getattr(args, "wandb", None):
         return load.load(roots)
-    from analysis import tracked
+    from analysis.runs import from_wandb
 
-    return tracked.read(args.wandb)
+    return from_wandb.read(args.wandb)
 
 
 def _refuse_reference(reference: str | None) -> None:
@@ -173,16 +175,16 @@ def _renamed(row: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(new[key] for key, label in old.items() if label == row))
 
 
-def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> plan.Plan | None:
+def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.Plan | None:
     if args.sweep and args.expect:
         raise ConfigError("give --sweep or --expect, not both")
     if args.sweep:
-        return plan.find_sweep(args.sweep, roots)
-    return plan.read_plan(Path(args.expect)) if args.expect else None
+        return sweep_lists.find_sweep(args.sweep, roots)
+    return sweep_lists.read_plan(Path(args.expect)) if args.expect else None
 
 
 def _filtered(
-    args: argparse.Namespace, runs: Sequence[Run], planned: plan.Plan | None
+    args: argparse.Namespace, runs: Sequence[Run], planned: sweep_lists.Plan | None
 ) -> list[Run]:
     """The runs that the filters leave; those of the other eval are counted on stderr."""
     if args.sweep and planned:
@@ -196,28 +198,28 @@ def _filtered(
         say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
     also: set[str] = set()
     if getattr(args, "published", False):
-        from analysis import published
+        from analysis.published import read_csv
 
-        also = {figure.bench for figure in published.summaries()}
-    return choose.where(choose.benches(chosen, choose.names(args.bench), also), args.where)
+        also = {figure.bench for figure in read_csv.summaries()}
+    return filters.where(filters.benches(chosen, filters.names(args.bench), also), args.where)
 
 
 def _missing(
-    args: argparse.Namespace, planned: plan.Plan | None, done: set[str]
-) -> list[plan.Planned]:
+    args: argparse.Namespace, planned: sweep_lists.Plan | None, done: set[str]
+) -> list[sweep_lists.Planned]:
     """Planned cells without a result, among the benches and methods that were asked for."""
     if planned is None:
         return []
-    benches = choose.names(args.bench)
-    methods = [name.partition("[")[0] for name in choose.names(args.methods)]
+    benches = filters.names(args.bench)
+    methods = [name.partition("[")[0] for name in filters.names(args.methods)]
     return [
         cell
-        for cell in plan.missing(planned, done)
+        for cell in sweep_lists.missing(planned, done)
         if (not benches or cell.bench in benches) and (not methods or cell.method in methods)
     ]
 
 
-def _sweep_rows(planned: plan.Plan | None, runs: Sequence[Run]) -> dict[str, str]:
+def _sweep_rows(planned: sweep_lists.Plan | None, runs: Sequence[Run]) -> dict[str, str]:
     """Run id to the name that the sweep gave its configuration; a sweep's rows never mix any."""
     named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
     return {run.id: row for run in runs if (row := named.get(run.id))}
@@ -281,7 +283,7 @@ def _listed(orders: set[str]) -> str:
 
 
 def _reference(wanted: str | None, labels: set[str]) -> str | None:
-    found = choose.reference(labels, wanted)
+    found = filters.reference(labels, wanted)
     if found is None and any(label.startswith("janus[") for label in labels):
         say("several configurations of janus: choose one with --reference for paired differences")
     elif found is None and len(labels) > 1:
@@ -293,7 +295,7 @@ def in_order(chosen: Selection) -> list[Run]:
     """The runs by bench, row, order and seed, numbers as people count them."""
 
     def place(run: Run) -> tuple[object, ...]:
-        label, order = choose.natural(chosen.labels[run.id]), choose.natural(run.order)
+        label, order = filters.natural(chosen.labels[run.id]), filters.natural(run.order)
         return run.bench, label, order, run.seed
 
     return sorted(chosen.runs, key=place)
@@ -320,7 +322,7 @@ def warn_missing(chosen: Selection) -> None:
         return
     say(f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:")
     for cell in chosen.missing:
-        say(f"  {cell.id}  {cell.title}  ({plan.state(cell, chosen.roots)})")
+        say(f"  {cell.id}  {cell.title}  ({sweep_lists.state(cell, chosen.roots)})")
     how = planned.command or f"the command that wrote {planned.source}"
     damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
     if damaged:

@@ -15,20 +15,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import local, look, slurm, snapshot
-from cluster.profile import Profile, load_profile, profile_names
-from cluster.profile_text import read_word
-from cluster.stage import sources
-from cluster.submission import Submission, create, of_sweep, repeat, submissions, words_of
-from janus.command import one_line
+from cluster import sweep_status
+from cluster.launchers import local
+from cluster.node.stage_data import sources
+from cluster.record import code_snapshot
+from cluster.record.profile import Profile, load_profile, profile_names
+from cluster.record.profile_text import read_word
+from cluster.record.submission import Submission, create, of_sweep, repeat, submissions, words_of
+from cluster.scheduler import slurm_commands
+from janus.config.overrides import path_override
 from janus.errors import ClusterError, ConfigError, suggest
-from janus.overrides import path_override
-from janus.store import Store
-from sweeps import report
-from sweeps.console import for_action, say, tell
-from sweeps.load import Request, load
-from sweeps.look import say_forecast
-from sweeps.plan import plan_rows, split_open, write_list
+from janus.one_line import one_line
+from janus.store.store import Store
+from sweeps.commands.status import say_forecast
+from sweeps.show import texts
+from sweeps.show.console import for_action, say, tell
+from sweeps.spec.plan import plan_rows, split_open, write_list
+from sweeps.spec.sweep_file import Request, load
 
 MODES = {"array": "tasks that take cells by claims", "ray": "a Ray cluster in one allocation"}
 WATCH_S = 10.0
@@ -90,14 +93,14 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
 
 def submit(wanted: Wanted) -> int:
     """Queue what is open."""
-    from cluster import submit as how
+    from cluster.launchers import slurm as how
 
     request, profile = wanted.request, wanted.profile
     store, planned = Store(request.store), plan_rows(request.sweep)
     split = split_open((p.cell.id for p in planned), store)
     chosen = {*split.open, *split.running, *(split.failed if wanted.failed else ())}
     cells = [how.portable(p.cell) for p in planned if p.cell.id in chosen]
-    say(f"sweep {request.sweep.name}: {report.counts(split)}; {store.root}")
+    say(f"sweep {request.sweep.name}: {texts.counts(split)}; {store.root}")
     if split.failed and not wanted.failed:
         say(f"  failed cells stay as they are; to try them again: {wanted.command} --failed")
     if not cells:
@@ -122,7 +125,7 @@ def submit(wanted: Wanted) -> int:
     if wanted.cluster == "slurm":
         _tell_others(store, {cell.id for cell in cells})
     write_list(store, request.sweep.name, wanted.command, planned)
-    code = snapshot.take(store.root / "cluster" / "code")
+    code = code_snapshot.take(store.root / "cluster" / "code")
     retry = {cell_id: store.last_claim(cell_id) for cell_id in split.failed if wanted.failed}
     more = {
         "command": wanted.command,
@@ -161,10 +164,12 @@ def _note_what_is_not_used(wanted: Wanted) -> None:
 
 def _dry(wanted: Wanted, store: Store, cells: int) -> int:
     """Print the scripts that would be submitted; needs no SLURM."""
-    from cluster import script
-    from cluster import submit as how
+    from cluster.launchers import job_script
+    from cluster.launchers import slurm as how
 
-    code = snapshot.content_hash(snapshot.ROOT, snapshot.code_files(snapshot.ROOT))
+    code = code_snapshot.content_hash(
+        code_snapshot.ROOT, code_snapshot.code_files(code_snapshot.ROOT)
+    )
     folder = store.root / "cluster" / f"{wanted.request.sweep.name}-DRY"
     planned = Submission(folder)
     profile = wanted.profile
@@ -174,21 +179,21 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
         say(f"{tasks} processes on this machine, each up to {profile.minutes} minutes at a time")
         return 0
     try:
-        most = slurm.max_array()
+        most = slurm_commands.max_array()
     except ClusterError as error:
         most = profile.chunk
         tell(f"not checked: how large a job array the site takes ({error})")
     for part in how.chunks(1 if wanted.mode == "ray" else tasks, profile, most):
-        say(script.text(planned, len(part), wanted.mode))
+        say(job_script.text(planned, len(part), wanted.mode))
     return 0
 
 
 def _tell_others(store: Store, cell_ids: set[str]) -> None:
     """Name the submissions whose tasks wait or run for the same cells. That loses nothing."""
     known = submissions(store)
-    queued = slurm.queue() if known else []
+    queued = slurm_commands.queue() if known else []
     for other in reversed(known):
-        tasks = look.tasks_of(other, queued)
+        tasks = sweep_status.tasks_of(other, queued)
         same = cell_ids & ({cell.id for cell in other.work[0]} if not tasks.over else set())
         if same:
             words = ["python", "-m", "cluster", "cancel", other.id, f"store={store.root}"]
@@ -201,10 +206,10 @@ def _tell_others(store: Store, cell_ids: set[str]) -> None:
 
 def _check_site(wanted: Wanted) -> None:
     """Hold the profile against the site's partitions; a dry run goes on where there is no SLURM."""
-    from cluster import submit as how
+    from cluster.launchers import slurm as how
 
     try:
-        kinds = slurm.partitions()
+        kinds = slurm_commands.partitions()
     except ClusterError as error:
         if not wanted.dry:
             raise
@@ -215,7 +220,7 @@ def _check_site(wanted: Wanted) -> None:
 
 def status(found: Sequence[Submission], words: Sequence[str]) -> int:
     """Say how a sweep's submissions are doing."""
-    seen = look.status_of(found)
+    seen = sweep_status.status_of(found)
     say(seen.text)
     return 0 if seen.complete else 3
 
@@ -224,7 +229,7 @@ def watch(found: Sequence[Submission], words: Sequence[str]) -> int:
     """Say how the submissions are doing, again and again; ending this ends nothing else."""
     told = ""
     while True:
-        seen = look.status_of(found)
+        seen = sweep_status.status_of(found)
         if seen.text != told:
             say(f"{time.strftime('%H:%M:%S')} {seen.text}")
             sys.stdout.flush()
@@ -238,21 +243,21 @@ def logs(found: Sequence[Submission], words: Sequence[str]) -> int:
     """Print what tasks wrote about a cell."""
     if len(words) != 1:
         raise ConfigError("which cell? python -m cluster logs SWEEP CELL (the start of its id)")
-    say(look.logs_of(found, words[0]))
+    say(sweep_status.logs_of(found, words[0]))
     return 0
 
 
 def cancel(found: Sequence[Submission], words: Sequence[str]) -> int:
     """End the tasks of the submissions; their cells keep their checkpoints."""
     ended = 0
-    queued = [] if all(s.record["cluster"] == "local" for s in found) else slurm.queue()
+    queued = [] if all(s.record["cluster"] == "local" for s in found) else slurm_commands.queue()
     for submission in found:
-        if look.tasks_of(submission, queued).over:
+        if sweep_status.tasks_of(submission, queued).over:
             continue
         if submission.record["cluster"] == "local":
             local.end(submission)
         else:
-            slurm.cancel_submission(submission.id)
+            slurm_commands.cancel_submission(submission.id)
         ended += 1
         say(f"cancelled {submission.id}; to go on later: {submission.record['command']}")
     if not ended:

@@ -1,7 +1,7 @@
 """`python -m janus method=janus bench=glyphs seed=0`: train one cell, from the command line.
 
 The overrides follow Hydra's grammar; which keys exist and what they may hold is decided by
-`janus.compose`, whose errors name the nearest valid choice.
+`janus.config.compose`, whose errors name the nearest valid choice.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from janus import weights
-from janus.command import drop_stdout, explain, open_streams, printable
-from janus.compose import cautions, compose, unread
-from janus.config import Value
-from janus.describe import describe, list_methods
+from janus.config.cell import Value
+from janus.config.compose import cautions, compose, unread
+from janus.config.help_text import describe, list_methods
+from janus.config.method_spec import Setting
+from janus.config.overrides import parse_overrides
 from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
-from janus.hardware import pick_device
-from janus.overrides import parse_overrides
-from janus.settings import Setting
-from janus.tracking import Together, make_progress, percent
-from janus.wandb_account import wanted
-from janus.wandb_tracker import Tracking
+from janus.machine.devices import pick_device
+from janus.one_line import drop_stdout, explain, open_streams, printable
+from janus.tracking.terminal import Together, make_progress, percent
+from janus.tracking.wandb_account import wanted
+from janus.tracking.wandb_tracker import Tracking
+from janus.weights import resolve
 
 EXECUTION: dict[str, Value] = {
     "store": "runs",
@@ -104,7 +104,7 @@ WAIT_S = 10.0
 
 def _may_be_gone(cell: Any, store: Any) -> bool:
     """Whether only its progress tells if the holder of the claim is alive; says that we wait."""
-    from janus.store import has_ended
+    from janus.store.processes import has_ended
 
     owner = store.owner(cell.id)
     if has_ended(owner) is not None:
@@ -117,15 +117,15 @@ def _may_be_gone(cell: Any, store: Any) -> bool:
 
 
 def _train(cell: Any, execution: dict[str, Any]) -> int:
-    weights.weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
+    resolve.weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
     about: dict[str, Any] | None = {} if wanted(execution["tracker"]) else None
-    from janus.store import Store
+    from janus.store.store import Store
 
     store = Store(execution["store"])
     sys.stderr.write(f"{cell.title}  cell {cell.id}\n")
-    for line in weights.check([cell.backbone]):
+    for line in resolve.check([cell.backbone]):
         sys.stderr.write(f"weights: {line}\n")
-    if weights.was_unchecked(store, cell.id):
+    if resolve.was_unchecked(store, cell.id):
         sys.stderr.write(f"note: {UNCHECKED.format(store=store.root)}\n")
     options = {
         "device": pick_device(execution["device"]),
@@ -150,7 +150,7 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
 
 def _run(cell: Any, store: Any, tracker: Any, options: dict[str, Any]) -> dict[str, Any]:
     """The cell's result, waiting for another machine that may be at work on it."""
-    from janus.run import run_cell
+    from janus.training.loop import run_cell
 
     while True:
         try:

@@ -1,7 +1,7 @@
 """What a weight file is, told by its first bytes and its index. No torch: for planning.
 
 A file that is empty, cut short, or something else altogether is refused when a sweep is planned,
-not when its first cell starts. Whether the tensors fit a model is asked in `weight_file.py`.
+not when its first cell starts. Whether the tensors fit a model is asked in `weights/fit.py`.
 """
 
 from __future__ import annotations

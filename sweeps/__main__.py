@@ -12,24 +12,24 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from janus.command import one_line
+from janus.config.overrides import path_override
 from janus.errors import ConfigError, JanusError, RunError
-from janus.overrides import path_override
+from janus.one_line import one_line
 from janus.safe_names import check_name
-from janus.store import Store
-from sweeps.choose import print_choice
-from sweeps.console import tell
-from sweeps.dashboard import dashboard
-from sweeps.gc import collect
-from sweeps.interrupts import STOPPED, not_interrupted
-from sweeps.load import Request, load, sweep_names
-from sweeps.look import plan, probe, status, status_of_list
-from sweeps.plan import list_path
-from sweeps.run import run
-from sweeps.search import search
-from sweeps.stores import export, merge
-from sweeps.sync import sync
-from sweeps.words import KEYS
+from janus.store.store import Store
+from sweeps.commands.gc import collect
+from sweeps.commands.merge_export import export, merge
+from sweeps.commands.run import run
+from sweeps.commands.status import plan, probe, status, status_of_list
+from sweeps.commands.wandb_dashboard import dashboard
+from sweeps.commands.wandb_sync import sync
+from sweeps.execution.interrupts import STOPPED, not_interrupted
+from sweeps.search.search import search
+from sweeps.search.winners import print_choice
+from sweeps.show.console import tell
+from sweeps.spec.plan import list_path
+from sweeps.spec.sweep_file import Request, load, sweep_names
+from sweeps.spec.words import KEYS
 
 Action = Callable[[Request, str], int]
 

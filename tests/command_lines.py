@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from janus.__main__ import EXECUTION
-from janus.compose import PARTS
-from janus.overrides import PATH_KEYS
-from janus.settings import Setting, method_spec, names
+from janus.config.compose import PARTS
+from janus.config.method_spec import Setting, method_spec, names
+from janus.config.overrides import PATH_KEYS
 
 METHODS = ("janus", "seqlora", "inflora", "ranpac", "l2p", "slca", "ncm")
 

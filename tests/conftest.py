@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from janus.compose import compose
-from janus.config import Cell
+from janus.config.cell import Cell
+from janus.config.compose import compose
 
 TOY: dict[str, Any] = {
     "bench": "glyphs",

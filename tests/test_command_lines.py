@@ -30,15 +30,15 @@ from analysis import report as page
 from cluster import __main__ as cluster
 from docs.figures import __main__ as figures
 from janus import __main__ as janus
-from janus import weights
+from janus.config.overrides import PATH_KEYS
 from janus.data import __main__ as data
-from janus.overrides import PATH_KEYS
+from janus.weights import __main__ as weights_command
 from sweeps import __main__ as sweeps
-from sweeps import run as sweeps_run
-from sweeps import search
-from sweeps.drive import Tally
-from sweeps.load import load
-from sweeps.plan import notes, plan_rows
+from sweeps.commands import run as sweeps_run
+from sweeps.execution.rounds import Tally
+from sweeps.search import search
+from sweeps.spec.plan import notes, plan_rows
+from sweeps.spec.sweep_file import load
 from tests.analysis.conftest import FakeStore, add_methods
 from tests.command_lines import Line, draw, make, prepare
 
@@ -49,9 +49,9 @@ LIMIT_S = 30
 """Longest that a refusal may take, and a plan of what the lines ask for, on a busy machine."""
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
-    "janus": lambda words: janus.run(list(words)),
+    "janus": lambda words: janus.training.loop(list(words)),
     "data": data.run,
-    "weights": weights.run,
+    "weights": weights_command.run,
     "sweeps": sweeps.run_command,
     "cluster": cluster.run_command,
     "compare": compare.main,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.published import figures
-from janus.settings import method_spec
-from sweeps.load import load
-from sweeps.plan import plan
+from analysis.published.read_csv import figures
+from janus.config.method_spec import method_spec
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep_file import load
 from tests.conftest import TOY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,7 +89,7 @@ def test_the_example_method_works_as_the_page_says(tmp_path):
         assert not (tmp_path / name).exists()
         (tmp_path / name).write_text(content)
     row = re.search(r"`(Row\(.*?\),)`", text).group(1)
-    zoo = tmp_path / "tests/janus/zoo.py"
+    zoo = tmp_path / "tests/janus/methods/zoo.py"
     zoo.write_text(zoo.read_text().replace("ROWS = [", f"ROWS = [\n    {row}"))
     commands = re.findall(r"^python (-m .*)$", text, re.M)
     assert len(commands) == 3
@@ -99,9 +99,9 @@ def test_the_example_method_works_as_the_page_says(tmp_path):
     assert len(list((tmp_path / "runs/results").glob("*/*.json"))) == 1
     inside(
         tmp_path,
-        "-m pytest -q tests/janus/test_describe.py tests/janus/test_half_lora.py "
-        "tests/janus/test_methods.py tests/janus/test_golden.py tests/janus/test_needs.py "
-        "-k 'describe or half_lora or guard'",
+        "-m pytest -q tests/janus/config/test_help_text.py tests/janus/test_half_lora.py "
+        "tests/janus/methods/test_methods.py tests/janus/test_golden.py "
+        "tests/janus/config/test_needs.py -k 'describe or half_lora or guard'",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.load import load
+from sweeps.spec.sweep_file import load
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,56 +1,142 @@
-"""Which room may import what, read from the source."""
+"""Which room may import what, read from the source: see docs/index.md for the picture.
+
+`LEVELS` lists the rooms of each package from the bottom up. A module imports from its own room and
+from rooms below it; what lies directly in the package stands at the level of its own name.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+LEVELS = {
+    "janus": (
+        "errors keyed_random atomic_files safe_names one_line metrics weight_header",
+        "config",
+        "store",
+        "machine",
+        "weights",
+        "data",
+        "nn",
+        "algorithms",
+        "methods",
+        "evaluation",
+        "tracking",
+        "training",
+        "__main__ weights.__main__ data.__main__",
+    ),
+    "sweeps": (
+        "spec",
+        "execution.attempt",
+        "estimate",
+        "execution",
+        "show",
+        "search",
+        "commands",
+        "__main__",
+    ),
+    "cluster": ("scheduler", "record", "node", "launchers", "sweep_status", "__main__"),
+    "analysis": (
+        "runs stats",
+        "tables",
+        "published",
+        "blocks selection",
+        "formats figures",
+        "pages",
+        "compare report paper notebooks",
+    ),
+}
 FORBIDDEN = {
     "janus": {"ray", "submitit", "sweeps", "cluster", "analysis"},
     "analysis": {"torch", "timm", "ray", "hydra", "submitit", "sweeps", "cluster"},
     "sweeps": {"submitit", "cluster", "analysis"},
+    "cluster": {"analysis"},
 }
 ONLY_IN = {
-    "hydra": {"janus/overrides.py", "sweeps/"},
-    "wandb": {"janus/wandb_process.py", "sweeps/dashboard.py", "analysis/"},
-    "wandb_workspaces": {"sweeps/dashboard.py"},
-    "ray": {*(f"sweeps/{n}.py" for n in ("ray_cluster", "trial", "tune", "lockstep")), "cluster/"},
-    "optuna": {"sweeps/suggest.py"},
+    "hydra": ("janus/config/overrides.py", "sweeps/spec/"),
+    "wandb": ("janus/tracking/wandb_process.py", "sweeps/commands/wandb_dashboard.py", "analysis/"),
+    "wandb_workspaces": ("sweeps/commands/wandb_dashboard.py",),
+    "ray": ("sweeps/execution/", "sweeps/search/ray_configurations.py", "cluster/node/"),
+    "optuna": ("sweeps/search/samplers.py",),
 }
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
+def modules() -> dict[str, Path]:
+    """Every module of the four packages by its dotted name."""
+    found = {}
+    for package in LEVELS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
     return found
 
 
-def sources() -> list[Path]:
-    rooms = ("janus", "sweeps", "cluster", "analysis")
-    return [p for room in rooms for p in sorted((ROOT / room).rglob("*.py"))]
+MODULES = modules()
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_room_reaches_where_it_must_not(path):
-    name = str(path.relative_to(ROOT))
-    used = imports(path)
-    assert not used & FORBIDDEN.get(name.split("/")[0], set())
-    for package, places in ONLY_IN.items():
-        if package in used:
-            assert any(name.startswith(place) for place in places), f"{name} imports {package}"
+def imported(name: str) -> Iterator[str]:
+    """The modules that `name` imports anywhere, ours by their full name, others by their first."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
+
+
+def level(name: str) -> int | None:
+    """The place of a module in its package's LEVELS; None for the package itself."""
+    package, _, rest = name.partition(".")
+    ranks = {room: i for i, rooms in enumerate(LEVELS[package]) for room in rooms.split()}
+    while rest:
+        if rest in ranks:
+            return ranks[rest]
+        rest = rest.rpartition(".")[0]
+    return None
+
+
+def test_every_room_imports_from_rooms_below_it_only():
+    wrong = [
+        f"{name} imports {other}"
+        for name in MODULES
+        for other in imported(name)
+        if other in MODULES
+        and name.split(".")[0] == other.split(".")[0]
+        and (low := level(other)) is not None
+        and low > (level(name) or 0)
+    ]
+    unplaced = [name for name in MODULES if level(name) is None and "." in name]
+    assert not wrong + unplaced
+
+
+def test_packages_keep_to_their_libraries():
+    wrong = []
+    for name, path in MODULES.items():
+        place, used = str(path.relative_to(ROOT)), {m.split(".")[0] for m in imported(name)}
+        wrong += [f"{place} imports {x}" for x in used & FORBIDDEN[name.split(".")[0]]]
+        for package, places in ONLY_IN.items():
+            if package in used and not place.startswith(places):
+                wrong.append(f"{place} imports {package}")
+    assert not wrong
 
 
 @pytest.mark.parametrize(
-    "module", ["janus.compose", "janus.store", "janus.metrics", "janus.weights", "janus.__main__"]
+    "module",
+    [
+        "janus.config.compose",
+        "janus.store.store",
+        "janus.metrics",
+        "janus.weights.resolve",
+        "janus.__main__",
+    ],
 )
 def test_planning_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
@@ -59,5 +145,5 @@ def test_planning_imports_no_torch(module):
 
 def test_the_loop_is_imported_without_timm():
     """A worker imports it before its first cell comes; timm would keep it waiting."""
-    code = "import sys, janus.run; sys.exit('timm' in sys.modules)"
+    code = "import sys, janus.training.loop; sys.exit('timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from analysis.figures import across, blocks, curves, facts, spread
 from analysis.figures.style import Drawn, save, styled
-from analysis.protocol import Group
+from analysis.runs.protocol import Group
 
 __all__ = ["Drawn", "draw", "draw_published", "save"]
 

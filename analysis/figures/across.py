@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis import aggregate
 from analysis.figures import facts
 from analysis.figures.curves import MOST_BANDS
 from analysis.figures.facts import Rows
 from analysis.figures.style import Drawn, canvas, legend, look
+from analysis.stats import across_benches
 
 
 def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
@@ -26,7 +26,7 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     ]
     if len(benches) < 2 or len(common) < 2:
         return None
-    scores = aggregate.normalised(
+    scores = across_benches.normalised(
         {
             row: [np.array([*facts.metric(rows[row], "acc").values()]) for rows in benches.values()]
             for row in common
@@ -37,7 +37,7 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     few, banded = len(common) <= MOST_BANDS, False
     figure, (panel,) = canvas()
     for index, row in enumerate(common):
-        line = 100 * aggregate.performance_profile(scores[row], thresholds.tolist())
+        line = 100 * across_benches.performance_profile(scores[row], thresholds.tolist())
         panel.plot(
             thresholds,
             line,
@@ -46,7 +46,7 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
             markevery=(index % 10, 10),
             **look(index),
         )
-        band = aggregate.profile_band(scores[row], thresholds.tolist()) if few else None
+        band = across_benches.profile_band(scores[row], thresholds.tolist()) if few else None
         if band is not None:
             low, high = 100 * band[0], 100 * band[1]
             shade = {"color": look(index)["color"], "alpha": 0.15, "linewidth": 0}

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.figures import facts
 from analysis.figures.facts import Rows
 from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
-from analysis.published import figures as published_figures
+from analysis.published.read_csv import figures as published_figures
 
 PROJECTIONS = (("k", "K"), ("v", "V"))
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures import facts
 from analysis.figures.facts import Rows
 from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, look, write_values
-from analysis.published import figures as published_figures
+from analysis.published.read_csv import figures as published_figures
 
 MOST_BANDS = 8
 """Rows up to which curves carry bands."""

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import load, stats, tables
-from analysis.load import Run
-from analysis.protocol import Group
+from analysis.runs import load
+from analysis.runs.load import Run
+from analysis.runs.protocol import Group
+from analysis.stats import significance
+from analysis.tables import comparison
 from janus import metrics
 
 Rows = Mapping[str, Sequence[Run]]
@@ -74,7 +76,7 @@ def invasion(run: Run) -> list[tuple[float, float]]:
 
 def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> Array:
     """[unit, point]: seeds averaged inside an order, as everywhere. Empty where nothing is."""
-    unit = tables.unit_of(runs)
+    unit = comparison.unit_of(runs)
     lines: dict[str, list[Sequence[float]]] = {}
     for run in runs:
         values = read(run)
@@ -84,14 +86,14 @@ def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> A
     return np.array([np.mean(group, axis=0) for group in lines.values()])
 
 
-def places(runs: Sequence[Run], key: str) -> dict[stats.Place, float]:
+def places(runs: Sequence[Run], key: str) -> dict[significance.Place, float]:
     """Percent of one metric by (order, seed)."""
     return {(r.order, r.seed): 100 * v for r in runs if (v := r.metrics.get(key)) is not None}
 
 
 def metric(runs: Sequence[Run], key: str) -> dict[str, float]:
     """Percent of one metric by unit."""
-    return stats.average_units(places(runs, key), tables.unit_of(runs))
+    return significance.average_units(places(runs, key), comparison.unit_of(runs))
 
 
 def numeric_settings(runs: Iterable[Run]) -> list[str]:

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
-from analysis import load, paired, stats, tables
 from analysis.figures import facts
 from analysis.figures.facts import Rows
 from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
+from analysis.runs import load
+from analysis.stats import paired, significance
+from analysis.tables import comparison
 
 
 def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
@@ -60,16 +62,16 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
     )
 
 
-Pairs = dict[tuple[int, int], stats.Pairing]
+Pairs = dict[tuple[int, int], significance.Pairing]
 """By the numbers of two rows, the first below the second; pairs without common runs left out."""
 
 
 def _pairs(rows: Rows) -> Pairs:
     """Every two rows over their common (order, seed) pairs, as the table takes differences."""
-    unit = tables.unit_of([run for runs in rows.values() for run in runs])
+    unit = comparison.unit_of([run for runs in rows.values() for run in runs])
     values = [facts.places(runs, "acc") for runs in rows.values()]
     found = {
-        (i, j): stats.pair(values[i], values[j], unit)
+        (i, j): significance.pair(values[i], values[j], unit)
         for i in range(len(values))
         for j in range(i + 1, len(values))
     }
@@ -86,7 +88,7 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
     for (i, j), found in pairs.items():
         mean[i, j] = float(np.mean(list(found.values())))
         mean[j, i] = -mean[i, j]
-    adjusted = stats.max_t(list(pairs.values()))
+    adjusted = significance.max_t(list(pairs.values()))
     sure = {place for place, p in zip(pairs, adjusted, strict=True) if p < paired.ALPHA}
     most = max(map(len, pairs.values()))
     size = max(2.6, 0.42 * len(names) + 1.4)
@@ -116,7 +118,7 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
 
 def _out_of_reach(units: int) -> str:
     """Said where no pair could have earned a star, so that nobody reads its absence as equality."""
-    if stats.smallest_p(units) < paired.ALPHA:
+    if significance.smallest_p(units) < paired.ALPHA:
         return ""
     return f" With {units} orders no pair can reach it, whatever the differences."
 
@@ -134,8 +136,8 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
             found = list(facts.metric(runs, key).values())
             if not found:
                 continue
-            mean, _ = stats.mean_std(found)
-            half = stats.t_half_width(found)
+            mean, _ = significance.mean_std(found)
+            half = significance.t_half_width(found)
             colour = look(methods.index(row.partition("[")[0]))["color"]
             panel.errorbar(
                 [mean or 0.0],
@@ -189,7 +191,7 @@ def _sensitivity(bench: str, method: str, name: str, runs: list[load.Run]) -> Dr
         xs = sorted(found)
         units = [list(facts.metric(found[x], "acc").values()) for x in xs]
         means = [float(np.mean(u)) for u in units]
-        bars = [stats.mean_std(u)[1] or 0.0 for u in units]
+        bars = [significance.mean_std(u)[1] or 0.0 for u in units]
         panel.errorbar(xs, means, yerr=bars, capsize=2, label=names[index], **look(index))
     every = sorted({x for found in lines.values() for x in found})
     if min(every) > 0 and max(every) / min(every) >= 8:

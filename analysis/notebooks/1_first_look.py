@@ -24,7 +24,11 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from analysis import details, figures, load, protocol, render, tables, tracked
+from analysis import figures
+from analysis.blocks import details
+from analysis.formats import plain_text
+from analysis.runs import from_wandb, load, protocol
+from analysis.tables import comparison
 
 store = Path(os.environ.get("JANUS_STORE", "runs"))
 loaded = load.load([store])
@@ -43,8 +47,8 @@ for path, why in loaded.skipped:
 # %%
 groups = protocol.split_by_protocol(runs, labels)
 reference = "janus" if "janus" in labels.values() else None
-table = tables.build(groups, labels, ["acc", "maa", "bwt", "learning_acc"], reference)
-display(Markdown(render.to_markdown(table)))
+table = comparison.build(groups, labels, ["acc", "maa", "bwt", "learning_acc"], reference)
+display(Markdown(plain_text.to_markdown(table)))
 
 # %% [markdown]
 # ## Curves, and how much the order alone moves everything
@@ -57,7 +61,7 @@ for drawn in figures.draw(groups, labels, table.methods):
 
 # %%
 extra = details.block(details.build(groups, labels, table), table)
-display(Markdown(render.to_markdown(None, [extra])))
+display(Markdown(plain_text.to_markdown(None, [extra])))
 
 # %% [markdown]
 # ## Do the store and W&B agree?
@@ -65,7 +69,7 @@ display(Markdown(render.to_markdown(None, [extra])))
 # %%
 where = os.environ.get("JANUS_WANDB") or str(store)
 is_project = where.count("/") == 1 and not Path(where).is_dir()
-seen = tracked.read_project(where) if is_project else tracked.read_offline(Path(where))
-problems = tracked.disagreements(seen, {run.id: run.metrics for run in loaded.runs})
+seen = from_wandb.read_project(where) if is_project else from_wandb.read_offline(Path(where))
+problems = from_wandb.disagreements(seen, {run.id: run.metrics for run in loaded.runs})
 print(f"{len(seen)} tracked runs; disagreements: {problems or 'none'}")
 assert not problems

@@ -23,7 +23,12 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
-from analysis import beside, figures, load, protocol, render, stats, tables
+from analysis import figures
+from analysis.blocks import published
+from analysis.formats import plain_text
+from analysis.runs import load, protocol
+from analysis.stats import significance
+from analysis.tables import comparison
 
 store = Path(os.environ.get("JANUS_STORE", "runs"))
 runs = [run for run in load.load([store]).runs if run.eval == "test"]
@@ -37,8 +42,8 @@ if "c_lora" not in present:
     print("no runs of c_lora in this store: python -m janus method=c_lora ... makes one")
 
 # %%
-table = tables.build(groups, labels, ["acc", "bwt", "learning_acc"], janus)
-display(Markdown(render.to_markdown(table)))
+table = comparison.build(groups, labels, ["acc", "bwt", "learning_acc"], janus)
+display(Markdown(plain_text.to_markdown(table)))
 
 # %% [markdown]
 # ## Order by order
@@ -48,7 +53,7 @@ display(Markdown(render.to_markdown(table)))
 # %%
 for difference in table.differences:
     points = ", ".join(f"{100 * d:+.2f}" for d in difference.differences)
-    smallest = stats.smallest_p(difference.n)
+    smallest = significance.smallest_p(difference.n)
     where = difference.column.title
     print(f"{where} {difference.method} - {janus}: {points}  (smallest p possible: {smallest:.4f})")
 
@@ -68,9 +73,9 @@ for drawn in figures.draw(groups, labels, table.methods):
 # verdict.
 
 # %%
-judged = beside.judge_all(groups, labels)
+judged = published.judge_all(groups, labels)
 if judged.pairs:
-    display(Markdown(render.to_markdown(None, [beside.verdict_block(judged)])))
+    display(Markdown(plain_text.to_markdown(None, [published.verdict_block(judged)])))
 else:
     print("no published figure is on these benches; Janus-LoRA's own trajectory:")
     display(figures.draw_published()[0])

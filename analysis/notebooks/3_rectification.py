@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from IPython.display import display
 
-from analysis import figures, load, protocol
+from analysis import figures
 from analysis.figures import facts
+from analysis.runs import load, protocol
 
 # %% [markdown]
 # ## The geometry

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from analysis import committed
+from analysis.runs import committed
 from docs.figures import ablation, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
-from janus.command import explain, printable
 from janus.errors import ConfigError, JanusError
+from janus.one_line import explain, printable
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = ("smoke", "smoke_tuning", "ablation", "ablation_tuning", "zoo_glyphs")

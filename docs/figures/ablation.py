@@ -7,14 +7,14 @@ from functools import partial
 from itertools import combinations
 from statistics import fmean
 
-from analysis.load import text
-from analysis.published import figures
+from analysis.published.read_csv import figures
+from analysis.runs.load import text
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, code, listed, protocol, signed, table
-from janus.compose import compose
-from sweeps.load import load as load_sweep
-from sweeps.plan import Row, plan_rows
-from sweeps.plan import rows as rows_of
+from janus.config.compose import compose
+from sweeps.spec.plan import Row, plan_rows
+from sweeps.spec.plan import rows as rows_of
+from sweeps.spec.sweep_file import load as load_sweep
 
 NONE, ALL = "janus[none]", "janus[all]"
 

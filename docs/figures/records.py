@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import committed, load, plan, stats, tables
-from analysis.load import Run
+from analysis.runs import committed, load, sweep_lists
+from analysis.runs.load import Run
+from analysis.stats import significance
+from analysis.tables import comparison
 from janus.errors import ConfigError
-from sweeps.load import load as load_sweep
-from sweeps.load import sweep_names
-from sweeps.plan import plan_rows
+from sweeps.spec.plan import plan_rows
+from sweeps.spec.sweep_file import load as load_sweep
+from sweeps.spec.sweep_file import sweep_names
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -36,19 +38,19 @@ class Results:
 
     def units(self, row: str, metric: str = "acc") -> list[float]:
         """The metric of a row in percent, one value an order; seeds are averaged inside."""
-        read = tables.METRICS[metric]
+        read = comparison.METRICS[metric]
         values = {(run.order, run.seed): read.read(run) for run in self.rows[row]}
         known = {place: value for place, value in values.items() if value is not None}
-        return [read.scale * value for value in stats.average_units(known).values()]
+        return [read.scale * value for value in significance.average_units(known).values()]
 
     def mean(self, row: str, metric: str = "acc") -> float:
         """The mean over orders; NaN where nothing was measured."""
-        found = stats.mean_std(self.units(row, metric))[0]
+        found = significance.mean_std(self.units(row, metric))[0]
         return math.nan if found is None else found
 
     def std(self, row: str, metric: str = "acc") -> float:
         """The standard deviation over orders (ddof 1); NaN for a single order."""
-        found = stats.mean_std(self.units(row, metric))[1]
+        found = significance.mean_std(self.units(row, metric))[1]
         return math.nan if found is None else found
 
     def differences(self, row: str, reference: str, metric: str = "acc") -> list[float]:
@@ -83,7 +85,7 @@ def read(store: Path, name: str) -> Results:
 
     Raises ConfigError for a result that cannot be read.
     """
-    listed = plan.find_sweep(name, [store])
+    listed = sweep_lists.find_sweep(name, [store])
     loaded = load.load([store])
     for path, why in loaded.skipped:
         raise ConfigError(f"the committed result {path.stem} of {name} is not usable: {why}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.figures.tables import Block
-from sweeps.sync import BATCH
+from sweeps.commands.wandb_sync import BATCH
 
 FIGURES = Path(__file__).resolve().parents[2] / "tests/perf/site.json"
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
-from analysis import compare, load
+from analysis import compare
+from analysis.runs import load
 from docs.figures.records import Results
 from janus.errors import ConfigError
 

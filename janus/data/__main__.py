@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from janus import atomic
-from janus.command import one_line
-from janus.compose import compose
-from janus.config import BenchConfig
-from janus.data.catalogue import ORIGINS
+from janus import atomic_files
+from janus.config.cell import BenchConfig
+from janus.config.compose import compose
+from janus.config.method_spec import names, read_yaml
+from janus.data.benches.catalogue import ORIGINS
 from janus.errors import ConfigError, DataError
-from janus.settings import names, read_yaml
+from janus.one_line import one_line
 
 UNKNOWN = 1 << 30
 """Stands for the number of classes where it is yet to be found."""
@@ -61,10 +61,10 @@ def list_benches() -> int:
 
 def check(config: BenchConfig, words: str) -> int:
     """Read every image, print what the bench holds, and keep its split's hash."""
-    from janus.data import bench as benches
-    from janus.data import prepared
-    from janus.data.copies import copies
-    from janus.data.report import counts, picture, table
+    from janus.data import load_bench as benches
+    from janus.data.files import memory_mapped
+    from janus.data.files.copies import copies
+    from janus.data.files.overview import counts, picture, table
 
     bench = benches.read(config)
     domain = config.scenario == "domain"
@@ -82,7 +82,7 @@ def check(config: BenchConfig, words: str) -> int:
             f"which is NOT the known one, {config.split_sha256} (declared, or from the last "
             "check): runs on these images are other cells\n"
         )
-    if damaged := prepared.verify(config):
+    if damaged := memory_mapped.verify(config):
         raise DataError(
             f"the prepared {' and '.join(damaged)} images are damaged; write them again with: "
             f"python -m janus.data prepare {config.words}"
@@ -98,8 +98,8 @@ def check(config: BenchConfig, words: str) -> int:
     image = config.cache_folder / f"{config.name}.png"
     classes = config.cache_folder / f"{config.name}-counts.tsv"
     try:
-        atomic.replace(config.split_file, atomic.json_writer(record))
-        atomic.replace(classes, atomic.text_writer(counts(bench)))
+        atomic_files.replace(config.split_file, atomic_files.json_writer(record))
+        atomic_files.replace(classes, atomic_files.text_writer(counts(bench)))
         picture(bench, config.tasks, domain, image)
     except OSError as error:
         raise DataError(f"{error}. Name a folder that you may write to: bench.cache=DIR") from None
@@ -112,8 +112,8 @@ def check(config: BenchConfig, words: str) -> int:
 
 def prepare(config: BenchConfig, words: str) -> int:
     """Decode the bench once into memory-mapped arrays."""
-    from janus.data import bench as benches
-    from janus.data import prepared
+    from janus.data import load_bench as benches
+    from janus.data.files import memory_mapped
 
     if config.root is None and config.cache is None:
         if config.source != "glyphs":
@@ -122,7 +122,7 @@ def prepare(config: BenchConfig, words: str) -> int:
                 f"python -m janus.data prepare {config.name} bench.root=DIR"
             )
         raise DataError(f"bench {config.name} is bundled; there is nothing to prepare, train on it")
-    folder = prepared.write(benches.read(config), config)
+    folder = memory_mapped.write(benches.read(config), config)
     size = sum(p.stat().st_size for p in folder.iterdir())
     sys.stdout.write(
         f"{folder}: {size / 1e6:.0f} MB, used by every run from now on\n"
@@ -133,7 +133,7 @@ def prepare(config: BenchConfig, words: str) -> int:
 
 def fetch_bench(config: BenchConfig, words: str) -> int:
     """Download and unpack what may be downloaded."""
-    from janus.data.fetch import fetch
+    from janus.data.files.download import fetch
 
     origin = ORIGINS[config.name]
     if not origin.downloads:
@@ -152,7 +152,7 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
 
 def main(words: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
-    from janus.overrides import parse_overrides
+    from janus.config.overrides import parse_overrides
 
     parser = argparse.ArgumentParser(prog="python -m janus.data", description=__doc__)
     parser.add_argument("command", choices=["list", "check", "fetch", "prepare"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from janus.settings import method_spec
+from janus.config.method_spec import method_spec
 
 if TYPE_CHECKING:
-    from janus.methods.base import Context, Method
+    from janus.methods.base.method import Context, Method
 
 
 def method_class(name: str) -> type[Method]:

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from janus.data.tasks import Task
-from janus.fourier import DenseQKV, HalfSpectrum
-from janus.lora import LoraQKV, wrap
-from janus.methods.base import Context
-from janus.methods.lora_method import LoraMethod
-from janus.rng import generator
+from janus.data.stream import Task
+from janus.keyed_random import generator
+from janus.methods.base.lora_method import LoraMethod
+from janus.methods.base.method import Context
+from janus.nn.fourier_update import DenseQKV, HalfSpectrum
+from janus.nn.lora import LoraQKV, wrap
 
 
 class BiLora(LoraMethod):

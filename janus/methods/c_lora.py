@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from janus.data.tasks import Batch, Task
-from janus.lora import LoraQKV
-from janus.methods.base import Context
-from janus.methods.lora_method import LoraMethod
-from janus.rng import generator
+from janus.data.stream import Batch, Task
+from janus.keyed_random import generator
+from janus.methods.base.lora_method import LoraMethod
+from janus.methods.base.method import Context
+from janus.nn.lora import LoraQKV
 
 
 def carrying(routing: Tensor, energy: float) -> tuple[Tensor, Tensor]:

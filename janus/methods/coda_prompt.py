@@ -18,12 +18,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Task
+from janus.data.stream import Task
 from janus.errors import ConfigError
-from janus.methods.base import Context
-from janus.methods.prompt_method import Choice, PromptMethod
-from janus.prompts import depth, half
-from janus.rng import generator
+from janus.keyed_random import generator
+from janus.methods.base.method import Context
+from janus.methods.base.prompt_method import Choice, PromptMethod
+from janus.nn.prompts import depth, half
 
 
 def assembly_weights(query: Tensor, attention: Tensor, keys: Tensor) -> Tensor:

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from janus.bank import AdapterBank
-from janus.clusters import centroids, nearest
-from janus.data.tasks import Batch, Task
-from janus.methods.base import Context
-from janus.methods.lora_method import LoraMethod
+from janus.algorithms.kmeans import centroids, nearest
+from janus.data.stream import Batch, Task
+from janus.methods.base.lora_method import LoraMethod
+from janus.methods.base.method import Context
+from janus.nn.lora_bank import AdapterBank
 
 
 class Color(LoraMethod):

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from janus.data.tasks import Task
-from janus.methods.base import Context
-from janus.methods.prompt_method import Choice, PromptMethod
-from janus.prompts import cosine, depth, half, uniform
+from janus.data.stream import Task
+from janus.methods.base.method import Context
+from janus.methods.base.prompt_method import Choice, PromptMethod
+from janus.nn.prompts import cosine, depth, half, uniform
 
 
 class DualPrompt(PromptMethod):

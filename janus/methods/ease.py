@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from janus.adapters import use
-from janus.data.tasks import Task
-from janus.methods.adapter_method import AdapterMethod
-from janus.methods.base import Context
+from janus.data.stream import Task
+from janus.methods.base.adapter_method import AdapterMethod
+from janus.methods.base.method import Context
+from janus.nn.bottleneck import use
 
 
 def synthesise(prototypes: Tensor, tasks: Tensor, subspace: int) -> Tensor:

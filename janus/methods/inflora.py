@@ -7,9 +7,9 @@
 DualGPM stores the complement once V is wider than D/2 and then shrinks it. That is the same
 subspace in another form: here V is kept, and the tests hold the two forms equal. InfLoRA-b5
 (`blocks: 5`, plain GPM) therefore differs in nothing but the adapted blocks. InfLoRA+CA (`align`)
-re-trains the heads on class Gaussians after each task (janus/align.py); on CIFAR-100 its source
-also puts a fresh, untrained LayerNorm in the place of the pretrained final one (`final_norm`)
-[seen: authors' code].
+re-trains the heads on class Gaussians after each task (janus/methods/base/classifier_alignment.py);
+on CIFAR-100 its source also puts a fresh, untrained LayerNorm in the place of the pretrained final
+one (`final_norm`) [seen: authors' code].
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from janus.align import Aligner
-from janus.data.tasks import Task
-from janus.lora import LoraQKV
-from janus.methods.base import Context
-from janus.methods.protected import ProtectedLora
+from janus.data.stream import Task
+from janus.methods.base.classifier_alignment import Aligner
+from janus.methods.base.method import Context
+from janus.methods.base.subspace_lora import ProtectedLora
+from janus.nn.lora import LoraQKV
 
 
 def designed_a(moment: Tensor, basis: Tensor, rank: int) -> Tensor:

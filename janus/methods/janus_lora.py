@@ -3,7 +3,7 @@
 Each part can be switched off on its own (`estimate`, `rectify`, `margin_loss`), which makes the
 seven ablation rows of the paper seven configurations. Known from the paper's public material: the
 three ideas, their ablation and figures [seen]. Its equations were not available: the algebra of
-`rectify.py` (stepped with by `rectified.py`), the estimators of `subspace.py` and the loss of
+`rectification.py` (stepped with by `rectifier.py`), the estimators of `subspace.py` and the loss of
 `losses.py` are derived here.
 """
 
@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Batch, Task
-from janus.heads import Prototypes
-from janus.losses import decoupled_margin
-from janus.methods.base import Context
-from janus.methods.protected import ProtectedLora
-from janus.methods.rectifiable import Rectifiable
-from janus.methods.rectified import Rectifier
-from janus.rectify import without
-from janus.subspace import Collector, make_collector
+from janus.algorithms.losses import decoupled_margin
+from janus.algorithms.rectification import without
+from janus.algorithms.subspace import Collector, make_collector
+from janus.data.stream import Batch, Task
+from janus.methods.base.method import Context
+from janus.methods.base.rectified_lora import Rectifiable
+from janus.methods.base.rectifier import Rectifier
+from janus.methods.base.subspace_lora import ProtectedLora
+from janus.nn.heads import Prototypes
 
 
 class JanusLora(Rectifiable, ProtectedLora):

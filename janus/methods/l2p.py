@@ -22,12 +22,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Batch, Task
+from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
-from janus.heads import LinearHeads
-from janus.methods.base import Context
-from janus.methods.prompt_method import Choice, PromptMethod
-from janus.prompts import cosine, half, uniform
+from janus.methods.base.method import Context
+from janus.methods.base.prompt_method import Choice, PromptMethod
+from janus.nn.heads import LinearHeads
+from janus.nn.prompts import cosine, half, uniform
 
 
 def majority(chosen: Tensor, pool: int) -> Tensor:

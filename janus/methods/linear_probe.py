@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from janus.methods.heads_method import HeadsMethod
+from janus.methods.base.heads_method import HeadsMethod
 
 
 class LinearProbe(HeadsMethod):

@@ -19,16 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Batch, Task
+from janus.algorithms.losses import augmented_triplet
+from janus.algorithms.subspace import complement, leading_span, padded
+from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
-from janus.heads import Prototypes
-from janus.lora import LoraQKV
-from janus.losses import augmented_triplet
-from janus.methods.base import Context
-from janus.methods.rectifiable import Rectifiable
-from janus.methods.rectified import Rectifier
-from janus.rng import generator
-from janus.subspace import complement, leading_span, padded
+from janus.keyed_random import generator
+from janus.methods.base.method import Context
+from janus.methods.base.rectified_lora import Rectifiable
+from janus.methods.base.rectifier import Rectifier
+from janus.nn.heads import Prototypes
+from janus.nn.lora import LoraQKV
 
 
 class LoraDrs(Rectifiable):

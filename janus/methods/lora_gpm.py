@@ -16,13 +16,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Batch, Task
+from janus.algorithms.rectification import without
+from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
-from janus.methods.base import Context
-from janus.methods.protected import ProtectedLora
-from janus.methods.rectifiable import Rectifiable
-from janus.methods.rectified import Rectifier
-from janus.rectify import without
+from janus.methods.base.method import Context
+from janus.methods.base.rectified_lora import Rectifiable
+from janus.methods.base.rectifier import Rectifier
+from janus.methods.base.subspace_lora import ProtectedLora
 
 
 class LoraGpm(Rectifiable, ProtectedLora):

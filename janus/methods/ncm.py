@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from janus.data.tasks import Task
-from janus.heads import Prototypes
-from janus.methods.base import Context, Method
+from janus.data.stream import Task
+from janus.methods.base.method import Context, Method
+from janus.nn.heads import Prototypes
 
 
 class NearestClassMean(Method):

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.bank import AdapterBank
-from janus.data.tasks import Batch, Task
-from janus.methods.base import Context
-from janus.methods.lora_method import LoraMethod
+from janus.data.stream import Batch, Task
+from janus.methods.base.lora_method import LoraMethod
+from janus.methods.base.method import Context
+from janus.nn.lora_bank import AdapterBank
 
 
 def overlap(rows: Tensor, old: Tensor) -> Tensor:

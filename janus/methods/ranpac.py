@@ -22,10 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from janus.data.tasks import Task
-from janus.methods.adapter_method import AdapterMethod
-from janus.methods.base import Context
-from janus.ridge import (
+from janus.algorithms.ridge import (
     direct_errors,
     held_out_errors,
     largest_within,
@@ -33,7 +30,10 @@ from janus.ridge import (
     solve_directly,
     solve_ridge,
 )
-from janus.rng import generator
+from janus.data.stream import Task
+from janus.keyed_random import generator
+from janus.methods.base.adapter_method import AdapterMethod
+from janus.methods.base.method import Context
 
 PENALTIES = [10.0**power for power in range(-8, 9)]
 FITTED = 0.8

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from janus.bank import AdapterBank
-from janus.data.tasks import Task
-from janus.heads import LinearHeads
-from janus.lora import LoraQKV
-from janus.methods.base import Context
-from janus.methods.lora_method import LoraMethod
+from janus.data.stream import Task
+from janus.methods.base.lora_method import LoraMethod
+from janus.methods.base.method import Context
+from janus.nn.heads import LinearHeads
+from janus.nn.lora import LoraQKV
+from janus.nn.lora_bank import AdapterBank
 
 
 def rank_at(rank: int, index: int, every: int) -> int:

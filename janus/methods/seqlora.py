@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from janus.methods.lora_method import LoraMethod
+from janus.methods.base.lora_method import LoraMethod
 
 
 class SeqLora(LoraMethod):

@@ -2,8 +2,9 @@
 
 The whole backbone is fine-tuned, a hundred times slower than the head (lr = head_lr / 100), with
 the local cross-entropy; after each task but the first the heads are aligned on Gaussians of all
-classes (janus/align.py). Heads start normal with deviation 0.02, biases at 0. Published with SGD,
-momentum 0.9, weight decay 5e-4, one drop of the rate late in training [seen: SLCA, PILOT].
+classes (janus/methods/base/classifier_alignment.py). Heads start normal with deviation 0.02, biases
+at 0. Published with SGD, momentum 0.9, weight decay 5e-4, one drop of the rate late in training
+[seen: SLCA, PILOT].
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from janus.align import Aligner
-from janus.data.tasks import Task
-from janus.heads import LinearHeads
-from janus.methods.base import Context
-from janus.methods.heads_method import HeadsMethod
+from janus.data.stream import Task
+from janus.methods.base.classifier_alignment import Aligner
+from janus.methods.base.heads_method import HeadsMethod
+from janus.methods.base.method import Context
+from janus.nn.heads import LinearHeads
 
 
 class Slca(HeadsMethod):

@@ -15,11 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis import compare as compare_command
-from janus import atomic, correct_images, metrics
-from janus.compose import compose
-from janus.config import SCHEMA, Cell
-from janus.image_bits import ImageBits, encode
-from janus.store import Store
+from janus import atomic_files, metrics
+from janus.config.cell import SCHEMA, Cell
+from janus.config.compose import compose
+from janus.store import correct_images
+from janus.store.image_bits import ImageBits, encode
+from janus.store.store import Store
 
 REPO = Path(__file__).resolve().parents[2]
 IMAGES = 1000
@@ -164,7 +165,7 @@ def add_methods(
 @pytest.fixture(autouse=True)
 def no_disk_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of made-up results need not survive a power cut."""
-    monkeypatch.setattr(atomic, "_sync", lambda path: None)
+    monkeypatch.setattr(atomic_files, "_sync", lambda path: None)
 
 
 @pytest.fixture(autouse=True)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis import stats
-from analysis.paired import ALPHA
+from analysis.stats import significance
+from analysis.stats.paired import ALPHA
 
 HERE = Path(__file__).parent
 KEPT = HERE / "data" / "simulated.json"
@@ -42,7 +42,7 @@ def coverage(shape: str, n: int, draws: int = DRAWS) -> dict[str, Any]:
     held = {"t": 0, "bca": 0}
     for _ in range(draws):
         values = SHAPES[shape](rng, n).tolist()
-        found = {"t": stats.t_interval([values]), "bca": stats.bca_interval(values)}
+        found = {"t": significance.t_interval([values]), "bca": significance.bca_interval(values)}
         for kind, interval in found.items():
             held[kind] += interval is not None and interval.low <= 0 <= interval.high
     return {"shape": shape, "n": n} | {kind: count / draws for kind, count in held.items()}
@@ -54,7 +54,7 @@ def average(shape: str, n: int, draws: int = DRAWS) -> dict[str, Any]:
     held = 0
     for _ in range(draws):
         groups = [(std * SHAPES[shape](rng, n)).tolist() for std in (1, 2, 4)]
-        interval = stats.t_interval(groups)
+        interval = significance.t_interval(groups)
         held += interval is not None and interval.low <= 0 <= interval.high
     return {"shape": shape, "n": n, "t": held / draws}
 
@@ -73,8 +73,8 @@ def families(shape: str, n: int, k: int, draws: int = DRAWS) -> dict[str, Any]:
         for _ in range(draws):
             values = SHAPES[shape](rng, (k, n)) + SHAPES[shape](rng, n)
             values[true] += effect * math.sqrt(2)
-            alone = [stats.sign_flip_p(row.tolist()) for row in values]
-            adjusted = {"none": alone, "holm": stats.holm(alone), "maxt": max_t(values)}
+            alone = [significance.sign_flip_p(row.tolist()) for row in values]
+            adjusted = {"none": alone, "holm": significance.holm(alone), "maxt": max_t(values)}
             for kind, p in adjusted.items():
                 found = np.array(p) < ALPHA
                 told = {f"{kind}_null": found.any()} if not effect else {}
@@ -90,7 +90,7 @@ def families(shape: str, n: int, k: int, draws: int = DRAWS) -> dict[str, Any]:
 
 def max_t(values: np.ndarray) -> list[float]:
     """`stats.max_t` of an array [row, unit]."""
-    return stats.max_t([dict(enumerate(row)) for row in values.tolist()])  # type: ignore[misc]
+    return significance.max_t([dict(enumerate(row)) for row in values.tolist()])  # type: ignore[misc]
 
 
 def statistics(n: int, k: int, unequal: bool, draws: int = DRAWS) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from janus import atomic, metrics
-from janus.config import canonical
+from janus import atomic_files, metrics
+from janus.config.cell import canonical
 from tests.analysis.conftest import FakeStore
 
 REPO = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ PROVENANCE = {
 
 def fill(root: Path, runs: int) -> None:
     """A store of `runs` results: 20 methods' worth of settings x orders x 5 seeds."""
-    atomic._sync = lambda path: None
+    atomic_files._sync = lambda path: None
     fake = FakeStore(root)
     matrix = [[0.9] * (t + 1) for t in range(10)]
     cell = fake.add("janus", matrix, order="natural", bench__tasks=10)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import aggregate, choose
 from analysis import compare as command
+from analysis.runs import filters
+from analysis.stats import across_benches
 from tests.analysis.conftest import add_methods
 
 REPO = Path(__file__).resolve().parents[2]
@@ -240,12 +241,12 @@ def test_every_format_prints_one_run(fake, call, form):
 
 
 def test_names_split_at_commas_outside_brackets():
-    assert choose.names(["a,janus[rank=4,lr=0.1]", "b"]) == ["a", "janus[rank=4,lr=0.1]", "b"]
+    assert filters.names(["a,janus[rank=4,lr=0.1]", "b"]) == ["a", "janus[rank=4,lr=0.1]", "b"]
 
 
 def test_a_sweeps_own_row_names_head_the_table(tmp_path):
     """Seven switches of one method read better as `janus[none]` than as their settings."""
-    from analysis.plan import read_plan
+    from analysis.runs.sweep_lists import read_plan
 
     path = tmp_path / "plan.json"
     title = "glyphs janus[none,lr=1e-3] order=0 seed=0"
@@ -263,7 +264,7 @@ def test_interval_columns_are_t_intervals(fake, call):
 
 
 def test_details_show_benches_components_and_further_orders(fake, call, monkeypatch):
-    monkeypatch.setattr(aggregate, "DRAWS", 20)
+    monkeypatch.setattr(across_benches, "DRAWS", 20)
     for seed in range(2):
         for order in range(4):
             fake.add("janus", 0.6 + order / 100, order=order, seed=seed)
@@ -281,7 +282,7 @@ def test_details_show_benches_components_and_further_orders(fake, call, monkeypa
 
 def test_the_probability_of_improvement_lies_in_its_interval(fake, call, monkeypatch):
     """Orders that differ more than the methods: drawn together, the interval misses 58 %."""
-    monkeypatch.setattr(aggregate, "DRAWS", 200)
+    monkeypatch.setattr(across_benches, "DRAWS", 200)
     for order in range(6):
         fake.add("janus", 0.6 + order / 100, order=order)
         fake.add("seqlora", 0.602 + order / 100, order=order)

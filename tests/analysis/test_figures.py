@@ -7,8 +7,11 @@ import csv
 import numpy as np
 import pytest
 
-from analysis import figures, load, protocol, published, tables
+from analysis import figures
 from analysis.figures import blocks, curves, facts, spread, style
+from analysis.published import read_csv
+from analysis.runs import load, protocol
+from analysis.tables import comparison
 
 MATRIX = [[0.9], [0.7, 0.8], [0.5, 0.6, 0.7]]
 
@@ -17,7 +20,7 @@ def drawn(fake, reference=None) -> dict[str, style.Drawn]:
     runs = load.load([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    order = tables.build(groups, labels, ["acc"], reference).methods
+    order = comparison.build(groups, labels, ["acc"], reference).methods
     return {d.name: d for d in figures.draw(groups, labels, order)}
 
 
@@ -205,7 +208,7 @@ def test_many_rows_leave_room_for_the_panel(fake):
 
 
 def test_published_figures_show_the_files_numbers():
-    with (published.FOLDER / "figures.csv").open() as stream:
+    with (read_csv.FOLDER / "figures.csv").open() as stream:
         rows = [r for r in csv.DictReader(stream) if r["kind"] == "digitised"]
     trajectory = lines(curves.published_trajectory())
     for r in rows:

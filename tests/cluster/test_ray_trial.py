@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.claims import holder_of
-from cluster.ray_trial import JobTrial
-from janus.store import Store
+from cluster.node.job_store import holder_of
+from cluster.node.job_trial import JobTrial
+from janus.store.store import Store
 from tests.conftest import toy_cell
 
 

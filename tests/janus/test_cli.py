@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from janus.__main__ import run
-from janus.compose import compose
-from janus.store import Store
+from janus.config.compose import compose
+from janus.store.store import Store
 from tests.conftest import TOY
 
 ROOT = Path(__file__).resolve().parents[2]

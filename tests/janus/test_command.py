@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from janus import atomic
-from janus.command import explain
+from janus import atomic_files
 from janus.errors import ConfigError
-from janus.store import Store
+from janus.one_line import explain
+from janus.store.store import Store
 
 CLOSED = (
-    "from janus.command import open_streams; open_streams(); import sys, os; print('lost');"
+    "from janus.one_line import open_streams; open_streams(); import sys, os; print('lost');"
     "sys.stdout.flush(); made = os.open('/dev/null', os.O_RDONLY); sys.exit(made <= 1)"
 )
 
@@ -30,7 +30,7 @@ def test_a_file_system_without_links_or_fsync_is_refused_in_one_line(tmp_path, m
     def refuse(*_):
         raise OSError(errno.EPERM if name == "link" else errno.EINVAL, "not here")
 
-    monkeypatch.setattr(atomic.os, name, refuse)
+    monkeypatch.setattr(atomic_files.os, name, refuse)
     with pytest.raises(ConfigError, match=r"is on a file system without .*store=DIR"):
         Store(tmp_path).require_writable()
     assert list(tmp_path.iterdir()) == []

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from janus.backbone import build
-from janus.config import CORE_REVISION
-from janus.data import bench as benches
-from janus.data.tasks import cut, joined
+from janus.config.cell import CORE_REVISION
+from janus.config.method_spec import method_spec
+from janus.data import load_bench as benches
+from janus.data.stream import cut, joined
 from janus.methods import make
-from janus.methods.base import Context
-from janus.settings import method_spec
+from janus.methods.base.method import Context
+from janus.nn.vit import build
 from tests.conftest import toy_cell
-from tests.janus import zoo
+from tests.janus.methods import zoo
 
 FOLDER = Path(__file__).with_name("golden")
 """One file per method."""

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from janus.heads import LinearHeads, Prototypes
-from janus.losses import decoupled_margin, local_cross_entropy
+from janus.algorithms.losses import decoupled_margin, local_cross_entropy
 from janus.metrics import (
     METRICS,
     Metric,
@@ -23,6 +22,7 @@ from janus.metrics import (
     contradiction,
     summarise,
 )
+from janus.nn.heads import LinearHeads, Prototypes
 
 
 def test_three_tasks_by_hand():

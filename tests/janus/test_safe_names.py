@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from analysis.plan import read_plan
-from janus.compose import compose
+from analysis.runs.sweep_lists import read_plan
+from janus.config.compose import compose
 from janus.errors import ConfigError
 from janus.safe_names import check_name
-from janus.store import Store
+from janus.store.store import Store
 from sweeps.__main__ import main
-from sweeps.load import load
-from sweeps.plan import read_list
+from sweeps.spec.plan import read_list
+from sweeps.spec.sweep_file import load
 
 ESCAPES = ["../x", "a/b", "/etc", ".", "..", ".hidden", "-rf", "", "a\nb", "a\x1b[31m", "x" * 101]
 

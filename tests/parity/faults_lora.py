@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from tests.parity.mutants import Fault
 
-OPTIM, LORA, HEADS, BANK = "methods/optim.py", "lora.py", "heads.py", "bank.py"
-SUBSPACE, RECTIFY, LOSSES, ALIGN = "subspace.py", "rectify.py", "losses.py", "align.py"
+OPTIM, LORA, HEADS, BANK = (
+    "methods/base/optimizer.py",
+    "nn/lora.py",
+    "nn/heads.py",
+    "nn/lora_bank.py",
+)
+SUBSPACE, RECTIFY, LOSSES, ALIGN = (
+    "algorithms/subspace.py",
+    "algorithms/rectification.py",
+    "algorithms/losses.py",
+    "methods/base/classifier_alignment.py",
+)
 METHOD, PROTECTED, RECTIFIED = (
-    "methods/lora_method.py",
-    "methods/protected.py",
-    "methods/rectified.py",
+    "methods/base/lora_method.py",
+    "methods/base/subspace_lora.py",
+    "methods/base/rectifier.py",
 )
 GPM, JANUS, INFLORA = "methods/lora_gpm.py", "methods/janus_lora.py", "methods/inflora.py"
 DRS, OLORA, SD = "methods/lora_drs.py", "methods/olora.py", "methods/sd_lora.py"
-BILORA, FOURIER, C_LORA = "methods/bilora.py", "fourier.py", "methods/c_lora.py"
+BILORA, FOURIER, C_LORA = "methods/bilora.py", "nn/fourier_update.py", "methods/c_lora.py"
 YAML = "conf/method/{}.yaml"
 
 
@@ -99,12 +109,12 @@ TRAINING = [
     fault(HEADS, "width**-0.5 if bound is None", "(3 / width) ** 0.5 if bound is None", "seqlora"),
     fault(HEADS, "if self.zero_bias:", "if False:", "sd_lora"),
     fault(
-        "methods/heads_method.py",
+        "methods/base/heads_method.py",
         "self.heads.parts[-1](features)",
         "self.heads.parts[0](features)",
         "seqlora",
     ),
-    fault("methods/heads_method.py", 's["head_lr"])]', 's["lr"])]', "seqlora on domainnet"),
+    fault("methods/base/heads_method.py", 's["head_lr"])]', 's["lr"])]', "seqlora on domainnet"),
     fault(LOSSES, "labels - first)", "(labels - first).flip(0))", "seqlora"),
     fault(
         LOSSES,
@@ -227,7 +237,7 @@ SUBSPACES = [
         SUBSPACE, "rest = rest - (rest @ self.directions) @ self.directions.mT", "pass", "janus, gs"
     ),
     fault(
-        "products.py",
+        "nn/matmul.py",
         "part.addmm_(mine, rows[:, at:], beta=decay)",
         "part.addmm_(mine, rows[:, at:])",
         "janus, cov that forgets",
@@ -440,7 +450,10 @@ DOMAIN_STREAMS = [
     ),
     fault(ALIGN, "heads.parts[-1].requires_grad_(True)", "pass", "inflora_ca on domains"),
     fault(
-        "methods/heads_method.py", "return task.fresh", "return task.classes", "seqlora on domains"
+        "methods/base/heads_method.py",
+        "return task.fresh",
+        "return task.classes",
+        "seqlora on domains",
     ),
 ]
 

@@ -1,4 +1,5 @@
-"""The product's side of a comparison: the loop of janus/run.py on a tiny stream, in float64.
+"""The product's side of a comparison: the loop of janus/training/loop.py on a tiny stream, in
+float64.
 
     bench      10 classes of random patterns (10 train, 4 test images each), tasks of 4, 3, 3; or,
                with bench.scenario=domain, tasks of all classes in one of 3 colours
@@ -22,13 +23,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from janus.backbone import build
-from janus.compose import compose
-from janus.config import Cell
-from janus.data.images import Bench, Images
-from janus.data.tasks import Batch, Task, cut, plain_batches, tasks_of
+from janus.config.cell import Cell
+from janus.config.compose import compose
+from janus.data.images.images import Bench, Images
+from janus.data.stream import Batch, Task, cut, plain_batches, tasks_of
 from janus.methods import make
-from janus.methods.base import Context, Method
+from janus.methods.base.method import Context, Method
+from janus.nn.vit import build
 
 BOUND = 1e-8
 """Largest relative error that counts as equal."""
@@ -88,7 +89,7 @@ class Given:
     """The ViT before any adapter, under timm's names."""
     tasks: list[Data]
     key: tuple[int, str]
-    """(seed, order): the start of every random key, for draws by `janus.rng.generator`."""
+    """(seed, order): the start of every random key, for draws by `janus.keyed_random.generator`."""
 
     @property
     def width(self) -> int:
@@ -219,7 +220,7 @@ def pairs(batches: Iterator[Batch]) -> list[Pair]:
 
 # ---- the two runs ------------------------------------------------------------------------------
 def drive(case: Case) -> tuple[Trace, Given]:
-    """The product's run of `case`, as in janus/run.py, and what a reference needs to repeat it."""
+    """The product's run of `case`, as the training loop does it, and what a reference needs."""
     cell, told = cell_of(case), Trace()
     with in_float64():
         domains = TASKS if cell.bench.scenario == "domain" else 1

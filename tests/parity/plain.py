@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
-from janus.rng import generator
+from janus.keyed_random import generator
 from tests.parity.frame import Data, Given, Trace
 
 HEADS = 2

@@ -9,7 +9,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from janus.rng import key_number
+from janus.keyed_random import key_number
 from tests.parity.frame import DOMAINS, Case, Data, Given, Trace
 from tests.parity.held import newest_head
 from tests.parity.plain import (

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.rng import generator
+from janus.keyed_random import generator
 from tests.parity.frame import Case, Data, Given, Trace, slow_but
 from tests.parity.held import adapters, both, prototypes
 from tests.parity.plain import (

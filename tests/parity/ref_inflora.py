@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.rng import generator
+from janus.keyed_random import generator
 from tests.parity.frame import DOMAINS, Case, Data, Given, Trace, slow_but
 from tests.parity.held import Watch, both, change, newest_head, protected
 from tests.parity.plain import (

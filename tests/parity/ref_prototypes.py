@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.rng import generator
+from janus.keyed_random import generator
 from tests.parity.frame import DOMAINS, Case, Data, Given, Trace
 from tests.parity.held import newest_head
 from tests.parity.plain import (

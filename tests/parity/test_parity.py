@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from janus.settings import names
+from janus.config.method_spec import names
 from tests.parity.frame import BOUND, Case, all_cases, check
 
 

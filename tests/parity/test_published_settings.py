@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from janus.compose import compose
+from janus.config.compose import compose
 
 # GT-RIPL/CODA-Prompt: configs/{cifar-100,imnet-r,domainnet}_prompt.yaml, experiments/*.sh
 CODA_EPOCHS = {"cifar100": 20, "imagenet_r": 50, "domainnet": 5}

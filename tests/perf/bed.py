@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import torch
 
-from janus.backbone import build
-from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
-from janus.data.bench import Images
-from janus.data.tasks import Batch, Task
+from janus.config.cell import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
+from janus.config.method_spec import method_spec, names
+from janus.data.load_bench import Images
+from janus.data.stream import Batch, Task
 from janus.methods import make
-from janus.methods.base import Context, Method
-from janus.settings import method_spec, names
-from janus.step import take_step
+from janus.methods.base.method import Context, Method
+from janus.nn.vit import build
+from janus.training.step import take_step
 
 SHAPES = {
     "bundled": "vit_tiny_patch16_224",
@@ -32,7 +32,7 @@ EPOCHS = 100
 def backbone_config(shape: str) -> BackboneConfig:
     """Random weights in a shape of `SHAPES`; `bundled` is that of the package, `toy` tiny."""
     if shape in ("bundled", "toy"):
-        from janus.compose import compose
+        from janus.config.compose import compose
 
         chosen = {"backbone": "toy"} if shape == "toy" else {}
         return compose({"bench": "glyphs", "method": "seqlora", **chosen}).backbone

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from janus.cuda import settle
-from janus.memory import reuse_large_blocks
-from janus.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
+from janus.machine.allocator import reuse_large_blocks
+from janus.machine.determinism import settle
+from janus.machine.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
 from tests.perf import flops
 from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
 from tests.perf.parts import STEP, Parts

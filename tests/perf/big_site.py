@@ -23,12 +23,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cluster.claims import TaskStore
-from cluster.job import Job
-from cluster.pick import CHECKED, pick
-from cluster.slurm import Queued
-from janus import atomic
-from janus.compose import compose
+from cluster.node.job import Job
+from cluster.node.job_store import TaskStore
+from cluster.node.next_cell import CHECKED, pick
+from cluster.scheduler.slurm_commands import Queued
+from janus import atomic_files
+from janus.config.compose import compose
 from tests.perf.claims import count_calls
 
 FIGURES = Path(__file__).with_name("site.json")
@@ -80,11 +80,11 @@ def measure_calls() -> dict[str, int]:
         claim.beat({"step": 1}, every_s=0)
         with noted("beat"):
             claim.beat({"step": 2}, every_s=0)
-        for number in range(5):  # as janus.checkpoint.save
+        for number in range(5):  # as janus.training.checkpoint.save
             with noted("save"):
                 claim.check()
                 path = claim.checkpoint_dir / f"{number:05d}.safetensors"
-                atomic.replace(path, atomic.json_writer({}))
+                atomic_files.replace(path, atomic_files.json_writer({}))
                 claim.prune_checkpoints()
         with noted("commit"):
             claim.commit({"id": cells[0].id, "filler": "x" * 4000}, {"seconds": 1.0})
@@ -155,7 +155,7 @@ class Site:
         yield from [cell for cell in order if self.state[cell] != "done"]
 
     def worker(self, index: int) -> Iterator[tuple[str, float]]:
-        """What a worker does: ("calls", number) or ("train", seconds), as in `cluster.pick`."""
+        """What a worker does: ("calls", number) or ("train", seconds), as in `next_cell`."""
         cells, calls = len(self.length), self.calls
         held = 0
         for cell in chain(range(index, cells, self.workers), self.rest(index)):

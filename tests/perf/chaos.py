@@ -23,11 +23,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from janus import atomic
-from janus.store import Store
-from sweeps.load import load
-from sweeps.plan import plan
-from sweeps.repeated import Repeated, repeated
+from janus import atomic_files
+from janus.store.store import Store
+from sweeps.show.lost_work import Repeated, repeated
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep_file import load
 
 TINY = ["backbone=toy", "bench.tasks=2", "bench.train_per_class=2", "bench.test_per_class=1"]
 PATIENCE_S = 7200.0
@@ -210,7 +210,9 @@ def compare(chaos: Chaos, calm: Store, wild: Store) -> None:
 
 def committed_once(store: Store, cell_id: str) -> bool:
     """Whether the attempt that is said to have committed left its provenance."""
-    winner = (atomic.read_json(store.run_dir(cell_id) / "committed.json") or {}).get("attempt")
+    winner = (atomic_files.read_json(store.run_dir(cell_id) / "committed.json") or {}).get(
+        "attempt"
+    )
     folder = store.run_dir(cell_id) / "attempts" / f"{winner or 0:06d}"
     return winner is None or (folder / "provenance.json").exists()
 

@@ -22,13 +22,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cluster.claims import TaskStore
-from cluster.job import Job
-from cluster.pick import own_order, pick
-from cluster.slurm import Queued
-from janus.compose import compose
-from janus.config import Cell
-from janus.store import Store
+from cluster.node.job import Job
+from cluster.node.job_store import TaskStore
+from cluster.node.next_cell import own_order, pick
+from cluster.scheduler.slurm_commands import Queued
+from janus.config.cell import Cell
+from janus.config.compose import compose
+from janus.store.store import Store
 
 COUNTED = ("stat", "listdir", "link", "replace", "fsync", "mkdir", "unlink", "open")
 

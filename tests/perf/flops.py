@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from janus.fourier import DenseQKV
-from janus.lora import LoraQKV
-from janus.methods.base import Method
-from janus.products import linear
+from janus.methods.base.method import Method
+from janus.nn.fourier_update import DenseQKV
+from janus.nn.lora import LoraQKV
+from janus.nn.matmul import linear
 from tests.perf.bed import clock
 
 SHORTEST_S = 0.01

@@ -22,20 +22,22 @@ from unittest.mock import patch
 
 import torch
 
-from janus import atomic, measure, run
-from janus.backbone import build
-from janus.compose import compose
-from janus.config import Cell
-from janus.data.images import Bench, Images
-from janus.data.tasks import cut
+from janus import atomic_files
+from janus.config.cell import Cell
+from janus.config.compose import compose
+from janus.config.method_spec import names
+from janus.data.images.images import Bench, Images
+from janus.data.stream import cut
 from janus.errors import ConfigError
+from janus.evaluation import measurements
+from janus.keyed_random import generator
 from janus.methods import make, method_class
-from janus.methods.base import Context
-from janus.methods.protected import ProtectedLora
-from janus.rng import generator
-from janus.settings import names
-from janus.store import Store
-from sweeps.plan import Sweep, plan_rows, split_open, write_list
+from janus.methods.base.method import Context
+from janus.methods.base.subspace_lora import ProtectedLora
+from janus.nn.vit import build
+from janus.store.store import Store
+from janus.training import loop
+from sweeps.spec.plan import Sweep, plan_rows, split_open, write_list
 
 Costs = dict[str, float]
 CPU = torch.device("cpu")
@@ -68,14 +70,14 @@ def clocked(
     """Add up the seconds of the parts of a run: of this process' CPU, or by another clock."""
     method = method_class(cell.method.name)
     parts: list[tuple[Any, str, str]] = [
-        (run, "cut", "cut"),
-        (run._Run, "_one_epoch", "train"),
+        (loop, "cut", "cut"),
+        (loop._Run, "_one_epoch", "train"),
         (method, "begin_task", "begin"),
         (method, "end_task", "end"),
-        (run, "pass_once", "evaluate"),
-        (measure, "evaluate", "evaluate"),
+        (loop, "pass_once", "evaluate"),
+        (measurements, "evaluate", "evaluate"),
         (method, "diagnose", "diagnose"),
-        (run._Run, "_save", "save"),
+        (loop._Run, "_save", "save"),
     ]
     with ExitStack() as stack:
         for owner, name, label in parts:
@@ -105,12 +107,12 @@ def one_run(method: str, bench: Bench, tasks: int) -> Costs:
     costs: Costs = defaultdict(float)
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(run.benches, "load", lambda _: bench),
-        patch.object(atomic, "_sync", lambda _: None),
+        patch.object(loop.benches, "load", lambda _: bench),
+        patch.object(atomic_files, "_sync", lambda _: None),
         clocked(cell, costs),
     ):
         store, began = Store(folder), time.process_time()
-        run.run_cell(cell, store, threads=1, keep_final=True)
+        loop.run_cell(cell, store, threads=1, keep_final=True)
         costs["all"] = time.process_time() - began
         costs["else"] = 2 * costs["all"] - sum(costs.values())
         saved = (store.run_dir(cell.id) / "ckpt").glob("*/*.safetensors")

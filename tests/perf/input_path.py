@@ -25,13 +25,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from janus.config import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
-from janus.data import prepared
-from janus.data.files import Files
-from janus.data.images import Bench, Images
-from janus.data.stored import Stored
-from janus.data.tasks import Task
-from janus.memory import reuse_large_blocks
+from janus.config.cell import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
+from janus.data.files import memory_mapped
+from janus.data.files.decoded import Files
+from janus.data.images.images import Bench, Images
+from janus.data.images.stored import Stored
+from janus.data.stream import Task
+from janus.machine.allocator import reuse_large_blocks
 
 BATCH = 64
 CPU = torch.device("cpu")
@@ -143,8 +143,8 @@ def stored_jpegs(folder: Path, files: list[Path]) -> tuple[Stored, Files]:
     images = Images(from_disk, labels, zeros, zeros)
     config = BenchConfig(name="perf", source="perf", classes=10, tasks=1, root=str(folder))
     names = tuple("0123456789")
-    prepared.write(Bench(images, images.take(labels[:10]), names, ("all",), "0" * 64), config)
-    found = prepared.find(config)
+    memory_mapped.write(Bench(images, images.take(labels[:10]), names, ("all",), "0" * 64), config)
+    found = memory_mapped.find(config)
     assert found is not None and isinstance(found.train.store, Stored)
     return found.train.store, from_disk
 
@@ -214,7 +214,7 @@ from janus.config import BenchConfig
 from janus.data import prepared
 from tests.perf.input_path import task_of, held
 config = BenchConfig(name="perf", source="perf", classes=10, tasks=1, root=sys.argv[1])
-import janus.run  # what any run has imported
+import janus.training.loop  # what any run has imported
 before = held()
 bench = prepared.find(config)
 for images in (bench.train, bench.test):
@@ -254,7 +254,7 @@ def memory(counts: list[int]) -> None:
             return Images(torch.from_numpy(pixels), labels, torch.zeros_like(labels), labels)
 
         bench = Bench(images(50_000), images(10_000), tuple("0123456789"), ("all",), "0" * 64)
-        prepared.write(bench, config)
+        memory_mapped.write(bench, config)
         size = 60_000 * 3 * 32 * 32
         for count in counts:
             total = _held_by(count, name)

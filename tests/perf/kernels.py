@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from janus import products
-from janus.bf16 import keep_casts
-from janus.lora import add_products
-from janus.subspace import Covariance
+from janus.algorithms.subspace import Covariance
+from janus.nn import matmul
+from janus.nn.cast_cache import keep_casts
+from janus.nn.lora import add_products
 
 SHAPES = {"base": (4, 197, 12, 64), "bundled": (32, 17, 4, 32)}
 """Images, tokens, heads, head width."""
@@ -117,7 +117,7 @@ def product(shape: str) -> dict[str, Run]:
         torch.randn(images * tokens, 3 * d),
     )
     return {
-        "chosen": lambda: products.linear(x, weight, bias).backward(grad),
+        "chosen": lambda: matmul.linear(x, weight, bias).backward(grad),
         "torch's": lambda: functional.linear(x, weight, bias).backward(grad),
     }
 

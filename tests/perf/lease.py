@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from janus import atomic
-from janus.config import Cell
-from janus.store import Claim, Store
-from sweeps.load import load
-from sweeps.plan import plan
-from sweeps.repeated import Repeated, repeated
+from janus import atomic_files
+from janus.config.cell import Cell
+from janus.store.store import Claim, Store
+from sweeps.show.lost_work import Repeated, repeated
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep_file import load
 from tests.perf.chaos import Chaos, compare
 
 WAYS = ("killed", "stopped", "mute", "well")
@@ -40,8 +40,8 @@ STEP_S = 1.0
 HEARD_S = 4.0
 """How long the heartbeats of the mute one arrive."""
 DRIVER = """
-import sys, janus.store
-janus.store.Store.__init__.__defaults__ = (float(sys.argv[1]),)
+import sys, janus.store.store
+janus.store.store.Store.__init__.__defaults__ = (float(sys.argv[1]),)
 from sweeps.__main__ import main
 sys.exit(main(["run", "smoke", *sys.argv[2:]]))
 """
@@ -104,12 +104,12 @@ def cells_of(store: Store) -> list[Cell]:
 
 def hold(store: Store, way: str) -> None:
     """What another machine does: train a cell, and fall silent in its way."""
-    import janus.store
+    import janus.store.store
     from janus.errors import RunError
-    from janus.run import run_cell
+    from janus.training.loop import run_cell
 
-    here = janus.store.process_identity()
-    janus.store.process_identity = lambda: here | {"host": f"far-{way}", "boot": way}
+    here = janus.store.store.process_identity()
+    janus.store.store.process_identity = lambda: here | {"host": f"far-{way}", "boot": way}
     if way == "mute":
         beat, first = Claim.beat, []
 
@@ -170,7 +170,7 @@ def far(store: Store, way: str) -> subprocess.Popen[bytes]:
 
 def train_undisturbed(store: Store) -> None:
     """The same cells, one after the other."""
-    from janus.run import run_cell
+    from janus.training.loop import run_cell
 
     for cell in cells_of(store):
         run_cell(cell, store, threads=1)
@@ -190,12 +190,12 @@ def judge(ended: Ended, held: dict[str, Cell], store: Store) -> None:
     for way, cell in held.items():
         run_dir = store.run_dir(cell.id)
         ended.attempts[way] = store.attempts(cell.id)
-        second = atomic.read_json(run_dir / "claims" / "000002.json")
+        second = atomic_files.read_json(run_dir / "claims" / "000002.json")
         beat = run_dir / "attempts" / "000001" / "beat.json"
         if second:
             ended.silent_s[way] = second["claimed_at"] - beat.stat().st_mtime
     failure = store.run_dir(held["stopped"].id) / "attempts" / "000001" / "failure.json"
-    ended.woken = (atomic.read_json(failure) or {}).get("cause", "")
+    ended.woken = (atomic_files.read_json(failure) or {}).get("cause", "")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sys
 
 import torch
 
-from janus.provenance import peak_memory_bytes, reset_peak_memory
+from janus.machine.provenance import peak_memory_bytes, reset_peak_memory
 from tests.perf.bed import SHAPES, Bed
 
 

@@ -22,11 +22,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from janus.config import Cell
-from janus.run import run_cell
-from janus.store import Store
-from sweeps.load import load
-from sweeps.plan import plan
+from janus.config.cell import Cell
+from janus.store.store import Store
+from janus.training.loop import run_cell
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep_file import load
 from tests.perf.growth import clocked
 
 CORES = os.cpu_count() or 1

@@ -9,7 +9,7 @@ import argparse
 
 from torch.profiler import ProfilerActivity, profile
 
-from janus.memory import reuse_large_blocks
+from janus.machine.allocator import reuse_large_blocks
 from tests.perf.bed import SHAPES, Bed
 
 GROUPS = {

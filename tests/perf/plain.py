@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from janus.load_timm import timm
+from janus.machine.import_timm import timm
 from tests.perf.bed import backbone_config, clock
 
 NAMES = ("timm", "timm-unfused")

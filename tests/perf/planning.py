@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from janus.config import Cell
-from janus.store import Store
-from sweeps.load import load
-from sweeps.plan import plan
+from janus.config.cell import Cell
+from janus.store.store import Store
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep_file import load
 
 METHODS = "methods=[seqlora,inflora,lora_gpm,janus,ncm]"
 ROUNDS = 5

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from janus.evaluate import tree_bytes
-from janus.memory import reuse_large_blocks
-from janus.provenance import numerics, peak_memory_bytes, reset_peak_memory
+from janus.evaluation.accuracy import tree_bytes
+from janus.machine.allocator import reuse_large_blocks
+from janus.machine.provenance import numerics, peak_memory_bytes, reset_peak_memory
 from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
 
 

@@ -24,12 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from janus import atomic
-from janus.config import Cell
-from janus.store import Store
-from sweeps import leftovers
-from sweeps.load import load
-from sweeps.plan import plan
+from janus import atomic_files
+from janus.config.cell import Cell
+from janus.store.store import Store
+from sweeps.execution import cleanup
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep_file import load
 
 SMALL = ["backbone=toy", "bench.tasks=3", "bench.train_per_class=10", "train.epochs=2"]
 WORKERS = 2
@@ -96,7 +96,7 @@ class FirstStep:
 
 def train(cell: Cell, log: Log, began: float) -> None:
     """One cell in a store of its own: what a rival's task does."""
-    from janus.run import run_cell
+    from janus.training.loop import run_cell
 
     log.add("turn", cell.id, began)
     with tempfile.TemporaryDirectory(prefix="so-", dir="/tmp") as folder:
@@ -173,13 +173,13 @@ def log_of_store(folder: Path) -> Log:
     claims = []
     for path in (store.root / "runs").glob("*/*/claims/*.json"):
         cell_id, number = path.parent.parent.name, path.stem
-        record = atomic.read_json(path)
+        record = atomic_files.read_json(path)
         attempt = path.parent.parent / "attempts" / number
         claims.append((record["claimed_at"], record["owner"]["pid"], cell_id, attempt))
     for claimed_at, pid, cell_id, attempt in sorted(claims, key=lambda c: c[0]):
         # a worker's turn begins when the cell before it was committed
         log.add("turn", cell_id, ends.get(pid, claimed_at))
-        if (beat := atomic.read_json(attempt / "beat.json")) is not None:
+        if (beat := atomic_files.read_json(attempt / "beat.json")) is not None:
             log.add("step", cell_id, beat["began_at"])
         if (attempt / "provenance.json").exists():
             ends[pid] = (attempt / "provenance.json").stat().st_mtime
@@ -215,7 +215,7 @@ def measure(name: str, number: int) -> Ended:
             time.sleep(0.2)
         process.kill()
         process.wait()
-        leftovers.end_processes(folder)  # what the driver left: a rival must not wait for them
+        cleanup.end_processes(folder)  # what the driver left: a rival must not wait for them
         before = [cell_id for cell_id, _ in read(folder).times("end")]
         start(command(folder, number), folder).wait()
         ends = [cell_id for cell_id, _ in read(folder).times("end")]
@@ -259,7 +259,7 @@ def share(seconds: float) -> None:
 
 def epochs_of(seconds: float) -> int:
     """How many epochs make a cell of so many seconds, from two short ones trained here."""
-    from janus.run import run_cell
+    from janus.training.loop import run_cell
 
     spent = []
     with tempfile.TemporaryDirectory(prefix="so-", dir="/tmp") as folder:

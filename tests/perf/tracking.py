@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from janus.compose import compose
-from janus.overrides import parse_overrides
-from janus.run import run_cell
-from janus.store import Store
-from janus.wandb_tracker import Tracking
+from janus.config.compose import compose
+from janus.config.overrides import parse_overrides
+from janus.store.store import Store
+from janus.tracking.wandb_tracker import Tracking
+from janus.training.loop import run_cell
 
 
 def measure(method: str, cells: int, overrides: dict[str, Any]) -> None:

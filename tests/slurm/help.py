@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.submission import Submission, newest, read_events
-from janus.config import Cell
-from janus.store import Store
+from cluster.record.submission import Submission, newest, read_events
+from janus.config.cell import Cell
+from janus.store.store import Store
 from tests.slurm.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from cluster import slurm
-from cluster.submission import Submission
-from janus import atomic
-from janus.compose import compose
-from janus.run import run_cell
-from janus.store import Store
-from sweeps.repeated import read_attempt, stopped_in_order
+from cluster.record.submission import Submission
+from cluster.scheduler import slurm_commands
+from janus import atomic_files
+from janus.config.compose import compose
+from janus.store.store import Store
+from janus.training.loop import run_cell
+from sweeps.show.lost_work import read_attempt, stopped_in_order
 from tests.slurm.help import FIXED, Login, differing, inline, wait
 from tests.slurm.site import Site
 
@@ -61,7 +61,7 @@ class Incident:
 class Hit:
     """A task in the middle of a cell, at the moment when something happened to it."""
 
-    row: slurm.Queued
+    row: slurm_commands.Queued
     cell: str
     """'' while a time limit is near and SLURM has not warned yet: it hits what is trained then."""
     attempt: int
@@ -153,7 +153,7 @@ class Scenario:
     def _shorten(self, hit: Hit) -> None:
         """Let the time limit come near: SLURM warns about a minute before it."""
         name, hit.cell = hit.row.name, ""
-        spent = slurm.minutes(self.site.ask("squeue", "-h", "-j", name, "-o", "%M"))
+        spent = slurm_commands.minutes(self.site.ask("squeue", "-h", "-j", name, "-o", "%M"))
         self._say("scontrol", "update", f"JobId={name}", f"TimeLimit={int(spent) + 2}")
 
     def _nodes_come_back(self, hits: dict[str, Hit]) -> None:
@@ -179,7 +179,7 @@ class Scenario:
         def look() -> list[Hit]:
             if len(self.store.done()) == len(self.submission.work[0]):
                 raise RuntimeError("the sweep ended before all that was to befall it")
-            rows = {row.name: row for row in slurm.queue(self.submission.id)}
+            rows = {row.name: row for row in slurm_commands.queue(self.submission.id)}
             found = {}
             for event in self.login.events(self.submission, "first-step"):
                 name, _, restart = event["job"].rpartition(".r")
@@ -223,7 +223,7 @@ class Scenario:
     def _began_at(self, hit: Hit) -> str:
         """The checkpoint that the attempt after the incident started from."""
         folder = self.store.run_dir(hit.cell) / "attempts" / f"{hit.attempt + 1:06d}"
-        return str(atomic.read_json(folder / "job.json")["from"])
+        return str(atomic_files.read_json(folder / "job.json")["from"])
 
     def rewritten(self) -> list[str]:
         """Cells whose committed result was lost or replaced, or that were committed twice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from cluster.claims import TRIES
+from cluster.node.job_store import TRIES
 from tests.slurm.help import differing, inline, wait
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import slurm
-from cluster.submission import newest, submissions
-from janus.store import Store
+from cluster.record.submission import newest, submissions
+from cluster.scheduler import slurm_commands
+from janus.store.store import Store
 from tests.slurm.help import wait
 
 
@@ -38,11 +38,13 @@ def user(login):
     ],
 )
 def test_a_wrong_request_is_one_line_and_leaves_no_job(user, words, said):
-    before = {r.id for r in slurm.queue()}  # jobs of other tests may still be ending
+    before = {r.id for r in slurm_commands.queue()}  # jobs of other tests may still be ending
     done = user.run("submit", *words)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert said in done.stderr.splitlines()[-1], done.stderr
-    alive = [r for r in slurm.queue() if r.state in slurm.ALIVE | slurm.COMING]
+    alive = [
+        r for r in slurm_commands.queue() if r.state in slurm_commands.ALIVE | slurm_commands.COMING
+    ]
     assert not [r for r in alive if r.id not in before]
     assert not user.store.done()
 
@@ -50,8 +52,12 @@ def test_a_wrong_request_is_one_line_and_leaves_no_job(user, words, said):
 def test_a_store_that_the_nodes_do_not_see_is_told_by_status(user, site):
     user.store = Store(site.root / "private" / "store")
     submission = user.submit("profile.tasks=2")
-    ended = slurm.ALIVE | slurm.COMING
-    wait(lambda: not any(r.state in ended for r in slurm.queue(submission.id)), 60, "the tasks")
+    ended = slurm_commands.ALIVE | slurm_commands.COMING
+    wait(
+        lambda: not any(r.state in ended for r in slurm_commands.queue(submission.id)),
+        60,
+        "the tasks",
+    )
     done = user.run("status")
     assert done.returncode == 3
     assert "before they could write a word" in done.stdout
@@ -61,7 +67,7 @@ def test_a_store_that_the_nodes_do_not_see_is_told_by_status(user, site):
 def test_data_to_stage_that_is_not_there_is_told_at_submit(user, tmp_path):
     done = user.run("submit", "profile.stage=true", f"bench.cache={tmp_path}/gone")
     assert done.returncode == 2 and "janus.data prepare glyphs" in done.stderr.splitlines()[-1]
-    assert not slurm.queue("tiny") and not user.store.root.exists()
+    assert not slurm_commands.queue("tiny") and not user.store.root.exists()
 
 
 def test_staged_data_that_went_while_the_jobs_waited_is_told_by_status(user, tmp_path):
@@ -82,7 +88,7 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(user):
     assert done.returncode == 0, done.stderr
     for line in ("#SBATCH --gpus-per-node=2", "#SBATCH --array=0-2%3", "module load x"):
         assert line in done.stdout
-    assert not user.store.root.exists() and not slurm.queue("tiny-DRY")
+    assert not user.store.root.exists() and not slurm_commands.queue("tiny-DRY")
 
 
 def test_more_tasks_than_the_site_takes_in_one_array_become_several(login):

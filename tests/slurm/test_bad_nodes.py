@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import slurm
-from tests.janus.weight_sets import network, save
+from cluster.scheduler import slurm_commands
+from tests.janus.weights.weight_sets import network, save
 from tests.slurm.help import differing, inline, wait
 
 FAST = ("profile.tasks=3", "profile.cpus=1")
@@ -92,10 +92,13 @@ def test_tasks_that_no_node_can_do_end_with_a_failure_and_say_so(user, site, pri
     submission = user.submit("profile.tasks=1", f"profile.python={private}")
 
     def over() -> bool:
-        return not any(r.state in slurm.ALIVE | slurm.COMING for r in slurm.queue(submission.id))
+        return not any(
+            r.state in slurm_commands.ALIVE | slurm_commands.COMING
+            for r in slurm_commands.queue(submission.id)
+        )
 
     wait(over, 180, "the task to give up")
-    (row,) = slurm.queue(submission.id)
+    (row,) = slurm_commands.queue(submission.id)
     assert row.state == "FAILED" and row.restarts == 2
     done = user.run("status")
     assert done.returncode == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from cluster import slurm
+from cluster.scheduler import slurm_commands
 from tests.slurm.help import wait
 
 
@@ -12,10 +12,10 @@ def test_the_state_of_a_task_is_not_that_of_the_array(site, login):
     login()  # points SLURM's commands at the site
     words = ["sbatch", "--parsable", "--array=0-1", "-o", "/dev/null", "--wrap", "sleep 60"]
     array = subprocess.run(words, env=site.env, capture_output=True, text=True).stdout.strip()
-    wait(lambda: sum(r.state == "RUNNING" for r in slurm.queue()) == 2, 60, "both tasks")
-    same = next(row.name for row in slurm.queue() if row.id == array)
-    other = next(row.name for row in slurm.queue() if row.id != array)
+    wait(lambda: sum(r.state == "RUNNING" for r in slurm_commands.queue()) == 2, 60, "both tasks")
+    same = next(row.name for row in slurm_commands.queue() if row.id == array)
+    other = next(row.name for row in slurm_commands.queue() if row.id != array)
     subprocess.run(["scancel", other], env=site.env, check=True)
-    wait(lambda: slurm.state(other) == "CANCELLED", 30, "the end of one")
-    assert slurm.state(same) == "RUNNING"
-    assert slurm.state("999999") == ""
+    wait(lambda: slurm_commands.state(other) == "CANCELLED", 30, "the end of one")
+    assert slurm_commands.state(same) == "RUNNING"
+    assert slurm_commands.state("999999") == ""

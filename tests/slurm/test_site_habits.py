@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from cluster import slurm
-from cluster.snapshot import ROOMS
-from janus.store import Store
+from cluster.record.code_snapshot import ROOMS
+from cluster.scheduler import slurm_commands
+from janus.store.store import Store
 from tests.slurm.help import ROOT, wait
 
 ODD = 'my st\'ore $x; # (ä) [b] & "c"'
@@ -18,9 +18,13 @@ ODD = 'my st\'ore $x; # (ä) [b] & "c"'
 
 def over(user, submission):
     """Wait until no task waits or runs; {state} of all of them."""
-    going = slurm.ALIVE | slurm.COMING
-    wait(lambda: not any(r.state in going for r in slurm.queue(submission.id)), 120, "the tasks")
-    return {row.state for row in slurm.queue(submission.id)}
+    going = slurm_commands.ALIVE | slurm_commands.COMING
+    wait(
+        lambda: not any(r.state in going for r in slurm_commands.queue(submission.id)),
+        120,
+        "the tasks",
+    )
+    return {row.state for row in slurm_commands.queue(submission.id)}
 
 
 @pytest.mark.parametrize("mode", ["array", "ray"])
@@ -81,7 +85,7 @@ def test_a_task_that_lost_its_path_trains_nothing_and_fails(login):
 def test_typed_gpus_are_asked_for_once(login, word):
     user = login(orders=1)
     submission = user.submit("profile.tasks=1", word, "profile.flags.begin=now+300")
-    job = slurm.queue(submission.id)[0].id
+    job = slurm_commands.queue(submission.id)[0].id
     words = ["scontrol", "--oneliner", "show", "job", job]
     told = subprocess.run(words, env=user.env, capture_output=True, text=True).stdout
     assert told.count("gpu:fake") == 1 and "gpu:1" not in told.replace("gpu:fake:1", "")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from janus import atomic
-from janus.store import Store
+from janus import atomic_files
+from janus.store.store import Store
 
 
 @pytest.fixture
@@ -28,6 +28,6 @@ def put_result(store: Store) -> Callable[[str], None]:
 
     def put(cell_id: str) -> None:
         record = {"id": cell_id, "metrics": {"acc": 0.5, "maa": 0.5, "bwt": -0.1}}
-        atomic.create(store.result_path(cell_id), atomic.json_writer(record))
+        atomic_files.create(store.result_path(cell_id), atomic_files.json_writer(record))
 
     return put

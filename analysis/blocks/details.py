@@ -1,0 +1,273 @@
+"""What `--details` adds to the table: across benches, order against seed, how many more orders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.blocks.grid import NONE, Block, Grid, Text, signed
+from analysis.runs.protocol import Group
+from analysis.stats import across_benches, significance, variance
+from analysis.stats.paired import ALPHA, AVERAGE, Difference, corrected
+from analysis.stats.significance import Interval
+from analysis.tables.comparison import METRICS, PRIMARY, Metric, Table, values_of
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """One method over all benches that every method of the table was measured on."""
+
+    method: str
+    benches: int
+    iqm: float | None
+    """Interquartile mean of scores normalised per bench; None for a single bench."""
+    iqm_interval: Interval | None
+    improvement: float | None
+    """Probability of improvement over the reference, over common orders."""
+    improvement_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Order and seed parts of one method's spread on one bench."""
+
+    bench: str
+    method: str
+    parts: variance.Components
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """How many more units would decide a difference: between `least` and `most`."""
+
+    bench: str
+    method: str
+    mean: float | None
+    n: int
+    least: int | None
+    """If the other tests of the family cost nothing; None: not with 200 more."""
+    most: int | None
+    """If the level is divided by the number of tests; None: not with 200 more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """All of it, in stored units, for one metric."""
+
+    metric: str
+    across: tuple[Across, ...]
+    spread: tuple[Spread, ...]
+    further: tuple[Further, ...]
+
+
+def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
+    """The details of the table that was built from the same groups.
+
+    They are of the table's first endpoint that is ranked, else of ACC.
+    """
+    ranked = [metric for metric in table.endpoints if metric.better]
+    metric = ranked[0] if ranked else METRICS[PRIMARY]
+    values = [values_of(group.runs, labels, {metric})[metric.key] for group in groups]
+    spread = [
+        Spread(column.title, method, variance.components(found[method]))
+        for column, found in zip(table.columns, values, strict=True)
+        for method in table.methods
+        if method in found
+    ]
+    further = [
+        _further(d, table.correction)
+        for d in table.differences
+        if d.metric == metric.key and d.column is not AVERAGE
+    ]
+    across = _across(values, metric, table)
+    return Details(metric.key, tuple(across), tuple(spread), tuple(further))
+
+
+def _further(d: Difference, correction: str) -> Further:
+    """0 exactly where the table's own test decides; else what the simulation asks for.
+
+    What max-T asks for lies between the test alone and the level divided by the number of tests:
+    it depends on how the rows go together.
+    """
+    p = corrected(d, correction)
+    decided = p is not None and p < ALPHA
+    shares = {"none": (1, 1), "holm": (d.family, d.family), "maxt": (1, d.family)}[correction]
+    found = [0 if decided else _more(d, ALPHA / max(1, share)) for share in shares]
+    return Further(d.column.title, d.method, d.mean, d.n, *found)
+
+
+def _more(d: Difference, alpha: float) -> int | None:
+    found = variance.units_to_decide(d.differences, alpha)
+    return 1 if found == 0 else found
+
+
+def _across(
+    values: Sequence[Mapping[str, Mapping[significance.Place, float]]], metric: Metric, table: Table
+) -> list[Across]:
+    methods = [m for m in table.methods if any(m in found for found in values)]
+    whole = [i for i, found in enumerate(values) if all(m in found for m in methods)]
+    if not whole:
+        return []
+    units = {
+        m: [significance.average_units(values[i][m], table.columns[i].unit) for i in whole]
+        for m in methods
+    }
+    scores = across_benches.normalised(
+        {m: [np.array(list(found.values())) for found in units[m]] for m in methods}
+    )
+    out = []
+    for method in methods:
+        iqm, interval = None, None
+        if len(whole) > 1:
+            iqm = across_benches.interquartile_mean(scores[method])
+            interval = across_benches.bootstrap(
+                [scores[method]], across_benches.interquartile_mean, paired=True
+            )
+        better = _improvement(units[method], units.get(table.reference or ""), metric.better)
+        if method == table.reference:
+            better = (None, None)
+        out.append(Across(method, len(whole), iqm, interval, *better))
+    return out
+
+
+def _improvement(
+    ours: Sequence[Mapping[str, float]],
+    theirs: Sequence[Mapping[str, float]] | None,
+    sign: int,
+) -> tuple[float | None, Interval | None]:
+    if theirs is None:
+        return None, None
+    a, b = [], []
+    for mine, other in zip(ours, theirs, strict=True):
+        common = [key for key in mine if key in other]
+        if not common:
+            return None, None
+        a.append(sign * np.array([mine[key] for key in common]))
+        b.append(sign * np.array([other[key] for key in common]))
+    found = across_benches.probability_of_improvement(a, b)
+    # drawn apart, as rliable does: an order drawn for both at once meets itself too often, and
+    # the interval would shift away from the estimate
+    return found, across_benches.bootstrap(
+        [a, b], across_benches.probability_of_improvement, paired=False
+    )
+
+
+def to_json(details: Details) -> dict[str, Any]:
+    """As plain values."""
+    return asdict(details)
+
+
+def block(details: Details, table: Table) -> Block:
+    """The details as grids with their notes."""
+    title = METRICS[details.metric].title
+    grids = [_across_grid(details, table), _spread_grid(details)]
+    notes = [
+        "P: how often a random order of the method is better than a random, usually another, order "
+        "of the reference, mean over benches; with a 95 % stratified bootstrap interval (orders "
+        "resampled inside benches, for each method by itself). P is not paired: the spread of the "
+        "orders is in it.",
+        "Order and seed: standard deviations of a one-way random-effects model, in points of "
+        f"{title}; where no order has a second seed, the order's also contains the seed's. "
+        "Rough where orders are few; an estimate below 0 is shown as 0.",
+    ]
+    if any(row.iqm is not None for row in details.across):
+        notes.insert(
+            0,
+            f"IQM: mean of the middle half of all scores of all benches. Score: {title} minus the "
+            "mean of the rows' means on its bench, divided by the std of all values of that bench, "
+            "so that an easy and a hard bench weigh alike; it depends on the rows of the table. "
+            "95 % stratified bootstrap interval.",
+        )
+    if details.further:
+        grids.append(_further_grid(details, table))
+        tests = max(d.family for d in table.differences)
+        levels = {
+            "none": f"at {ALPHA}",
+            "holm": f"at {ALPHA} / {tests} (the number of tests)",
+            "maxt": f"at {ALPHA} (the least) and at {ALPHA} / {tests}, the number of tests (the "
+            "most): what max-T needs lies between",
+        }
+        notes.append(
+            "More orders: fewest further ones after which the test decides in 80 % of simulated "
+            f"futures {levels[table.correction]}; 0: decided; >200: not with 200 more."
+        )
+    return Block(tuple(grid for grid in grids if grid.rows), tuple(notes))
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.2f}"
+
+
+def _range(interval: Interval | None, scale: float = 100) -> str:
+    if interval is None:
+        return NONE
+    return f"[{scale * interval.low:z.2f}, {scale * interval.high:z.2f}]"
+
+
+def _across_grid(details: Details, table: Table) -> Grid:
+    """Nothing for a single bench without a reference."""
+    count = details.across[0].benches if details.across else 0
+    scored = any(row.iqm is not None for row in details.across)
+    header = ["method", *(["IQM", "95 % interval"] if scored else [])]
+    header += [f"P over {table.reference} (%)", "95 % interval"] if table.reference else []
+    rows = []
+    for row in details.across if len(header) > 1 else ():
+        cells = [row.method]
+        if scored:
+            cells += [NONE if row.iqm is None else f"{row.iqm:+z.2f}", _range(row.iqm_interval, 1)]
+        if table.reference:
+            cells += [_percent(row.improvement), _range(row.improvement_interval)]
+        rows.append(tuple(map(Text, cells)))
+    metric = METRICS[details.metric].title
+    title = f"Across {count} bench{'es' if count != 1 else ''}, {metric}"
+    return Grid(title, (("", len(header)),), tuple(header), tuple(rows), words=1)
+
+
+def _spread_grid(details: Details) -> Grid:
+    header = ("bench", "method", "orders", "runs", "std order", "std seed", "order's share (%)")
+    rows = tuple(
+        tuple(
+            map(
+                Text,
+                (
+                    row.bench,
+                    row.method,
+                    str(row.parts.orders),
+                    str(row.parts.runs),
+                    _percent(row.parts.order),
+                    _percent(row.parts.seed),
+                    _percent(row.parts.order_share),
+                ),
+            )
+        )
+        for row in details.spread
+    )
+    return Grid("Order against seed", (("", len(header)),), header, rows, words=2)
+
+
+def _further_grid(details: Details, table: Table) -> Grid:
+    metric = METRICS[details.metric]
+    header = ("bench", "method", "difference", "n", "more")
+    rows = tuple(
+        (
+            Text(row.bench),
+            Text(row.method),
+            Text(signed(row.mean, metric)),
+            Text(str(row.n)),
+            Text(_between(row)),
+        )
+        for row in details.further
+    )
+    title = f"More orders to decide the difference to {table.reference}"
+    return Grid(title, (("", len(header)),), header, rows, words=2)
+
+
+def _between(row: Further) -> str:
+    """`3`, or `3 to 8`."""
+    if row.n < 3:
+        return NONE
+    least, most = (">200" if n is None else str(n) for n in (row.least, row.most))
+    return least if least == most else f"{least} to {most}"

@@ -1,0 +1,200 @@
+"""A table as cells of text: what every printed form shares.
+
+A `Grid` is one table, a `Block` is grids with a title and notes. How they are printed is in
+analysis/formats: plain text and Markdown, LaTeX, CSV and JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from analysis.stats.paired import ALPHA, AVERAGE, Difference, corrected
+from analysis.tables.comparison import METRICS, Entry, Metric, Table
+from analysis.tables.notes import P_COLUMN, notes, p_text
+
+NONE = "--"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One printed cell."""
+
+    value: str
+    strong: bool = False
+    second: bool = False
+    """Underlined where the format can: second only to the strong one."""
+    mark: str = ""
+    """Footnote mark behind the value."""
+
+    @property
+    def shown(self) -> str:
+        """The value with its mark."""
+        return self.value + self.mark
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A block of printed cells under a header; `spans` groups header columns under a title."""
+
+    title: str
+    spans: tuple[tuple[str, int], ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    words: int
+    """How many leading columns hold words; the others are numbers."""
+
+
+WIDEST = 13
+"""Most columns of one grid of means, as many as the paper's main table has: a row that is wider
+wraps in a terminal and shrinks to nothing on paper, so its benches stand below each other."""
+
+
+def grids(table: Table) -> list[Grid]:
+    """The means, one grid per bench where all together are too wide, then paired differences."""
+    numbers = range(len(table.columns))
+    averaged = len(_averaged(table))
+    wide = len(numbers) > 1 and 1 + len(numbers) * (1 + len(table.metrics)) + averaged > WIDEST
+    return _apart(table) if wide else [_means(table, numbers, True), *_differences(table)]
+
+
+def _apart(table: Table) -> list[Grid]:
+    """One grid of means per bench, one of their averages, then paired differences."""
+    means = [_means(table, [number]) for number in range(len(table.columns))]
+    return [*means, *([_means(table, [], True)] if _averaged(table) else []), *_differences(table)]
+
+
+def _averaged(table: Table) -> list[Metric]:
+    """The columns of the average over benches, where the table has one."""
+    return [m for m in table.metrics if any(key == m.key for _, key in table.averages)]
+
+
+def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
+    """The means on the columns with these numbers, and their average where it is asked for."""
+    averaged = _averaged(table) if average else []
+    spans = [("", 1)]
+    header = ["method"]
+    for column in (table.columns[number] for number in numbers):
+        spans.append((column.title, 1 + len(table.metrics)))
+        header += ["n", *(metric.title for metric in table.metrics)]
+    if averaged:
+        spans.append((f"average of {len(table.columns)}", len(averaged)))
+        header += [metric.title for metric in averaged]
+    rows = []
+    for method in table.methods:
+        row = [Text(method)]
+        for number in numbers:
+            n = table.units(method, number)
+            row.append(Text(str(n) if n else NONE))
+            for metric in table.metrics:
+                found = table.entry(method, number, metric.key)
+                row.append(_entry(found, metric, n, table.spread))
+        row += [_average(table.averages.get((method, m.key)), m, table.spread) for m in averaged]
+        rows.append(tuple(row))
+    return Grid("", tuple(spans), tuple(header), tuple(rows), words=1)
+
+
+def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
+    """`63.45`, or with half of its interval; benches have no standard deviation in common."""
+    if entry is None:
+        return Text(NONE)
+    shown = number(entry.mean, metric)
+    shown += f" ± {number(entry.half_width, metric)}" if spread == "ci" else ""
+    return Text(shown, entry.best, entry.second)
+
+
+def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text:
+    """`63.45 ± 0.31`; with its own n where it is not the row's."""
+    if entry is None:
+        return Text(NONE)
+    behind = entry.half_width if spread == "ci" else entry.std
+    shown = f"{number(entry.mean, metric)} ± {number(behind, metric)}"
+    if entry.n != row_n:
+        shown += f" (n={entry.n})"
+    return Text(shown, entry.best, entry.second)
+
+
+def number(value: float | None, metric: Metric) -> str:
+    """A stored value in the metric's unit, or `--`."""
+    return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
+
+
+def _differences(table: Table) -> list[Grid]:
+    """The paired block, a grid an endpoint; a single bench goes into its title."""
+    several = len(table.columns) > 1
+    p_column = P_COLUMN[table.correction]
+    header = (
+        *(["bench"] if several else []),
+        "method",
+        "difference",
+        "95 % interval",
+        "n",
+        "d_z",
+        "p",
+        *([p_column] if table.correction != "none" else []),
+        "wins",
+    )
+    where = "" if several else f" on {table.columns[0].title}"
+    out = []
+    for metric in table.endpoints if table.differences else ():
+        unit = "points" if metric.unit == "%" else metric.unit
+        title = f"Paired differences to {table.reference}{where}, in {unit} of {metric.title}"
+        rows = tuple(
+            _difference(d, table.correction)[0 if several else 1 :]
+            for d in table.differences
+            if d.metric == metric.key
+        )
+        out.append(Grid(title, (("", len(header)),), header, rows, words=1 + several))
+    return [grid for grid in out if grid.rows]
+
+
+def _difference(d: Difference, correction: str) -> tuple[Text, ...]:
+    metric = METRICS[d.metric]
+    deciding = corrected(d, correction)
+    interval, shown = NONE, signed(d.mean, metric)
+    if d.interval is not None:
+        interval = f"[{signed(d.interval.low, metric)}, {signed(d.interval.high, metric)}]"
+    if d.n and d.column is not AVERAGE:
+        shown += f" ± {number(d.std, metric)}"
+    return (
+        Text(d.column.title),
+        Text(d.method),
+        Text(shown, deciding is not None and deciding < ALPHA),
+        Text(interval),
+        Text(str(d.n)),
+        Text(NONE if d.d_z is None else f"{d.d_z:+.2f}"),
+        Text(p_text(d.p)),
+        *([Text(p_text(deciding))] if correction != "none" else []),
+        Text(f"{d.wins}/{d.losses}" if d.n and d.wins is not None else NONE),
+    )
+
+
+def signed(value: float | None, metric: Metric) -> str:
+    """A difference in the metric's unit with its sign, or `--`."""
+    return NONE if value is None else f"{value * metric.scale:+z.{metric.digits}f}"
+
+
+Line = list[Text]
+"""Padded pieces of one printed line, gaps included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Grids that belong together, and what must be said below them."""
+
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...] = ()
+
+
+def blocks(table: Table | None, extra: Sequence[Block] = ()) -> list[Block]:
+    """The table as a block of its own, then the further blocks."""
+    own = [] if table is None else [Block(tuple(grids(table)), tuple(notes(table)))]
+    return [*own, *extra]
+
+
+def per_bench(table: Table) -> Block:
+    """The table with one grid of means per bench: for pages that are read by scrolling down."""
+    titles = [*(c.title for c in table.columns), *([AVERAGE.title] if _averaged(table) else [])]
+    shown = _apart(table)
+    named = [replace(grid, title=t) for grid, t in zip(shown, titles, strict=False)]
+    return Block((*named, *shown[len(titles) :]), tuple(notes(table)))

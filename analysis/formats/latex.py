@@ -1,0 +1,154 @@
+r"""The table for a paper: booktabs tabulars, every number set by siunitx, digits as they stand.
+
+`\num` keeps trailing zeros, aligns nothing away and follows the surrounding weight, so bold and
+underlined numbers need no special columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from analysis.blocks.grid import Block, Grid, Text, blocks
+from analysis.tables.comparison import Table
+
+PREAMBLE = r"""\documentclass{article}
+\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage[T1]{fontenc}
+\usepackage{lmodern}
+\usepackage{adjustbox,booktabs,caption,siunitx}
+\input{glyphtounicode}\pdfgentounicode=1
+\sisetup{separate-uncertainty=true,detect-all}
+\begin{document}
+"""
+"""Everything that a document with these tables needs."""
+
+_ESCAPES = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "…": r"\ldots{}",
+    "²": r"$^2$",
+    "†": r"\dag{}",
+    "≈": r"$\approx$",
+}
+_NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)(?: ± (\d+(?:\.\d+)?))?")
+
+
+def tex(value: str) -> str:
+    """Escaped text; a hyphen before a number is a minus, `--` stays the dash it prints as."""
+    escaped = "".join(_ESCAPES.get(c, c) for c in value)
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
+
+
+def cell_tex(cell: Text) -> str:
+    r"""A printed cell: `63.45 ± 0.31` becomes `\num{63.45 +- 0.31}`, anything else is text."""
+    found = _NUMBER.fullmatch(cell.value)
+    if found is None:
+        shown = tex(cell.value)
+    else:
+        plus = "[print-implicit-plus]" if found[1].startswith("+") else ""  # else it is dropped
+        if found[2] and not float(found[2]):  # siunitx drops an uncertainty of zero
+            shown = rf"\num{plus}{{{found[1]}}}${{}}\pm{{}}$\num{{{found[2]}}}"
+        elif found[2]:
+            shown = rf"\num{plus}{{{found[1]} +- {found[2]}}}"
+        else:
+            shown = rf"\num{plus}{{{found[1]}}}"
+    mark = rf"\textsuperscript{{{tex(cell.mark)}}}" if cell.mark else ""
+    if cell.strong:
+        return rf"\textbf{{{shown}}}{mark}"
+    return (rf"\underline{{{shown}}}" if cell.second else shown) + mark
+
+
+def to_latex(table: Table | None, extra: Sequence[Block] = ()) -> str:
+    """Floating tables, one per block (see `table_of`), for a document with the packages named."""
+    body = "\n".join(table_of(block) for block in blocks(table, extra))
+    return f"% needs \\usepackage{{adjustbox,booktabs,caption,siunitx}}\n{_SETUP}\n{body}"
+
+
+_SETUP = r"% and \sisetup{separate-uncertainty=true,detect-all}"
+
+
+PAGE = 38
+"""Lines of a landscape page at 10 pt that a float may fill."""
+
+HEAD = 4
+"""Lines of a page that a grid takes besides its rows: title, spans, header, rules."""
+
+NOTE = 180
+"""Characters of a caption on a line of that page."""
+
+
+def table_of(block: Block, caption: str = "", label: str = "") -> str:
+    """A floating table of the block's grids; its notes follow the caption.
+
+    What is longer than a page goes on in further floats of the same number, the header repeated.
+    Notes that would fill more than half of a page become text, which breaks over pages.
+    """
+    notes = " ".join(tex(note) for note in block.notes)
+    lines = -(-(len(caption) + len(notes)) // NOTE)
+    apart = lines > PAGE // 2
+    said = [caption, "Notes: in the text." if apart else notes]
+    parts = _pages(block.grids, PAGE - (2 if apart else lines))
+    floats = [_float(parts[0], " ".join(filter(None, said)), label)]
+    floats += [_float(part, "continued.", again=True) for part in parts[1:]]
+    if apart:
+        named = f"Table~\\ref{{{label}}}" if label else "the table"
+        floats.append(f"\\noindent\\textit{{Notes on {named}.}} {notes}\n")
+    return "\n".join(floats)
+
+
+def _pages(grids: Sequence[Grid], room: int) -> list[list[Grid]]:
+    """The grids, cut where a page is full; `room`: lines on the first one."""
+    pages: list[list[Grid]] = [[]]
+    for grid in grids:
+        rows = grid.rows
+        while rows:
+            if room < HEAD + min(len(rows), 4):  # no heading with a row or two below it
+                pages.append([])
+                room = PAGE - 2
+            taken = rows[: room - HEAD]
+            pages[-1].append(replace(grid, rows=taken))
+            rows = rows[len(taken) :]
+            room -= HEAD + len(taken)
+    return pages
+
+
+def _float(grids: Sequence[Grid], text: str, label: str = "", again: bool = False) -> str:
+    body = "\n\n\\medskip\n\n".join(tabular(grid) for grid in grids)
+    same = "\\ContinuedFloat\n" if again else ""
+    mark = f"\\label{{{label}}}" if label else ""
+    inside = f"{same}\\centering\n{body}\n\\caption{{{text}}}{mark}"
+    return f"\\begin{{table}}\n{inside}\n\\end{{table}}\n"
+
+
+def tabular(grid: Grid) -> str:
+    """One grid, no wider than the line."""
+    columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
+    lines = [r"\begin{tabular}{" + columns + "}", r"\toprule"]
+    if any(title for title, _ in grid.spans):
+        lines += _spans(grid)
+    lines += [_row([tex(h) for h in grid.header]), r"\midrule"]
+    lines += [_row([cell_tex(cell) for cell in row]) for row in grid.rows]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    body = "\n".join(lines)
+    shown = f"\\begin{{adjustbox}}{{max width=\\linewidth}}\n{body}\n\\end{{adjustbox}}"
+    return f"\\textit{{{tex(grid.title)}}}\\par\\smallskip\n{shown}" if grid.title else shown
+
+
+def _spans(grid: Grid) -> list[str]:
+    cells, rules, start = [], [], 1
+    for title, span in grid.spans:
+        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{tex(title)}}}" if title else "")
+        if title:
+            rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
+        start += span
+    return [_row(cells), "".join(rules)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"

@@ -1,0 +1,161 @@
+"""The published figures that come with the project: `analysis/published/`, described in its README.
+
+Read only. An empty protocol field means unknown, and stays unknown: nothing here guesses.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from janus.errors import ConfigError
+
+FOLDER = Path(__file__).parent
+PROTOCOL = ("tasks", "weights", "split", "order", "epochs", "normalisation", "weighting")
+"""Fields that two figures must share to be compared."""
+
+SOURCES = {
+    "janus-lora": "Janus-LoRA, arXiv 2605.28495",
+    "sd-lora": "SD-LoRA, ICLR 2025",
+    "sd-lora-logs": "SD-LoRA's logs",
+    "inflora-logs": "InfLoRA's logs",
+    "libcontinual": "LibContinual",
+    "slca": "SLCA, ICCV 2023",
+    "lora-drs-notes": "notes on LoRA-DRS (secondary)",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """One published number, with what is known of how it came about."""
+
+    source: str
+    place: str
+    kind: str
+    method: str
+    """Our name of the method."""
+    title: str
+    """The source's name."""
+    variant: str
+    bench: str
+    metric: str
+    at: int | None
+    mean: float
+    std: float | None
+    digits: tuple[str, str]
+    """Mean and std as printed."""
+    n: int | None
+    n_stated: str
+    """Where the source states `n`; empty exactly where it does not."""
+    std_ddof: int | None
+    varies: str
+    caution: str
+    protocol: dict[str, str]
+    """By the names of `PROTOCOL`; unknown ones are missing."""
+
+    @property
+    def row(self) -> str:
+        """The source's method name with its variant."""
+        said = self.variant.lower() in self.title.lower() or self.variant in ("none", "all")
+        return self.title if said else f"{self.title} ({self.variant})"
+
+
+@cache
+def figures() -> tuple[Published, ...]:
+    """Every published figure. Raises ConfigError when the file is damaged."""
+    path = FOLDER / "figures.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return tuple(_figure(row) for row in csv.DictReader(stream))
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"cannot read the published figures in {path}: {error}") from None
+
+
+def _figure(row: dict[str, str]) -> Published:
+    def whole(key: str) -> int | None:
+        return int(row[key]) if row[key] else None
+
+    if bool(row["n"]) != bool(row["n_stated"]):
+        raise ValueError(f"{row['source']}, {row['place']}: n stands only with n_stated")
+
+    plain = ("source", "place", "kind", "method", "title", "variant", "bench", "metric")
+    return Published(
+        **{key: row[key] for key in plain},
+        at=whole("at"),
+        mean=float(row["mean"]),
+        std=float(row["std"]) if row["std"] else None,
+        digits=(row["mean"], row["std"]),
+        n=whole("n"),
+        n_stated=row["n_stated"],
+        std_ddof=whole("std_ddof"),
+        varies=row["varies"],
+        caution=row["caution"],
+        protocol={key: row[key] for key in PROTOCOL if row[key]},
+    )
+
+
+def summaries(benches: Iterable[str] = (), tasks: int | None = None) -> list[Published]:
+    """ACC, MAA and BWT of whole methods: what stands in tables, logs and reproductions."""
+    wanted = set(benches)
+    return [
+        figure
+        for figure in figures()
+        if figure.metric in ("acc", "maa", "bwt")
+        and figure.at is None
+        and (not wanted or figure.bench in wanted)
+        and (tasks is None or figure.protocol.get("tasks") == str(tasks))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRun:
+    """One run in InfLoRA's logs."""
+
+    run: str
+    commit: str
+    method: str
+    bench: str
+    seed: int
+    shuffled: bool
+    tasks: int
+    matrix: tuple[tuple[float, ...], ...]
+    """Percent: [t][j] on task j after task t."""
+    totals: tuple[float, ...]
+    """Percent over all images seen, after each task."""
+    seconds: tuple[float, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the log reaches the last task."""
+        return len(self.totals) == self.tasks
+
+
+@cache
+def inflora_logs() -> tuple[LoggedRun, ...]:
+    """All runs of InfLoRA's published logs, unfinished ones included."""
+    values: dict[str, dict[tuple[str, int, int], float]] = {}
+    with (FOLDER / "inflora_values.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            key = (row["kind"], int(row["after_task"]), int(row["task"] or 0))
+            values.setdefault(row["run"], {})[key] = float(row["value"])
+    with (FOLDER / "inflora_runs.csv").open(encoding="utf-8", newline="") as stream:
+        return tuple(_logged(row, values[row["run"]]) for row in csv.DictReader(stream))
+
+
+def _logged(row: dict[str, str], values: dict[tuple[str, int, int], float]) -> LoggedRun:
+    done = range(1, int(row["tasks_done"]) + 1)
+    return LoggedRun(
+        run=row["run"],
+        commit=row["commit"],
+        method=row["method"],
+        bench=row["bench"],
+        seed=int(row["seed"]),
+        shuffled=row["shuffled"] == "True",
+        tasks=int(row["tasks"]),
+        matrix=tuple(tuple(values["task_acc", t, j] for j in range(1, t + 1)) for t in done),
+        totals=tuple(values["total", t, 0] for t in done),
+        seconds=tuple(values["train_seconds", t, 0] for t in done),
+    )

@@ -1,0 +1,149 @@
+"""Reduced records of results already read, so that ten thousand runs load in a second or two.
+
+Derived and never the truth: an entry counts only while its result file has the size and time it
+had when it was read, a damaged or foreign cache is ignored, and deleting it costs time alone.
+One Parquet file per store, outside the store, which may be read-only or shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from janus import metrics
+from janus.config.cell import SCHEMA
+
+WORTHWHILE = 200
+"""Fewest results for which a cache is kept: below, reading is faster than importing Parquet."""
+
+OFF = "JANUS_NO_CACHE"
+"""Environment variable that turns the cache off."""
+
+SHARED = ("cell", "identity", "provenance")
+"""Mappings in a record whose larger parts are stored by themselves: many runs share them."""
+
+ABSENT = object()
+"""Stands for a part that a record does not have."""
+
+Entry = tuple[str, dict[str, Any]]
+"""(stamp of the files, reduced record)."""
+
+
+def worthwhile(results: int) -> bool:
+    """Whether a store with so many results is read through the cache."""
+    return results >= WORTHWHILE and not os.environ.get(OFF)
+
+
+def stamp(result: Path, committed: str) -> str:
+    """Size and time of a result file and of the note that names its provenance."""
+    try:
+        found = result.stat()
+    except OSError:
+        return "unreadable"
+    try:
+        noted = os.stat(committed).st_mtime_ns
+    except OSError:
+        noted = 0
+    return f"{found.st_size} {found.st_mtime_ns} {noted}"
+
+
+def read(root: Path) -> dict[str, Entry]:
+    """Entries by result file name; empty when there is no cache that this version wrote.
+
+    Parts that are equal in several records are one object in all of them: not to be changed.
+    """
+    path = _path(root)
+    if not path.exists():
+        return {}
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()  # read_table would import pandas
+        if (table.schema.metadata or {}).get(b"janus") != _version().encode():
+            return {}
+        names, stamps, *parts = (_values(column) for column in table.columns)
+        keys = [key.split(".", 1) for key in table.column_names[2:]]
+        records = [_record(keys, row) for row in zip(*parts, strict=True)]
+        return dict(zip(names, zip(stamps, records, strict=True), strict=True))
+    except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are ValueErrors
+        return {}
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values, each distinct text parsed once; `ABSENT` where there is none."""
+    out: list[Any] = []
+    for chunk in column.chunks:
+        known = [json.loads(text) for text in chunk.dictionary.to_pylist()] + [ABSENT]
+        out += [known[i] for i in chunk.indices.fill_null(len(known) - 1).to_pylist()]
+    return out
+
+
+def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]:
+    """The record that `_parts` took apart."""
+    record: dict[str, Any] = {}
+    for (key, *inner), value in zip(keys, row, strict=True):
+        if value is ABSENT:
+            continue
+        if inner:
+            record[key][inner[0]] = value
+        else:
+            record[key] = {**value} if key in SHARED else value
+    return record
+
+
+def write(root: Path, entries: Mapping[str, Entry]) -> None:
+    """Replace the store's cache; a full or read-only disk is no reason to fail."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    taken = [_parts(record) for _, record in entries.values()]
+    columns: dict[str, list[str | None]] = {
+        "name": [json.dumps(name) for name in entries],
+        "stamp": [json.dumps(stamp) for stamp, _ in entries.values()],
+    }
+    for key in dict.fromkeys(key for parts in taken for key in parts):
+        columns[key] = [parts.get(key) for parts in taken]
+    arrays = {key: pa.array(texts).dictionary_encode() for key, texts in columns.items()}
+    table = pa.table(arrays, metadata={"janus": _version()})
+    path = _path(root)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        os.close(handle)
+        try:
+            pq.write_table(table, name, compression="zstd")
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def _parts(record: Mapping[str, Any]) -> dict[str, str]:
+    """JSON by key, with what many runs share by itself: `cell.bench`, `provenance.packages`."""
+    out = {}
+    for key, value in record.items():
+        if key not in SHARED:
+            out[key] = json.dumps(value)
+            continue
+        large = [name for name, part in value.items() if isinstance(part, Mapping | list)]
+        out[key] = json.dumps({name: part for name, part in value.items() if name not in large})
+        out |= {f"{key}.{name}": json.dumps(value[name]) for name in large}
+    return out
+
+
+def _path(root: Path) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    return Path(base) / "janus" / f"{key}.parquet"
+
+
+def _version() -> str:
+    """Changes whenever the code that reads results or computes their metrics does."""
+    files = (Path(__file__).with_name("load.py"), Path(metrics.__file__))
+    source = b"".join(path.read_bytes() for path in files)
+    return f"{SCHEMA}-{hashlib.sha256(source).hexdigest()[:16]}"

@@ -1,0 +1,108 @@
+"""The results of a sweep in one small file, `docs/results/NAME.jsonl.gz`, and a store made of it.
+
+First line: the sweep's list of cells. Then one result a line, by id, as its run left it, with its
+provenance beside it. Diagnostics are rounded to four digits. Fields of the provenance that name
+a machine are left out. `python -m docs.figures` writes the figures of the documents from these
+files, so every reader can compute them again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.runs import sweep_lists
+from janus.errors import ConfigError
+from janus.store.store import Store
+
+SUFFIX = ".jsonl.gz"
+
+PRIVATE = ("host", "platform", "committed_at", "merged_from")
+"""Fields of a provenance that name a machine or a moment, and say nothing of the result."""
+
+DIGITS = 4
+"""Significant digits of what a result holds under `diagnostics`."""
+
+
+def names(folder: Path) -> list[str]:
+    """The sweeps whose results lie in the folder."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
+
+
+def pack(root: Path, name: str, folder: Path) -> Path:
+    """Write the results of the sweep `name` in the store at `root` into `folder`.
+
+    The same results give the same bytes. Raises ConfigError for a sweep that the store does not
+    list, and for one with missing results: a document must not show half of a sweep.
+    """
+    listed = sweep_lists.find_sweep(name, [root])
+    store = Store(root)
+    lines: list[dict[str, Any]] = []
+    for cell in sorted(listed.cells, key=lambda cell: cell.id):
+        result = store.result(cell.id)
+        if result is None:
+            missing = len(sweep_lists.missing(listed, store.done()))
+            command = shlex.join(["python", "-m", "sweeps", "run", name, f"store={root}"])
+            raise ConfigError(
+                f"{missing} of {len(listed.cells)} cells of {name} have no result in {root}, e.g. "
+                f"{cell.title}; run them first: {command}"
+            )
+        lines.append(_reduced(result) | {"provenance": _public(store.provenance(cell.id) or {})})
+    cells = [
+        {"id": c.id, "title": c.title, "row": c.row, "protocol": c.protocol} for c in listed.cells
+    ]
+    head = {"name": name, "command": f"python -m sweeps run {name}", "cells": cells}
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in [head, *lines])
+    path = folder / f"{name}{SUFFIX}"
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    return path
+
+
+def unpack(folder: Path, sweeps: Sequence[str], root: Path) -> None:
+    """A run store at `root` with the results of these sweeps, for everything that reads stores.
+
+    Plain files: nobody trains in this store, and claims would take a hundred times as long.
+    """
+    store = Store(root)
+    for name in sweeps:
+        head, *records = _lines(folder / f"{name}{SUFFIX}")
+        _write(root / "sweeps" / f"{name}.json", head)
+        for record in records:
+            provenance = record.pop("provenance")
+            run = store.run_dir(record["id"])
+            _write(store.result_path(record["id"]), record)
+            _write(run / "committed.json", {"attempt": 1})
+            _write(run / "attempts" / "000001" / "provenance.json", provenance)
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = gzip.decompress(path.read_bytes()).decode()
+        return [json.loads(line) for line in text.splitlines()]
+    except (OSError, EOFError, ValueError) as error:
+        raise ConfigError(f"cannot read the committed results {path}: {error}") from None
+
+
+def _public(provenance: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in provenance.items() if key not in PRIVATE}
+
+
+def _reduced(result: dict[str, Any]) -> dict[str, Any]:
+    return result | {"diagnostics": _rounded(result.get("diagnostics"))}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list) else value

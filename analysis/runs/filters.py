@@ -1,0 +1,134 @@
+"""Which of the loaded runs enter the table: filters on any field, and names of rows.
+
+A filter that no run could ever meet is a slip of the keyboard, and is answered with the nearest
+name that exists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from analysis.runs.load import Run, text
+from janus.errors import ConfigError, suggest
+
+_LABEL = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
+
+
+def names(texts: Iterable[str]) -> list[str]:
+    """Names in texts like 'seqlora,janus[rank=4,margin=0]': commas in brackets do not split."""
+    return [name for item in texts for name in _LABEL.findall(item)]
+
+
+def where(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
+    """The runs that meet every `key=value`; keys are dotted fields of the cell (`method.rank`).
+
+    Several values for one key are alternatives. Raises ConfigError for a key that no run has.
+    """
+    wanted: dict[str, list[str]] = {}
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--where takes key=value, got {condition!r}")
+        wanted.setdefault(key, []).append(value)
+    fields = {run.id: flat(run.cell) for run in runs} if wanted else {}
+    known = {name for found in fields.values() for name in found}
+    for key in wanted:
+        if runs and key not in known:
+            raise ConfigError(f"--where: no run has a field {key!r}.{suggest(key, known)}")
+    return [
+        run
+        for run in runs
+        if all(
+            key in fields[run.id] and any(_same(fields[run.id][key], v) for v in values)
+            for key, values in wanted.items()
+        )
+    ]
+
+
+def flat(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """A cell's fields by the dotted names of the command line: `train.epochs`, `method.rank`."""
+    out: dict[str, Any] = {}
+    for name, value in cell.items():
+        if not isinstance(value, Mapping):
+            out[name] = value
+            continue
+        for inner, content in value.items():
+            if (name, inner) == ("method", "values"):
+                out |= {f"method.{setting}": v for setting, v in content.items()}
+            elif (name, inner) == ("method", "name"):
+                out["method"] = out["method.name"] = content
+            elif (name, inner) not in (("method", "neutral"), ("method", "revised")):
+                out[f"{name}.{inner}"] = content
+    return out
+
+
+def _same(value: Any, wanted: str) -> bool:
+    if text(value) == wanted:
+        return True
+    try:
+        return not isinstance(value, bool | str) and float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return False
+
+
+def benches(runs: Sequence[Run], wanted: Sequence[str], also: Collection[str] = ()) -> list[Run]:
+    """The runs on the wanted benches; all when none is named.
+
+    `also`: names that are right although no run is on them.
+    """
+    known = {run.bench for run in runs} | set(also)
+    for name in wanted:
+        if runs and name not in known:
+            raise ConfigError(f"--bench: no run on {name!r}.{suggest(name, known)}")
+    return [run for run in runs if not wanted or run.bench in wanted]
+
+
+def rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
+    """The labels that `wanted` names, in its order.
+
+    `janus` names every configuration of janus, `janus[rank=4]` those with this setting. Raises
+    ConfigError for a name that fits none.
+    """
+    out: list[str] = []
+    for name in wanted:
+        found = [label for label in sorted(labels, key=natural) if _fits(label, name)]
+        if not found:
+            raise ConfigError(f"{option}: no runs of {name!r}.{suggest(name, labels)}")
+        out += [label for label in found if label not in out]
+    return out
+
+
+def natural(label: str) -> tuple[tuple[float, str], ...]:
+    """Sorts labels as people do: rank=5 before rank=20, and 0.9 before 0.98."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", label)
+    return tuple((float(p) if i % 2 else -1.0, "" if i % 2 else p) for i, p in enumerate(parts))
+
+
+def _fits(label: str, wanted: str) -> bool:
+    if label == wanted:
+        return True
+    method, settings = _parts(label)
+    wanted_method, wanted_settings = _parts(wanted)
+    return method == wanted_method and wanted_settings <= settings
+
+
+def _parts(label: str) -> tuple[str, set[str]]:
+    method, _, inside = label.partition("[")
+    return method, {part for part in inside.removesuffix("]").split(",") if part}
+
+
+def reference(labels: Collection[str], wanted: str | None, default: str = "janus") -> str | None:
+    """The one row that differences are taken to; None when nothing is asked and none fits.
+
+    Raises ConfigError when the name fits no row, or several.
+    """
+    if not labels or (wanted is None and not any(_fits(label, default) for label in labels)):
+        return None
+    found = rows(labels, [wanted or default], "--reference")
+    if len(found) > 1 and wanted is not None:
+        raise ConfigError(
+            f"--reference: {wanted!r} names {len(found)} rows: {', '.join(found)}. Choose one"
+        )
+    return found[0] if len(found) == 1 else None

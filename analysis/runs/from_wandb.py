@@ -1,0 +1,222 @@
+"""Runs as Weights & Biases recorded them: a project online, or a folder of offline runs.
+
+The store is the truth; this reads the copy, to look at runs whose store is elsewhere and to check
+that both agree. Offline files are read by wandb's own command (`wandb leet inspect`), which needs
+neither network nor login; wandb is imported only for a project online.
+
+What is read is what `janus.tracking.wandb_rows` writes: in the configuration `cell` and `identity`;
+in the summary `metrics` (fractions) and the other facts of a result; in the history one row a task
+with `task` (from 0) and `accuracy`. The run id is the cell's id.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.runs import load
+from janus import metrics
+from janus.errors import ConfigError, DataError
+
+READERS = 4
+"""Files read side by side, each by a process of wandb's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One run as it was tracked."""
+
+    id: str
+    cell: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    """Fractions; empty until the run has finished."""
+    curve: tuple[float, ...]
+    """Accuracy over all images seen after each task, as far as it was logged."""
+    state: str
+    """`finished`, `running` (also: killed), `failed`, `crashed`."""
+    config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    source: str = field(default="", compare=False)
+    """The folder or project that it was read from."""
+
+
+def read_offline(folder: Path) -> list[Tracked]:
+    """The runs in a folder of offline runs, searched at any depth, sorted by id.
+
+    A run that was stopped and went on has several files; their histories are joined, and what
+    started last has the last word. Raises ConfigError when there is no folder, DataError for a
+    file that wandb cannot read.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"no folder {folder}. Give the one that holds the offline W&B runs")
+    paths = sorted(path for path in folder.rglob("run-*.wandb") if path.is_file())
+    with ThreadPoolExecutor(READERS) as pool:
+        parts = list(pool.map(inspect, paths))
+    found: dict[str, Offline] = {}
+    begun = [part for part in parts if part.id]  # a file may end before its first record
+    for part in sorted(begun, key=lambda part: part.started):
+        earlier = found.setdefault(part.id, part)
+        if earlier is not part:
+            part.history[:0] = earlier.history
+            part.summary = earlier.summary | part.summary
+            found[part.id] = part
+    return [
+        _tracked(key, run.config, run.summary, _points(run.history), run.state, str(folder))
+        for key, run in sorted(found.items())
+    ]
+
+
+def _online(project: str) -> Any:
+    """A `wandb.Api()`. Raises ConfigError where wandb refuses to log in."""
+    import wandb
+
+    try:
+        return wandb.Api()
+    except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        raise ConfigError(
+            f"{project} is no folder here, and as a project of W&B it cannot be read: {error}"
+        ) from None
+
+
+def read_project(project: str, api: Any = None) -> list[Tracked]:
+    """The runs of `entity/project`, sorted by id; `api` is a `wandb.Api()` when not given."""
+    if api is None:
+        api = _online(project)
+    out = []
+    for run in api.runs(project):
+        points = _points(run.scan_history(keys=["task", "accuracy"]))
+        out.append(_tracked(run.id, run.config, dict(run.summary), points, run.state, project))
+    return sorted(out, key=lambda run: run.id)
+
+
+def _tracked(
+    key: str,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    points: Mapping[int, float],
+    state: str,
+    source: str,
+) -> Tracked:
+    found = {k: float(v) for k, v in dict(summary.get("metrics") or {}).items() if v is not None}
+    curve: list[float] = []
+    while len(curve) in points:  # up to the first task that was not logged
+        curve.append(points[len(curve)])
+    cell = config.get("cell") or {}
+    return Tracked(key, cell, found, tuple(curve), state, config, summary, source)
+
+
+def _points(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:
+    return {
+        int(row["task"]): float(row["accuracy"])
+        for row in rows
+        if "task" in row and "accuracy" in row
+    }
+
+
+@dataclass
+class Offline:
+    """One offline file; a run has as many as it had attempts."""
+
+    id: str = ""
+    started: str = ""
+    state: str = "running"
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Name, group, job type, tags and so on."""
+    axes: dict[str, str] = field(default_factory=dict)
+    """{metric, or pattern of metrics: the one that it is drawn over}."""
+    systems: list[dict[str, Any]] = field(default_factory=list)
+    """Samples of processor, memory, disk and accelerator."""
+
+
+def inspect(path: Path) -> Offline:
+    """What one file holds. Raises DataError when wandb cannot read it."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise DataError(f"wandb cannot read {path}: {done.stderr.strip()[:300]}")
+    found = Offline()
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        _add(record["type"], record.get(record["type"]) or {}, found)
+    return found
+
+
+def _add(kind: str, record: Mapping[str, Any], to: Offline) -> None:
+    match kind:
+        case "run":
+            to.id, to.started = record["run_id"], str(record["start_time"])
+            to.config |= (record.get("config") or {}).get("update") or {}
+            to.settings = {k: v for k, v in record.items() if k not in ("config", "telemetry")}
+        case "config":
+            to.config |= record.get("update") or {}
+        case "summary":
+            to.summary |= record.get("update") or {}
+        case "history":
+            to.history.append(record["item"])
+        case "metric":
+            to.axes[record.get("name") or record["glob_name"]] = record.get("step_metric", "")
+        case "stats":
+            to.systems.append(record["item"])
+        case "exit":
+            to.state = "failed" if record.get("exit_code") else "finished"
+
+
+def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
+    """Finished runs as tables know them, with W&B in the store's place; others are skipped.
+
+    Each is verified as a result file is: its identity must hash to its id.
+    """
+    runs, skipped = [], []
+    for run in tracked:
+        path = Path(run.source) / run.id
+        if run.state != "finished":
+            skipped.append((path, f"not finished ({run.state})"))
+            continue
+        try:
+            # the identity is kept as text: W&B turns 1.0 into 1, and the hash would not be the same
+            identity = json.loads(run.config.get("identity") or "{}")
+            record = {**run.config, **run.summary, "id": run.id, "identity": identity}
+            runs.append(load.run_from(record, path, Path(run.source)))
+        except ValueError as error:
+            skipped.append((path, str(error)))
+    return load.Loaded(sorted(runs, key=lambda run: run.id), skipped)
+
+
+def read(where: str) -> load.Loaded:
+    """Finished runs from a folder, or from the project `entity/project` online."""
+    if Path(where).is_dir() or where.count("/") != 1:
+        return as_runs(read_offline(Path(where)))
+    return as_runs(read_project(where))
+
+
+def disagreements(tracked: Iterable[Tracked], stored: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What finished tracked runs say otherwise than the stored results (by id); empty: nothing."""
+    out = []
+    for run in tracked:
+        if run.state != "finished":
+            continue
+        if run.id not in stored:
+            out.append(f"{run.id}: finished in W&B, not in the store")
+            continue
+        for name, value in stored[run.id].items():
+            if name in metrics.METRICS and not metrics.METRICS[name].stored:
+                continue  # neither result files nor W&B hold it: it is computed from the counts
+            seen = run.metrics.get(name)
+            same = (
+                seen is None
+                if value is None
+                else seen is not None and math.isclose(seen, value, abs_tol=1e-6)
+            )
+            if not same:
+                out.append(f"{run.id}: {name} is {value} in the store and {seen} in W&B")
+    return out

@@ -1,0 +1,306 @@
+"""Read run stores into light, typed records, and name the configurations found in them.
+
+A file that is not a whole, current result is never used and never hidden: it is listed, with the
+reason, in `Loaded.skipped`. Configurations of one method that differ in any setting get different
+labels, so that nothing downstream can average them together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from analysis.runs import cache
+from janus import atomic_files, metrics
+from janus.config.cell import SCHEMA, canonical
+from janus.errors import ConfigError
+from janus.store.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What tables need to know of one finished run."""
+
+    id: str
+    store: Path
+    """Root of the store it was read from."""
+    path: Path
+    """Its result file, for readers that want the matrix or the diagnostics."""
+    schema: int
+    bench: str
+    method: str
+    order: str
+    seed: int
+    eval: str
+    """`test` or `validation`."""
+    cell: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    """Everything that could change the result, as it was hashed into the id."""
+    weights_sha256: str
+    split_sha256: str
+    """Hashes verified when the run started."""
+    metrics: Mapping[str, float | None]
+    """In stored units, by the names of `janus.metrics.METRICS`, computed from the run's counts;
+    None where not measured."""
+    metrics_in_task: Mapping[str, float | None]
+    """The same with the task given."""
+    metrics_ncm: Mapping[str, float | None]
+    """The same by nearest class mean, where a run measured it; else empty."""
+    kept_bytes: int | None
+    correct_images: str | None = None
+    """Name of the file that says which test images it had right; None: trained before there was
+    one (see `janus.store.image_bits`)."""
+    recorded: Mapping[str, Any] | None = None
+    """The provenance, where it came with the record; None: still to be read."""
+
+    @property
+    def title(self) -> str:
+        """Short name for people, as `Cell.title`."""
+        return f"{self.bench} {self.method} order={self.order} seed={self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The runs of some stores, and the files that were not usable."""
+
+    runs: list[Run]
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    """(file, why it was left out)."""
+
+
+def load(roots: Iterable[str | Path]) -> Loaded:
+    """Every usable result of the stores at `roots`, sorted by id.
+
+    A cell found in several stores counts once; when its results differ the first store's stays
+    and the other file is listed as skipped. Of equal ones the first that names its file of single
+    test images is taken. Raises ConfigError for a root that is no folder.
+    """
+    found: dict[str, Run] = {}
+    skipped: list[tuple[Path, str]] = []
+    for root in dict.fromkeys(Path(r).expanduser().resolve() for r in roots):
+        if not root.is_dir():
+            raise ConfigError(f"no store at {root}. Give the folder that runs were written to")
+        for path, run, why in _read_store(root):
+            if run is None:
+                skipped.append((path, why))
+                continue
+            first = found.setdefault(run.id, run)
+            if first is not run and first.metrics != run.metrics:
+                skipped.append((path, f"differs from {first.path}, which is used"))
+            elif first.correct_images is None and run.correct_images is not None:
+                found[run.id] = run  # the same result, trained again for its single images
+    return Loaded([found[key] for key in sorted(found)], skipped)
+
+
+def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
+    """(file, run, why not) for every result file, through the cache where the store is large."""
+    paths = _result_files(root)
+    use = cache.worthwhile(len(paths))
+    known = cache.read(root) if use else {}
+    fresh: dict[str, cache.Entry] = {}
+    for path in paths:
+        mark = cache.stamp(path, f"{root}/runs/{path.parent.name}/{path.stem}/committed.json")
+        entry = known.get(path.name)
+        try:
+            if path.parent.name != path.stem[:2]:
+                raise ValueError(f"a copy: this cell's result belongs into results/{path.stem[:2]}")
+            if entry is not None and entry[0] == mark:
+                run = _from_record(entry[1], path, root)
+            else:
+                entry = None
+                run = read_run(path, root)
+        except ValueError as error:
+            yield path, None, str(error)
+            continue
+        if use and entry is None:
+            entry = (mark, _reduced(run))
+            run = replace(run, recorded=entry[1]["provenance"])
+        if use and entry is not None:
+            fresh[path.name] = entry
+        yield path, run, ""
+    if use and fresh != known:
+        cache.write(root, fresh)
+
+
+def _result_files(root: Path) -> list[Path]:
+    """Result files by name; commits in progress (hidden names) are none."""
+    return sorted(
+        (p for p in (root / "results").glob("*/*.json") if not p.name.startswith(".")),
+        key=lambda p: p.name,
+    )
+
+
+def _reduced(run: Run) -> dict[str, Any]:
+    """What `_from_record` needs to make the run again, and its provenance."""
+    left_out = {"store", "path", "bench", "method", "order", "seed", "eval", "recorded"}
+    found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in left_out}
+    return found | {"provenance": dict(provenance(run))}
+
+
+def read_run(path: Path, root: Path) -> Run:
+    """The run in one result file. Raises ValueError saying why the file cannot be used."""
+    record = atomic_files.read_json(path)
+    if record is None:
+        raise ValueError("damaged: not readable as JSON")
+    if not isinstance(record, dict) or "schema" not in record:
+        raise ValueError("not a result file")
+    if record.get("schema") == SCHEMA and "correct" not in record:
+        raise ValueError("damaged: it has no counts of correct answers")
+    return run_from(record, path, root)
+
+
+def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
+    """The run in the record of a result, its metrics computed from its counts.
+
+    Raises ValueError saying why it cannot be used: stored metrics that its counts contradict, say.
+    """
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"schema {record.get('schema')!r}; this version reads {SCHEMA}")
+    try:
+        if "acc" not in record["metrics"]:
+            raise ValueError("it has no acc")
+        computed = {f"metrics{kind}": metrics.checked(record, kind) for kind in metrics.KINDS}
+        run = _from_record({**record, **computed}, path, root)
+    except ValueError as error:
+        raise ValueError(f"damaged: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"damaged: {type(error).__name__} {error}") from None
+    _verify(run)
+    return run
+
+
+def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
+    identity = {**record["identity"]}  # covered by the id, unlike the copy in `cell`
+    kept, images = record.get("kept_bytes"), record.get("correct_images")
+    return Run(
+        id=str(record["id"]),
+        store=root,
+        path=path,
+        schema=int(record["schema"]),
+        bench=str(identity["bench"]["name"]),
+        method=str(identity["method"]["name"]),
+        order=str(identity["order"]),
+        seed=int(identity["seed"]),
+        eval=str(identity["bench"]["eval"]),
+        cell={**record["cell"]},
+        identity=identity,
+        weights_sha256=str(record["weights_sha256"]),
+        split_sha256=str(record["split_sha256"]),
+        metrics={**record["metrics"]},
+        metrics_in_task={**record["metrics_in_task"]},
+        metrics_ncm={**record["metrics_ncm"]},
+        kept_bytes=None if kept is None else int(kept),
+        correct_images=None if images is None else str(images),
+        recorded=record.get("provenance"),
+    )
+
+
+def _verify(run: Run) -> None:
+    """Raise ValueError unless file name, id and identity agree."""
+    if run.path.stem != run.id:
+        raise ValueError(f"holds cell {run.id}, not the one it is named after")
+    try:
+        digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
+    except ConfigError as error:  # a NaN in it
+        raise ValueError(f"damaged: {error}") from None
+    if digest != run.id:
+        raise ValueError(f"damaged: its identity hashes to {digest}")
+
+
+def provenance(run: Run) -> Mapping[str, Any]:
+    """How the run came about (seconds, memory, numerics); empty when nothing was recorded."""
+    if run.recorded is not None:
+        return run.recorded
+    found = _store(run.store).provenance(run.id) or {}
+    # a damaged record of how a result came about does not make the result wrong
+    return found if _is_sound(found) else {}
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether the values of a provenance that tables read are of their kinds."""
+    numerics = record.get("numerics", [])
+    times = record.get("seconds_per_task", [])
+    numbers = [record.get(name) for name in ("seconds", "peak_memory_bytes")]
+    return (
+        isinstance(numerics, list)
+        and all(isinstance(entry, dict) for entry in numerics)
+        and isinstance(times, list)
+        and all(value is None or type(value) in (int, float) for value in [*numbers, *times])
+    )
+
+
+_store = lru_cache(Store)  # resolving the same root ten thousand times takes a second
+
+
+def record(run: Run) -> Mapping[str, Any]:
+    """The whole result file, for what tables do not need: the matrix and the diagnostics."""
+    return dict(json.loads(run.path.read_bytes()))
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Every value that makes the run's method what it is, with its revision."""
+    method = run.identity["method"]
+    return {**method["values"], "revision": method["revision"]}
+
+
+def labels(runs: Iterable[Run]) -> dict[str, str]:
+    """For each run id the name of its configuration: `janus`, or `janus[margin=0,rank=4]`.
+
+    The brackets hold the settings in which runs of the same method differ on the same bench:
+    values that a method uses on one bench only do not split its row, and equal labels on a bench
+    mean equal settings. A setting that older results do not know counts as its neutral value.
+    """
+    runs = list(runs)
+    neutral: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        neutral.setdefault(run.method, {}).update(run.cell["method"].get("neutral") or {})
+    values = {run.id: {**neutral[run.method], **settings(run)} for run in runs}
+    kinds = {key: repr(found) for key, found in values.items()}  # few among many runs
+    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run.method, run.bench), {})[kinds[run.id]] = values[run.id]
+    varied: dict[str, set[str]] = {}
+    for (method, _), group in groups.items():
+        members = group.values()
+        names = {name for member in members for name in member}
+        differ = {name for name in names if len({_setting(m, name) for m in members}) > 1}
+        varied.setdefault(method, set()).update(differ)
+    named: dict[tuple[str, str], str] = {}
+    for run in runs:
+        kind = (run.method, kinds[run.id])
+        if kind not in named:
+            named[kind] = _label(run.method, varied[run.method], values[run.id])
+    return {run.id: named[run.method, kinds[run.id]] for run in runs}
+
+
+def _label(method: str, names: set[str], values: Mapping[str, Any]) -> str:
+    shown = ",".join(f"{name}={_setting(values, name)}" for name in sorted(names))
+    return f"{method}[{shown}]" if shown else method
+
+
+def _setting(values: Mapping[str, Any], name: str) -> str:
+    return text(values[name]) if name in values else "--"
+
+
+_WORDS = {None: "null", True: "true", False: "false"}
+
+
+def text(value: Any) -> str:
+    """A setting as it is typed on the command line: true, null, 0.5, natural."""
+    if isinstance(value, str):
+        return value
+    if type(value) is int:  # by far the most common, and json.dumps is slow in millions
+        return str(value)
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))  # 1.0 and 1 are one setting
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,171 @@
+"""Which runs may stand in one column: the fields that make two runs comparable, and the refusal.
+
+Every hashed field of bench, backbone and train is protocol, so that a field added later is
+compared without anyone remembering it here. Hashes verified when the run started replace those
+declared beforehand; names that only people read are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from analysis.runs.load import Run, text
+from janus.errors import ComparisonError, ConfigError, suggest
+
+PARTS = ("bench", "backbone", "train")
+REPLACED = {
+    "bench": {"name", "split", "split_sha256"},
+    "backbone": {"name", "weights", "weights_sha256"},
+    "train": set(),
+}
+"""Hashed fields that are the column's name, or are shown together with a verified hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One protocol value of a run: how it compares and how it is shown."""
+
+    key: str
+    shown: str
+
+
+MISSING = Field("", "--")
+"""A field that results of this age did not record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs of one bench that agree in every protocol field."""
+
+    bench: str
+    protocol: tuple[tuple[str, str], ...]
+    """(field, value) of what tells this group from the bench's others; empty for the only one."""
+    runs: tuple[Run, ...]
+
+
+def fields_of(run: Run) -> dict[str, Field]:
+    """The protocol of a run by field name: `weights`, `split`, `epochs`, `core`, ..."""
+    parts = {name: run.identity[name] for name in (*PARTS, "core")}
+    return _fields(json.dumps(parts), run.schema, run.weights_sha256, run.split_sha256)
+
+
+@lru_cache(maxsize=1000)  # thousands of runs share a few protocols
+def _fields(parts: str, schema: int, weights: str, split: str) -> dict[str, Field]:
+    identity = json.loads(parts)
+    bench, backbone = identity["bench"], identity["backbone"]
+    out = {
+        "weights": _hashed(f"{backbone['model']}, {backbone['weights']}", weights),
+        "split": _hashed(bench["split"], split),
+        "core": _plain(identity["core"]),
+        "schema": _plain(schema),
+    }
+    for part in PARTS:
+        for name, value in identity[part].items():
+            if name not in REPLACED[part]:
+                out[name if name not in out else f"{part}.{name}"] = _plain(value)
+    return out
+
+
+def _plain(value: Any) -> Field:
+    return Field(text(value), text(value))
+
+
+def _hashed(name: str, sha256: str) -> Field:
+    shown = f"{sha256[:8]}…" if len(sha256) > 16 else sha256
+    return Field(sha256, f"{name} (sha {shown})")
+
+
+def split_by_protocol(
+    runs: Sequence[Run], labels: Mapping[str, str], allow: Collection[str] = ()
+) -> list[Group]:
+    """Groups of runs inside which every protocol field is equal; one per bench unless allowed.
+
+    Raises ComparisonError when runs of a bench differ in a field that `allow` does not name, and
+    ConfigError when `allow` names a field that does not exist.
+    """
+    protocols = {run.id: fields_of(run) for run in runs}
+    known = {name for protocol in protocols.values() for name in protocol}
+    for name in allow:
+        if known and name not in known:
+            raise ConfigError(f"--allow: no protocol field {name!r}.{suggest(name, known)}")
+    groups: list[Group] = []
+    for bench in sorted({run.bench for run in runs}):
+        members = [run for run in runs if run.bench == bench]
+        found = differing([protocols[run.id] for run in members])
+        if set(found) - set(allow):
+            raise ComparisonError(_refusal(bench, members, labels, protocols, found))
+        groups += _groups(bench, members, protocols, found)
+    return groups
+
+
+def _groups(
+    bench: str,
+    runs: Sequence[Run],
+    protocols: Mapping[str, Mapping[str, Field]],
+    differing: Sequence[str],
+) -> list[Group]:
+    parts: dict[tuple[Field, ...], list[Run]] = {}
+    for run in runs:
+        protocol = protocols[run.id]
+        parts.setdefault(tuple(protocol.get(n, MISSING) for n in differing), []).append(run)
+    return [
+        Group(bench, tuple(zip(differing, (f.shown for f in values), strict=True)), tuple(members))
+        for values, members in sorted(parts.items(), key=lambda item: [f.key for f in item[0]])
+    ]
+
+
+def differing(protocols: Sequence[Mapping[str, Field]]) -> list[str]:
+    """Names of the fields in which these protocols are not all equal."""
+    names = dict.fromkeys(name for protocol in protocols for name in protocol)
+    return [n for n in names if len({p.get(n, MISSING).key for p in protocols}) > 1]
+
+
+def _refusal(
+    bench: str,
+    runs: Sequence[Run],
+    labels: Mapping[str, str],
+    protocols: Mapping[str, Mapping[str, Field]],
+    differing: Sequence[str],
+) -> str:
+    """The message that lists, field by field, which values meet and who has them."""
+    width = max(map(len, differing))
+    lines = [f"  {name:{width}}  {_holders(name, runs, labels, protocols)}" for name in differing]
+    return "\n".join(
+        [
+            f"cannot compare runs of {_names({labels[r.id] for r in runs})} on {bench}: "
+            "protocol differs",
+            *lines,
+            f"Pass --allow {','.join(differing)} to print them side by side with a footnote, "
+            "or keep one kind with --where.",
+        ]
+    )
+
+
+def _holders(
+    name: str,
+    runs: Sequence[Run],
+    labels: Mapping[str, str],
+    protocols: Mapping[str, Mapping[str, Field]],
+) -> str:
+    """`5 (janus: 4 runs)  vs  8 (inflora: 4 runs)`."""
+    values: dict[str, dict[str, int]] = {}
+    for run in runs:
+        counts = values.setdefault(protocols[run.id].get(name, MISSING).shown, {})
+        counts[labels[run.id]] = counts.get(labels[run.id], 0) + 1
+    return "  vs  ".join(
+        f"{value} ({', '.join(f'{label}: {_runs(n)}' for label, n in sorted(counts.items()))})"
+        for value, counts in sorted(values.items())
+    )
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
+
+
+def _names(labels: Collection[str]) -> str:
+    quoted = [f"'{label}'" for label in sorted(labels)]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -1,0 +1,111 @@
+"""The cells a sweep planned, and which of them are still missing.
+
+A plan is the sweep's own file, `<store>/sweeps/<name>.json`, or any JSON list of {"id", "title"}.
+Only a plan can say that a table is incomplete: the store alone knows what is there, not what
+should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from janus import atomic_files
+from janus.errors import ConfigError, suggest
+from janus.safe_names import check_name, is_cell_id
+from janus.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One planned cell."""
+
+    id: str
+    title: str
+    """'glyphs janus[none] order=3 seed=0': bench, row, order, seed."""
+    row: str | None = None
+    """The sweep's name for the configuration, where it gave one: `janus[none]`."""
+    protocol: str = "unified"
+    """`as_published`: run with settings that the other rows do not share."""
+
+    @property
+    def bench(self) -> str:
+        """First word of the title."""
+        return self.title.split(" ")[0]
+
+    @property
+    def method(self) -> str:
+        """Second word of the title, without the row's brackets."""
+        return [*self.title.split(" "), ""][1].partition("[")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells that should be in the table, and the command that runs them."""
+
+    source: str
+    command: str | None
+    cells: tuple[Planned, ...]
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a sweep file or a bare list of cells. Raises ConfigError when it is neither."""
+    record = atomic_files.read_json(path)
+    if record is None:
+        what = "is not JSON, or damaged" if path.is_file() else "is missing or no file"
+        raise ConfigError(f"cannot read the plan {path}: it {what}")
+    try:
+        cells = record["cells"] if isinstance(record, dict) else record
+        planned = tuple(
+            Planned(str(c["id"]), str(c["title"]), c.get("row"), c.get("protocol", "unified"))
+            for c in cells
+        )
+        command = record.get("command") if isinstance(record, dict) else None
+        if not all(is_cell_id(cell.id) for cell in planned):
+            raise TypeError("an id in a plan is never taken for a path")
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f'the plan {path} must hold a list of {{"id", "title"}}, or a sweep\'s file'
+        ) from None
+    return Plan(str(path), _command(command), planned)
+
+
+def _command(value: Any) -> str | None:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return str(value) if value else None
+
+
+def find_sweep(name: str, roots: Sequence[Path]) -> Plan:
+    """The plan that the sweep `name` left in one of the stores."""
+    check_name(name, "--sweep")
+    known: set[str] = set()
+    for root in roots:
+        folder = root / "sweeps"
+        if (folder / f"{name}.json").is_file():
+            return read_plan(folder / f"{name}.json")
+        known |= {p.stem for p in folder.glob("*.json")}
+    hint = suggest(name, known) or f" Start it with: python -m sweeps run {name}"
+    raise ConfigError(f"no sweep {name!r} in {', '.join(map(str, roots))}.{hint}")
+
+
+def missing(plan: Plan, done: Collection[str]) -> list[Planned]:
+    """The planned cells without a usable result, in the plan's order."""
+    return [cell for cell in plan.cells if cell.id not in done]
+
+
+def state(cell: Planned, roots: Sequence[Path]) -> str:
+    """Why a cell is missing, as its stores know it: failed (with cause), running, damaged, open."""
+    for root in roots:
+        store = Store(root)
+        found = store.status(cell.id)
+        if found == "done":
+            return "result not usable"
+        if found == "failed":
+            cause = (store.failure(cell.id) or {}).get("cause", "unknown cause")
+            return f"failed: {cause}"
+        if found == "running":
+            return "running"
+    return "not run yet"

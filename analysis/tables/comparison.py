@@ -1,0 +1,341 @@
+"""The comparison table as data: what stands in it, before anyone decides how it looks.
+
+Rows are method configurations, columns are (bench, metric). Inside a column every run has the same
+protocol. Means and deviations are over the bench's unit: the order, with seeds averaged inside it;
+or the seed, where the bench was run with a single order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.runs import declared, filters
+from analysis.runs.load import Run, provenance
+from analysis.runs.protocol import Group
+from analysis.stats import paired, significance
+from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference
+from analysis.stats.significance import Place
+from analysis.tables import cautions
+from janus.metrics import METRICS as COMPUTED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """One kind of column."""
+
+    key: str
+    title: str
+    scale: float = 100.0
+    """Multiplies the stored value for print: fractions become percentages."""
+    unit: str = "%"
+    digits: int = 2
+    better: int = 1
+    """+1: more is better, -1: less is better, 0: not ranked."""
+    read: Callable[[Run], float | None]
+
+
+def _from_counts() -> Iterator[Metric]:
+    """A column for each metric that is computed from a run's counts."""
+    for metric in COMPUTED.values():
+        yield Metric(
+            key=metric.key,
+            title=metric.title,
+            scale=metric.scale,
+            unit=metric.unit,
+            digits=metric.digits,
+            better=metric.better,
+            read=_computed(metric.key),
+        )
+
+
+def _computed(key: str) -> Callable[[Run], float | None]:
+    return lambda run: run.metrics.get(key)
+
+
+def _without_head(key: str) -> Callable[[Run], float | None]:
+    return lambda run: run.metrics_ncm.get(key)
+
+
+def _in_task(key: str) -> Callable[[Run], float | None]:
+    return lambda run: run.metrics_in_task.get(key)
+
+
+def _recorded(key: str) -> Callable[[Run], float | None]:
+    def read(run: Run) -> float | None:
+        value = provenance(run).get(key)
+        return float(value) if isinstance(value, int | float) else None
+
+    return read
+
+
+def _kept(run: Run) -> float | None:
+    return None if run.kept_bytes is None else float(run.kept_bytes)
+
+
+_MIB = 1 / 2**20
+METRICS = {
+    metric.key: metric
+    for metric in (
+        *_from_counts(),
+        Metric(key="acc_in_task", title="ACC in task", read=_in_task("acc")),
+        Metric(key="acc_ncm", title="ACC (NCM)", read=_without_head("acc")),
+        Metric(key="maa_ncm", title="MAA (NCM)", read=_without_head("maa")),
+        Metric(key="bwt_ncm", title="BWT (NCM)", read=_without_head("bwt")),
+        Metric(
+            key="seconds",
+            title="Seconds",
+            scale=1,
+            unit="s",
+            digits=1,
+            better=0,
+            read=_recorded("seconds"),
+        ),
+        Metric(
+            key="memory",
+            title="Memory",
+            scale=_MIB,
+            unit="MiB",
+            digits=0,
+            better=0,
+            read=_recorded("peak_memory_bytes"),
+        ),
+        Metric(key="kept", title="Kept", scale=_MIB, unit="MiB", better=0, read=_kept),
+    )
+}
+"""What a column can show; definitions of the accuracies are in `janus.metrics.METRICS`."""
+
+PRIMARY = "acc"
+"""The endpoint of the paired comparison, unless another one is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One number of the table, in stored units."""
+
+    mean: float | None
+    std: float | None
+    n: int
+    """Units with a value."""
+    runs: int
+    best: bool = False
+    """Better than every other row of the column: each paired test against one has p < ALPHA."""
+    second: bool = False
+    """The same among the rows that are left when the best one is taken away."""
+    half_width: float | None = None
+    """Half of the 95 % t interval of the mean."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Everything that is printed."""
+
+    columns: tuple[Column, ...]
+    metrics: tuple[Metric, ...]
+    methods: tuple[str, ...]
+    entries: Mapping[tuple[str, int, str], Entry]
+    """By (method, column number, metric key); endpoints that no column shows included."""
+    averages: Mapping[tuple[str, str], Entry]
+    """Means over the benches by (method, metric key), for rows that were measured on all of them;
+    empty for a table of one bench, and where a bench stands under several protocols."""
+    reference: str | None
+    endpoints: tuple[Metric, ...]
+    """What is compared with the reference."""
+    differences: tuple[Difference, ...]
+    """By endpoint, then column, then row."""
+    correction: str = "maxt"
+    """One of `paired.CORRECTIONS`: whose p decides which difference is marked."""
+    spread: str = "std"
+    """What stands behind ±: `std`, or `ci` for half of a 95 % t interval."""
+    untested: tuple[str, ...] | None = None
+    """Notes on rows that are not alike; given, nothing in the table is tested."""
+    cautions: tuple[str, ...] = ()
+    """In what else than the method the rows differ, and other reasons to read with care."""
+
+    def entry(self, method: str, column: int, metric: str) -> Entry | None:
+        """The number at this place, or None when nothing was measured."""
+        return self.entries.get((method, column, metric))
+
+    def units(self, method: str, column: int) -> int:
+        """Units of this column's bench that the method was measured on."""
+        found = (self.entry(method, column, metric.key) for metric in self.metrics)
+        return max((entry.n for entry in found if entry), default=0)
+
+
+Values = dict[str, dict[str, dict[Place, float]]]
+"""metric -> method -> (order, seed) -> stored value."""
+
+
+def build(
+    groups: Sequence[Group],
+    labels: Mapping[str, str],
+    metrics: Sequence[str],
+    reference: str | None = None,
+    rows: Sequence[str] | None = None,
+    spread: str = "std",
+    untested: tuple[str, ...] | None = None,
+    endpoints: Sequence[str] = (PRIMARY,),
+    correction: str = "maxt",
+) -> Table:
+    """The table of these runs; rows in the order given, else by name with the reference last.
+
+    `untested`: notes on rows that differ in more than the method, which are then never compared.
+    """
+    assert untested is None or reference is None
+    methods = tuple(rows) if rows else _row_order(labels.values(), reference)
+    shown = tuple(METRICS[key] for key in metrics)
+    tested = tuple(METRICS[key] for key in endpoints)
+    every = list(dict.fromkeys([*shown, *tested]))
+    names = [group.bench for group in groups]
+    columns = tuple(
+        Column(g.bench, i + 1 if names.count(g.bench) > 1 else None, g.protocol, unit_of(g.runs))
+        for i, g in enumerate(groups)
+    )
+    values = [values_of(group.runs, labels, set(every)) for group in groups]
+    entries: dict[tuple[str, int, str], Entry] = {}
+    averages: dict[tuple[str, str], Entry] = {}
+    averaged = len(columns) > 1 and all(column.mark is None for column in columns)
+    for metric in every:
+        benches = [(found[metric.key], c.unit) for found, c in zip(values, columns, strict=True)]
+        for number, bench in enumerate(benches):
+            for method, entry in _entries(metric, [bench], untested is None).items():
+                entries[method, number, metric.key] = entry
+        if averaged and metric.unit == "%":
+            for method, entry in _entries(metric, benches, untested is None).items():
+                averages[method, metric.key] = entry
+    differences: list[Difference] = []
+    for metric in tested:
+        found = {c: v[metric.key] for c, v in zip(columns, values, strict=True)}
+        for column in columns:
+            differences += _compare(column, {column: found[column]}, metric, methods, reference)
+        if averaged:
+            differences += _compare(AVERAGE, found, metric, methods, reference)
+    adjusted = paired.adjust(differences)
+    return Table(
+        columns=columns,
+        metrics=shown,
+        methods=methods,
+        entries=entries,
+        averages=averages,
+        reference=reference,
+        endpoints=tested,
+        differences=adjusted,
+        correction=correction,
+        spread=spread,
+        untested=untested,
+        cautions=(
+            *declared.of_rows(groups, labels),
+            *cautions.of_runs(groups, labels),
+            *cautions.of_differences(adjusted),
+        ),
+    )
+
+
+def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
+    return tuple(
+        sorted(set(labels), key=lambda label: (label == reference, filters.natural(label)))
+    )
+
+
+def unit_of(runs: Sequence[Run]) -> str:
+    """`order`, or `seed` when all runs share one order and seeds are all that varies."""
+    return "order" if len({run.order for run in runs}) > 1 else "seed"
+
+
+def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
+    """The stored values of these metrics; what a run did not measure is left out."""
+    out: Values = {metric.key: {} for metric in metrics}
+    for run in runs:
+        for metric in metrics:
+            value = metric.read(run)
+            if value is not None:
+                out[metric.key].setdefault(labels[run.id], {})[run.order, run.seed] = value
+    return out
+
+
+Bench = tuple[Mapping[str, Mapping[Place, float]], str]
+"""(values of one metric by row and place, the unit to average them to)."""
+
+
+def _entries(metric: Metric, benches: Sequence[Bench], tested: bool) -> dict[str, Entry]:
+    """What stands at each row: of one bench, or the mean over several for rows that have all."""
+    rows = [row for row in benches[0][0] if all(row in values for values, _ in benches)]
+    best = _best(metric, rows, benches) if tested else None
+    second = _best(metric, [row for row in rows if row != best], benches) if best else None
+    out = {}
+    for row in rows:
+        groups = _units(row, benches)
+        interval = significance.t_interval(groups, 1 - ALPHA)
+        out[row] = Entry(
+            mean=_mean(groups),
+            std=significance.mean_std(groups[0])[1] if len(groups) == 1 else None,
+            n=sum(map(len, groups)),
+            runs=sum(len(values[row]) for values, _ in benches),
+            best=row == best,
+            second=row == second,
+            half_width=None if interval is None else (interval.high - interval.low) / 2,
+        )
+    return out
+
+
+def _units(row: str, benches: Sequence[Bench]) -> list[list[float]]:
+    return [
+        list(significance.average_units(values[row], unit).values()) for values, unit in benches
+    ]
+
+
+def _mean(groups: Sequence[Sequence[float]]) -> float:
+    return math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups)
+
+
+def _best(metric: Metric, rows: Sequence[str], benches: Sequence[Bench]) -> str | None:
+    """The row that beats every other one, each in a paired sign-flip test at ALPHA, or None.
+
+    An intersection-union test (Berger 1982): that the leader is better than all others is claimed
+    only where every single hypothesis 'not better than this one' is rejected, so the level holds
+    without a correction. The tests are two-sided because the leader was found in the same data.
+    """
+    if metric.better == 0 or len(rows) < 2:
+        return None
+    means = {row: metric.better * _mean(_units(row, benches)) for row in sorted(rows)}
+    leader, *others = sorted(means, key=lambda row: means[row], reverse=True)
+    for row in others:  # the closest rival first: one p that is too large settles it
+        pairings = {
+            str(number): significance.pair(values[leader], values[row], unit)
+            for number, (values, unit) in enumerate(benches)
+        }
+        terms = list(paired.terms_of(pairings).values())
+        common = all(pairing.differences for pairing in pairings.values())
+        ahead = common and metric.better * sum(terms) > 0
+        if not ahead or significance.sign_flip_p(terms) >= ALPHA:
+            return None
+    return leader
+
+
+def _compare(
+    column: Column,
+    values: Mapping[Column, Mapping[str, Mapping[Place, float]]],
+    metric: Metric,
+    methods: Sequence[str],
+    reference: str | None,
+) -> list[Difference]:
+    """Unadjusted differences of one column, from the values of its bench or benches.
+
+    Nothing for rows without a value on a bench; nor for those without a common unit on one of
+    several benches; nor without a reference.
+    """
+    if reference is None:
+        return []
+    out = []
+    for method in methods:
+        if method == reference or not all({method, reference} <= v.keys() for v in values.values()):
+            continue
+        pairings = {
+            c.title: significance.pair(found[method], found[reference], c.unit)
+            for c, found in values.items()
+        }
+        if len(values) == 1 or all(pairing.differences for pairing in pairings.values()):
+            names = (method, reference)
+            out.append(paired.difference(column, metric.key, metric.better, names, pairings))
+    return out

@@ -1,0 +1,174 @@
+"""From a sweep and a profile to jobs in the queue, or to the script that would be submitted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError
+
+from cluster.launchers.job_script import array_parameters, ray_parameters
+from cluster.node.ray_nodes import RayTask
+from cluster.node.slurm_task import Task
+from cluster.record.profile import Profile
+from cluster.record.submission import Submission
+from cluster.scheduler import slurm_commands
+from cluster.scheduler.slurm_commands import Partition
+from janus.config.cell import Cell
+from janus.errors import ClusterError, suggest
+from janus.weights import resolve
+
+
+def portable(cell: Cell) -> Cell:
+    """The cell with absolute paths: a job starts in another folder."""
+
+    def absolute(text: str | None) -> str | None:
+        return None if text is None else str(Path(text).expanduser().resolve())
+
+    bench = replace(cell.bench, root=absolute(cell.bench.root), cache=absolute(cell.bench.cache))
+    backbone = cell.backbone
+    if backbone.weights not in ("bundled", "hub", "random"):
+        backbone = replace(backbone, weights=absolute(backbone.weights) or "")
+    return replace(cell, bench=bench, backbone=backbone)
+
+
+def check_weights(cells: Sequence[Cell]) -> list[str]:
+    """As `janus.weights.resolve.check`, of local files: the hub's may lie on the nodes alone."""
+    backbones = [cell.backbone for cell in cells]
+    return resolve.check(b for b in backbones if b.weights not in ("bundled", "hub", "random"))
+
+
+def task_count(cells: int, profile: Profile) -> int:
+    """As many tasks as may run at a time, if there is a cell for each of their workers."""
+    return min(profile.tasks, -(-cells // profile.cells_at_once))
+
+
+def chunks(tasks: int, profile: Profile, site_limit: int) -> list[range]:
+    """The tasks in job arrays that the site takes."""
+    size = max(1, min(profile.chunk, site_limit))
+    return [range(k, min(k + size, tasks)) for k in range(0, tasks, size)]
+
+
+def check_profile(profile: Profile, kinds: Sequence[Partition]) -> None:
+    """Refuse what SLURM would refuse, or queue for ever. Raises ClusterError.
+
+    `kinds`: the nodes of the site's partitions, as `slurm.partitions` lists them.
+    """
+    if not kinds:
+        raise ClusterError("SLURM shows no partition here (sinfo --all lists none)")
+    names = [p.name for p in kinds]
+    if profile.partition is None:
+        wanted = [p for p in kinds if p.default] or list(kinds)
+    else:
+        wanted = [p for name in profile.partition.split(",") for p in kinds if p.name == name]
+        for name in profile.partition.split(","):
+            if name not in names:
+                raise ClusterError(f"no partition {name!r} here.{suggest(name, set(names))}")
+    where = f"partition {profile.partition or wanted[0].name}"
+    types = {kind for p in wanted for kind in slurm_commands.gpu_types(p.gres)}
+    some = profile.gpus and any(slurm_commands.count_gpus(p.gres) for p in wanted)
+    if some and profile.gpu_type and profile.gpu_type not in types:
+        hint = suggest(profile.gpu_type, types) or " Its GPUs have no types: leave the type out."
+        raise ClusterError(f"no GPU of type {profile.gpu_type!r} in {where}.{hint}")
+    gpus = max(slurm_commands.count_gpus(p.gres, profile.gpu_type) for p in wanted)
+    limits = [
+        ("gpus", profile.gpus, gpus, "GPUs on a node"),
+        ("cpus", profile.cpus, max(p.cpus for p in wanted), "processors on a node"),
+        ("minutes", profile.minutes, max(p.minutes for p in wanted), "minutes"),
+        ("mem_gb", profile.mem_gb or 0, max(p.memory_mb for p in wanted) / 1000, "GB on a node"),
+    ]
+    for key, value, most, unit in limits:
+        if value > most:
+            kind = f" of type {profile.gpu_type}" if key == "gpus" and profile.gpu_type else ""
+            raise ClusterError(
+                f"profile.{key}={value:g}, but {where} has at most {most:g} {unit}{kind}"
+            )
+
+
+def check_path(store: Path, cluster: str) -> None:
+    """Refuse a store whose path would be read otherwise: %j, say, is a job's number.
+
+    SLURM reads % and backslash so in the names of logs, submitit some letters after a %. Raises
+    ClusterError.
+    """
+    text = str(store)
+    signs = ("%", "\\") if cluster == "slurm" else ("%j", "%t", "%A", "%a")
+    found = [f"a {sign!r}" for sign in signs if sign in text]
+    if cluster == "slurm" and not text.isprintable():
+        found.append("a character that cannot be printed")
+    if found:
+        raise ClusterError(
+            f"store={text!r} has {found[0]} in its path, which stands for something else in the "
+            "names of a job's logs. Name another folder"
+        )
+
+
+def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:
+    """submitit's executor with everything set. Raises ClusterError where there is no SLURM."""
+    slurm_commands.ask("sbatch", "--version")
+    python = submission.profile.python
+    try:
+        executor = submitit.SlurmExecutor(submission.jobs, python=python)
+    except RuntimeError as error:
+        raise ClusterError(f"{error}. Without SLURM: cluster=local") from None
+    executor.update_parameters(**given)
+    return executor
+
+
+def submit_array(submission: Submission, profile: Profile, cells: int) -> list[str]:
+    """Queue the tasks in arrays; returns the arrays' job ids. Raises ClusterError when refused."""
+    tasks = task_count(cells, profile)
+    executor = slurm_executor(submission, array_parameters(submission, profile))
+    ids: list[str] = []
+    try:
+        for part in chunks(tasks, profile, slurm_commands.max_array()):
+            with executor.batch():
+                jobs = [
+                    executor.submit(Task(str(submission.folder), index, tasks)) for index in part
+                ]
+            ids.append(jobs[0].job_id.split("_")[0])
+    except FailedJobError as error:
+        slurm_commands.cancel(ids)  # all of it or nothing
+        raise ClusterError(slurm_commands.explain(str(error))) from None
+    return ids
+
+
+def submit_ray(submission: Submission, profile: Profile) -> list[str]:
+    """Queue one job of several nodes with a Ray cluster inside; returns its id."""
+    executor = slurm_executor(submission, ray_parameters(submission, profile))
+    try:
+        return [str(executor.submit(RayTask(str(submission.folder))).job_id)]
+    except FailedJobError as error:
+        raise ClusterError(slurm_commands.explain(str(error))) from None
+
+
+def interactive(profile: Profile) -> str:
+    """The `srun` that runs a command on a node with what a task gets, for half an hour."""
+    amount = f"{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else profile.gpus
+    given = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gpus": amount if profile.gpus and profile.gpus_by != "gres" else None,
+        "gres": f"gpu:{amount}" if profile.gpus and profile.gpus_by == "gres" else None,
+        "cpus-per-task": profile.cpus,
+        "mem": None if profile.mem_gb is None else f"{int(profile.mem_gb * 1024)}M",
+        "time": min(profile.minutes, 30),
+        **{key: profile.flags.get(key) for key in ("reservation", "licenses", "exclude", "wckey")},
+    }
+    return shlex.join(
+        ["srun", *(f"--{key}={value}" for key, value in given.items() if value is not None)]
+    )
+
+
+def refuse_hopeless(submission: Submission, ids: Sequence[str]) -> None:
+    """Cancel and raise ClusterError when SLURM took the jobs but can never start them."""
+    why = slurm_commands.hopeless(slurm_commands.queue(submission.id))
+    if why:
+        slurm_commands.cancel(ids)
+        raise ClusterError(f"the jobs would wait for ever and were cancelled: {why}")

@@ -1,0 +1,324 @@
+"""What each method may be told: settings declared in YAML, readable without importing torch.
+
+A method's YAML names its code, its paper, and every setting with default, range, meaning and
+provenance tag (`seen`, `derived`, `absent`; see docs/janus-lora.md), plus its published or tuned
+values per bench. Method code receives the checked values; it declares no defaults of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import sys
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from janus.config.cell import Value
+from janus.errors import ConfigError, suggest
+
+TAGS = ("seen", "derived", "tuned", "absent", "choice")
+MOST_INTEGER = 1 << 63
+"""Integers are smaller: what counts in 64 bits cannot hold this one."""
+_MISSING = object()
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML reads `1e-3` as a string; YAML 1.2 and every reader of this project mean a float."""
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*([eE][-+]?\d+)|\.\d+([eE][-+]?\d+)?)$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(group: str, name: str) -> dict[str, Any]:
+    """The mapping in `janus/conf/<group>/<name>.yaml`. Raises ConfigError with the nearest name."""
+    return deepcopy(_parsed(group, name))
+
+
+@cache
+def _parsed(group: str, name: str) -> dict[str, Any]:
+    """Parsed once: every cell of a sweep asks for its bench and its backbone."""
+    path = files("janus") / "conf" / group / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")
+    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"janus/conf/{group}/{name}.yaml must hold a mapping")
+    return loaded
+
+
+@lru_cache
+def names(group: str) -> tuple[str, ...]:
+    """The benches, backbones or methods that exist."""
+    folder = files("janus") / "conf" / group
+    found = (p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return tuple(sorted(n for n in found if not n.startswith("_")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One thing a method may be told."""
+
+    default: Value
+    help: str
+    tag: str = "choice"
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[Value, ...] | None = None
+    optional: bool = False
+    neutral: Any = _MISSING
+    """Value that reproduces results made before this setting existed."""
+    revised: Mapping[str, int] = field(default_factory=dict)
+    """Values (text) whose meaning changed, with the number of their meaning from 2 on: {cosine: 2}
+    is written `cosine@2` in the identity of a cell, so that no older result is taken for a new one.
+    On the command line the value keeps its name."""
+    epochs: bool = False
+    """The text must name epochs (see `epoch_numbers`)."""
+    needs: Mapping[str, Value | list[Value]] = field(default_factory=dict)
+    """Settings that must hold these values for this one to be read, e.g. {estimator: fd}; a list
+    holds alternatives."""
+
+    def check(self, where: str, value: Any) -> Any:
+        """`value` in this setting's type. Raises ConfigError naming `where` and what is allowed."""
+        if value is None and (self.optional or self.default is None):
+            return None
+        value = _as_type_of(self.default, value, where)
+        if self.choices is not None and value not in self.choices:
+            text = ", ".join(map(str, self.choices))
+            hint = suggest(str(value), map(str, self.choices))
+            hint = hint if hint.startswith(" Did") else ""
+            raise ConfigError(f"{where} must be one of {text}; got {value!r}.{hint}")
+        if self.epochs:
+            try:
+                epoch_numbers(value)
+            except ValueError:
+                raise ConfigError(
+                    f"{where} must name epochs in rising order, joined by +, e.g. 4+6+8; "
+                    f"got {value!r}"
+                ) from None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            for bound, ok, words in (
+                (self.min, self.min is None or value >= self.min, "at least"),
+                (self.max, self.max is None or value <= self.max, "at most"),
+                (self.above, self.above is None or value > self.above, "above"),
+                (self.below, self.below is None or value < self.below, "below"),
+            ):
+                if not ok:
+                    raise ConfigError(f"{where} must be {words} {bound:g}, got {value}")
+        return value
+
+
+def epoch_numbers(text: str) -> tuple[int, ...]:
+    """The epochs in a text like '4+6+8': whole numbers from 1 on, rising; none in ''.
+
+    Raises ValueError for any other text. (A comma would span a grid of values in a sweep.)
+    """
+    found = tuple(int(part) for part in text.split("+")) if text else ()
+    if text != "+".join(map(str, found)) or any(a >= b for a, b in itertools.pairwise((0, *found))):
+        raise ValueError(text)
+    return found
+
+
+def _short(value: int | float) -> str:
+    """The number, cut where nobody reads on."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"
+
+
+def _as_type_of(example: Value, value: Any, where: str) -> Value:
+    """Convert losslessly to the type of `example`: int to float, nothing else."""
+    if isinstance(example, bool):
+        if isinstance(value, bool):
+            return value
+    elif isinstance(example, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if abs(value) > sys.float_info.max or math.isnan(value):
+                raise ConfigError(f"{where} must be a finite number, got {_short(value)}")
+            return float(value)
+    elif isinstance(example, int):
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            if abs(value) >= MOST_INTEGER:
+                raise ConfigError(f"{where} must be below 2^63, got {_short(value)}")
+            return value
+    elif isinstance(example, str):
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool | int | float):
+            return str(value)
+    else:
+        return value if isinstance(value, bool | int | float | str) else str(value)
+    kind = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    raise ConfigError(f"{where} must be {kind[type(example)]}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """What a combination of settings comes to, where nobody would choose it for that."""
+
+    when: Mapping[str, Value | list[Value]]
+    """The combination; a list holds alternatives."""
+    text: str
+    """One sentence: what happens, and what to choose instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """A method as its YAML declares it."""
+
+    name: str
+    title: str
+    summary: str
+    family: str
+    paper: str
+    code: str
+    """`module:Class` of the implementation."""
+    revision: int
+    settings: Mapping[str, Setting]
+    benches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Values per bench; a key with a dot reaches beyond the method, e.g. `train.epochs`."""
+    keeps: str = ""
+    """What is kept between tasks."""
+    trains: str = ""
+    """Parameters trained per task, as a formula of r, D, L (blocks), C (classes of the task)."""
+    defaults: str = ""
+    """Where the defaults come from."""
+    domains: str = "shared head"
+    """Domain-incremental streams: `shared head` (policy A), `inferred domain` (policy B), `class
+    means`, or `no` with the reason. With a shared head, which nothing protects, the loop also
+    measures nearest class mean."""
+    equations: tuple[str, ...] = ()
+    """The defining equations, for docs/methods.md."""
+    choices: tuple[str, ...] = ()
+    """What the source does not say, and what we chose."""
+    guards: tuple[str, ...] = ()
+    """Tests that guard the defining property, as `file::function` below tests/."""
+    cautions: tuple[Caution, ...] = ()
+    """Told before a run starts, and wherever its results are shown."""
+
+    def check(self, name: str, value: Any) -> Value:
+        """`value` for the setting `name`. Raises ConfigError with the nearest valid setting."""
+        if name not in self.settings:
+            hint = suggest(name, self.settings)
+            raise ConfigError(f"method {self.name!r} has no setting {name!r}.{hint}")
+        checked: Value = self.settings[name].check(f"method.{name}", value)
+        return checked
+
+    def unmet(self, name: str, values: Mapping[str, Value]) -> str | None:
+        """What keeps the setting `name` from being read under `values`; None: it is read.
+
+        For example 'method.estimator=cov'.
+        """
+        for other, wanted in self.settings[name].needs.items():
+            if why := self.unmet(other, values):
+                return why
+            if values[other] not in alternatives(wanted):
+                return f"method.{other}={str(values[other]).lower()}"
+        return None
+
+    def cautions_of(self, values: Mapping[str, Value]) -> list[str]:
+        """What is to be said of a run with these values; those of an older run may be fewer."""
+        held = {name: setting.default for name, setting in self.settings.items()}
+        held |= {**self.neutral, **values}
+        return [
+            caution.text
+            for caution in self.cautions
+            if all(held[name] in alternatives(wanted) for name, wanted in caution.when.items())
+        ]
+
+    @property
+    def neutral(self) -> dict[str, Value]:
+        """Late settings and the value with which they leave old identities unchanged."""
+        return {n: s.neutral for n, s in self.settings.items() if s.neutral is not _MISSING}
+
+    @property
+    def revised(self) -> dict[str, dict[str, int]]:
+        """Settings with values whose meaning changed: {schedule: {cosine: 2}}."""
+        return {n: dict(s.revised) for n, s in self.settings.items() if s.revised}
+
+
+@lru_cache
+def method_spec(name: str) -> MethodSpec:
+    """The declaration of the method `name`, with settings inherited through `extends`."""
+    record = read_yaml("method", name)
+    settings = _declared_settings(record, name)
+    cautions = tuple(Caution(**entry) for entry in record.pop("cautions", ()))
+    where = f"janus/conf/method/{name}.yaml"
+    for setting, declared in settings.items():
+        _check_names(declared.needs, settings, f"{where}: {setting}: needs")
+    for caution in cautions:
+        _check_names(caution.when, settings, f"{where}: cautions")
+    record["cautions"] = cautions
+    record |= {key: tuple(record.get(key, ())) for key in ("equations", "choices", "guards")}
+    try:
+        return MethodSpec(name=name, settings=settings, **record)
+    except TypeError as error:
+        raise ConfigError(f"janus/conf/method/{name}.yaml: {error}") from None
+
+
+def _check_names(
+    wanted: Mapping[str, Value | list[Value]], settings: Mapping[str, Setting], where: str
+) -> None:
+    """Raise ConfigError unless `wanted` names settings of the method and values they may hold."""
+    for name, values in wanted.items():
+        if name not in settings:
+            raise ConfigError(f"{where}: no setting {name!r}.{suggest(name, settings)}")
+        for value in alternatives(values):
+            settings[name].check(f"{where} {name}", value)
+
+
+def alternatives(wanted: Value | list[Value]) -> list[Value]:
+    """The values of `needs` under which a setting is read."""
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:
+    """Take `extends` and `settings` out of a method's record; parents may extend others.
+
+    A variant of a method extends it by name: it inherits settings, never values per bench.
+    """
+    settings: dict[str, Setting] = {}
+    for parent in record.pop("extends", []):
+        settings |= _declared_settings(read_yaml("method", parent), parent)
+    return settings | _read_settings(record.pop("settings", None) or {}, settings, name)
+
+
+def _read_settings(
+    block: Mapping[str, Any], inherited: Mapping[str, Setting], name: str
+) -> dict[str, Setting]:
+    """Parse a `settings:` block; a bare value overrides only an inherited setting's default."""
+    parsed: dict[str, Setting] = {}
+    for key, entry in block.items():
+        where = f"janus/conf/method/{name}.yaml: {key}"
+        if isinstance(entry, dict) and "help" in entry:
+            if "choices" in entry:
+                entry = entry | {"choices": tuple(entry["choices"])}
+            parsed[key] = Setting(**entry)
+        elif key in inherited:
+            changes = entry if isinstance(entry, dict) else {"default": entry}
+            if "choices" in changes:
+                changes = changes | {"choices": tuple(changes["choices"])}
+            parsed[key] = Setting(**{**vars(inherited[key]), **changes})
+        else:
+            raise ConfigError(f"{where}: a new setting needs default and help")
+        if parsed[key].tag not in TAGS:
+            raise ConfigError(f"{where}: tag must be one of {', '.join(TAGS)}")
+        parsed[key].check(where, parsed[key].default)
+        for value, meaning in parsed[key].revised.items():
+            parsed[key].check(f"{where}: revised", value)
+            if not isinstance(value, str) or not isinstance(meaning, int) or meaning < 2:
+                raise ConfigError(f"{where}: revised must give a text its meaning's number, from 2")
+    return parsed

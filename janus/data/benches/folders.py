@@ -1,0 +1,220 @@
+"""Benches that are folders of class folders: CUB-200, ImageNet-A, VTAB, ImageNet-100, yours.
+
+Layouts, `CLASS` standing for one folder per class:
+    ROOT/train/CLASS/..., ROOT/test/CLASS/...        names and case as in ROLES; without a test
+                                                     folder, `val` is taken for it
+    ROOT/CLASS/...                                   split by us: a fifth of each class is tested
+    ROOT/DOMAIN/CLASS/..., and ROOT/train/DOMAIN/CLASS/...   with bench.scenario=domain
+Only `bench.split=own` may be split by us: `folders` means the train and test folders that somebody
+published, and a fifth of our choice must never pass for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+
+from janus.config.cell import BenchConfig
+from janus.data.files.decoded import from_files
+from janus.data.files.split import (
+    Listing,
+    Split,
+    class_folders,
+    folders_of,
+    images_in,
+    listing,
+    others_in,
+    refuse,
+)
+from janus.data.images.images import Bench
+from janus.errors import DataError
+
+TEST_SHARE = 5
+"""One image of so many is tested where there is no test folder."""
+ROLES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation"),
+}
+"""Names of a split's folders, in small letters."""
+Found = dict[tuple[str, str], list[str]]
+"""Image paths, relative to the root, by (domain, class)."""
+
+
+def load(config: BenchConfig, below: str = "") -> Bench:
+    """The bench in `config.root`. Raises DataError naming everything that is wrong with it.
+
+    `below`: a folder of that name inside the root is taken instead of the root, where it exists.
+    """
+    if config.root is None:
+        raise DataError(f"bench {config.name} needs its folder: bench.root=DIR")
+    root = Path(config.root).expanduser()
+    root = root / below if (root / below).is_dir() else root
+    return from_files(config, find_split(root, config))
+
+
+def find_split(root: Path, config: BenchConfig) -> Split:
+    """Which file is what, from the names of the folders."""
+    chosen = _chosen(root, config)
+    found = _roles(root)
+    trained, held = found.get("train"), found.get("test", found.get("val"))
+    if (trained is None) != (held is None):
+        raise DataError(
+            f"{root} has one of the folders train and test, but not both: {trained or held}. Add "
+            "the other one, or rename it if it is a class"
+        )
+    if held is None and config.split != "own":
+        raise DataError(
+            f"bench {config.name}: {root} has no folders train and test, and its split is the one "
+            f"that such folders give. To have a fifth of each class tested, as a bench of your "
+            f"own: bench=folder bench.root={root}"
+        )
+    if trained is not None and held is not None:
+        train, test = (_scan(root, part, config.scenario) for part in (trained, held))
+    else:
+        train, test = _divide(_scan(root, "", config.scenario))
+    domains = sorted({domain for domain, _ in (*train, *test)})
+    classes = sorted({c for _, c in (*train, *test)})
+    _no_split_below(root, trained or "", domains, classes, config.scenario)
+    if chosen is not None:
+        refuse([f"no folder of class {c}" for c in chosen if c not in classes], f"{root}")
+        classes = chosen
+    return Split(
+        root,
+        _listing(train, domains, classes),
+        _listing(test, domains, classes),
+        class_names=tuple(classes),
+        domain_names=tuple(domains),
+        notes=(*_notes(root, trained, held), *_kinds(train, test)),
+    )
+
+
+def role(name: str) -> str | None:
+    """train, test or val where a folder is called so in any case; else None."""
+    return next((r for r, known in ROLES.items() if name.lower() in known), None)
+
+
+def _roles(root: Path) -> dict[str, str]:
+    """The folder of each role in `root`. Raises DataError where two have one role."""
+    found: dict[str, str] = {}
+    for name in class_folders(root):
+        kind = role(name)
+        if kind in found:
+            raise DataError(
+                f"{root} has two folders for {kind}: {found[kind]} and {name}. Move one away"
+            )
+        if kind is not None:
+            found[kind] = name
+    return found
+
+
+def _no_split_below(
+    root: Path, part: str, domains: list[str], classes: list[str], scenario: str
+) -> None:
+    """Refuse a split's folders, or the folder that a zip wraps around everything, as classes."""
+    base = root / part
+    if scenario == "domain":
+        if {"train"} < {r for r in map(role, classes) if r}:
+            raise DataError(
+                f"{base}/{domains[0]} holds the folders of a split, {', '.join(classes[:4])}: they "
+                "are no classes. Lay them out as ROOT/train/DOMAIN/CLASS, ROOT/test/DOMAIN/CLASS"
+            )
+        return
+    for name in (n for n in classes if (base / n).is_dir()):
+        below = folders_of(base / name)
+        if {"train"} < {r for r in map(role, below) if r}:
+            raise DataError(
+                f"{base / name} holds the folders of a split, {', '.join(below[:4])}: it is no "
+                f"class. Did you mean bench.root={base / name}?"
+            )
+        if len(classes) == 1 and len(below) > 1:
+            raise DataError(
+                f"{base} holds one folder, {name}, and that holds others: {', '.join(below[:4])}. "
+                + (
+                    f"Did you mean bench.root={base / name}?"
+                    if not part
+                    else f"Move these up into {base}, or add a second class"
+                )
+            )
+
+
+def _notes(root: Path, trained: str | None, held: str | None) -> tuple[str, ...]:
+    """A line for each folder beside the split's, and for each suffix, that is left out."""
+    if trained is None or held is None:
+        used, lines = [root], []
+    else:
+        used = [root / trained, root / held]
+        lines = [
+            f"left out: the folder {name}/, beside {trained}/ and {held}/"
+            for name in class_folders(root)
+            if name not in (trained, held)
+        ]
+        if (trained, held) != ("train", "test"):
+            lines.append(f"{trained}/ and {held}/ are taken for train/ and test/")
+    counts = sum((others_in(folder) for folder in used), Counter[str]())
+    lines += [f"left out: {n} files {suffix}" for suffix, n in sorted(counts.items())]
+    return tuple(lines)
+
+
+def _kinds(*parts: Found) -> list[str]:
+    """A line on how many images have which suffix, where they have several."""
+    counts = Counter(
+        os.path.splitext(path)[1].lower()
+        for part in parts
+        for paths in part.values()
+        for path in paths
+    )
+    if len(counts) < 2:
+        return []
+    return ["images by suffix: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))]
+
+
+def _chosen(root: Path, config: BenchConfig) -> list[str] | None:
+    """The classes that ROOT/classes.txt lists, one a line, in its order; None without it."""
+    path = root / "classes.txt"
+    if config.source != "folder_subset":
+        return None
+    if not path.is_file():
+        raise DataError(
+            f"bench {config.name}: {path} is missing. It lists the {config.classes} class folders "
+            "(wnids) to use, one a line; papers differ in which they use, so none is assumed"
+        )
+    return [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _scan(root: Path, part: str, scenario: str) -> Found:
+    """Images below root/part, by domain and class."""
+    base = root / part
+    found: Found = {}
+    for domain in class_folders(base) if scenario == "domain" else ["all"]:
+        where = base / domain if scenario == "domain" else base
+        for name in class_folders(where):
+            prefix = (where / name).relative_to(root).as_posix()
+            found[domain, name] = [f"{prefix}/{p}" for p in images_in(where / name)]
+    return found
+
+
+def _divide(found: Found) -> tuple[Found, Found]:
+    """Without a test folder: the fifth of each class (and domain) whose paths hash lowest.
+
+    By hash, so that the choice needs no seed and hardly moves when images are added.
+    """
+    train, test = {}, {}
+    for key, paths in found.items():
+        ranked = sorted(paths, key=lambda p: hashlib.sha256(os.fsencode(p)).digest())
+        count = max(1, round(len(paths) / TEST_SHARE)) if len(paths) > 1 else 0
+        test[key], train[key] = sorted(ranked[:count]), sorted(ranked[count:])
+    return train, test
+
+
+def _listing(found: Found, domains: list[str], classes: list[str]) -> Listing:
+    number = {c: i for i, c in enumerate(classes)}
+    rows = [
+        (path, number[c], domains.index(d))
+        for (d, c), paths in found.items()
+        if c in number
+        for path in paths
+    ]
+    return listing([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])

@@ -1,0 +1,34 @@
+"""RGB images of differing sizes in one flat array of bytes, usually memory-mapped."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from janus.data.images.varied_size import Ragged
+
+
+class Stored(Ragged):
+    """Image n is the `sizes[n]` (H, W) x 3 bytes from `offsets[n]` on. Nothing is decoded."""
+
+    def __init__(self, flat: Tensor, sizes: Tensor) -> None:
+        """`flat`: uint8 (bytes,); `sizes`: int64 (N, 2). Images follow each other."""
+        super().__init__()
+        self.flat, self._sizes = flat, sizes
+        self._ends = (sizes.prod(1) * 3).cumsum(0).tolist()
+
+    def image(self, row: int) -> Tensor:
+        """A view into the array, uint8 (H, W, 3)."""
+        height, width = self._sizes[row].tolist()
+        end = self._ends[row]
+        return self.flat[end - height * width * 3 : end].view(height, width, 3)
+
+    def sizes(self, rows: Tensor) -> Tensor:
+        """int64 (B, 2)."""
+        return self._sizes[rows]
+
+
+def stored(images: list[Tensor]) -> Stored:
+    """Images (H, W, 3) already in memory, as one store."""
+    sizes = torch.tensor([i.shape[:2] for i in images])
+    return Stored(torch.cat([i.flatten() for i in images]), sizes)

@@ -1,0 +1,213 @@
+"""Benches in memory: load a data set, verify its hash, and make the split a cell asks for.
+
+A loader returns `Images` for train and test; everything else (validation split, caps) is shared.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from janus.config.cell import BenchConfig
+from janus.config.compose import file_sha256
+from janus.config.task_sizes import sizes_of
+from janus.data.benches import cars, cifar, core50, fashion, folders, list_files
+from janus.data.files import memory_mapped, stale
+from janus.data.files.split import faults, refuse
+from janus.data.glyphs import bundle, fonts
+from janus.data.images.images import Bench, Images
+from janus.errors import ConfigError, DataError, suggest
+from janus.keyed_random import numpy_generator
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.2
+
+
+def load(config: BenchConfig) -> Bench:
+    """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
+    bench = _prepared(config) or read(config)
+    _verify(config, bench)
+    if config.eval == "validation":
+        bench = _validation(bench, per_domain=config.scenario == "domain")
+    _check(config, bench)
+    if config.train_per_class is not None:
+        bench = replace(bench, train=_capped(bench.train, config, config.train_per_class))
+    if config.test_per_class is not None:
+        bench = replace(bench, test=_capped(bench.test, config, config.test_per_class))
+    return bench
+
+
+def _prepared(config: BenchConfig) -> Bench | None:
+    """The prepared arrays, unless they were made from another split than the declared one."""
+    found = memory_mapped.find(config)
+    if found is not None and config.split_sha256 not in (None, found.sha256):
+        log.warning(
+            "the arrays in %s hold another split than %s declares; reading the original files. "
+            "Write them again with: python -m janus.data prepare %s",
+            config.prepared_folder,
+            config.name,
+            config.words,
+        )
+        return None
+    listed = config.source != "folder"
+    if found is not None and (told := stale.changes(config.prepared_folder, listed)):
+        log.warning(
+            "images of %s since they were prepared: %s. This run uses the arrays in %s, as they "
+            "were. To use the images as they are now: python -m janus.data check %s, then prepare",
+            config.name,
+            told,
+            config.prepared_folder,
+            config.words,
+        )
+    return found
+
+
+def read(config: BenchConfig) -> Bench:
+    """All of the bench from its original files, whatever was declared or prepared.
+
+    Raises DataError for what would fail half way through a run.
+    """
+    if config.source not in LOADERS:
+        raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
+    bench = LOADERS[config.source](config)
+    opened = {"train": bench.train, "test": bench.test}
+    if config.eval == "validation":
+        del opened["test"]
+    refuse(_faults(config, bench, opened), f"bench {config.name}")
+    return bench
+
+
+def _verify(config: BenchConfig, bench: Bench) -> None:
+    """Refuse data that is not the declared split."""
+    if config.split_sha256 == bench.sha256:
+        return
+    declare = f"bench.split_sha256={bench.sha256}"
+    if config.eval == "validation":  # without the test files the hash found may be nobody's
+        declare = "the hash that it prints, as bench.split_sha256"
+    look = f"python -m janus.data check {config.words}"
+    if config.split_sha256 is None:
+        raise DataError(
+            f"the split of bench {config.name} is not declared, so its results could not be told "
+            f"from those of another: {look} shows what it is; then declare it: {declare}"
+        )
+    raise DataError(
+        f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
+        f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
+        f"files; or look at these with {look}, and declare them, under another identity: {declare}"
+    )
+
+
+def _check(config: BenchConfig, bench: Bench) -> None:
+    """Refuse what would fail half way through a run, naming everything that is wrong."""
+    problems = []
+    if len(bench.class_names) != config.classes:
+        problems.append(f"{len(bench.class_names)} classes, bench.classes={config.classes}")
+    problems += _faults(config, bench, {"train": bench.train, "test": bench.test})
+    if config.scenario == "domain" and config.tasks > len(bench.domain_names):
+        problems.append(f"bench.tasks={config.tasks} but only {len(bench.domain_names)} domains")
+    units = bench.domain_names if config.scenario == "domain" else bench.class_names
+    try:
+        sizes_of(config.tasks, config.task_sizes, len(units))
+    except ConfigError as error:
+        problems.append(str(error))
+    refuse(problems, f"bench {config.name}")
+
+
+def _faults(config: BenchConfig, bench: Bench, parts: Mapping[str, Images]) -> list[str]:
+    """Labels out of range, classes and domains without images."""
+    problems = []
+    for name, images in parts.items():
+        apart = config.scenario == "domain" and not (bench.shared_test and name == "test")
+        domains = bench.domain_names if apart else ()
+        numbers = images.labels.numpy(), images.domains.numpy()
+        problems += faults(name, *numbers, bench.class_names, domains)
+    return problems
+
+
+def _validation(bench: Bench, per_domain: bool) -> Bench:
+    """A fixed 20 % of each class's (and domain's) training images replaces the test set.
+
+    Whole groups are held out as far as possible, since the test set holds other groups too.
+    The choice depends on the data alone, on no seed.
+    """
+    train = bench.train
+    if not len(train):
+        return bench
+    ranks = numpy_generator("validation", bench.sha256).permutation(int(train.groups.max()) + 1)
+    held = torch.zeros(len(train), dtype=torch.bool)
+    domains = train.domains if per_domain else torch.zeros_like(train.domains)
+    for label, domain in torch.stack([train.labels, domains], 1).unique(dim=0):
+        members = ((train.labels == label) & (domains == domain)).nonzero()[:, 0]
+        by_rank = np.argsort(ranks[train.groups[members].numpy()], kind="stable")
+        count = max(1, round(VALIDATION_SHARE * len(members)))
+        held[members[torch.from_numpy(by_rank[:count])]] = True
+    return replace(
+        bench,
+        train=train.take((~held).nonzero()[:, 0]),
+        test=train.take(held.nonzero()[:, 0]),
+        shared_test=False,
+    )
+
+
+def _capped(images: Images, config: BenchConfig, count: int) -> Images:
+    """The same `count` images of every class (and domain) in every run."""
+    generator = numpy_generator("cap", config.name)
+    shuffled = torch.from_numpy(generator.permutation(len(images)))
+    kinds = images.labels
+    if config.scenario == "domain":
+        kinds = kinds * (int(images.domains.max()) + 1) + images.domains
+    ordered, by_kind = kinds[shuffled].sort(stable=True)
+    place = torch.arange(len(ordered)) - torch.searchsorted(ordered, ordered)
+    return images.take(shuffled[by_kind[place < count]].sort().values)
+
+
+def _load_glyphs(config: BenchConfig) -> Bench:
+    if config.root is not None:
+        raise DataError(f"bench {config.name} is bundled with the package; leave out bench.root")
+    path = bundle.PATH
+    stat = path.stat() if path.is_file() else None
+    return _bundled(path, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0)
+
+
+@lru_cache(maxsize=1)
+def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
+    """The glyphs, unpacked once by a process that trains many cells on them."""
+    data = bundle.load(path)
+    parts = {
+        split: Images(
+            store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
+            labels=torch.from_numpy(getattr(data, f"{split}_labels")),
+            domains=torch.from_numpy(getattr(data, f"{split}_styles")),
+            groups=torch.from_numpy(getattr(data, f"{split}_families")),
+        )
+        for split in ("train", "test")
+    }
+    return Bench(
+        parts["train"],
+        parts["test"],
+        class_names=bundle.CLASSES,
+        domain_names=fonts.STYLES,
+        sha256=file_sha256(str(path), size, mtime_ns),
+    )
+
+
+LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
+    "glyphs": _load_glyphs,
+    "fashion": fashion.load,
+    "cifar100": cifar.load,
+    "cars": cars.load,
+    "imagenet_r": list_files.load_imagenet_r,
+    "core50": core50.load,
+    "domainnet": list_files.load_domainnet,
+    "folder": folders.load,
+    "folder_subset": folders.load,
+}
+
+__all__ = ["LOADERS", "Bench", "Images", "load", "read"]

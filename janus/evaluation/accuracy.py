@@ -1,0 +1,147 @@
+"""Accuracy counts and feature-space diagnostics after a task. Looks at test images, keeps none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from janus.algorithms.losses import nearest_old_cosine
+from janus.config.cell import Cell
+from janus.data.images.images import Images, joined_images
+from janus.data.images.transforms import plain_view
+from janus.data.stream import Stream, plain_batches
+from janus.methods.base.method import Method
+from janus.nn.heads import Prototypes
+
+PROBE_IMAGES = 256
+"""Most test images of past tasks that the null-space diagnostics look at."""
+
+
+@dataclass
+class Counts:
+    """One row of the accuracy matrix."""
+
+    correct: list[int] = field(default_factory=list)
+    """Per task: right among all classes seen."""
+    correct_in_task: list[int] = field(default_factory=list)
+    """Per task: right among that task's own classes (task identity given)."""
+    correct_ncm: list[int] | None = None
+    """Per task: right by the nearest class mean, where means were given."""
+
+
+@dataclass
+class Evaluation:
+    """What one pass over the test images gives."""
+
+    counts: Counts
+    right: Tensor
+    """bool (N,), on the CPU: whether each image was right among all classes seen; in the order of
+    the tests, task after task."""
+    newest: tuple[Tensor, Tensor] | None
+    """(features, labels) of the last task's images."""
+
+
+@torch.no_grad()
+def evaluate(
+    method: Method,
+    stream: Stream,
+    upto: int,
+    cell: Cell,
+    device: torch.device,
+    means: Prototypes | None = None,
+) -> Evaluation:
+    """Evaluate on the tests of tasks 0..upto (or the shared one).
+
+    All tests pass as one row of full batches: five hundred small tasks cost what their images cost.
+    Features are None for methods that have no single feature space. `means`: class means for a
+    second count by nearest mean, on the same features.
+    """
+    tests = stream.tests[:1] if stream.shared_test else stream.tests[: upto + 1]
+    sizes = torch.tensor([len(images) for images in tests], device=device)
+    owner = torch.arange(len(tests), device=device).repeat_interleave(sizes)
+    first, end = _spans(stream, len(tests), device)
+    hits = torch.zeros(3, len(tests), dtype=torch.long, device=device)
+    features: list[Tensor] = []
+    right: list[Tensor] = []
+    start, newest = 0, len(owner) - len(tests[-1])
+    for batch in plain_batches(joined_images(tests), cell, device, stream.tick):
+        task = owner[start : start + len(batch.labels)]
+        with method.context.autocast():
+            logits, found = method.answer(batch)
+        right.append(logits.argmax(1) == batch.labels)
+        hits[0].index_add_(0, task, right[-1].long())
+        label = torch.arange(logits.shape[1], device=device)
+        foreign = (label < first[task, None]) | (label >= end[task, None])
+        best, own = logits.masked_fill(foreign, float("-inf")).max(1)
+        # -inf: the method sent the image to another task, so it names no class of this one
+        named = best > float("-inf")
+        hits[1].index_add_(0, task, ((own == batch.labels) & named).long())
+        if found is not None and means is not None:
+            nearest = means.logits(found, logits.shape[1]).argmax(1)
+            hits[2].index_add_(0, task, (nearest == batch.labels).long())
+        if found is not None and start + len(task) > newest:
+            features.append(found[max(0, newest - start) :].float())
+        start += len(task)
+    every = hits.tolist()  # one wait for the device
+    counts = Counts(every[0], every[1], every[2] if means is not None and features else None)
+    newest_seen = (torch.cat(features), tests[-1].labels.to(device)) if features else None
+    return Evaluation(counts, torch.cat(right).cpu(), newest_seen)
+
+
+def _spans(stream: Stream, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """First class and the one after the last, (count,) each, of the first tasks."""
+    spans = [(task.first, task.first + task.classes) for task in stream.tasks[:count]]
+    first, end = torch.tensor(spans, device=device).unbind(1)
+    return first, end
+
+
+def invasion(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str, float]:
+    """How far the new task's test features reach into old classes' regions.
+
+    danger: mean cosine to the nearest class centre of earlier tasks (test-image centres, measured
+    when each task ended); danger_above_half: share above 0.5; own_centre: mean cosine to the own
+    class centre. Adds the new centres to `old`, which belongs to the diagnostics, not the method.
+    """
+    if newest is None:
+        return {}
+    features, labels = newest
+    facts: dict[str, float] = {}
+    if len(old.classes):
+        skip = old.own_class(labels)
+        nearest = nearest_old_cosine(features, old.means, skip)
+        facts["danger"] = float(nearest.mean())
+        facts["danger_above_half"] = float((nearest > 0.5).float().mean())
+    before = len(old.classes)
+    old.add(features, labels)
+    unit = torch.nn.functional.normalize(features, dim=-1)
+    at = torch.searchsorted(old.classes[before:], labels) + before
+    facts["own_centre"] = float((unit * old.means[at]).sum(-1).mean())
+    return facts
+
+
+def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Tensor]:
+    """Prepared test images of earlier tasks, evenly spaced, at most PROBE_IMAGES in all."""
+    if not tests:
+        return []
+    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), PROBE_IMAGES)).round().long()
+    each = PROBE_IMAGES // len(chosen)
+    ends = torch.tensor([len(images) for images in tests]).cumsum(0)
+    index = []
+    for task in chosen.tolist():
+        count = len(tests[task])
+        spread = torch.linspace(0, count - 1, min(each, count)).round().long()
+        index.append(ends[task] - count + spread)
+    images = joined_images(tests).take(torch.cat(index))
+    return list(plain_view(images, cell, device).split(64))
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all tensors in a tree of dicts and lists."""
+    if isinstance(tree, Tensor):
+        return tree.numel() * tree.element_size()
+    children = tree.values() if isinstance(tree, dict) else tree
+    return sum(tree_bytes(c) for c in children) if isinstance(tree, dict | list | tuple) else 0

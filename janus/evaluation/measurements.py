@@ -1,0 +1,172 @@
+"""What the loop measures at the end of every task: counts, diagnostics, and the class means of
+domain streams. Test images are looked at here and nothing of them reaches the method.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from janus import metrics
+from janus.config.cell import Cell
+from janus.config.method_spec import method_spec
+from janus.data.stream import Stream, Task
+from janus.errors import RunError
+from janus.evaluation.accuracy import evaluate, invasion, probe
+from janus.methods.base.method import Method
+from janus.nn.heads import Prototypes
+from janus.store.correct_images import FIELD, name_of
+from janus.store.image_bits import ImageBits, encode
+
+
+class Measurements:
+    """The accuracy matrices and diagnostics of one run, as far as it has come."""
+
+    def __init__(self, method: Method, stream: Stream, cell: Cell, device: torch.device) -> None:
+        self.method, self.stream, self.cell, self.device = method, stream, cell, device
+        self.correct: list[list[int] | None] = []
+        self.correct_in_task: list[list[int] | None] = []
+        self.correct_ncm: list[list[int] | None] = []
+        self.diagnostics: list[dict[str, Any]] = []
+        self.told: list[str] = []
+        """What each finished task added, as JSON: a tree of everything ever measured would be
+        walked at every checkpoint."""
+        self.places = torch.cat(stream.places)
+        self.right: list[Tensor] = []
+        """Which test images were right after each finished task: packed bits, as `_packed` makes
+        them. Fewer rows than tasks where a run began before there were any."""
+        width = method.context.width
+        self.centres = Prototypes(width, device)
+        """Class centres of test images, for the diagnostics."""
+        self.means: Prototypes | None = None
+        """Means of the method's own training features by (class, domain), each from the end of
+        its task: a nearest-class-mean classifier to stand beside a shared head that nothing
+        protects. None: not measured."""
+        shared = method_spec(cell.method.name).domains.startswith("shared head")
+        if cell.bench.scenario == "domain" and shared:
+            self.means = Prototypes(width, device)
+
+    @torch.no_grad()
+    def after(self, task: Task) -> None:
+        """Fill one row of each matrix and one entry of the diagnostics."""
+        joint = self.method.joint
+        upto = len(self.stream.tasks) - 1 if joint else task.index
+        if self.means is not None:
+            self._add_means(task)
+        found = evaluate(self.method, self.stream, upto, self.cell, self.device, self.means)
+        if found.counts.correct_ncm is None:
+            self.means = None  # no single feature space to take means in
+        own_tests = not self.stream.shared_test
+        past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
+        facts = {"task": task.index, **self.method.diagnose(past)}
+        if not joint and own_tests:
+            facts |= invasion(found.newest, self.centres)
+        entry = vars(found.counts) | {"diagnostics": facts}
+        self._append(entry)
+        self.right.append(self._packed(found.right))
+        try:
+            self.told.append(json.dumps(entry, allow_nan=False))
+        except ValueError:
+            raise RunError(
+                f"what was measured after task {task.index} holds NaN or infinity: are the weights "
+                "or images sound? Otherwise lower the learning rate (method.lr)",
+                cause="nan",
+            ) from None
+
+    def _packed(self, right: Tensor) -> Tensor:
+        """uint8 (ceil(N / 8),): bits of the N test images by their places in the test set.
+
+        right: bool (n,), of the first n images of the stream's tests.
+        """
+        bits = torch.zeros(len(self.places), dtype=torch.bool)
+        bits[self.places[: len(right)]] = right
+        return torch.from_numpy(np.packbits(bits.numpy()))
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        skipped = len(self.stream.tasks) - 1 if self.method.joint else 0
+        for name in ("correct", "correct_in_task", "correct_ncm"):
+            getattr(self, name).extend([*[None] * skipped, entry[name]])
+        self.diagnostics.append(entry["diagnostics"])
+
+    def _add_means(self, task: Task) -> None:
+        """One extra pass, by the loop and not by the method: `passes` does not count it."""
+        assert self.means is not None
+        features, labels = self.method.task_features(task)
+        domains = task.train.domains.to(labels.device)
+        for domain in domains.unique():
+            mine = domains == domain
+            self.means.add(features[mine], labels[mine])
+
+    def totals(self) -> list[int]:
+        """Test images of each task, or of the one test set."""
+        return [len(images) for images in self.stream.tests]
+
+    def accuracy(self) -> float | None:
+        """Over all test images seen, after the last finished task."""
+        point = metrics.after_task(self.correct[-1], self.totals()) if self.correct else None
+        return point[0] if point else None
+
+    def matrices(self) -> dict[str, Any]:
+        """The counts and diagnostics of a result, as far as they go."""
+        found: dict[str, Any] = {
+            "correct": self.correct,
+            "correct_in_task": self.correct_in_task,
+            "total": self.totals(),
+            "diagnostics": self.diagnostics,
+        }
+        return found | ({"correct_ncm": self.correct_ncm} if self.means is not None else {})
+
+    def images(self) -> bytes | None:
+        """The file of single test images; None where it would lack the first tasks of a run that
+        began before there was one."""
+        if not self.right or len(self.right) < len(self.told):
+            return None
+        tasks = len(self.stream.tasks)
+        task = np.empty(len(self.places), dtype=np.int64)
+        for number, places in enumerate(self.stream.places):
+            task[places.numpy()] = number
+        found = ImageBits(
+            test_set=self.stream.test_set,
+            images=len(task),
+            tasks=tasks,
+            task=None if self.stream.shared_test else task,
+            after=tuple(t for t, row in enumerate(self.correct) if row is not None),
+            rows=torch.stack(self.right).numpy(),
+        )
+        return encode(found)
+
+    def facts(self) -> dict[str, Any]:
+        """The measured part of a result."""
+        found, totals = self.matrices(), self.totals()
+        if (images := self.images()) is not None:
+            found[FIELD] = name_of(images)
+        for name in ("", "_in_task", "_ncm"):
+            if f"correct{name}" in found:
+                found[f"metrics{name}"] = metrics.summarise(found[f"correct{name}"], totals)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Continues in `load_state_dict`, bit for bit."""
+        return {
+            "told": self.told,
+            "right": torch.stack(self.right) if self.right else torch.empty(0, dtype=torch.uint8),
+            "centres": self.centres.state_dict(),
+            "means": self.means.state_dict() if self.means else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.told = list(state["told"])
+        for entry in self.told:
+            self._append(json.loads(entry))
+        self.right = list(state["right"].cpu()) if "right" in state else []
+        self.centres.load_state_dict(state["centres"], self.device)
+        if state["means"] is None:
+            self.means = None
+        else:
+            assert self.means is not None
+            self.means.load_state_dict(state["means"], self.device)

@@ -1,0 +1,113 @@
+"""What methods with linear heads share: one head per task, local cross-entropy, one optimiser.
+
+Section 0 of the protocol [seen: InfLoRA]: cross-entropy over the current task's classes, prediction
+over the concatenated logits of all heads. Subclasses add what is trained beside the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from janus.algorithms.losses import local_cross_entropy
+from janus.data.stream import Batch, Task
+from janus.methods.base.method import Context, Method
+from janus.methods.base.optimizer import TaskOptimizer
+from janus.nn.heads import LinearHeads
+
+
+class HeadsMethod(Method):
+    """Trains the current head and `own_parameters`."""
+
+    epsilon_hat = False
+    """True: Adam adds its epsilon before the bias correction (see `TaskOptimizer`)."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.heads = self.make_heads(context.width)
+        self.optimizer: TaskOptimizer | None = None
+        self.first_class = 0
+
+    def make_heads(self, width: int) -> LinearHeads:
+        """The heads, with the start that the source gives them."""
+        return LinearHeads(width)
+
+    def own_parameters(self) -> Sequence[nn.Parameter]:
+        """What the current task trains beside its head."""
+        return []
+
+    def optimized_parameters(self) -> Sequence[nn.Parameter]:
+        """Those of `own_parameters` that the optimiser steps; the rest, the method steps itself."""
+        return self.own_parameters()
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The current head; earlier ones are frozen."""
+        return list(self.heads.parts[-1].parameters())
+
+    # ---- tasks ---------------------------------------------------------------------------------
+    def begin_task(self, task: Task) -> None:
+        """Add a head for new classes, make the optimiser."""
+        if classes := self.head_classes(task):
+            self.heads.grow(classes, self.context.key, self.context.device)
+        self._start_training(task)
+
+    def head_classes(self, task: Task) -> int:
+        """Classes of the head that the task adds: its new ones; 0 where all are known."""
+        return task.fresh
+
+    def _start_training(self, task: Task) -> None:
+        self.first_class = task.first
+        s = self.context.settings
+        # a probe has nothing but its head, and no `lr`
+        groups = [(self.optimized_parameters(), s["lr"])] if "lr" in s else []
+        groups = [*groups, (self.head_parameters(), s["head_lr"])]
+        self.optimizer = TaskOptimizer(groups, s, task, self.epsilon_hat)
+
+    def trained_parameters(self) -> int:
+        """What the current task trains, with its head."""
+        return sum(p.numel() for p in (*self.own_parameters(), *self.head_parameters()))
+
+    # ---- steps ---------------------------------------------------------------------------------
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy over the current task's classes."""
+        features = self.features(batch.images)
+        logits = self.heads.parts[-1](features)
+        terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
+        return terms | self.extra_loss(features, batch)
+
+    def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Further terms of a subclass."""
+        return {}
+
+    def update(self) -> None:
+        """One optimiser step."""
+        assert self.optimizer is not None
+        self.optimizer.step()
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Concatenated logits of all heads."""
+        logits: Tensor = self.heads(features)
+        return logits
+
+    # ---- state ---------------------------------------------------------------------------------
+    def kept(self) -> dict[str, Any]:
+        """The heads."""
+        return {"heads": self.heads.state()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Heads and optimiser."""
+        optimizer = self.optimizer.state_dict() if self.optimizer else None
+        return {"heads": self.heads.state(), "optimizer": optimizer}
+
+    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
+        """Restore the heads; the optimiser only inside a task.
+
+        Called last by subclasses: the optimiser takes hold of what they have restored.
+        """
+        self.heads.load_state(state["heads"], self.context.device)
+        if task is not None:
+            self._start_training(task)
+            assert self.optimizer is not None
+            self.optimizer.load_state_dict(state["optimizer"])

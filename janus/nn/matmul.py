@@ -1,0 +1,106 @@
+"""float32 products on a CPU, by the faster of the two libraries that torch brings.
+
+torch hands them to MKL, which on AMD's processors reaches half of what oneDNN does (`python -m
+tests.perf.kernels`: "qkv, fp32"). No setting of torch changes that without also letting oneDNN
+round to bf16, so the operator is called that torch.compile would use. The sums are the same, added
+up in another order. Which library it is follows from the processor, whose name every result
+records.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from janus.machine.devices import cpu_name
+
+SMALLEST = 2**13
+"""Entries of a weight from which on the product outweighs the longer way to it."""
+
+STRIP = 128
+"""Columns of a second moment that are computed in one product on a CPU."""
+
+
+@cache
+def prefers_onednn() -> bool:
+    """Whether this is a processor of AMD's, and torch has oneDNN and its operator."""
+    # by the very name that `numerics` records: equal records promise equal bytes
+    if not cpu_name().startswith("AMD "):
+        return False
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b: (..., D), (W, D), (W,) -> (..., W); `functional.linear` where that is as fast."""
+    if not _takes(x, weight):
+        return functional.linear(x, weight, bias)
+    out: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+    # a view only where it must be one: autograd copies gradients of views that are added to
+    return out if x.dim() == 2 else out.view(*x.shape[:-1], -1)
+
+
+def add_second_moment(total: Tensor, rows: Tensor, decay: float = 1.0) -> None:
+    """total <- decay total + X^T X in float32, in place, on and above the diagonal.
+
+    total: (D, D); rows X: (N, D), float32 or bf16. On a CPU in strips of columns, of which what
+    stands left of the diagonal block is left out; on a GPU, where narrow products leave most of it
+    idle, in one product, which takes bf16 rows as they are.
+    """
+    if rows.device.type == "cuda" and rows.dtype == torch.bfloat16:
+        total.mul_(decay).add_(torch.mm(rows.mT, rows, out_dtype=torch.float32))
+        return
+    rows = rows.float()
+    width = rows.shape[1]
+    onednn = _takes(rows, total)
+    columns = rows.mT.contiguous() if onednn else rows.mT
+    strip = STRIP if rows.device.type == "cpu" else width
+    for at in range(0, width, strip):
+        mine, part = columns[at : at + strip], total[at : at + strip, at:]
+        if onednn:
+            part.mul_(decay).add_(_product(mine, columns[at:]))
+        else:
+            part.addmm_(mine, rows[:, at:], beta=decay)
+
+
+def _takes(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and weight.numel() >= SMALLEST
+        and prefers_onednn()
+        and not torch.is_autocast_enabled("cpu")
+        # torch.compile takes this operator with constant weights only
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """a b^T + bias, all of two dimensions; b may be the transpose of what lies in memory."""
+    # other layouts send oneDNN to its reference code, a thousand times slower
+    if not b.is_contiguous() and not b.mT.is_contiguous():
+        b = b.contiguous()
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(a.contiguous(), b, bias, "none", [], "")
+    return out
+
+
+class _Linear(Function):
+    """See `linear`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x if weight.requires_grad else None, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        grad_x = _product(grad, weight.mT) if ctx.needs_input_grad[0] else None
+        grad_w = _product(grad.mT, x.mT) if ctx.needs_input_grad[1] else None
+        return grad_x, grad_w, grad.sum(0) if ctx.needs_input_grad[2] else None

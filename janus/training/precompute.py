@@ -1,0 +1,109 @@
+"""What networks that never change say of images: an image passes once, not once an epoch or task.
+
+In place of images, where `Method.frozen_features` says that a method reads nothing else of them:
+batches hold features. Beside them, where `Method.queries` says that it also asks the pretrained
+network: batches hold both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import torch
+from torch import Tensor
+
+from janus.data.images.images import Images
+from janus.data.stream import Stream
+from janus.methods.base.method import Method
+from janus.nn.vit import build
+from janus.training.feature_cache import FeatureCache, Read, compute, pretrained
+
+MOST_BYTES = 2**30
+"""Features of several networks that a run holds, and twice as much while it adds to them; where
+there would be more, test images pass every time."""
+
+
+def pass_once(stream: Stream, method: Method, ended: int | None, cache: FeatureCache) -> Stream:
+    """`stream` with features in place of images or beside them, as far as `method` allows now.
+
+    ended: the task that has just ended; None: what follows is training. Of the pretrained network:
+    all test images, and all training images unless training augments them. Of networks that the
+    method made: the test images of the tasks so far, which nobody else can use.
+    """
+    if method.frozen_features == "pretrained" or method.queries:
+        return _pretrained(stream, method, cache)
+    if ended is None or method.frozen_features is None:
+        return stream
+    seen = stream.tests[: ended + 1]
+    extend = _adapted if method.frozen_features == "adapted" else _side_by_side
+    return replace(stream, tests=(*extend(stream, seen, method), *stream.tests[len(seen) :]))
+
+
+def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
+    """In place of images, or beside them as `queries`."""
+    beside = method.queries
+    if stream.tests[0].is_features or stream.tests[0].queries is not None:
+        return stream
+
+    @lru_cache(maxsize=1)
+    def network() -> Read:
+        # prompts and adapters stand in the method's own, which leaves out less of the last block
+        context = method.context
+        return build(context.cell.backbone, context.device) if beside else method.features
+
+    def known(parts: Sequence[Images], name: str) -> tuple[Images, ...]:
+        found = pretrained(parts, name, method.context, network, cache, stream.tick)
+        if not beside:
+            return found
+        return tuple(replace(p, queries=q) for p, q in zip(parts, found, strict=True))
+
+    tests = known(stream.tests, "test")
+    if _augments(stream, method):
+        return replace(stream, tests=tests)
+    trains = known([task.train for task in stream.tasks], "train")
+    tasks = [replace(task, train=part) for task, part in zip(stream.tasks, trains, strict=True)]
+    return replace(stream, tests=tests, tasks=tuple(tasks))
+
+
+def _augments(stream: Stream, method: Method) -> bool:
+    """Whether any task trains on images that are not as the test transform has them."""
+    augment = method.context.cell.bench.augment
+    return augment != "none" and any(method.epochs(task) for task in stream.tasks)
+
+
+def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence[Images]:
+    """By their features; a task's images pass together, whenever they do."""
+    if all(part.is_features for part in seen):
+        return seen
+    read = partial(compute, context=method.context, read=method.features, tick=stream.tick)
+    return _together(seen, [part.pixels if part.is_features else read(part) for part in seen])
+
+
+def _side_by_side(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence[Images]:
+    """By the features of all finished networks; only those of new ones are computed."""
+    width, count = method.context.width, method.finished_networks
+    images = sum(len(part) for part in stream.tests)
+    if 4 * images * width * method.context.cell.bench.tasks > MOST_BYTES:
+        return seen
+    found = []
+    for part in seen:
+        done = part.pixels.shape[1] // width if part.is_features else 0
+
+        def read(images: Tensor, done: int = done) -> Tensor:
+            return torch.cat([method.features_under(images, k) for k in range(done, count)], dim=-1)
+
+        new = compute(part.origin or part, method.context, read, stream.tick)
+        found.append(torch.cat([part.pixels, new], dim=1) if done else new)
+    return _together(seen, found)
+
+
+def _together(parts: Sequence[Images], features: Sequence[Tensor]) -> Sequence[Images]:
+    """The parts by their features (n, ...), in one store."""
+    places = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
+    store = torch.cat(list(features))
+    return [
+        replace(p, store=store, rows=rows, origin=p.origin or p)
+        for p, rows in zip(parts, places, strict=True)
+    ]

@@ -1,0 +1,111 @@
+"""Where weight files lie, and whether they are what they say. No silent network.
+
+Weights are bundled with the package, a local file (.safetensors, .pth, .pt, .bin), random (for
+tests), or already in the hub's local cache. Only `python -m janus.weights fetch NAME` uses the
+network. Torch is imported where tensors are looked at: `check` and `convert`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from janus import atomic_files
+from janus.config.cell import BackboneConfig
+from janus.config.compose import file_sha256
+from janus.config.method_spec import names, read_yaml
+from janus.errors import DataError
+from janus.store.store import Store
+from janus.weight_header import KINDS
+
+HUB = "timm/{model}"
+"""The repository of a timm model with its full tag."""
+HUB_FILE = "model.safetensors"
+
+
+def weight_file(config: BackboneConfig) -> Path | None:
+    """Where the weights lie on this machine; None for random weights. Never uses the network.
+
+    Raises DataError naming the command that fetches what is missing.
+    """
+    if config.weights == "random":
+        return None
+    if config.weights == "bundled":
+        path = Path(str(files("janus") / "data" / "assets" / f"{config.name}.safetensors"))
+    elif config.weights == "hub":
+        path = _cached_hub_file(config)
+    else:
+        path = Path(config.weights).expanduser()
+    if not path.is_file():
+        raise DataError(f"backbone.weights: no file {path}; give the path of a {KINDS} file")
+    return path
+
+
+def _cached_hub_file(config: BackboneConfig) -> Path:
+    found = try_to_load_from_cache(HUB.format(model=config.model), HUB_FILE)
+    if isinstance(found, str):
+        return Path(found)
+    raise DataError(
+        f"the weights of {config.model} are not on this machine. Fetch them once with\n"
+        f"    python -m janus.weights fetch {_fetch_name(config)}\n"
+        "or give a local copy: backbone.weights=/path/to/model.safetensors"
+    )
+
+
+def _fetch_name(config: BackboneConfig) -> str:
+    """The short name where it means these hub weights, else the full timm tag."""
+    file = read_yaml("backbone", config.name) if config.name in names("backbone") else {}
+    same = file.get("weights", "hub") == "hub" and file.get("model") == config.model
+    return config.name if same else config.model
+
+
+def verify(config: BackboneConfig) -> str:
+    """SHA-256 of the weights ('random' for random ones). Raises DataError on a mismatch."""
+    path = weight_file(config)
+    if path is None:
+        return "random"
+    stat = path.stat()
+    found = file_sha256(str(path), stat.st_size, stat.st_mtime_ns)
+    if config.weights_sha256 not in (None, found):
+        raise DataError(
+            f"{path} is not the declared weight file of {config.name}: its SHA-256 is "
+            f"{found[:16]}…, declared is {config.weights_sha256[:16]}… "
+            "(damaged, or another version). Fetch or copy it again"
+        )
+    return found
+
+
+def check(backbones: Iterable[BackboneConfig]) -> list[str]:
+    """Map every weight file that does not come with the package to its model, before any work.
+
+    Returns a line for each file: what was done to its names and shapes. Equal backbones are looked
+    at once. Raises DataError where a file is not the model's, and as `verify` and `create` do.
+    """
+    distinct = {b.canonical: b for b in backbones if b.weights not in ("bundled", "random")}
+    lines = []
+    for backbone in distinct.values():
+        from janus.weights.fit import mapped
+        from janus.weights.model import create
+
+        verify(backbone)
+        path = weight_file(backbone)
+        assert path is not None
+        _, record = mapped(path, create(backbone))
+        lines.append(f"{backbone.model} from {path}: {record}")
+    return lines
+
+
+def was_unchecked(store: Store, cell_id: str) -> bool:
+    """Whether a result on a local weight file says nothing of how its file was loaded.
+
+    Such results are of versions that trained on random weights where a file's names did not match.
+    """
+    result = atomic_files.read_record(store.result_path(cell_id))
+    try:
+        named = result["cell"]["backbone"]["weights"]
+    except (KeyError, TypeError):
+        return False
+    return named == "file" and "weights" not in (store.provenance(cell_id) or {})

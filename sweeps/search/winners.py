@@ -1,0 +1,99 @@
+"""The winners of a tuning sweep, as the text of a sweep file for the reporting sweeps.
+
+The candidates of a row are the tuning sweep's rows whose names differ in `key=value` parts only:
+`janus[exact,lr=1e-3]` and `janus[exact,lr=2e-3]` compete for `janus[exact]`. The highest mean ACC
+over the tuning orders and seeds wins; a tie goes to the candidate listed first.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from janus.config.cell import Value
+from janus.errors import ConfigError
+from janus.store.store import Store
+from sweeps.search.learning_curve import mean_acc
+from sweeps.show.console import say
+from sweeps.spec.plan import Row, Sweep, pattern, plan_rows, rows
+from sweeps.spec.sweep_file import Request
+
+
+def print_choice(request: Request, command: str) -> int:
+    """The action: print the winners."""
+    say(choose(request.sweep, Store(request.store)).rstrip("\n"))
+    return 0
+
+
+def choose(sweep: Sweep, store: Store) -> str:
+    """YAML with `methods` and the winning `variants`, and each candidate's score as a comment.
+
+    Raises ConfigError for cells that look at the test set, and when a candidate has unfinished
+    cells. A candidate whose training failed in any cell cannot win.
+    """
+    planned = plan_rows(sweep)
+    for p in planned:
+        if p.cell.bench.eval != "validation":
+            raise ConfigError(
+                f"{p.title} evaluates on the test set, which nothing may be tuned on; "
+                "give the tuning sweep `fixed: {eval: validation}`"
+            )
+    unfinished = [p.title for p in planned if store.status(p.cell.id) in ("open", "running")]
+    if unfinished:
+        command = shlex.join(["python", "-m", "sweeps", "run", sweep.name, f"store={store.root}"])
+        raise ConfigError(
+            f"{len(unfinished)} cells of {sweep.name} are not finished, e.g. {unfinished[0]}; "
+            f"run them first: {command}"
+        )
+    lines = [f"# Written by: python -m sweeps choose {sweep.name}"]
+    chosen: dict[str, dict[str, Mapping[str, Value]]] = {}
+    for (method, name), candidates in _candidates(sweep).items():
+        scores = [_score(sweep, row, store) for row in candidates]
+        best = scores.index(max(scores))
+        if scores[best] < 0:
+            raise ConfigError(f"every candidate of {method}[{name}] failed; look at: status")
+        told = ", ".join(
+            f"{row.label.removeprefix(method)}: {'failed' if score < 0 else f'{100 * score:.2f}'}"
+            for row, score in zip(candidates, scores, strict=True)
+        )
+        lines.append(f"# {method}  {told}")
+        chosen.setdefault(method, {})[name] = {
+            key.removeprefix("method."): value
+            for key, value in candidates[best].overrides.items()
+            if key not in sweep.fixed
+        }
+    return "\n".join([*lines, *winners_text(chosen, sweep.orders, sweep.seeds)]) + "\n"
+
+
+def winners_text(
+    chosen: Mapping[str, Mapping[str, Mapping[str, Value]]],
+    orders: Sequence[str],
+    seeds: Sequence[int],
+) -> list[str]:
+    """Lines of a sweep file: the winning values {method: {row: {setting: value}}}, and the orders
+    and seeds that chose them, on which the file then refuses to report."""
+    return [
+        f"tuned_on: {json.dumps({'orders': list(orders), 'seeds': list(seeds)})}",
+        f"methods: {json.dumps(list(chosen))}",
+        "variants:",
+        *(f"  {method}: {json.dumps(found)}" for method, found in chosen.items()),
+    ]
+
+
+def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[Row]]:
+    """{(method, name of the row): the tuning rows that compete for it}."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows(sweep):
+        name = ",".join(part for part in row.variant.split(",") if "=" not in part)
+        found.setdefault((row.method, name), []).append(row)
+    return found
+
+
+def _score(sweep: Sweep, row: Row, store: Store) -> float:
+    """Mean ACC of a candidate's cells, also where an equal row has them; -1 if one failed."""
+    columns = [pattern(bench, row, sweep.protocol) for bench in sweep.benches]
+    cells = (replace(cell, order=o, seed=s) for cell in columns for o, s in sweep.pairs())
+    found = mean_acc(store, (cell.id for cell in cells))
+    return -1.0 if found is None else found
