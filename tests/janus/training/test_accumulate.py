@@ -40,7 +40,7 @@ BATCHWISE = [
     Row("janus", {"train__clip": 0.01, "train__warmup": 0.5, "method__precondition": "weight"}),
 ]
 """Variants, beside the zoo's, in which something depends on the batch as a whole."""
-QUICK = {"janus", "l2p", "l2p_pp", "lora_drs", "lora_gpm-both-carried", "janus-fd-8"}
+QUICK = {"l2p", "lora_drs", "lora_gpm-both-carried", "janus-fd-8"}
 
 ROWS = [r for r in [*zoo.ROWS, *BATCHWISE] if r.options.get("train__precision") != "bf16"]
 each_row = pytest.mark.parametrize(
