@@ -67,7 +67,10 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
             try:
                 changes[key.removeprefix("profile.")] = yaml.safe_load(value)
             except (yaml.YAMLError, ValueError, RecursionError):
-                raise ConfigError(f"cannot read {word!r}: the value is not valid YAML") from None
+                raise ConfigError(
+                    f"cannot read {word!r}: the value is not valid YAML; write it as in "
+                    "profile.minutes=30"
+                ) from None
         else:
             rest.append(word)
     for key, known in (("cluster", CLUSTERS), ("mode", tuple(MODES))):
