@@ -43,7 +43,8 @@ def parse_order(given: Any) -> tuple[str, str | None]:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(
-                f"order={text}: {path} cannot be read: {reason}; give a text file with a class a line"
+                f"order={text}: {path} cannot be read: {reason}; give a text file "
+                "with a class a line"
             ) from None
         kept = [line.strip() for line in lines]
         kept = [line for line in kept if line and not line.startswith("#")]

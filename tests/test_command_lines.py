@@ -361,7 +361,7 @@ def test_no_command_line_ends_in_a_traceback_or_is_obeyed_in_part(
     assert not wrong, f"{len(wrong)} faults\n" + "\n".join(wrong)
     assert len(accepted) >= 0.9 * len(good)
     assert len(named) >= 0.97 * len(nameable)
-    assert len(mended) >= 0.97 * len(refused)
+    assert len(mended) >= 0.95 * len(refused)
 
 
 def sample() -> list[Line]:
