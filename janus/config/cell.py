@@ -228,7 +228,8 @@ class BackboneConfig(_Part):
             require(
                 not self.imagenet_stats and (self.channels, self.mean, self.std) == (3, 0, 1),
                 "a mean and std for each colour need backbone.channels=3, and neither "
-                "backbone.imagenet_stats nor one mean or std for all",
+                "backbone.imagenet_stats nor one mean or std for all; give "
+                "backbone.mean=[r,g,b] and backbone.std=[r,g,b]",
             )
             parse_colours(self.colour_stats)
         require(self.std > 0, f"backbone.std must be positive, got {self.std}")

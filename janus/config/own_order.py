@@ -41,7 +41,11 @@ def parse_order(given: Any) -> tuple[str, str | None]:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"order={text}: {path} cannot be read: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigError(
+                f"order={text}: {path} cannot be read: {reason}; give a text file "
+                "with a class a line"
+            ) from None
         kept = [line.strip() for line in lines]
         kept = [line for line in kept if line and not line.startswith("#")]
         return _named([_number(line) for line in kept], f"order={text}")

@@ -115,7 +115,9 @@ def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
         loaded = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"sweep file {path.name}: {reason}") from None
+        raise ConfigError(
+            f"sweep file {path.name}: {reason}; write plain values, as in docs/sweeps.md"
+        ) from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"sweep file {path.name} must hold a mapping")
     for key in loaded:

@@ -31,7 +31,8 @@ def check_sweep_file(path: Path) -> None:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{where}: {reason}; write it as in docs/sweeps.md") from None
     except RecursionError:
         raise ConfigError(f"{where} nests lists or mappings too deeply; write it flatter") from None
     if root is not None and not isinstance(root, MappingNode):
