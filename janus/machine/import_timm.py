@@ -1,6 +1,6 @@
 """timm, without the tracker that it imports wherever one is installed: half a second of each start.
 
-from janus.load_timm import timm
+from janus.machine.import_timm import timm
 """
 
 from __future__ import annotations

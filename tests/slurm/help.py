@@ -97,8 +97,8 @@ def wait(what: Callable[[], Any], seconds: float, name: str) -> Any:
 INLINE = """
 import sys
 from pathlib import Path
-from cluster.submission import Submission
-from janus.run import run_cell
+from cluster.record.submission import Submission
+from janus.training.loop import run_cell
 from janus.config import Cell
 from janus.store import Store
 wanted = sys.argv[4].split(",")

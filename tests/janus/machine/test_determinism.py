@@ -15,7 +15,7 @@ from tests.conftest import toy_cell
 
 ASK = """
 import json, torch
-from janus.cuda import choices, settle
+from janus.machine.determinism import choices, settle
 before = choices()
 settle(torch.device("cuda"))
 filled = torch.utils.deterministic.fill_uninitialized_memory
