@@ -26,7 +26,8 @@ from typing import Any
 
 from janus import atomic_files
 from janus.config.cell import Cell
-from janus.store.store import Claim, Store
+from janus.store.claims import Claim
+from janus.store.store import Store
 from sweeps.show.lost_work import Repeated, repeated
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
