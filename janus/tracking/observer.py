@@ -61,10 +61,7 @@ class Together:
             try:
                 observer.notify(event, facts)
             except Exception as error:  # an observer may fail, a run may not
-                name = type(observer).__name__
-                log.warning(
-                    "%s failed (%s: %s); going on without", name, type(error).__name__, error
-                )
+                log.warning("%s failed (%s); going on without", type(observer).__name__, error)
                 self.observers.remove(observer)
 
 
