@@ -80,11 +80,11 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
     if request.search is not None:
         how = shlex.join(["python", "-m", "sweeps", "search", name])
         raise ConfigError(f"{name} is a search, not a table: {how}")
-    if request.tracker != "none":
+    if request.execution.tracker != "none":
         sync = shlex.join(["python", "-m", "sweeps", "sync", name, f"store={request.store}"])
         raise ConfigError(
-            f"tasks on a cluster talk to no tracker: leave tracker={request.tracker} out, and "
-            f"write finished cells to W&B with: {sync}"
+            f"tasks on a cluster talk to no tracker: leave tracker={request.execution.tracker} "
+            f"out, and send it the finished cells with: {sync}"
         )
     command = shlex.join(["python", "-m", "cluster", "submit", name, *words])
     inline = shlex.join(["python", "-m", "sweeps", "run", name, *rest])
@@ -132,7 +132,7 @@ def submit(wanted: Wanted) -> int:
         "cluster": wanted.cluster,
         "mode": wanted.mode,
         "code": code.name,
-        "keep_final": request.keep_final,
+        "execution": asdict(request.execution),
     }
     submission = create(store, request.sweep.name, cells, retry, profile, more)
     tell(f"submission {submission.id}, code {code.name}")

@@ -10,41 +10,22 @@ import argparse
 import logging
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from janus.config.cell import Value
+from janus.config.cell import Cell
 from janus.config.compose import cautions, compose, unread
+from janus.config.execution import OPTIONS, Execution
 from janus.config.help_text import describe, list_methods
-from janus.config.method_spec import Setting
 from janus.config.overrides import parse_overrides
 from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
 from janus.machine.devices import pick_device
 from janus.one_line import drop_stdout, explain, open_streams, printable
-from janus.tracking.terminal import Together, make_progress, percent
-from janus.tracking.wandb_account import wanted
-from janus.tracking.wandb_tracker import Tracking
+from janus.store.store import Store
+from janus.tracking.observer import Observer, Together
+from janus.tracking.terminal import make_progress, percent
+from janus.tracking.trackers import make_tracker
 from janus.weights import resolve
-
-EXECUTION: dict[str, Value] = {
-    "store": "runs",
-    "device": "auto",
-    "threads": 0,
-    "checkpoint_s": 60.0,
-    "tracker": "none",
-    "keep": "none",
-}
-"""How a run is executed; never part of a cell's identity. Defaults by key."""
-
-EXECUTION_HELP = {
-    "store": "folder of the run store",
-    "device": "auto, cpu, cuda, cuda:1, ...",
-    "threads": "CPU threads; 0: all cores",
-    "checkpoint_s": "seconds of training between checkpoints inside a task",
-    "tracker": "wandb: also log to Weights & Biases (docs/tracking.md); none",
-    "keep": "final: keep the trained method in the store (docs/runs.md); none",
-}
-CHOICES: dict[str, tuple[Value, ...]] = {"tracker": ("none", "wandb"), "keep": ("none", "final")}
 
 
 @dataclass(frozen=True)
@@ -52,19 +33,18 @@ class Request:
     """A parsed command line."""
 
     overrides: dict[str, Any]
-    execution: dict[str, Any]
+    execution: Execution
 
 
 def split_request(overrides: dict[str, Any]) -> Request:
-    """Separate execution settings from what defines the cell."""
-    execution = dict(EXECUTION)
-    for key in list(overrides):
-        if key in EXECUTION:
-            example = Setting(
-                default=EXECUTION[key], help=EXECUTION_HELP[key], min=0, choices=CHOICES.get(key)
-            )
-            execution[key] = example.check(key, overrides.pop(key))
-    return Request(overrides, execution)
+    """Separate the execution options from what defines the cell."""
+    cell, options = {}, {}
+    for key, value in overrides.items():
+        if key in OPTIONS:
+            options[key] = OPTIONS[key].check(key, value)
+        else:
+            cell[key] = value
+    return Request(cell, Execution(**options))
 
 
 def main(words: list[str]) -> int:
@@ -80,7 +60,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(list_methods())
         return 0
     if given.help:
-        sys.stdout.write(describe(compose(request.overrides), EXECUTION_HELP, EXECUTION))
+        sys.stdout.write(describe(compose(request.overrides)))
         return 0
     cell = compose(request.overrides)
     for note in [*unread(request.overrides, cell), *cautions(cell)]:
@@ -102,8 +82,8 @@ WAIT_S = 10.0
 """Between looks at a run that another machine may have left behind."""
 
 
-def _may_be_gone(cell: Any, store: Any) -> bool:
-    """Whether only its progress tells if the holder of the claim is alive; says that we wait."""
+def _may_be_gone(cell: Cell, store: Store) -> bool:
+    """Whether only its heartbeat shows if the holder is alive; if so, says that we wait."""
     from janus.store.processes import has_ended
 
     owner = store.owner(cell.id)
@@ -116,27 +96,18 @@ def _may_be_gone(cell: Any, store: Any) -> bool:
     return True
 
 
-def _train(cell: Any, execution: dict[str, Any]) -> int:
-    resolve.weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
-    about: dict[str, Any] | None = {} if wanted(execution["tracker"]) else None
-    from janus.store.store import Store
-
-    store = Store(execution["store"])
+def _train(cell: Cell, execution: Execution) -> int:
+    resolve.weight_file(cell.backbone)  # before torch is imported: a missing file is said at once
+    tracker, store = make_tracker(execution.tracker), Store(execution.store)
     sys.stderr.write(f"{cell.title}  cell {cell.id}\n")
     for line in resolve.check([cell.backbone]):
         sys.stderr.write(f"weights: {line}\n")
     if resolve.was_unchecked(store, cell.id):
         sys.stderr.write(f"note: {UNCHECKED.format(store=store.root)}\n")
-    options = {
-        "device": pick_device(execution["device"]),
-        "threads": execution["threads"] or None,
-        "checkpoint_s": execution["checkpoint_s"],
-        "keep_final": execution["keep"] == "final",
-    }
-    tracking = Tracking()
+    execution = replace(execution, device=pick_device(execution.device))
     try:
-        with tracking.observe(cell, store, about) as tracker:
-            result = _run(cell, store, tracker, options)
+        with tracker.observe(cell, store, {}) as observer:
+            result = _run(cell, store, observer, execution)
         m = result["metrics"]
         sys.stdout.write(
             f"ACC {percent(m['acc'])}  MAA {percent(m['maa'])}  BWT {percent(m['bwt'])}  "
@@ -144,18 +115,20 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
         )
         sys.stdout.flush()
     finally:
-        tracking.close()
+        tracker.close()
     return 0
 
 
-def _run(cell: Any, store: Any, tracker: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _run(
+    cell: Cell, store: Store, observer: Observer | None, execution: Execution
+) -> dict[str, Any]:
     """The cell's result, waiting for another machine that may be at work on it."""
     from janus.training.loop import run_cell
 
     while True:
         try:
             with make_progress(cell.title) as progress:
-                result = run_cell(cell, store, Together(progress, tracker), **options)
+                result = run_cell(cell, store, Together(progress, observer), execution)
             assert result is not None
             return result
         except RunError as error:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from janus.__main__ import EXECUTION
 from janus.config.compose import PARTS
+from janus.config.execution import OPTIONS
 from janus.config.method_spec import Setting, method_spec, names
 from janus.config.overrides import PATH_KEYS
 
@@ -171,7 +171,7 @@ def cells(count: int, rng: random.Random) -> Iterator[Line]:
     for _ in range(count):
         words, kind, wrong, typed, _ = cell_words(rng)
         if rng.random() < 0.2:
-            key = rng.choice(list(EXECUTION))
+            key = rng.choice(list(OPTIONS))
             kind = rng.choice(["out of range", *VALUES])
             wrong, value = key, rng.choice(VALUES[kind])
             words, typed = ["method=ncm", "backbone=toy", f"{key}={value}"], {key: value}

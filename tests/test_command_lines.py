@@ -30,6 +30,7 @@ from analysis import report as page
 from cluster import __main__ as cluster
 from docs.figures import __main__ as figures
 from janus import __main__ as janus
+from janus.config.execution import OPTIONS, SWEEP_OPTIONS
 from janus.config.overrides import PATH_KEYS
 from janus.data import __main__ as data
 from janus.weights import __main__ as weights_command
@@ -49,7 +50,7 @@ LIMIT_S = 30
 """Longest that a refusal may take, and a plan of what the lines ask for, on a busy machine."""
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
-    "janus": lambda words: janus.training.loop(list(words)),
+    "janus": lambda words: janus.run(list(words)),
     "data": data.run,
     "weights": weights_command.run,
     "sweeps": sweeps.run_command,
@@ -196,7 +197,7 @@ def dropped_by_cell(ended: Ended) -> list[str]:
         cell = json.loads(ended.out)
     except ValueError:
         return []  # --help, --list
-    execution = {key for key in ended.line.typed if key in janus.EXECUTION}
+    execution = {key for key in ended.line.typed if key in OPTIONS}
     return [
         key
         for key, text in ended.line.typed.items()
@@ -224,9 +225,11 @@ def dropped_by_sweep(line: Line, words: Sequence[str]) -> list[str]:
         elif key == "store":
             seen = request.store == Path(text).expanduser().resolve()
         elif key == "keep":
-            seen = request.keep_final == (text == "final")
-        elif key in ("workers", "device", "tracker"):
-            seen = shows(getattr(request, key), text)
+            seen = request.execution.keep == text
+        elif key == "workers":
+            seen = shows(request.workers, text)
+        elif key in SWEEP_OPTIONS:
+            seen = shows(getattr(request.execution, key), text)
         else:
             continue
         if not seen:

@@ -18,8 +18,9 @@ from cluster.scheduler.slurm_commands import ALIVE, Queued
 from janus import atomic_files
 from janus.config.cell import Cell
 from janus.errors import RunError
+from janus.store.claims import Claim
 from janus.store.processes import has_ended, process_identity
-from janus.store.store import Claim, Store
+from janus.store.store import Store
 
 TRIES = 3
 """Attempts in a row that may end without a new checkpoint."""

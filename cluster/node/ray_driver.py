@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import ray
 
@@ -46,17 +45,12 @@ def main(folder: Path) -> int:
             outcome.status, cell=outcome.cell_id, seconds=round(outcome.seconds, 1), **facts
         )
 
-    profile = submission.profile
     freed = free_ended(store, [cell.id for cell in cells])
     if again:
         freed += free_stalled(store, [cell.id for cell in cells])
     if again or freed:
         events.note("freed", cells=len(freed))
-    saves: dict[str, Any] = {
-        "checkpoint_s": 0.9 * profile.lose_at_most_s,
-        "keep_final": bool(submission.record.get("keep_final")),
-    }
-    with RayPool(store, None, profile.device, sweep=cells, **saves) as pool:
+    with RayPool(store, None, submission.execution, sweep=cells) as pool:
         from cluster.node.job_trial import (
             JobTrial,  # with Tune, now that Ray's workers are starting
         )

@@ -20,8 +20,9 @@ from cluster.node.stage_data import staged
 from cluster.record.submission import Events, Submission
 from cluster.scheduler import slurm_commands
 from janus.config.cell import Cell
+from janus.config.execution import Execution
 from janus.errors import ClusterError, ConfigError, DataError
-from janus.machine.devices import pick_device
+from janus.machine.devices import for_one_of_several
 from janus.weights import resolve
 from sweeps.execution.attempt import attempt
 
@@ -56,7 +57,7 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     except (ClusterError, ConfigError, DataError) as error:
         events.note("check", ok=False, node=job.node, lines=[str(error)])
         sys.exit(UNFIT)
-    device = pick_device(profile.device)
+    execution = for_one_of_several(submission.execution)
 
     def wait(held: Sequence[str]) -> list[str]:
         return await_held(held, store, events, stop)
@@ -66,7 +67,7 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     ):
         if stop():
             return
-        _train(staged(cell, profile), store, events, stop, device, submission)
+        _train(staged(cell, profile), store, events, stop, execution)
         if stop():
             return
 
@@ -95,8 +96,7 @@ def _train(
     store: TaskStore,
     events: Events,
     stop: StopFlag,
-    device: str,
-    submission: Submission,
+    execution: Execution,
 ) -> None:
     from janus.training.loop import run_cell
 
@@ -104,17 +104,7 @@ def _train(
     outcome = attempt(
         cell,
         store,
-        lambda: run_cell(
-            cell,
-            store,
-            FirstSteps(events, cell),
-            device=device,
-            threads=1 if device == "cpu" else None,
-            # a save takes a moment itself
-            checkpoint_s=0.9 * submission.profile.lose_at_most_s,
-            stop=stop,
-            keep_final=bool(submission.record.get("keep_final")),
-        ),
+        lambda: run_cell(cell, store, FirstSteps(events, cell), execution, stop=stop),
     )
     stopped = outcome.status == "busy" and not outcome.cause
     if stopped:

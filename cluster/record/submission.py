@@ -15,7 +15,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from cluster.record.profile import Profile, profile_from
 from janus import atomic_files
 from janus.config.cell import Cell, cell_from_dict
+from janus.config.execution import Execution, execution_from
 from janus.errors import ClusterError, suggest
 from janus.store.store import Store
 
@@ -60,6 +61,17 @@ class Submission:
     def profile(self) -> Profile:
         """Resources and limits."""
         return profile_from(self.record["profile"])
+
+    @cached_property
+    def execution(self) -> Execution:
+        """How its cells are executed: as its sweep asks, within the limits of the profile."""
+        older = {"keep": "final" if self.record.get("keep_final") else "none"}
+        return replace(
+            execution_from(self.record.get("execution", older)),
+            store=str(self.store),
+            device=self.profile.device,
+            checkpoint_s=0.9 * self.profile.lose_at_most_s,  # a save takes a moment itself
+        )
 
     @cached_property
     def work(self) -> tuple[list[Cell], dict[str, int]]:

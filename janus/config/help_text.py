@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from janus.config.cell import Cell, Value
 from janus.config.compose import PARTS
+from janus.config.execution import OPTIONS
 from janus.config.method_spec import MethodSpec, alternatives, method_spec, names
 
 
@@ -30,7 +31,7 @@ def field_docs(cls: type) -> dict[str, str]:
     return found
 
 
-def describe(cell: Cell, execution_help: Mapping[str, str], execution: Mapping[str, Any]) -> str:
+def describe(cell: Cell) -> str:
     """The text of `python -m janus --help`, with the values that `cell` has."""
     spec, top = method_spec(cell.method.name), field_docs(Cell)
     lines = [
@@ -48,7 +49,7 @@ def describe(cell: Cell, execution_help: Mapping[str, str], execution: Mapping[s
         _line("eval", "test", "test, or validation (held-out training images; for tuning)"),
         "",
         "execution (changes no result)",
-        *(_line(k, execution[k], text) for k, text in execution_help.items()),
+        *(_line(name, option.default, option.help) for name, option in OPTIONS.items()),
     ]
     for part in PARTS:
         lines += ["", part, *_field_lines(part, getattr(cell, part))]

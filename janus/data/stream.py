@@ -52,12 +52,12 @@ class Batch:
 Job = Callable[[], Batch]
 """Makes one batch, whichever thread calls it."""
 
-Tick = Callable[[], None]
-"""Called whenever a batch was worked through: a run's sign of life (see pulse.py)."""
+OnBatch = Callable[[], None]
+"""Called after every batch: a run then counts it and writes its heartbeat."""
 
 
-def nobody() -> None:
-    """Where nobody waits for a sign of life."""
+def ignore_batch() -> None:
+    """Does nothing, where no heartbeat is written."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Task:
     cell: Cell
     train: Images
     device: torch.device
-    tick: Tick = field(default=nobody, repr=False, compare=False)
+    on_batch: OnBatch = field(default=ignore_batch, repr=False, compare=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -92,7 +92,7 @@ class Task:
         """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
         threads = torch.get_num_threads() if self.cell.bench.augment == "crop" else 1
         jobs = self._train_jobs(epoch, start)
-        return _ticking(_made(jobs, self.train, self.device, threads), self.tick)
+        return _reported(_made(jobs, self.train, self.device, threads), self.on_batch)
 
     def _train_jobs(self, epoch: int | str, start: int) -> Iterator[Job]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
@@ -108,11 +108,11 @@ class Task:
 
     def plain_batches(self) -> Iterator[Batch]:
         """The training images once, in file order, under the test transform."""
-        return plain_batches(self.train, self.cell, self.device, self.tick)
+        return plain_batches(self.train, self.cell, self.device, self.on_batch)
 
 
 def plain_batches(
-    images: Images, cell: Cell, device: torch.device, tick: Tick = nobody
+    images: Images, cell: Cell, device: torch.device, on_batch: OnBatch = ignore_batch
 ) -> Iterator[Batch]:
     """All of `images`, in order, under the test transform."""
 
@@ -122,7 +122,7 @@ def plain_batches(
 
     parts = torch.arange(len(images)).split(EVAL_BATCH)
     jobs = (partial(make, index) for index in parts)
-    return _ticking(_made(jobs, images, device), tick)
+    return _reported(_made(jobs, images, device), on_batch)
 
 
 def _made(
@@ -136,11 +136,11 @@ def _made(
     return ahead(jobs, min(threads, DEPTH)) if threads > 1 else (job() for job in jobs)
 
 
-def _ticking(batches: Iterator[Batch], tick: Tick) -> Iterator[Batch]:
-    """The batches; `tick` is called after each, when the caller asks for more."""
+def _reported(batches: Iterator[Batch], on_batch: OnBatch) -> Iterator[Batch]:
+    """The batches; `on_batch` is called after each, when the caller asks for the next."""
     for batch in batches:
         yield batch
-        tick()
+        on_batch()
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
@@ -165,7 +165,7 @@ class Stream:
     same place in every order."""
     test_set: str
     """Name of the bench's test set in its order (see `image_bits.name_of_test_set`)."""
-    tick: Tick = field(default=nobody, repr=False, compare=False)
+    on_batch: OnBatch = field(default=ignore_batch, repr=False, compare=False)
 
     @property
     def shared_test(self) -> bool:
@@ -185,8 +185,8 @@ class Stream:
         ]
 
 
-def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> Stream:
-    """Cut `bench` into the tasks of `cell`; every pass over their images calls `tick`.
+def cut(bench: Bench, cell: Cell, device: torch.device, on_batch: OnBatch = ignore_batch) -> Stream:
+    """Cut `bench` into the tasks of `cell`; every pass over their images calls `on_batch`.
 
     Class counts that do not divide evenly put one more class into each of the first tasks, unless
     the bench says how many classes each task has.
@@ -230,7 +230,7 @@ def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> 
                 cell=cell,
                 train=trains[index],
                 device=device,
-                tick=tick,
+                on_batch=on_batch,
             )
         )
         first += classes
@@ -244,7 +244,7 @@ def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> 
         test_set=name_of_test_set(
             bench.sha256, bench.test.labels.numpy(), bench.test.domains.numpy()
         ),
-        tick=tick,
+        on_batch=on_batch,
     )
 
 
@@ -283,5 +283,5 @@ def joined(stream: Stream) -> Task:
         cell=last.cell,
         train=joined_images([t.train for t in stream.tasks]),
         device=last.device,
-        tick=last.tick,
+        on_batch=last.on_batch,
     )

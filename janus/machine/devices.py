@@ -6,8 +6,10 @@ Torch is imported only to pick one: plans compare names with past runs, without 
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 
+from janus.config.execution import Execution
 from janus.errors import ConfigError, suggest
 
 
@@ -49,3 +51,12 @@ def pick_device(name: str) -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device={name}: this machine has {torch.cuda.device_count()} GPUs")
     return name
+
+
+def for_one_of_several(execution: Execution) -> Execution:
+    """`execution` for a process beside which others train: its device, and one thread on a CPU.
+
+    One core for each of several cells is faster than all cores for one after the other.
+    """
+    device = pick_device(execution.device)
+    return replace(execution, device=device, threads=1 if device == "cpu" else execution.threads)

@@ -1,11 +1,7 @@
-"""Observers of a run: a live display for terminals, plain lines elsewhere, JSON lines on disk.
-
-Trackers may fail; the store may not: `run_cell` drops an observer that raises.
-"""
+"""Observers that show a run: a live display on terminals, one line per task elsewhere."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,8 +10,6 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
-
-log = logging.getLogger(__name__)
 
 
 def percent(value: float | None) -> str:
@@ -108,22 +102,6 @@ class LiveProgress:
                 accuracy=percent(facts["accuracy"]),
                 left=clock(facts["seconds_left"]),
             )
-
-
-class Together:
-    """Several observers as one; the failure of one does not silence the others."""
-
-    def __init__(self, *observers: Any) -> None:
-        self.observers = [observer for observer in observers if observer is not None]
-
-    def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Tell all of them; one that raises hears no more."""
-        for observer in list(self.observers):
-            try:
-                observer.notify(event, facts)
-            except Exception as error:  # as in `run_cell`: a tracker may fail, a run may not
-                log.warning("%s failed (%s); going on without", type(observer).__name__, error)
-                self.observers.remove(observer)
 
 
 def make_progress(title: str) -> PlainProgress | LiveProgress:

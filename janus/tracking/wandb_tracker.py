@@ -1,8 +1,8 @@
-"""Observes runs for Weights & Biases, from outside: a process of its own does the talking.
+"""The tracker for Weights & Biases: it hands events to a process of its own, which logs them.
 
-Nothing here waits while a run is trained, and nothing that goes wrong over there is more than a
-warning here: what the process did not log is in the store, from where `python -m sweeps sync`
-writes it. `janus.tracking.wandb_rows` says what is logged.
+Nothing here waits while a run is trained, and an error in that process is a warning here and no
+more: what it did not log is in the store, from where `python -m sweeps sync` writes it.
+`janus.tracking.wandb_rows` says what is logged.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def is_complete(run_dir: Path) -> bool:
 
 
 class WandbTracker:
-    """Hears one run. `about`: `sweep` and `row`, where the cell belongs to a sweep."""
+    """The observer of one run. `about`: `sweep` and `row`, where the cell belongs to a sweep."""
 
     def __init__(
         self, tracking: Tracking, cell: Cell, store: Store, about: Mapping[str, Any]
@@ -140,7 +140,7 @@ class WandbTracker:
         self.sent = -1
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Pass on what the event tells; before `start` nothing is known."""
+        """Send what the event holds; before `start` there is no W&B run to send it to."""
         if event == "start":
             self._open(facts)
         if self.child is None:
@@ -196,18 +196,18 @@ class WandbTracker:
             self.child = None
 
     def replay(self, result: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Tell a run that has finished, from the store."""
+        """Send a run that has finished, from the store."""
         seconds = {"seconds_per_task": provenance.get("seconds_per_task", [])}
         self.notify("start", {**result, **seconds})
         self.notify("done", {"result": result, "provenance": provenance})
 
     def end(self) -> None:
-        """Nothing more will be told: a run that is not done counts as stopped."""
+        """End the W&B run; one whose `done` was not sent counts as stopped."""
         self._close(1)
 
 
 class Tracking:
-    """The process behind the runs of this process, started with the first of them."""
+    """The tracker. Its process is started with the first run and logs all of them."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment or {}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from janus import atomic_files
 from janus.errors import DataError
-from janus.store.store import Claim
+from janus.store.claims import Claim
 
 log = logging.getLogger(__name__)
 

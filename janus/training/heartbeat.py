@@ -1,8 +1,8 @@
-"""A run's heartbeat: published progress, by which other machines tell that it lives.
+"""A run's heartbeat: a small file with its progress, by which other machines see that it is alive.
 
-The work itself drives it: training by its steps, every other pass (evaluation, second passes,
-features, alignment) by its batches. A thread that beats by the clock would make a run that hangs
-look alive, and its cell would never be finished.
+It is written after batches: those of training, and those of every other pass over images
+(evaluation, second passes, features, alignment). A thread that writes it at fixed times would make
+a run that hangs look alive, and its cell would never be finished.
 """
 
 from __future__ import annotations
@@ -10,34 +10,36 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from janus.store.store import Claim
+from janus.store.claims import Claim
 
 
-class Pulse:
-    """Publishes progress through `claim`, which decides how often.
+class Heartbeat:
+    """Writes the heartbeat of `claim`, which limits how often.
 
-    It does not know the run: tasks and streams hold `tick`, and a cycle of references would keep a
-    finished run's method on the device.
+    It holds no reference to the run: streams call `on_batch`, and a cycle of references would keep
+    a finished run's method in the memory of the device.
     """
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.facts: dict[str, Any] = {}
-        self.told = time.monotonic()
+        """What `publish` was given last."""
+        self.published = time.monotonic()
+        """When that was, by the monotonic clock."""
         self.began_at: float | None = None
         """Time of day of the first heartbeat, when this attempt's first task begins."""
-        self.passed = 0
-        """Batches worked through by this attempt, whatever for."""
+        self.batches_done = 0
+        """Batches of this attempt, of whatever pass."""
 
-    def beat(self, facts: dict[str, Any]) -> None:
-        """Where training stands; its `seconds` go on with every `tick`."""
+    def publish(self, facts: dict[str, Any]) -> None:
+        """Write where training stands: `facts` hold at least `seconds`, of training so far."""
         self.began_at = self.began_at or time.time()
-        self.facts, self.told = facts | {"began_at": self.began_at}, time.monotonic()
-        self.claim.beat(self.facts | {"passed": self.passed})
+        self.facts, self.published = facts | {"began_at": self.began_at}, time.monotonic()
+        self.claim.beat(self.facts | {"batches_done": self.batches_done})
 
-    def tick(self) -> None:
-        """One more batch was worked through."""
-        self.passed += 1
+    def on_batch(self) -> None:
+        """Count one batch; write the last facts again, with the seconds that have passed since."""
+        self.batches_done += 1
         if self.facts:
-            seconds = self.facts["seconds"] + time.monotonic() - self.told
-            self.claim.beat(self.facts | {"seconds": seconds, "passed": self.passed})
+            seconds = self.facts["seconds"] + time.monotonic() - self.published
+            self.claim.beat(self.facts | {"seconds": seconds, "batches_done": self.batches_done})

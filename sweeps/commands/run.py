@@ -50,7 +50,8 @@ def run(request: Request, command: str) -> int:
         tell(text)
     if fixed := request.sweep.fixed:
         tell("in every cell: " + ", ".join(f"{key}={value}" for key, value in fixed.items()))
-    if request.keep_final and (bare := [i for i in split.done if not store.checkpoints(i)]):
+    keeps = request.execution.keeps_final
+    if keeps and (bare := [i for i in split.done if not store.checkpoints(i)]):
         tell(f"note: {len(bare)} cells were finished without keep=final; their methods are gone")
     try:
         tally, workers = _train(request, store, planned, left)
@@ -185,10 +186,9 @@ class Workers:
         self.pool = RayPool(
             self.store,
             count,
-            request.device,
+            request.execution,
             sweep=[p.cell for p in self.planned],
             tracked=_tracked(request, self.planned),
-            keep_final=request.keep_final,
         )
         self.pool.cluster.when_stuck = self._begin_again
         self.pool.__enter__()
@@ -200,8 +200,8 @@ class Workers:
 
 
 def _tracked(request: Request, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
-    """What W&B is told of each cell beside the cell itself; empty: nothing is tracked."""
-    if not wanted(request.tracker):
+    """What is logged about each cell beside the cell itself; empty: nothing is tracked."""
+    if not wanted(request.execution.tracker):
         return {}
     return {p.cell.id: {"sweep": request.sweep.name, "row": p.row} for p in planned}
 

@@ -10,10 +10,11 @@ import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from janus.config.cell import Cell
+from janus.config.execution import Execution
 from janus.errors import ClusterError
 from janus.machine.devices import gpu_names
 from janus.store.store import Store
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sweeps.execution.ray_trial import CellTrial, InOrder
 
 
+DEFAULTS = Execution()
+
 PRELOAD = ("janus.training.loop", "janus.machine.import_timm", "sweeps.execution.ray_trial")
 """What a worker needs before it can train."""
 
@@ -43,32 +46,28 @@ class RayPool:
         self,
         store: Store,
         workers: int | None,
-        device: str = "auto",
+        execution: Execution = DEFAULTS,
         *,
         sweep: Sequence[Cell] = (),
         gpus: int | None = None,
         tracked: Mapping[str, Mapping[str, Any]] | None = None,
-        checkpoint_s: float = 60.0,
-        keep_final: bool = False,
     ) -> None:
         """`sweep`: all its cells, for what is measured; `gpus`: null takes those that Ray finds.
 
-        `tracked`: {cell id: what W&B is told beside the cell}; other cells are not tracked.
-        `checkpoint_s`: seconds of training that a killed worker may lose; `keep_final`: whether
-        trained methods stay in the store.
+        `execution`: as the cells are to be executed; its store is replaced by the root of `store`.
+        `tracked`: {cell id: what is logged beside the cell}; other cells are not tracked.
         """
         self.store = store
         self.sweep = sweep
         self.tracked = tracked or {}
-        self.checkpoint_s, self.keep_final = checkpoint_s, keep_final
         self.workers = workers or 0
         """Cells trained at a time; 0 until an existing cluster has told how many cores it has."""
         self.side_by_side = 0
         """The most cells that were trained at a time."""
-        self.device = device
+        self.execution = replace(execution, store=str(store.root))
         self.packing = Packing(store, 1)
         # not beside GPUs: far more cores than cells that fit, and each would import torch
-        on_cores = device == "cpu" or not (gpu_names() if gpus is None else gpus)
+        on_cores = execution.device == "cpu" or not (gpu_names() if gpus is None else gpus)
         self.cluster = Cluster(store.root, self.workers or 1, gpus, PRELOAD if on_cores else ())
 
     def __enter__(self) -> RayPool:
@@ -86,9 +85,9 @@ class RayPool:
     def _settle(self, cluster: Cluster) -> None:
         """How many cells at a time, now that the cluster is known."""
         self.workers = self.workers or max(1, cluster.cores)
-        if self.device == "cuda" and not cluster.gpus:
+        if self.execution.device == "cuda" and not cluster.gpus:
             raise ClusterError("device=cuda, but Ray sees no GPU here; use device=cpu")
-        gpus = cluster.gpus if self.device != "cpu" else 0
+        gpus = cluster.gpus if self.execution.device != "cpu" else 0
         places = max(1, self.workers // gpus) if gpus else self.workers
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
@@ -170,10 +169,7 @@ class RayPool:
         return {
             "id": cell.id,
             "cell": json.dumps(asdict(cell)),
-            "store": str(self.store.root),
-            "device": self.device,
-            "checkpoint_s": self.checkpoint_s,
-            "keep_final": self.keep_final,
+            "execution": asdict(self.execution),
             "stalled": self.store.stalled_claim(cell.id),
             "tracked": self.tracked.get(cell.id),
             "shared": shared,

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from janus.config.cell import Cell, cell_from_dict
+from janus.config.execution import execution_from
 from janus.errors import OUT_OF_MEMORY
-from janus.machine.devices import pick_device
+from janus.machine.devices import for_one_of_several
 from janus.store.store import Store
-from janus.tracking.wandb_tracker import Tracking
+from janus.tracking.observer import Tracker
+from janus.tracking.trackers import make_tracker
 from sweeps.execution.attempt import Outcome, attempt
 from sweeps.execution.ray_settings import ray_settings
 from sweeps.execution.retry_policy import CRASH, LOST_NODE
@@ -53,7 +55,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         """Take the cell and import what training needs."""
         self.job = config["job"]
-        self.tracking = Tracking()
+        self.tracker: Tracker | None = None
         import janus.training.loop  # noqa: F401
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -64,7 +66,8 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train the whole cell and report how it ended."""
         cell = cell_from_dict(json.loads(self.job["cell"]))
-        store = self.open_store(self.job["store"])
+        self.execution = execution_from(self.job["execution"])
+        store = self.open_store(self.execution.store)
         if self.job["stalled"] is not None:  # the driver watched long enough; we have just started
             store.trust(cell.id, *self.job["stalled"])
         outcome = attempt(cell, store, lambda: self.run_cell(cell, store))
@@ -83,20 +86,20 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
         from janus.training.loop import run_cell
 
-        device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
-        if device == "cuda":
+        # Ray hides the GPUs from workers that were given none
+        execution = for_one_of_several(self.execution)
+        if execution.device == "cuda":
             torch.cuda.empty_cache()
             # whoever needs more than was measured runs out of memory, not its neighbours
             torch.cuda.set_per_process_memory_fraction(1 / self.job["shared"])
-        # one thread each: cells side by side on a core each beat one cell on all of them
-        threads = 1 if device == "cpu" else None
-        saves = {"checkpoint_s": self.job["checkpoint_s"], "keep_final": self.job["keep_final"]}
-        with self.tracking.observe(cell, store, self.job["tracked"]) as tracker:
-            return run_cell(cell, store, tracker, device=device, threads=threads, **saves)
+        self.tracker = self.tracker or make_tracker(execution.tracker)
+        with self.tracker.observe(cell, store, self.job["tracked"]) as observer:
+            return run_cell(cell, store, observer, execution)
 
     def cleanup(self) -> None:
         """Before the process ends."""
-        self.tracking.close()
+        if self.tracker is not None:
+            self.tracker.close()
 
 
 class InOrder(FIFOScheduler):  # type: ignore[misc]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from janus.config.cell import Cell, cell_from_dict
-from janus.machine.devices import pick_device
+from janus.config.execution import Execution, execution_from
+from janus.machine.devices import for_one_of_several
 from janus.store.store import Store
 from sweeps.execution.attempt import Outcome, attempt
 from sweeps.execution.ray_pool import RayPool
@@ -36,7 +37,8 @@ class ConfigurationTrial(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take other cells in the same process."""
         self.job = new_config["job"]
-        self.store = Store(self.job["store"])
+        self.execution = execution_from(self.job["execution"])
+        self.store = Store(self.execution.store)
         self.cells = [cell_from_dict(record) for record in json.loads(self.job["cells"])]
         for cell_id, stalled in self.job["stalled"].items():
             self.store.trust(cell_id, *stalled)
@@ -60,12 +62,10 @@ class ConfigurationTrial(tune.Trainable):  # type: ignore[misc]
         from janus.training.loop import run_cell
 
         def run() -> Mapping[str, Any]:
-            device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
+            # Ray hides the GPUs from workers that were given none
+            execution = for_one_of_several(self.execution)
             observer = Curve(self.store, cell.id)
-            threads = 1 if device == "cpu" else None
-            result = run_cell(
-                cell, self.store, observer, device=device, threads=threads, until_task=target
-            )
+            result = run_cell(cell, self.store, observer, execution, until_task=target)
             return result or {}  # stopped at the task's end, as wanted
 
         return attempt(cell, self.store, run)
@@ -83,7 +83,7 @@ class ConfigurationPool(RayPool):
         """
         gpu = bool(self.packing.gpus)
         resources = {"cpu": 1.0, "gpu": 1.0} if gpu else {"cpu": 1.0}
-        jobs = [configuration_job(c, until, self.store, self.device) for c in configurations]
+        jobs = [configuration_job(c, until, self.store, self.execution) for c in configurations]
         grid = self.fit_trials(ConfigurationTrial, resources, jobs, reuse=not gpu)
         results = [grid[index] for index in range(len(grid))]
         found = {result.config["job"]["key"]: result for result in results if result.config}
@@ -91,7 +91,7 @@ class ConfigurationPool(RayPool):
 
 
 def configuration_job(
-    cells: Sequence[Cell], until: int, store: Store, device: str
+    cells: Sequence[Cell], until: int, store: Store, execution: Execution
 ) -> dict[str, Any]:
     """What a worker needs, as plain data with absolute paths: its folder is not ours."""
     stalled = {cell.id: store.stalled_claim(cell.id) for cell in cells}
@@ -100,8 +100,7 @@ def configuration_job(
         "cells": json.dumps([asdict(cell) for cell in cells]),
         "until": until,
         "tasks": cells[0].bench.tasks,
-        "store": str(store.root),
-        "device": device,
+        "execution": asdict(replace(execution, store=str(store.root))),
         "stalled": {key: value for key, value in stalled.items() if value is not None},
     }
 

@@ -117,7 +117,7 @@ def _lazy_pool(request: Request, store: Store, stack: ExitStack) -> RunUntil:
             from sweeps.search.ray_configurations import ConfigurationPool
 
             workers = request.usable_workers()
-            pools.append(stack.enter_context(ConfigurationPool(store, workers, request.device)))
+            pools.append(stack.enter_context(ConfigurationPool(store, workers, request.execution)))
         found: list[list[Outcome]] = pools[0].run_until(configurations, until)
         return found
 

@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from janus.config.execution import OPTIONS, SWEEP_OPTIONS, Execution, execution_from
 from janus.config.method_spec import method_spec, names
 from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
@@ -35,23 +36,32 @@ from sweeps.spec.yaml_file import check_sweep_file
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
+DEVICES = ("auto", "cpu", "cuda")
+"""Where the cells of a sweep may train; which GPU a cell gets is decided by Ray or SLURM."""
+
 MOST_UNITS = 100_000
 """Most orders, or seeds, of a sweep."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A sweep, and where and how to run it (which never changes a result)."""
+    """A sweep, and how to run it (which never changes a result)."""
 
     sweep: Sweep
-    store: Path
+    execution: Execution
     workers: int | None
-    device: str
-    tracker: str = "none"
     search: Search | None = None
     """How to tune the sweep's rows; then there is no table of them to make."""
-    keep_final: bool = False
-    """Whether the trained method of each finished cell stays in the store."""
+
+    @property
+    def store(self) -> Path:
+        """The folder of the run store."""
+        return Path(self.execution.store)
+
+    @property
+    def device(self) -> str:
+        """auto, cpu or cuda."""
+        return self.execution.device
 
     def usable_workers(self) -> int:
         """Cells trained at a time on this machine: as told, else one per usable core."""
@@ -176,24 +186,27 @@ def _request(
             raise ConfigError(f"unknown scale {scale!r}.{suggest(str(scale), SCALES)}")
         sweep = reduce(sweep, str(scale), {*typed, *fixed, *grid})
     _refuse_tuned_pairs(record, sweep)
-    workers, device = record.get("workers"), str(record.get("device", "auto"))
+    workers = record.get("workers")
     if workers is not None and (not _is_count(workers) or workers < 1):
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device must be auto, cpu or cuda, got {device!r}")
-    tracker = str(record.get("tracker", "none"))
-    if tracker not in ("none", "wandb"):
-        raise ConfigError(f"tracker must be none or wandb, got {tracker!r}")
-    keep = str(record.get("keep", "none"))
-    if keep not in ("none", "final"):
-        raise ConfigError(f"keep must be none or final, got {keep!r}")
-    store = Path(str(record.get("store", "runs"))).expanduser().resolve()
+    return Request(sweep, _execution(record), workers, _search(record, sweep))
+
+
+def _execution(record: Mapping[str, Any]) -> Execution:
+    """The execution options of a sweep file, with the store's path made absolute."""
+    given = {name: str(record[name]) for name in SWEEP_OPTIONS if name in record}
+    for name, value in given.items():
+        choices = DEVICES if name == "device" else OPTIONS[name].choices
+        if choices is not None and value not in choices:
+            listed = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
+            raise ConfigError(f"{name} must be {listed}, got {value!r}")
+    execution = execution_from(given)
+    store = Path(execution.store).expanduser().resolve()
     if store.exists() and not store.is_dir():
         raise ConfigError(
             f"store={store} is a file; a store is a folder: name another with store=DIR"
         )
-    search = _search(record, sweep)
-    return Request(sweep, store, workers, device, tracker, search, keep == "final")
+    return replace(execution, store=str(store))
 
 
 def _search(record: Mapping[str, Any], sweep: Sweep) -> Search | None:

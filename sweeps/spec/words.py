@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 
 from janus.config.cell import BackboneConfig, BenchConfig, TrainConfig
+from janus.config.execution import OPTIONS, SWEEP_OPTIONS
 from janus.config.overrides import path_override
 from janus.errors import ConfigError, suggest
 from sweeps.spec.plan import BARE_KEYS
@@ -29,10 +30,8 @@ KEYS = {
     "tuned_on": "{orders, seeds} that chose these values, and that are refused here",
     "scale": "tiny: the same sweep in seconds, on few images, bundled unless bench is typed",
     "workers": "cells trained at a time; null: one per core",
-    "store": "folder of the run store",
+    **{name: OPTIONS[name].help for name in SWEEP_OPTIONS},
     "device": "auto, cpu or cuda; a cell takes one GPU or one core",
-    "tracker": "wandb: log every cell to Weights & Biases too; none",
-    "keep": "final: keep each cell's trained method in the store, see docs/runs.md; none",
 }
 """Every key of a sweep file, with its meaning."""
 

@@ -36,7 +36,8 @@ from janus.methods.base.method import Context
 from janus.methods.base.subspace_lora import ProtectedLora
 from janus.nn.vit import build
 from janus.store.store import Store
-from janus.training import loop
+from janus.training import loop, set_up
+from janus.training.run_checkpoints import RunCheckpoints
 from sweeps.spec.plan import Sweep, plan_rows, split_open, write_list
 
 Costs = dict[str, float]
@@ -70,14 +71,14 @@ def clocked(
     """Add up the seconds of the parts of a run: of this process' CPU, or by another clock."""
     method = method_class(cell.method.name)
     parts: list[tuple[Any, str, str]] = [
-        (loop, "cut", "cut"),
-        (loop._Run, "_one_epoch", "train"),
+        (set_up, "cut", "cut"),
+        (loop, "train_epoch", "train"),
         (method, "begin_task", "begin"),
         (method, "end_task", "end"),
-        (loop, "pass_once", "evaluate"),
+        (set_up, "pass_once", "evaluate"),
         (measurements, "evaluate", "evaluate"),
         (method, "diagnose", "diagnose"),
-        (loop._Run, "_save", "save"),
+        (RunCheckpoints, "save", "save"),
     ]
     with ExitStack() as stack:
         for owner, name, label in parts:
@@ -107,12 +108,12 @@ def one_run(method: str, bench: Bench, tasks: int) -> Costs:
     costs: Costs = defaultdict(float)
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(loop.benches, "load", lambda _: bench),
+        patch.object(set_up.benches, "load", lambda _: bench),
         patch.object(atomic_files, "_sync", lambda _: None),
         clocked(cell, costs),
     ):
         store, began = Store(folder), time.process_time()
-        loop.run_cell(cell, store, threads=1, keep_final=True)
+        loop.run_cell(cell, store, threads=1, keep="final")
         costs["all"] = time.process_time() - began
         costs["else"] = 2 * costs["all"] - sum(costs.values())
         saved = (store.run_dir(cell.id) / "ckpt").glob("*/*.safetensors")

@@ -26,7 +26,8 @@ from typing import Any
 
 from janus import atomic_files
 from janus.config.cell import Cell
-from janus.store.store import Claim, Store
+from janus.store.claims import Claim
+from janus.store.store import Store
 from sweeps.show.lost_work import Repeated, repeated
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
@@ -104,12 +105,12 @@ def cells_of(store: Store) -> list[Cell]:
 
 def hold(store: Store, way: str) -> None:
     """What another machine does: train a cell, and fall silent in its way."""
-    import janus.store.store
+    import janus.store.claims
     from janus.errors import RunError
     from janus.training.loop import run_cell
 
-    here = janus.store.store.process_identity()
-    janus.store.store.process_identity = lambda: here | {"host": f"far-{way}", "boot": way}
+    here = janus.store.claims.process_identity()
+    janus.store.claims.process_identity = lambda: here | {"host": f"far-{way}", "boot": way}
     if way == "mute":
         beat, first = Claim.beat, []
 

@@ -98,9 +98,7 @@ INLINE = """
 import sys
 from pathlib import Path
 from cluster.record.submission import Submission
-from janus.training.loop import run_cell
-from janus.config.cell import Cell
-from janus.store.store import Store
+from janus import Store, run_cell
 wanted = sys.argv[4].split(",")
 cells = [c for c in Submission(Path(sys.argv[1])).work[0] if c.id in wanted]
 for cell in cells[int(sys.argv[3])::2]:

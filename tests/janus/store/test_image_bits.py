@@ -129,7 +129,7 @@ def test_each_bit_is_of_its_image_whatever_the_order_of_classes(tmp_path):
     store, found = Store(tmp_path), []
     for order in ("3", "natural"):
         cell = toy_cell("ncm", order=order)
-        run_cell(cell, store, threads=1, keep_final=True)
+        run_cell(cell, store, threads=1, keep="final")
         found.append(kept(cell, store))
         assert found[-1].right().tolist() == right_now(cell, store)
     one, other = found

@@ -50,7 +50,7 @@ def test_silent_claim_of_another_machine_is_free_after_the_lease(tmp_path, monke
     path = store.run_dir(cell.id) / "claims" / "000001.json"
     path.write_text(f'{{"owner": {str(foreign).replace(chr(39), chr(34))}}}')
     clock = {"now": 1000.0}
-    monkeypatch.setattr("janus.store.store.time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr("janus.store.claims.time.monotonic", lambda: clock["now"])
     assert store.claim(cell) is None
     clock["now"] += 90
     claim.beat({"step": 1}, every_s=0)
@@ -221,7 +221,7 @@ def test_a_live_process_of_this_machine_keeps_its_claim_until_it_is_suspended(
     try:
         foreign_claim(store, cell, pid=holder.pid, started=start_time(holder.pid))
         clock = {"now": 0.0}
-        monkeypatch.setattr("janus.store.store.time.monotonic", lambda: clock["now"])
+        monkeypatch.setattr("janus.store.claims.time.monotonic", lambda: clock["now"])
         for clock["now"] in (0.0, 1000.0, 2000.0):
             assert store.claim(cell) is None
         holder.send_signal(signal.SIGSTOP)
@@ -260,7 +260,7 @@ def test_a_worker_takes_over_what_its_driver_saw_stall(tmp_path, monkeypatch):
     driver, cell = Store(tmp_path, lease_s=60), toy_cell()
     foreign_claim(driver, cell, host="elsewhere")
     clock = {"now": 0.0}
-    monkeypatch.setattr("janus.store.store.time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr("janus.store.claims.time.monotonic", lambda: clock["now"])
     assert driver.status(cell.id) == "running" and driver.stalled_claim(cell.id) is None
     clock["now"] = 61
     assert driver.status(cell.id) == "open"

@@ -8,7 +8,7 @@ from janus import metrics
 from janus.errors import ConfigError
 from janus.tracking import wandb_account, wandb_rows
 from janus.tracking.heat_map import SIDE, draw
-from janus.tracking.terminal import Together
+from janus.tracking.observer import Together
 from tests.conftest import toy_cell
 
 FACTS = {

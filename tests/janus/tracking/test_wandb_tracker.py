@@ -62,7 +62,7 @@ def sweep(tmp_path_factory) -> Store:
     store, tracking = Store(tmp_path_factory.mktemp("tracked")), Tracking()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "janus.training.loop.TELL_EVERY_S", 0.0
+            "janus.training.progress.REPORT_EVERY_S", 0.0
         )  # tasks of this size end within half a second
         for method in ("janus", "seqlora"):
             about = {"sweep": "smoke", "row": f"{method}[short]"}

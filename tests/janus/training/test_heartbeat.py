@@ -9,9 +9,10 @@ import pytest
 from janus.evaluation import measurements
 from janus.methods import method_class
 from janus.methods.base.classifier_alignment import Aligner
-from janus.store.store import Claim, Store
-from janus.training import loop
-from janus.training.heartbeat import Pulse
+from janus.store.claims import Claim
+from janus.store.store import Store
+from janus.training import set_up
+from janus.training.heartbeat import Heartbeat
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
 from tests.perf.sweep_overhead import log_of_store
@@ -70,7 +71,7 @@ def test_an_evaluation_longer_than_the_lease_is_not_taken_for_dead(tmp_path, mon
         return predict(self, images)
 
     monkeypatch.setattr("janus.data.stream.EVAL_BATCH", 20)
-    monkeypatch.setattr("janus.store.store.time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr("janus.store.claims.time.monotonic", lambda: clock["now"])
     monkeypatch.setattr(method, "predict", slow)
     assert run_cell(cell, store, threads=1) is not None
     assert looks == [None] * (100 // 20 + 200 // 20)
@@ -85,7 +86,7 @@ def test_alignment_beats_with_every_step(tmp_path, monkeypatch, beats):
 
 def test_features_beat_before_the_first_task_begins(tmp_path, monkeypatch, beats):
     cell = toy_cell("ncm", **SMALL)
-    passes = counted(monkeypatch, beats, loop, "pass_once")
+    passes = counted(monkeypatch, beats, set_up, "pass_once")
     run_cell(cell, Store(tmp_path), threads=1)
     assert passes[0] > 0 and beats[0]["task"] == 0
 
@@ -93,25 +94,25 @@ def test_features_beat_before_the_first_task_begins(tmp_path, monkeypatch, beats
 def test_time_goes_on_in_the_heartbeats_of_an_evaluation(tmp_path):
     """Of an attempt that dies in one, this is the training that is done again."""
     claim = Store(tmp_path).claim(toy_cell("ncm"))
-    pulse = Pulse(claim)
-    pulse.tick()
+    heartbeat = Heartbeat(claim)
+    heartbeat.on_batch()
     assert claim.store.beat(claim.cell_id) is None  # nothing to tell yet
-    pulse.beat({"seconds": 5.0})
-    pulse.told -= 20
+    heartbeat.publish({"seconds": 5.0})
+    heartbeat.published -= 20
     claim._last_beat = float("-inf")
-    pulse.tick()
+    heartbeat.on_batch()
     told = claim.store.beat(claim.cell_id)
-    assert told["seconds"] > 25 and told["passed"] == 2
+    assert told["seconds"] > 25 and told["batches_done"] == 2
 
 
 def test_later_heartbeats_still_say_when_the_attempt_began(tmp_path, monkeypatch):
     """What the sweep's benchmark reads as the first step, of cells of any length."""
     store, cell = Store(tmp_path / "store"), toy_cell("ncm")
     claim, now = store.claim(cell), time.time()
-    pulse = Pulse(claim)
+    heartbeat = Heartbeat(claim)
     for later in (3.0, 60.0):
         monkeypatch.setattr("janus.training.heartbeat.time.time", lambda later=later: now + later)
         claim._last_beat = float("-inf")
-        pulse.beat({"seconds": later})
+        heartbeat.publish({"seconds": later})
     assert store.beat(cell.id)["seconds"] == 60.0
     assert log_of_store(tmp_path).times("step") == [(cell.id, now + 3.0)]

@@ -30,10 +30,10 @@ INSTANTS = {
     "in end_task, before the prototypes": ("janus.nn.heads:Prototypes.add", 4),
     "in evaluation": ("janus.evaluation.measurements:evaluate", 3),
     "while saving a checkpoint": ("janus.atomic_files:_sync", 12),
-    "before the commit": ("janus.store.store:Claim.commit", 1),
-    "while keeping single images, before the link": ("janus.store.store:atomic.create", 3),
-    "while committing, before the link": ("janus.store.store:atomic.create", 4),
-    "after the commit, before the release": ("janus.store.store:Claim.release", 1),
+    "before the commit": ("janus.store.claims:Claim.commit", 1),
+    "while keeping single images, before the link": ("janus.atomic_files:create", 3),
+    "while committing, before the link": ("janus.atomic_files:create", 4),
+    "after the commit, before the release": ("janus.store.claims:Claim.release", 1),
 }
 
 

@@ -37,7 +37,7 @@ def correct_again(cell: Cell, store: Store) -> list[int]:
 
 def test_a_kept_method_predicts_what_the_result_says(tmp_path: Path) -> None:
     cell, store = toy_cell("janus", bench__tasks=2, train__epochs=1), Store(tmp_path)
-    result = run_cell(cell, store, threads=1, keep_final=True)
+    result = run_cell(cell, store, threads=1, keep="final")
     assert result is not None
     assert correct_again(cell, store) == result["correct"][-1]
     assert len(store.checkpoints(cell.id)) == 1
@@ -47,14 +47,14 @@ def test_a_kept_method_predicts_what_the_result_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_can_be_kept(method: str, tmp_path: Path) -> None:
     cell, store = toy_cell(method, bench__tasks=3, train__epochs=1), Store(tmp_path)
-    result = run_cell(cell, store, threads=1, keep_final=True)
+    result = run_cell(cell, store, threads=1, keep="final")
     assert result is not None
     assert correct_again(cell, store) == result["correct"][-1]
 
 
 def test_a_method_kept_before_a_setting_existed_is_still_loaded(tmp_path: Path) -> None:
     cell, store = toy_cell("inflora", bench__tasks=2, train__epochs=1), Store(tmp_path)
-    result = run_cell(cell, store, threads=1, keep_final=True)
+    result = run_cell(cell, store, threads=1, keep="final")
     assert result is not None
     path = store.run_dir(cell.id) / "cell.json"
     record = json.loads(path.read_text())
@@ -74,13 +74,13 @@ def test_keeping_changes_no_result_and_a_run_killed_before_its_commit_trains_not
     assert plain.checkpoints(cell.id) == []
     with monkeypatch.context() as patched:
         patched.setattr(
-            "janus.store.store.Claim.commit", lambda *_: (_ for _ in ()).throw(OSError(28))
+            "janus.store.claims.Claim.commit", lambda *_: (_ for _ in ()).throw(OSError(28))
         )
         with pytest.raises(OSError):
-            run_cell(cell, kept, threads=1, keep_final=True)
+            run_cell(cell, kept, threads=1, keep="final")
     with monkeypatch.context() as patched:
-        patched.setattr("janus.training.loop._Run._one_task", None)
-        run_cell(cell, kept, threads=1, keep_final=True)
+        patched.setattr("janus.training.loop.train_task", None)
+        run_cell(cell, kept, threads=1, keep="final")
     assert kept.result_path(cell.id).read_bytes() == plain.result_path(cell.id).read_bytes()
 
 

@@ -147,9 +147,9 @@ def test_slow_checkpoints_are_taken_less_often(tmp_path, monkeypatch):
         now[0] += 20
         original(claim, name, tree)
 
-    monkeypatch.setattr(
-        "janus.training.loop.time", SimpleNamespace(monotonic=monotonic, time=time.time)
-    )
+    clock = SimpleNamespace(monotonic=monotonic, time=time.time)
+    for module in ("run_checkpoints", "run_state", "progress", "heartbeat"):
+        monkeypatch.setattr(f"janus.training.{module}.time", clock)
     monkeypatch.setattr(checkpoint, "save", slow)
     cell = toy_cell("seqlora", train__epochs=50)
     run_cell(cell, Store(tmp_path), threads=1, checkpoint_s=10.0, until_task=1)
@@ -233,7 +233,7 @@ def test_a_result_committed_between_look_and_claim_is_not_trained_again(tmp_path
         return None if looks["n"] == 1 else original(self, cell_id)
 
     monkeypatch.setattr(Store, "result", result)
-    monkeypatch.setattr("janus.training.loop._Run.train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("janus.training.loop.train", lambda *_: pytest.fail("trained again"))
     assert run_cell(cell, store, threads=1)["id"] == cell.id
 
 

@@ -89,7 +89,7 @@ def make_sound(root: Path) -> Store:
     store = Store(root)
     planned = plan_rows(load("smoke", [*WORDS, f"store={store.root}"]).sweep)
     for entry in planned:
-        run_cell(entry.cell, store, threads=1, keep_final=True)
+        run_cell(entry.cell, store, threads=1, keep="final")
     write_list(store, "smoke", "python -m sweeps run smoke", planned)
     attempt = store.run_dir(planned[0].cell.id) / "attempts" / "000001"
     atomic_files.replace(
@@ -172,7 +172,7 @@ def train(store: Store, cell: object, result: bytes) -> str:
     cell_id = cell.id  # type: ignore[attr-defined]
     store.result_path(cell_id).unlink()
     (store.run_dir(cell_id) / "committed.json").unlink()
-    run_cell(cell, store, threads=1, keep_final=True)  # type: ignore[arg-type]
+    run_cell(cell, store, threads=1, keep="final")  # type: ignore[arg-type]
     return "same" if store.result_path(cell_id).read_bytes() == result else "other"
 
 

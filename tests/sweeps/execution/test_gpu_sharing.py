@@ -162,10 +162,10 @@ def pretended(log: Path, room: int) -> type[Any]:
 
             import torch
 
-            import janus.training.loop
+            import janus.training.result
 
-            janus.training.loop.peak_memory_bytes = lambda device: 1 << 30
-            janus.training.loop.device_memory_bytes = lambda device: 16 << 30
+            janus.training.result.peak_memory_bytes = lambda device: 1 << 30
+            janus.training.result.device_memory_bytes = lambda device: 16 << 30
             shared = self.job["shared"]
             with open(log, "a") as out:
                 out.write(f"{cell.method.name} {cell.id} {shared} {os.getpid()}\n")
@@ -185,7 +185,7 @@ def test_pretended_gpus_are_packed_and_running_out_of_memory_halves_and_retries(
     cells = cells_of(["methods=[seqlora,janus]", "orders=3", *tiny])
     log = short_tmp / "log"
     heard: list[Outcome] = []
-    with RayPool(store, workers=4, device="auto", sweep=cells, gpus=1) as pool:
+    with RayPool(store, workers=4, sweep=cells, gpus=1) as pool:
         pool.trial = pretended(log, room=1)
         tally = drive(cells, store, pool.run, heard.append)
     lines = [line.split() for line in log.read_text().splitlines()]
@@ -208,7 +208,7 @@ def test_a_cell_that_runs_out_of_memory_alone_is_not_tried_again(
     from sweeps.execution.ray_pool import RayPool
 
     cells = cells_of(["methods=[seqlora,janus]", "orders=1", *tiny])
-    with RayPool(store, workers=2, device="auto", sweep=cells, gpus=1) as pool:
+    with RayPool(store, workers=2, sweep=cells, gpus=1) as pool:
         pool.trial = pretended(short_tmp / "log", room=0)
         tally = drive(cells, store, pool.run, lambda _: None)
     last = {cell.method.name: tally.last[cell.id] for cell in cells}

@@ -9,6 +9,7 @@ import pytest
 
 from janus.config.cell import Cell
 from janus.config.compose import compose
+from janus.config.execution import Execution
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from sweeps.search.learning_curve import read_curve
@@ -28,7 +29,8 @@ def steps(cells: list[Cell], until: int, store: Store) -> list[dict[str, Any]]:
     """The trial's reports, one for each call of `train`."""
     from sweeps.search.ray_configurations import ConfigurationTrial, configuration_job
 
-    trial = ConfigurationTrial({"job": configuration_job(cells, until, store, "cpu")})
+    job = configuration_job(cells, until, store, Execution(device="cpu"))
+    trial = ConfigurationTrial({"job": job})
     reports = [trial.train()]
     while not reports[-1]["done"]:
         reports.append(trial.train())
