@@ -3,30 +3,56 @@
 Each part can be switched off on its own (`estimate`, `rectify`, `margin_loss`), which makes the
 seven ablation rows of the paper seven configurations. Known from the paper's public material: the
 three ideas, their ablation and figures [seen]. Its equations were not available: the algebra of
-`rectification.py` (stepped with by `rectifier.py`), the estimators of `subspace.py` and the loss of
-`losses.py` are derived here.
+`rectification.py` (put into the step by `rectified_lora.py`), the estimators of `subspace.py` (put
+into the method by `subspace_lora.py`) and the margin loss below are derived here.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from janus.algorithms.losses import decoupled_margin
+from janus.algorithms.losses import cosines, nearest_old_cosine
 from janus.algorithms.rectification import without
 from janus.algorithms.subspace import Collector, make_collector
 from janus.data.stream import Batch, Task
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable
-from janus.methods.base.rectifier import Rectifier
+from janus.methods.base.rectified_lora import Rectifiable, Rectifier
 from janus.methods.base.subspace_lora import ProtectedLora
+from janus.methods.base.whole_batch import WholeBatch
 from janus.nn.heads import Prototypes
 
 
-class JanusLora(Rectifiable, ProtectedLora):
+def decoupled_margin(
+    features: Tensor,
+    prototypes: Tensor,
+    margin: float,
+    smooth: bool,
+    skip: Tensor | None = None,
+    sharpness: float = 16.0,
+) -> Tensor:
+    """Decoupled Margin Loss: pushes new features away from old class prototypes.
+
+    mean_i [ max_c cos(f_i, p_c) - margin ]_+ over old prototypes c, separate from cross-entropy
+    and from any pull towards the own class. The paper's formula was not available: this reading
+    matches its published statistic, the mean cosine to the nearest old prototype [derived].
+    smooth: (1/g) log(1 + sum_c exp(g (cos - margin))), g = `sharpness`. Zero without prototypes.
+    """
+    if prototypes.shape[0] == 0:
+        return features.sum() * 0.0
+    if not smooth:
+        return (nearest_old_cosine(features, prototypes, skip) - margin).clamp_min(0).mean()
+    over = sharpness * (cosines(features, prototypes, skip) - margin)
+    return torch.logsumexp(functional.pad(over, (0, 1)), dim=-1).mean() / sharpness
+
+
+class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
     """The recipe of docs/janus-lora.md: per step CE (+ DML), rectify, step; OE for free."""
+
+    state = "prototypes"
+    training_state = "collectors"
+    keeps = f"{ProtectedLora.keeps} prototypes"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -52,15 +78,11 @@ class JanusLora(Rectifiable, ProtectedLora):
         return [make_collector(s["estimator"], x.width, sketch, share, decay) for x in self.layers]
 
     # ---- tasks ---------------------------------------------------------------------------------
-    def begin_task(self, task: Task) -> None:
-        """New adapter (A blind to V by default), fresh estimate of the task's own subspace."""
-        if self.context.settings["estimate"]:
-            self.collectors = self.make_collectors()
-        super().begin_task(task)
-
     def _start_training(self, task: Task) -> None:
+        """Optimiser and rectifier, and a fresh estimate of the task's own subspace."""
         s = self.context.settings
         super()._start_training(task)
+        self.collectors = self.make_collectors() if s["estimate"] else []
         last = task.steps_per_epoch * (task.epochs - 1)
         self.collect_from = last if s["estimator"] == "gs" else 0
 
@@ -150,24 +172,3 @@ class JanusLora(Rectifiable, ProtectedLora):
             self.collectors = []
         if self.context.settings["margin_loss"]:
             self.prototypes.add(*self.task_features(task))
-
-    def kept(self) -> dict[str, Any]:
-        """Merged weights, heads, bases, prototypes."""
-        return super().kept() | {"prototypes": self.prototypes.state_dict()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the running estimate and prototypes."""
-        return super().state_dict() | {
-            "collectors": [c.state_dict() for c in self.collectors],
-            "prototypes": self.prototypes.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        super().load_state_dict(state, task)
-        self.prototypes.load_state_dict(state["prototypes"], self.context.device)
-        self.collectors = []
-        if state["collectors"]:
-            self.collectors = self.make_collectors()
-            for collector, stored in zip(self.collectors, state["collectors"], strict=True):
-                collector.load_state_dict(stored)

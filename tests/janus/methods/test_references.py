@@ -31,7 +31,7 @@ def test_linear_probe_is_seqlora_without_the_lora():
     for task in stream.tasks[:2]:
         train(probe, task)
         train(lora, task)
-    ours, theirs = probe.heads.state(), lora.heads.state()
+    ours, theirs = probe.heads.state_dict(), lora.heads.state_dict()
     assert ours["classes"] == theirs["classes"] == [25, 25]
     assert torch.allclose(ours["weight"], theirs["weight"], atol=1e-6)
     start = started("linear_probe")[0].heads
