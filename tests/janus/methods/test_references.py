@@ -9,7 +9,7 @@ from janus.data.stream import joined
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "joint_probe"])
