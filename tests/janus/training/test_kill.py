@@ -31,8 +31,8 @@ INSTANTS = {
     "in evaluation": ("janus.evaluation.measurements:evaluate", 3),
     "while saving a checkpoint": ("janus.atomic_files:_sync", 12),
     "before the commit": ("janus.store.store:Claim.commit", 1),
-    "while keeping single images, before the link": ("janus.store.store:atomic.create", 3),
-    "while committing, before the link": ("janus.store.store:atomic.create", 4),
+    "while keeping single images, before the link": ("janus.store.store:atomic_files.create", 3),
+    "while committing, before the link": ("janus.store.store:atomic_files.create", 4),
     "after the commit, before the release": ("janus.store.store:Claim.release", 1),
 }
 
