@@ -48,7 +48,11 @@ def decoupled_margin(
 
 
 class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
-    """The recipe of docs/janus-lora.md: per step CE (+ DML), rectify, step; OE for free."""
+    """Janus-LoRA (docs/janus-lora.md).
+
+    A step: cross-entropy and margin loss, rectified gradients, a projected step of A. The inputs of
+    the same forward passes are collected, and extend the protected bases V at the task's end.
+    """
 
     state = "prototypes"
     training_state = "collectors"
@@ -66,7 +70,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
 
     @property
     def starts_blind(self) -> bool:
-        """With a_init=projected."""
+        """True for `a_init=projected`."""
         return bool(self.context.settings["a_init"] == "projected")
 
     def make_collectors(self) -> list[Collector]:
@@ -87,12 +91,12 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
         self.collect_from = last if s["estimator"] == "gs" else 0
 
     def make_rectifier(self, start: Tensor) -> Rectifier:
-        """Where A reads V (carried adapters, random A), `constrained` keeps to its blind rows."""
+        """With `constrained`, an A that reads V is used through its blind combinations of rows only."""
         s = self.context.settings
         return Rectifier(self.layers, s, self.all_bases, start, constrained=s["constrained"])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, the margin loss, and (for free) the estimate's look at the inputs."""
+        """Cross-entropy and margin loss; the forward pass hands its inputs to the collectors."""
         assert self.optimizer is not None
         self.collecting = bool(self.collectors) and self.optimizer.steps >= self.collect_from
         for layer in self.layers:
@@ -103,9 +107,9 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
         return terms
 
     def begin_step(self, parts: list[Batch]) -> list[Batch]:
-        """An estimate looks at the inputs of a step as one: rows are held until all parts passed.
+        """Hold the inputs until all parts have passed: an estimator takes those of a step at once.
 
-        Not where it is a plain sum over rows, which parts add to as they come.
+        Not needed for a plain sum over rows (`cov`), which adds up part by part.
         """
         s = self.context.settings
         plain = s["estimator"] == "cov" and not s["estimate_tokens"] and not s["estimate_memory"]
@@ -145,7 +149,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
     # ---- steps ---------------------------------------------------------------------------------
     @torch.no_grad()
     def update(self) -> None:
-        """Make the gradients safe and jointly optimal, step, and keep the finished step safe."""
+        """Rectify the gradients, step, and project what the optimiser made of the step."""
         for block, rows in enumerate(self.held):
             if rows:
                 self._estimate(block, torch.cat(rows))
@@ -157,7 +161,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
             self.rectifier.filter_step(before_b)
 
     def project_gradients(self) -> None:
-        """Without rectification only g_A is made blind to V."""
+        """Without rectification: g_A loses its part along V."""
         if self.protects:
             for layer, basis in zip(self.layers, self.bases, strict=True):
                 assert layer.a.grad is not None
@@ -166,7 +170,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
     # ---- task ends -----------------------------------------------------------------------------
     @torch.no_grad()
     def end_task(self, task: Task) -> None:
-        """Commit the estimate to V; store the prototypes of the new classes."""
+        """Extend V by the collected inputs; store the prototypes of the new classes."""
         if self.collectors:
             self.grow_bases(self.collectors, task)
             self.collectors = []

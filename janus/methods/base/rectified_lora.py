@@ -43,7 +43,7 @@ def in_weight_space(settings: Mapping[str, Any]) -> bool:
 
 
 class Rectifier:
-    """Turns the gradients of one task into safe, jointly optimal factor updates.
+    """Replaces the factor gradients of one task by rectified ones.
 
     D = G (I - V V^T) with V fixed during the task. Made anew for each task: moments and row
     filters belong to one V.
@@ -74,7 +74,7 @@ class Rectifier:
             layer.linear.weight.requires_grad_(settings["precondition"] == "weight")
 
     def watch(self) -> None:
-        """Before a forward pass: ask its backward for G V, where A reads V and G is not formed."""
+        """Before a forward pass: let its backward give G V too, where A reads V and G is not formed."""
         if self.leaks and self.settings["precondition"] != "weight":
             for layer, basis in zip(self.layers, self.bases, strict=True):
                 layer.start_probe(basis[0])
@@ -203,7 +203,7 @@ class Rectifiable(LoraMethod):
         return [] if self.in_weight_space else super().optimized_parameters()
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The method's loss, its backward asked for what rectification needs."""
+        """The method's loss; its backward also gives what rectification needs."""
         if self.rectifier is not None:
             self.rectifier.watch()
         return super().loss(batch)
