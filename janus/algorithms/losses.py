@@ -21,37 +21,14 @@ def nearest_old_cosine(features: Tensor, prototypes: Tensor, skip: Tensor | None
 
     `skip` (B, P) marks prototypes of the sample's own class, which do not count (domain streams).
     """
-    return _cosines(features, prototypes, skip).max(dim=-1).values
+    return cosines(features, prototypes, skip).max(dim=-1).values
 
 
-def _cosines(features: Tensor, prototypes: Tensor, skip: Tensor | None) -> Tensor:
+def cosines(features: Tensor, prototypes: Tensor, skip: Tensor | None) -> Tensor:
     """(B, P) in float32, also under autocast; -1 where `skip` says so."""
     with torch.autocast(features.device.type, enabled=False):
         cosine = functional.normalize(features.float(), dim=-1) @ prototypes.mT
     return cosine if skip is None else cosine.masked_fill(skip, -1.0)
-
-
-def decoupled_margin(
-    features: Tensor,
-    prototypes: Tensor,
-    margin: float,
-    smooth: bool,
-    skip: Tensor | None = None,
-    sharpness: float = 16.0,
-) -> Tensor:
-    """Decoupled Margin Loss: pushes new features away from old class prototypes.
-
-    mean_i [ max_c cos(f_i, p_c) - margin ]_+ over old prototypes c, separate from cross-entropy
-    and from any pull towards the own class. The paper's formula was not available: this reading
-    matches its published statistic, the mean cosine to the nearest old prototype [derived].
-    smooth: (1/g) log(1 + sum_c exp(g (cos - margin))), g = `sharpness`. Zero without prototypes.
-    """
-    if prototypes.shape[0] == 0:
-        return features.sum() * 0.0
-    if not smooth:
-        return (nearest_old_cosine(features, prototypes, skip) - margin).clamp_min(0).mean()
-    over = sharpness * (_cosines(features, prototypes, skip) - margin)
-    return torch.logsumexp(functional.pad(over, (0, 1)), dim=-1).mean() / sharpness
 
 
 def augmented_triplet(

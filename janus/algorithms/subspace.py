@@ -214,6 +214,14 @@ class Basis:
     def __init__(self, width: int) -> None:
         self.v = torch.zeros(width, 0)
 
+    def state_dict(self) -> Tensor:
+        """V itself, all there is."""
+        return self.v
+
+    def load_state_dict(self, state: Tensor) -> None:
+        """Continue from `state`."""
+        self.v = state
+
     @property
     def size(self) -> int:
         """Number of protected directions q."""

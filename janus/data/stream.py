@@ -37,14 +37,14 @@ class Batch:
 
     images: Tensor
     """float (B, C, H, W), ready for the backbone; features (B, D) for a method whose network is
-    frozen (see `Method.frozen_features`)"""
+    fixed (see janus/methods/base/precomputable.py)"""
     labels: Tensor
     """int64 (B,), in order of appearance"""
     domains: Tensor
     """int64 (B,)"""
     queries: Tensor | None = None
-    """(B, D) features of the pretrained network, for a method that asks for them (see
-    `Method.queries`) and where they are known before the images come"""
+    """(B, D) features of the pretrained network, for a method that asks for them (`AsksPretrained`)
+    and where they are known before the images come"""
     start: int = 0
     """place of the first image in the step's batch, of which this may be a part (see step.py)"""
 

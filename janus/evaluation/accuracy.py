@@ -15,6 +15,7 @@ from janus.data.images.images import Images, joined_images
 from janus.data.images.transforms import plain_view
 from janus.data.stream import Stream, plain_batches
 from janus.methods.base.method import Method
+from janus.methods.base.precomputable import predict_batch
 from janus.nn.heads import Prototypes
 
 PROBE_IMAGES = 256
@@ -71,7 +72,7 @@ def evaluate(
     for batch in plain_batches(joined_images(tests), cell, device, stream.on_batch):
         task = owner[start : start + len(batch.labels)]
         with method.context.autocast():
-            logits, found = method.answer(batch)
+            logits, found = predict_batch(method, batch)
         right.append(logits.argmax(1) == batch.labels)
         hits[0].index_add_(0, task, right[-1].long())
         label = torch.arange(logits.shape[1], device=device)

@@ -164,9 +164,9 @@ class Measurements:
         for entry in self.task_records:
             self._append(json.loads(entry))
         self.right = list(state["right"].cpu()) if "right" in state else []
-        self.centres.load_state_dict(state["centres"], self.device)
+        self.centres.load_state_dict(state["centres"])
         if state["means"] is None:
             self.means = None
         else:
             assert self.means is not None
-            self.means.load_state_dict(state["means"], self.device)
+            self.means.load_state_dict(state["means"])

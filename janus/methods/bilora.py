@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,9 @@ from janus.nn.lora import LoraQKV, wrap
 
 class BiLora(LoraMethod):
     """LoraMethod's loop with sparse spectra (L, P, n) instead of low-rank pairs."""
+
+    state = "finished positions coefficients"
+    keeps = "finished coefficients heads"  # supports are drawn again from their keys
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -57,6 +59,11 @@ class BiLora(LoraMethod):
         self._set_support(support[:count].to(self.context.device))
         super().begin_task(task)
 
+    def _restored(self) -> None:
+        super()._restored()
+        self.spectrum = HalfSpectrum(self.positions, self.context.width)
+        self._transform()
+
     def _set_support(self, positions: Tensor) -> None:
         """Zero coefficients at `positions` (n,) of the flat D x D grid."""
         self.positions = positions
@@ -83,30 +90,6 @@ class BiLora(LoraMethod):
         for layer, delta in zip(self.layers, deltas, strict=True):
             assert isinstance(layer, DenseQKV)
             layer.delta = delta
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """Coefficients of all tasks and the heads; supports are drawn again from their keys."""
-        spectra = [*self.finished, self.coefficients]
-        return {"coefficients": spectra, "heads": self.heads.state()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds coefficients and the current support."""
-        return super().state_dict() | {
-            "finished": self.finished,
-            "positions": self.positions,
-            "coefficients": self.coefficients,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        device = self.context.device
-        self.finished = [c.to(device) for c in state["finished"]]
-        self._set_support(state["positions"].to(device))
-        with torch.no_grad():
-            self.coefficients.copy_(state["coefficients"])
-        super().load_state_dict(state, task)
-        self._transform()
 
     # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()

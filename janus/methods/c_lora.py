@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +39,9 @@ def carrying(routing: Tensor, energy: float) -> tuple[Tensor, Tensor]:
 
 class CLora(LoraMethod):
     """A carried pair (A, B) routed by R = R_old + R_new, per block and target projection."""
+
+    state = "old new"
+    keeps = "adapters routing heads"  # W0 never changes
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -88,6 +90,15 @@ class CLora(LoraMethod):
         self._route()
         return super().features(images)
 
+    @property
+    def routing(self) -> Tensor:
+        """R = R_old + R_new, (L, P, r, r)."""
+        return self.old + self.new
+
+    def _restored(self) -> None:
+        super()._restored()
+        self._route()
+
     def _route(self) -> None:
         """Hand every layer its routing; A and B of the old part are today's, detached."""
         stop = self.context.settings["old_gradients"] == "stopped"
@@ -105,30 +116,12 @@ class CLora(LoraMethod):
         shared = (self.left @ self.new).square().sum() + (self.new @ self.right).square().sum()
         return {"routing": self.context.settings["penalty"] * shared}
 
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """A, B, R and the heads; W0 never changes."""
-        pair = [{"a": x.a, "b": x.b} for x in self.layers]
-        return {"adapters": pair, "routing": self.old + self.new, "heads": self.heads.state()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds both routing matrices."""
-        return super().state_dict() | {"old": self.old, "new": self.new}
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        self.old = state["old"].to(self.context.device)
-        with torch.no_grad():
-            self.new.copy_(state["new"])
-        super().load_state_dict(state, task)
-        self._route()
-
     # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()
     def task_update(self) -> Tensor:
         """s (B R A now - B R A at the task's start): (L, P, D, D)."""
         scale = self.context.settings["scale"]
-        now = [x.b @ r @ x.a for x, r in zip(self.layers, self.old + self.new, strict=True)]
+        now = [x.b @ r @ x.a for x, r in zip(self.layers, self.routing, strict=True)]
         then = [b @ r @ a for (a, b), r in zip(self.before, self.old, strict=True)]
         moved: Tensor = scale * (torch.stack(now) - torch.stack(then))
         return moved

@@ -19,24 +19,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from janus.algorithms.kmeans import centroids, nearest
-from janus.data.stream import Batch, Task
+from janus.data.stream import Task
 from janus.methods.base.lora_method import LoraMethod
 from janus.methods.base.method import Context
+from janus.methods.base.precomputable import AsksPretrained
 from janus.nn.lora_bank import AdapterBank
 
 
-class Color(LoraMethod):
+class Color(AsksPretrained, LoraMethod):
     """Experts in a bank. Prediction takes a query pass and the pass of the chosen expert.
 
     Class-incremental: the expert answers for its own classes, all other logits are -inf. Domain-
     incremental: every expert has a head over all classes (policy B, inferred domain).
     """
 
+    state = "bank centroids owners spans"
+    keeps = "bank centroids owners heads"  # W0 never changes
     passes_beside_training = 1.0
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.queries = context.settings["reference"] == "pretrained"
+        self.asks = context.settings["reference"] == "pretrained"
         self.bank = AdapterBank()
         self.centroids = torch.zeros(0, context.width, device=context.device)
         self.owners = torch.zeros(0, dtype=torch.long, device=context.device)
@@ -62,7 +65,7 @@ class Color(LoraMethod):
         self.bank.add(self.layers)
         self.spans.append([task.first, task.classes])
         with self.context.autocast():
-            seen = torch.cat([self._queries(b).float() for b in task.plain_batches()])
+            seen = torch.cat([self.queries_of(b).float() for b in task.plain_batches()])
         count = self.context.settings["clusters"]
         found = centroids(self._clustered(seen), count, (*self.context.key, task.index))
         self.centroids = torch.cat([self.centroids, found])
@@ -99,10 +102,6 @@ class Color(LoraMethod):
         finally:
             self._set_adapters(now)
 
-    def _queries(self, batch: Batch) -> Tensor:
-        """(B, D): those that the batch carries, or one more pass."""
-        return self.query(batch.images) if batch.queries is None else batch.queries
-
     def infer_task(self, queries: Tensor) -> Tensor:
         """The task whose centroid is nearest to each image's reference feature (B, D): (B,)."""
         return self.owners[nearest(self._clustered(queries), self.centroids)]
@@ -113,16 +112,9 @@ class Color(LoraMethod):
             return features
         return functional.normalize(features.float(), dim=-1)
 
-    def predict(self, images: Tensor) -> tuple[Tensor, None]:
-        """Logits over all classes seen, from the inferred expert only; no common features."""
-        return self._by_experts(images, self.query(images))
-
-    def answer(self, batch: Batch) -> tuple[Tensor, None]:
-        """As `predict`, of one pass where the batch carries queries."""
-        return self._by_experts(batch.images, self._queries(batch))
-
     @torch.no_grad()
-    def _by_experts(self, images: Tensor, queries: Tensor) -> tuple[Tensor, None]:
+    def predict_with(self, images: Tensor, queries: Tensor) -> tuple[Tensor, None]:
+        """Logits over all classes seen, from the inferred expert only; no common features."""
         chosen = self.infer_task(queries)
         classes = max(first + count for first, count in self.spans)
         logits = torch.full((len(images), classes), float("-inf"), device=images.device)
@@ -134,34 +126,7 @@ class Color(LoraMethod):
             logits[mine, first : first + count] = own.float()
         return logits, None
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Not defined: each expert has a feature space of its own."""
-        raise TypeError("CoLoR predicts from images, through the expert of the inferred task")
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """Experts, heads and centroids; W0 never changes."""
-        found = {"centroids": self.centroids, "owners": self.owners}
-        return found | {"bank": self.bank.state(), "heads": self.heads.state()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds experts, centroids and their owners."""
-        return super().state_dict() | {
-            "bank": self.bank.state(),
-            "centroids": self.centroids,
-            "owners": self.owners,
-            "spans": self.spans,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        device = self.context.device
-        self.bank.load_state(state["bank"], device)
-        self.centroids = state["centroids"].to(device)
-        self.owners = state["owners"].to(device)
-        self.spans = [list(span) for span in state["spans"]]
-        super().load_state_dict(state, task)
-
+    # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
         """The expert's size, and the share of past images that the newest expert takes.

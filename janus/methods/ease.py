@@ -15,8 +15,6 @@ and a class scores its best one [choice].
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,6 +22,7 @@ from torch.nn import functional
 from janus.data.stream import Task
 from janus.methods.base.adapter_method import AdapterMethod
 from janus.methods.base.method import Context
+from janus.methods.base.precomputable import SideBySide
 from janus.nn.bottleneck import use
 
 
@@ -40,8 +39,11 @@ def synthesise(prototypes: Tensor, tasks: Tensor, subspace: int) -> Tensor:
     return weights @ prototypes[new, subspace]
 
 
-class Ease(AdapterMethod):
+class Ease(SideBySide, AdapterMethod):
     """Expandable subspaces. T forward passes a test image, t passes at the end of task t."""
+
+    state = "prototypes row_classes row_tasks classes"
+    keeps = "adapters prototypes row_classes row_tasks"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -78,11 +80,6 @@ class Ease(AdapterMethod):
             self.prototypes[self.row_tasks < subspace, subspace] = made
 
     @property
-    def frozen_features(self) -> Literal["side by side"]:
-        """Adapters never change after their task, and there is one more after every task."""
-        return "side by side"
-
-    @property
     def finished_networks(self) -> int:
         """All adapters but the one in training."""
         return len(self.adapters) - (self.proxy is not None)
@@ -93,14 +90,6 @@ class Ease(AdapterMethod):
         found: Tensor = self.backbone(images)
         use(self.layers, self.adapters[-1])
         return found
-
-    def features(self, images: Tensor) -> Tensor:
-        """Features of all adapters side by side: (B, T D); those that stand for images as is."""
-        if images.dim() == 2:
-            return images
-        return torch.cat(
-            [self.features_under(images, k) for k in range(len(self.adapters))], dim=-1
-        )
 
     def classify(self, features: Tensor) -> Tensor:
         """Own-subspace cosine plus alpha times the mean of the others: (B, classes seen)."""
@@ -118,23 +107,3 @@ class Ease(AdapterMethod):
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits; there is no single feature space."""
         return self.classify(self.features(images)), None
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """All adapters, and the prototypes in all subspaces."""
-        return {"adapters": super().state_dict()["adapters"]} | self._rows()
-
-    def _rows(self) -> dict[str, Tensor]:
-        names = ("prototypes", "row_classes", "row_tasks")
-        return {name: getattr(self, name) for name in names}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the prototypes."""
-        return super().state_dict() | self._rows() | {"classes": self.classes}
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See AdapterMethod."""
-        super().load_state_dict(state, task)
-        for name in self._rows():
-            setattr(self, name, state[name].to(self.context.device))
-        self.classes = state["classes"]

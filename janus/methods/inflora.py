@@ -14,8 +14,6 @@ one (`final_norm`) [seen: authors' code].
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -50,6 +48,8 @@ def use_fresh_norm(context: Context) -> None:
 class InfLora(ProtectedLora):
     """Interference-free LoRA. Two extra passes per task, three with alignment."""
 
+    state = "aligner"
+    keeps = f"{ProtectedLora.keeps} aligner"
     passes_beside_training = 2.0
     trains_a = False
 
@@ -65,7 +65,7 @@ class InfLora(ProtectedLora):
     def begin_task(self, task: Task) -> None:
         """Merge, then design A from a pass through the merged network, with train transforms."""
         if self.aligner is not None:
-            self.aligner.begin_task(self.heads, self.context.device)
+            self.aligner.begin_task(self.heads)
         super().begin_task(task)
         with torch.no_grad():
             for layer, collector in zip(
@@ -86,19 +86,3 @@ class InfLora(ProtectedLora):
         self.grow_bases(self.second_pass(task, augmented=True), task, one_sided=True)
         if self.aligner is not None:
             self.aligner.end_task(self.heads, *self.task_features(task), task)
-
-    def kept(self) -> dict[str, Any]:
-        """Merged weights, heads, bases, and with alignment a Gaussian per class."""
-        extra = {"aligner": self.aligner.state_dict()} if self.aligner is not None else {}
-        return super().kept() | extra
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the aligner's Gaussians."""
-        extra = {"aligner": self.aligner.state_dict()} if self.aligner is not None else {}
-        return super().state_dict() | extra
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        super().load_state_dict(state, task)
-        if self.aligner is not None:
-            self.aligner.load_state_dict(state["aligner"], self.context.device)

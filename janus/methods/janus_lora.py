@@ -3,30 +3,60 @@
 Each part can be switched off on its own (`estimate`, `rectify`, `margin_loss`), which makes the
 seven ablation rows of the paper seven configurations. Known from the paper's public material: the
 three ideas, their ablation and figures [seen]. Its equations were not available: the algebra of
-`rectification.py` (stepped with by `rectifier.py`), the estimators of `subspace.py` and the loss of
-`losses.py` are derived here.
+`rectification.py` (put into the step by `rectified_lora.py`), the estimators of `subspace.py` (put
+into the method by `subspace_lora.py`) and the margin loss below are derived here.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from janus.algorithms.losses import decoupled_margin
+from janus.algorithms.losses import cosines, nearest_old_cosine
 from janus.algorithms.rectification import without
 from janus.algorithms.subspace import Collector, make_collector
 from janus.data.stream import Batch, Task
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable
-from janus.methods.base.rectifier import Rectifier
+from janus.methods.base.rectified_lora import Rectifiable, Rectifier
 from janus.methods.base.subspace_lora import ProtectedLora
+from janus.methods.base.whole_batch import WholeBatch
 from janus.nn.heads import Prototypes
 
 
-class JanusLora(Rectifiable, ProtectedLora):
-    """The recipe of docs/janus-lora.md: per step CE (+ DML), rectify, step; OE for free."""
+def decoupled_margin(
+    features: Tensor,
+    prototypes: Tensor,
+    margin: float,
+    smooth: bool,
+    skip: Tensor | None = None,
+    sharpness: float = 16.0,
+) -> Tensor:
+    """Decoupled Margin Loss: pushes new features away from old class prototypes.
+
+    mean_i [ max_c cos(f_i, p_c) - margin ]_+ over old prototypes c, separate from cross-entropy
+    and from any pull towards the own class. The paper's formula was not available: this reading
+    matches its published statistic, the mean cosine to the nearest old prototype [derived].
+    smooth: (1/g) log(1 + sum_c exp(g (cos - margin))), g = `sharpness`. Zero without prototypes.
+    """
+    if prototypes.shape[0] == 0:
+        return features.sum() * 0.0
+    if not smooth:
+        return (nearest_old_cosine(features, prototypes, skip) - margin).clamp_min(0).mean()
+    over = sharpness * (cosines(features, prototypes, skip) - margin)
+    return torch.logsumexp(functional.pad(over, (0, 1)), dim=-1).mean() / sharpness
+
+
+class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
+    """Janus-LoRA (docs/janus-lora.md).
+
+    A step: cross-entropy and margin loss, rectified gradients, a projected step of A. The inputs of
+    the same forward passes are collected, and extend the protected bases V at the task's end.
+    """
+
+    state = "prototypes"
+    training_state = "collectors"
+    keeps = f"{ProtectedLora.keeps} prototypes"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -40,7 +70,7 @@ class JanusLora(Rectifiable, ProtectedLora):
 
     @property
     def starts_blind(self) -> bool:
-        """With a_init=projected."""
+        """True for `a_init=projected`."""
         return bool(self.context.settings["a_init"] == "projected")
 
     def make_collectors(self) -> list[Collector]:
@@ -52,25 +82,21 @@ class JanusLora(Rectifiable, ProtectedLora):
         return [make_collector(s["estimator"], x.width, sketch, share, decay) for x in self.layers]
 
     # ---- tasks ---------------------------------------------------------------------------------
-    def begin_task(self, task: Task) -> None:
-        """New adapter (A blind to V by default), fresh estimate of the task's own subspace."""
-        if self.context.settings["estimate"]:
-            self.collectors = self.make_collectors()
-        super().begin_task(task)
-
     def _start_training(self, task: Task) -> None:
+        """Optimiser and rectifier, and a fresh estimate of the task's own subspace."""
         s = self.context.settings
         super()._start_training(task)
+        self.collectors = self.make_collectors() if s["estimate"] else []
         last = task.steps_per_epoch * (task.epochs - 1)
         self.collect_from = last if s["estimator"] == "gs" else 0
 
     def make_rectifier(self, start: Tensor) -> Rectifier:
-        """Where A reads V (carried adapters, random A), `constrained` keeps to its blind rows."""
+        """With `constrained`, an A that reads V is used through its blind combinations of rows only."""
         s = self.context.settings
         return Rectifier(self.layers, s, self.all_bases, start, constrained=s["constrained"])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, the margin loss, and (for free) the estimate's look at the inputs."""
+        """Cross-entropy and margin loss; the forward pass hands its inputs to the collectors."""
         assert self.optimizer is not None
         self.collecting = bool(self.collectors) and self.optimizer.steps >= self.collect_from
         for layer in self.layers:
@@ -81,9 +107,9 @@ class JanusLora(Rectifiable, ProtectedLora):
         return terms
 
     def begin_step(self, parts: list[Batch]) -> list[Batch]:
-        """An estimate looks at the inputs of a step as one: rows are held until all parts passed.
+        """Hold the inputs until all parts have passed: an estimator takes those of a step at once.
 
-        Not where it is a plain sum over rows, which parts add to as they come.
+        Not needed for a plain sum over rows (`cov`), which adds up part by part.
         """
         s = self.context.settings
         plain = s["estimator"] == "cov" and not s["estimate_tokens"] and not s["estimate_memory"]
@@ -123,7 +149,7 @@ class JanusLora(Rectifiable, ProtectedLora):
     # ---- steps ---------------------------------------------------------------------------------
     @torch.no_grad()
     def update(self) -> None:
-        """Make the gradients safe and jointly optimal, step, and keep the finished step safe."""
+        """Rectify the gradients, step, and project what the optimiser made of the step."""
         for block, rows in enumerate(self.held):
             if rows:
                 self._estimate(block, torch.cat(rows))
@@ -135,7 +161,7 @@ class JanusLora(Rectifiable, ProtectedLora):
             self.rectifier.filter_step(before_b)
 
     def project_gradients(self) -> None:
-        """Without rectification only g_A is made blind to V."""
+        """Without rectification: g_A loses its part along V."""
         if self.protects:
             for layer, basis in zip(self.layers, self.bases, strict=True):
                 assert layer.a.grad is not None
@@ -144,30 +170,9 @@ class JanusLora(Rectifiable, ProtectedLora):
     # ---- task ends -----------------------------------------------------------------------------
     @torch.no_grad()
     def end_task(self, task: Task) -> None:
-        """Commit the estimate to V; store the prototypes of the new classes."""
+        """Extend V by the collected inputs; store the prototypes of the new classes."""
         if self.collectors:
             self.grow_bases(self.collectors, task)
             self.collectors = []
         if self.context.settings["margin_loss"]:
             self.prototypes.add(*self.task_features(task))
-
-    def kept(self) -> dict[str, Any]:
-        """Merged weights, heads, bases, prototypes."""
-        return super().kept() | {"prototypes": self.prototypes.state_dict()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the running estimate and prototypes."""
-        return super().state_dict() | {
-            "collectors": [c.state_dict() for c in self.collectors],
-            "prototypes": self.prototypes.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        super().load_state_dict(state, task)
-        self.prototypes.load_state_dict(state["prototypes"], self.context.device)
-        self.collectors = []
-        if state["collectors"]:
-            self.collectors = self.make_collectors()
-            for collector, stored in zip(self.collectors, state["collectors"], strict=True):
-                collector.load_state_dict(stored)

@@ -26,6 +26,7 @@ from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
 from janus.methods.base.method import Context
 from janus.methods.base.prompt_method import Choice, PromptMethod
+from janus.methods.base.whole_batch import WholeBatch
 from janus.nn.heads import LinearHeads
 from janus.nn.prompts import cosine, half, uniform
 
@@ -36,7 +37,7 @@ def majority(chosen: Tensor, pool: int) -> Tensor:
     return votes.argsort(descending=True, stable=True)[: chosen.shape[1]]
 
 
-class L2P(PromptMethod):
+class L2P(WholeBatch, PromptMethod):
     """One pool for all tasks; whatever a task selects, it may change."""
 
     def __init__(self, context: Context) -> None:
@@ -77,7 +78,7 @@ class L2P(PromptMethod):
     @torch.no_grad()
     def begin_step(self, parts: list[Batch]) -> list[Batch]:
         """The votes and pairs of a batch are those of all its parts."""
-        queries = [self._queries(part) for part in parts]
+        queries = [self.queries_of(part) for part in parts]
         self.selected = self._select(cosine(torch.cat(queries), self.trained["keys"]))
         return [replace(part, queries=q) for part, q in zip(parts, queries, strict=True)]
 

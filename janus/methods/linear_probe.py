@@ -6,15 +6,9 @@ LoRA.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from janus.methods.base.heads_method import HeadsMethod
+from janus.methods.base.precomputable import FixedFeatures
 
 
-class LinearProbe(HeadsMethod):
-    """Only the current head is trained."""
-
-    @property
-    def frozen_features(self) -> Literal["pretrained"]:
-        """Always: heads read the features, nothing changes them."""
-        return "pretrained"
+class LinearProbe(FixedFeatures, HeadsMethod):
+    """Only the current head is trained; nothing changes the features that it reads."""

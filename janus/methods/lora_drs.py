@@ -25,13 +25,13 @@ from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
 from janus.keyed_random import generator
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable
-from janus.methods.base.rectifier import Rectifier
+from janus.methods.base.rectified_lora import Rectifiable, Rectifier
+from janus.methods.base.whole_batch import WholeBatch
 from janus.nn.heads import Prototypes
 from janus.nn.lora import LoraQKV
 
 
-class LoraDrs(Rectifiable):
+class LoraDrs(WholeBatch, Rectifiable):
     """Fresh adapters, their steps kept inside span(U_k).
 
     With `rectify` (Figure 6 of Janus-LoRA) the safe gradient is D = G U_k U_k^T: what is protected
@@ -39,6 +39,8 @@ class LoraDrs(Rectifiable):
     starts inside span(U_k), so that A V = 0 and the whole update is blind to V [derived].
     """
 
+    state = "prototypes classes spans"
+    keeps = f"{Rectifiable.keeps} prototypes"  # W0 is the backbone's own weight file
     passes_beside_training = 2.0
     epsilon_hat = True  # as the source; B starts sparse, so that A's first gradients are tiny
 
@@ -185,27 +187,7 @@ class LoraDrs(Rectifiable):
             return super().classify(features)
         return self.prototypes.logits(features, self.classes)
 
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """Merged weights, heads, prototypes; W0 is the backbone's own weight file."""
-        return super().kept() | {"prototypes": self.prototypes.state_dict()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds prototypes and spans."""
-        return super().state_dict() | {
-            "prototypes": self.prototypes.state_dict(),
-            "classes": self.classes,
-            "spans": list(self.spans),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod; the spans come first, a rectifier is made from them."""
-        device = self.context.device
-        self.prototypes.load_state_dict(state["prototypes"], device)
-        self.classes = state["classes"]
-        self.spans = [span.to(device) for span in state["spans"]]
-        super().load_state_dict(state, task)
-
+    # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
         """Adds k per block, and |dW V|_F / |dW|_F against V = span(U_k)^perp."""

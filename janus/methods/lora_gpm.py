@@ -20,8 +20,7 @@ from janus.algorithms.rectification import without
 from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable
-from janus.methods.base.rectifier import Rectifier
+from janus.methods.base.rectified_lora import Rectifiable, Rectifier
 from janus.methods.base.subspace_lora import ProtectedLora
 
 

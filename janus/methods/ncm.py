@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import torch
 from torch import Tensor
 
 from janus.data.stream import Task
-from janus.methods.base.method import Context, Method
+from janus.methods.base.method import Context
+from janus.methods.base.precomputable import FixedFeatures
 from janus.nn.heads import Prototypes
 
 
-class NearestClassMean(Method):
+class NearestClassMean(FixedFeatures):
     """Cosine to the unit mean feature of each class (Zhou et al., SimpleCIL) [seen: PILOT]."""
 
-    trains = False
+    state = "prototypes classes"
+    keeps = "prototypes"
     passes_beside_training = 1.0
 
     def __init__(self, context: Context) -> None:
@@ -23,10 +23,9 @@ class NearestClassMean(Method):
         self.prototypes = Prototypes(context.width, context.device)
         self.classes = 0
 
-    @property
-    def frozen_features(self) -> Literal["pretrained"]:
-        """Always: nothing is trained."""
-        return "pretrained"
+    def epochs(self, task: Task) -> int:
+        """Nothing is trained."""
+        return 0
 
     def begin_task(self, task: Task) -> None:
         """Only count the classes."""
@@ -37,19 +36,7 @@ class NearestClassMean(Method):
         """One pass: the mean feature of every class of the task."""
         self.prototypes.add(*self.task_features(task))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Cosine similarities (B, classes seen)."""
-        return self.prototypes.logits(features, self.classes)
-
-    def kept(self) -> dict[str, Any]:
-        """One vector per class (and domain)."""
-        return self.prototypes.state_dict()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Prototypes and the class count."""
-        return {"prototypes": self.prototypes.state_dict(), "classes": self.classes}
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """Continue from `state`."""
-        self.prototypes.load_state_dict(state["prototypes"], self.context.device)
-        self.classes = state["classes"]
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(cosine similarities (B, classes seen), features)."""
+        features = self.features(images)
+        return self.prototypes.logits(features, self.classes), features

@@ -42,6 +42,9 @@ def norms(factors: Tensor) -> Tensor:
 class OLora(LoraMethod):
     """LoraMethod with an orthogonality penalty on A; finished adapters are merged for speed."""
 
+    state = "bank"
+    keeps = "bank heads"  # the merged weights are the bank's sum
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.bank = AdapterBank()
@@ -69,19 +72,6 @@ class OLora(LoraMethod):
     def end_task(self, task: Task) -> None:
         """Keep the adapter; the next begin_task merges it."""
         self.bank.add(self.layers)
-
-    def kept(self) -> dict[str, Any]:
-        """All adapters (the merged weights are their sum) and the heads."""
-        return {"bank": self.bank.state(), "heads": self.heads.state()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the bank."""
-        return super().state_dict() | {"bank": self.bank.state()}
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        self.bank.load_state(state["bank"], self.context.device)
-        super().load_state_dict(state, task)
 
     @torch.no_grad()
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ depend on the order of the classes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from janus.data.stream import Task
 from janus.keyed_random import generator
 from janus.methods.base.adapter_method import AdapterMethod
 from janus.methods.base.method import Context
+from janus.methods.base.precomputable import FixedFeatures, Network
 
 PENALTIES = [10.0**power for power in range(-8, 9)]
 FITTED = 0.8
@@ -43,9 +44,11 @@ MARGIN = 0.01
 """ridge_rule=within_1_percent: how far above the least error a larger penalty may lie."""
 
 
-class RanPac(AdapterMethod):
+class RanPac(FixedFeatures, AdapterMethod):
     """Trains in the first task only; afterwards one pass per task."""
 
+    state = "gram moment weights penalty classes"
+    keeps = "adapters projection gram moment"
     passes_beside_training = 1.0
 
     def __init__(self, context: Context) -> None:
@@ -64,7 +67,7 @@ class RanPac(AdapterMethod):
         self.classes = 0
 
     @property
-    def frozen_features(self) -> Literal["pretrained", "adapted"] | None:
+    def frozen_features(self) -> Network | None:
         """For good once the first task has adapted it; from the start with `adapt` off."""
         if not self.context.settings["adapt"]:
             return "pretrained"
@@ -111,39 +114,12 @@ class RanPac(AdapterMethod):
             return largest_within(PENALTIES, errors, MARGIN)
         return least(PENALTIES, errors)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """h W: (B, classes seen)."""
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(h W (B, classes seen), features)."""
+        features = self.features(images)
         projected = self.project(features)
         with torch.autocast(features.device.type, enabled=False):
-            return projected @ self.weights
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """The adapter, W_rand, G and Q."""
-        return {
-            "adapters": super().state_dict()["adapters"],
-            "projection": self.projection,
-            "gram": self.gram,
-            "moment": self.moment,
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the moments, the penalty and the classifier; W_rand is drawn again."""
-        return super().state_dict() | {
-            "gram": self.gram,
-            "moment": self.moment,
-            "weights": self.weights,
-            "penalty": self.penalty,
-            "classes": self.classes,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See AdapterMethod."""
-        super().load_state_dict(state, task)
-        device = self.context.device
-        for name in ("gram", "moment", "weights"):
-            setattr(self, name, state[name].to(device))
-        self.penalty, self.classes = state["penalty"], state["classes"]
+            return projected @ self.weights, features
 
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:
         """The penalty in use."""

@@ -34,6 +34,9 @@ def rank_at(rank: int, index: int, every: int) -> int:
 class SdLora(LoraMethod):
     """Frozen unit directions in a bank, one trainable magnitude each, and a new free direction."""
 
+    state = "bank shares started_at magnitudes"
+    keeps = "bank adapters shares magnitudes heads"  # W0 never changes
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.bank = AdapterBank()
@@ -104,32 +107,14 @@ class SdLora(LoraMethod):
             layer.scale, layer.gains = magnitudes[-1], gains
 
     # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """Old directions, the newest one, magnitudes and heads; W0 never changes."""
-        newest = [{"a": x.a, "b": x.b} for x in self.layers]
-        mine = {"bank": self.bank.state(), "adapters": newest, "shares": self.shares}
-        return mine | {"magnitudes": self.magnitudes, "heads": self.heads.state()}
+    def _set_adapters(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        for layer, (a, _) in zip(self.layers, pairs, strict=True):
+            _resize(layer, a.shape[1])
+        super()._set_adapters(pairs)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the bank and the magnitudes."""
-        return super().state_dict() | {
-            "bank": self.bank.state(),
-            "shares": self.shares,
-            "started_at": self.started_at,
-            "magnitudes": self.magnitudes,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        device = self.context.device
-        self.bank.load_state(state["bank"], device)
+    def _restored(self) -> None:
+        super()._restored()
         self.bank.install(self.layers, unit=True)
-        self.shares = state["shares"].to(device)
-        self.started_at = state["started_at"].to(device)
-        self.magnitudes = nn.Parameter(state["magnitudes"].detach().clone().to(device))
-        for layer, pair in zip(self.layers, state["adapters"], strict=True):
-            _resize(layer, pair["a"].shape[1])
-        super().load_state_dict(state, task)
         self._set_magnitudes(self.magnitudes)
 
     # ---- diagnostics ---------------------------------------------------------------------------

@@ -9,9 +9,6 @@ at 0. Published with SGD, momentum 0.9, weight decay 5e-4, one drop of the rate 
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import nn
 
 from janus.data.stream import Task
@@ -24,6 +21,8 @@ from janus.nn.heads import LinearHeads
 class Slca(HeadsMethod):
     """Slow backbone, fast head; then heads aligned on N(shrunk mean, covariance)."""
 
+    state = "backbone aligner"
+    keeps = f"{HeadsMethod.keeps} backbone aligner"
     passes_beside_training = 1.0
 
     def __init__(self, context: Context) -> None:
@@ -37,7 +36,7 @@ class Slca(HeadsMethod):
 
     def begin_task(self, task: Task) -> None:
         """Heads as before the last alignment, plus one for new classes."""
-        self.aligner.begin_task(self.heads, self.context.device)
+        self.aligner.begin_task(self.heads)
         super().begin_task(task)
 
     def own_parameters(self) -> list[nn.Parameter]:
@@ -47,22 +46,3 @@ class Slca(HeadsMethod):
     def end_task(self, task: Task) -> None:
         """One pass for the class statistics, then alignment."""
         self.aligner.end_task(self.heads, *self.task_features(task), task)
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """The whole network, the heads, and a Gaussian per class."""
-        return super().kept() | {
-            "backbone": self.backbone.state_dict(),
-            "aligner": self.aligner.state_dict(),
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is kept, and the optimiser."""
-        return self.kept() | super().state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """Restore the network and heads; the optimiser only inside a task."""
-        with torch.no_grad():
-            self.backbone.load_state_dict(state["backbone"])
-        self.aligner.load_state_dict(state["aligner"], self.context.device)
-        super().load_state_dict(state, task)

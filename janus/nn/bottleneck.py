@@ -11,6 +11,7 @@ re-implemented. Several adapters can exist; `use` says which one the network run
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -103,6 +104,26 @@ def new_adapter(
         part.start((*key, block))
         adapter.append(part)
     return adapter.to(device)
+
+
+class AdapterList(list[nn.ModuleList]):
+    """Adapters of all tasks so far, made one by one by `make(index)`."""
+
+    def __init__(self, make: Callable[[int], nn.ModuleList]) -> None:
+        super().__init__()
+        self.make = make
+
+    def state_dict(self) -> list[dict[str, Tensor]]:
+        """The weights of each adapter."""
+        return [dict(adapter.state_dict()) for adapter in self]
+
+    def load_state_dict(self, state: list[dict[str, Tensor]]) -> None:
+        """Make the adapters again and give them these weights; none is trainable."""
+        self.clear()
+        for index, weights in enumerate(state):
+            adapter = self.make(index)
+            adapter.load_state_dict(weights)
+            self.append(adapter.requires_grad_(False))
 
 
 def use(layers: list[AdaptedMlp], adapter: nn.ModuleList | None) -> None:

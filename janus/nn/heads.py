@@ -63,7 +63,7 @@ class LinearHeads(nn.Module):
         return torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads])
 
     @torch.no_grad()
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
         """All weights and biases, and how many classes each head has: a few tensors, not two a
         task."""
         if not self.parts:
@@ -72,14 +72,14 @@ class LinearHeads(nn.Module):
         sizes = [part.out_features for part in self.parts]
         return {"weight": weight, "bias": bias, "classes": sizes}
 
-    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Rebuild the heads; only the last one is trainable."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # type: ignore[override]
+        """Rebuild the heads on the device of `state`; only the last one is trainable."""
         self.parts, sizes = nn.ModuleList(), state["classes"]
         parts = [state[name].split(sizes) for name in ("weight", "bias")] if sizes else [(), ()]
         for size, weight, bias in zip(sizes, *parts, strict=True):
             head = nn.utils.skip_init(nn.Linear, self.width, size)
             head.load_state_dict({"weight": weight, "bias": bias})
-            self.parts.append(head.to(device).requires_grad_(False))
+            self.parts.append(head.to(weight.device).requires_grad_(False))
         for last in self.parts[-1:]:
             last.requires_grad_(True)
 
@@ -134,6 +134,6 @@ class Prototypes:
         """Means and their classes."""
         return {"means": self.means, "classes": self.classes}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
-        self.means, self.classes = state["means"].to(device), state["classes"].to(device)
+        self.means, self.classes = state["means"], state["classes"]

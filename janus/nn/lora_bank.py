@@ -100,13 +100,13 @@ class AdapterBank:
         rest = whole - 2 * fit @ along + fit @ old @ fit
         return fit, float(rest.clamp_min(0) / whole.clamp_min(1e-300))
 
-    def state(self) -> list[list[list[Tensor]]]:
+    def state_dict(self) -> list[list[list[Tensor]]]:
         """Every A and B, as a tree."""
         return [[list(pair) for pair in entry] for entry in self.entries]
 
-    def load_state(self, state: list[list[list[Tensor]]], device: torch.device) -> None:
+    def load_state_dict(self, state: list[list[list[Tensor]]]) -> None:
         """Continue from `state`."""
-        self.entries = [[(a.to(device), b.to(device)) for a, b in entry] for entry in state]
+        self.entries = [[(a, b) for a, b in entry] for entry in state]
 
 
 def _owners(ranks: list[int]) -> Tensor:

@@ -17,6 +17,7 @@ from janus.data.stream import Stream, tasks_of
 from janus.errors import ConfigError, JanusError
 from janus.methods import make
 from janus.methods.base.method import Context
+from janus.methods.base.precomputable import predict_batch
 from janus.nn.vit import build
 from janus.training.step import take_step
 
@@ -67,4 +68,4 @@ def _try_one_step(cell: Cell, stream: Stream, device: torch.device) -> None:
             take_step(method, batch)
     method.end_task(task)
     with torch.no_grad():
-        method.answer(next(task.plain_batches()))
+        predict_batch(method, next(task.plain_batches()))

@@ -1,8 +1,8 @@
-"""What networks that never change say of images: an image passes once, not once an epoch or task.
+"""Precomputes features of networks that never change: an image is forwarded once, not every epoch.
 
-In place of images, where `Method.frozen_features` says that a method reads nothing else of them:
-batches hold features. Beside them, where `Method.queries` says that it also asks the pretrained
-network: batches hold both.
+Batches of a method with `FixedFeatures` hold features in place of images; batches of a method that
+`AsksPretrained` hold images, and the pretrained network's features beside them as queries
+(janus/methods/base/precomputable.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from janus.data.images.images import Images
 from janus.data.stream import Stream
 from janus.methods.base.method import Method
+from janus.methods.base.precomputable import SideBySide, asks_pretrained, frozen_features
 from janus.nn.vit import build
 from janus.training.feature_cache import FeatureCache, Read, compute, pretrained
 
@@ -32,18 +33,22 @@ def pass_once(stream: Stream, method: Method, ended: int | None, cache: FeatureC
     all test images, and all training images unless training augments them. Of networks that the
     method made: the test images of the tasks so far, which nobody else can use.
     """
-    if method.frozen_features == "pretrained" or method.queries:
+    network = frozen_features(method)
+    if network == "pretrained" or asks_pretrained(method):
         return _pretrained(stream, method, cache)
-    if ended is None or method.frozen_features is None:
+    if ended is None or network is None:
         return stream
     seen = stream.tests[: ended + 1]
-    extend = _adapted if method.frozen_features == "adapted" else _side_by_side
-    return replace(stream, tests=(*extend(stream, seen, method), *stream.tests[len(seen) :]))
+    if isinstance(method, SideBySide):
+        found = _side_by_side(stream, seen, method)
+    else:
+        found = _adapted(stream, seen, method)
+    return replace(stream, tests=(*found, *stream.tests[len(seen) :]))
 
 
 def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
     """In place of images, or beside them as `queries`."""
-    beside = method.queries
+    beside = asks_pretrained(method)
     if stream.tests[0].is_features or stream.tests[0].queries is not None:
         return stream
 
@@ -81,7 +86,7 @@ def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence
     return _together(seen, [part.pixels if part.is_features else read(part) for part in seen])
 
 
-def _side_by_side(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence[Images]:
+def _side_by_side(stream: Stream, seen: Sequence[Images], method: SideBySide) -> Sequence[Images]:
     """By the features of all finished networks; only those of new ones are computed."""
     width, count = method.context.width, method.finished_networks
     images = sum(len(part) for part in stream.tests)

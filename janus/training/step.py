@@ -13,6 +13,7 @@ from torch import Tensor
 
 from janus.data.stream import Batch
 from janus.methods.base.method import Method
+from janus.methods.base.whole_batch import WholeBatch
 
 
 def take_step(method: Method, batch: Batch) -> Tensor:
@@ -20,10 +21,10 @@ def take_step(method: Method, batch: Batch) -> Tensor:
 
     A term is a mean over images, or a function of the parameters alone: each part counts by its
     share of the images, and either kind adds up to its value on the whole batch. What is neither,
-    a method prepares in `begin_step`.
+    a method prepares in `WholeBatch.begin_step`.
     """
     parts = split(batch, method.context.cell.train.accumulate)
-    if len(parts) > 1:
+    if len(parts) > 1 and isinstance(method, WholeBatch):
         with method.context.autocast():
             parts = method.begin_step(parts)
     zero = torch.zeros((), device=batch.images.device)

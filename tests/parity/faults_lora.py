@@ -19,7 +19,7 @@ SUBSPACE, RECTIFY, LOSSES, ALIGN = (
 METHOD, PROTECTED, RECTIFIED = (
     "methods/base/lora_method.py",
     "methods/base/subspace_lora.py",
-    "methods/base/rectifier.py",
+    "methods/base/rectified_lora.py",
 )
 GPM, JANUS, INFLORA = "methods/lora_gpm.py", "methods/janus_lora.py", "methods/inflora.py"
 DRS, OLORA, SD = "methods/lora_drs.py", "methods/olora.py", "methods/sd_lora.py"
@@ -411,20 +411,20 @@ RECTIFICATION = [
     fault(JANUS, "self.prototypes.add(*self.task_features(task))", "pass", "janus, DML"),
     fault(JANUS, 'self.context.settings["a_init"] == "projected"', "False", "janus, OE"),
     fault(
-        LOSSES,
+        JANUS,
         "skip) - margin).clamp_min(0).mean()",
         "skip) + margin).clamp_min(0).mean()",
         "janus, DML",
     ),
     fault(
-        LOSSES,
+        JANUS,
         "skip) - margin).clamp_min(0).mean()",
         "skip) - margin).mean()",
         "janus, hinge at work",
     ),
     fault(LOSSES, "skip).max(dim=-1).values", "skip).mean(dim=-1)", "janus, DML"),
-    fault(LOSSES, "sharpness: float = 16.0", "sharpness: float = 8.0", "janus, smooth margin"),
-    fault(LOSSES, "functional.pad(over, (0, 1))", "over", "janus, smooth margin"),
+    fault(JANUS, "sharpness: float = 16.0", "sharpness: float = 8.0", "janus, smooth margin"),
+    fault(JANUS, "functional.pad(over, (0, 1))", "over", "janus, smooth margin"),
     fault(
         HEADS,
         "means = functional.normalize(means.float(), dim=-1)",

@@ -29,6 +29,7 @@ from janus.data.images.images import Bench, Images
 from janus.data.stream import Batch, Task, cut, plain_batches, tasks_of
 from janus.methods import make
 from janus.methods.base.method import Context, Method
+from janus.methods.base.precomputable import predict_batch
 from janus.nn.vit import build
 
 BOUND = 1e-8
@@ -264,7 +265,7 @@ def drive(case: Case) -> tuple[Trace, Given]:
                 domains=torch.cat([b.domains for b in seen]),
             )
             with torch.no_grad():
-                told.tell(logits=method.answer(both)[0])
+                told.tell(logits=predict_batch(method, both)[0])
     return told, given
 
 

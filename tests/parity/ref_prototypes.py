@@ -257,7 +257,7 @@ def prototypes_of(method: Any, given: Given) -> dict[str, Tensor]:
 
 def means_of(method: Any, given: Given) -> dict[str, Tensor]:
     """(C, D)."""
-    return {"means": method.kept()["means"]}
+    return {"means": method.kept()["prototypes"]["means"]}
 
 
 PILOT: dict[str, Any] = {

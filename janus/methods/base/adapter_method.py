@@ -6,29 +6,34 @@ classifies is up to the method (see ranpac.py, ease.py).
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from janus.algorithms.losses import local_cross_entropy
 from janus.data.stream import Batch, Task
 from janus.methods.base.method import Context, Method
 from janus.methods.base.optimizer import TaskOptimizer
-from janus.nn.bottleneck import attach, new_adapter, use
+from janus.nn.bottleneck import AdapterList, attach, new_adapter, use
 from janus.nn.heads import CosineHead
 
 
 class AdapterMethod(Method):
     """Adapters in every MLP, local cross-entropy of a cosine proxy head [seen: PILOT]."""
 
+    state = "adapters"
+    training_state = "proxy optimizer"
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.layers = attach(context.backbone)
-        self.adapters: list[nn.ModuleList] = []
+        self.adapters = AdapterList(self._new_adapter)
         """Every adapter trained so far; the last one may be in training."""
         self.proxy: CosineHead | None = None
         self.optimizer: TaskOptimizer | None = None
         self.first_class = 0
+
+    def _restored(self) -> None:
+        super()._restored()
+        use(self.layers, self.adapters[-1] if self.adapters else None)
 
     # ---- training one adapter ------------------------------------------------------------------
     def add_adapter(self, task: Task) -> None:
@@ -45,7 +50,7 @@ class AdapterMethod(Method):
     def _start_training(self, task: Task) -> None:
         s, key = self.context.settings, (*self.context.key, task.index)
         self.first_class = task.first
-        use(self.layers, self.adapters[-1])
+        use(self.layers, self.adapters[-1].requires_grad_(True))
         head = CosineHead(self.context.width, task.classes, s["proxy_scale"], key)
         self.proxy = head.to(self.context.device)
         self.optimizer = TaskOptimizer(
@@ -78,27 +83,3 @@ class AdapterMethod(Method):
         if self.proxy is None:
             return 0
         return sum(p.numel() for m in (self.adapters[-1], self.proxy) for p in m.parameters())
-
-    # ---- state ---------------------------------------------------------------------------------
-    def state_dict(self) -> dict[str, Any]:
-        """All adapters; the proxy head and the optimiser while one is in training."""
-        return {
-            "adapters": [dict(a.state_dict()) for a in self.adapters],
-            "proxy": dict(self.proxy.state_dict()) if self.proxy else None,
-            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """Restore the adapters, and the proxy head and optimiser inside a task."""
-        self.adapters = []
-        for index, stored in enumerate(state["adapters"]):
-            adapter = self._new_adapter(index)
-            adapter.load_state_dict(stored)
-            self.adapters.append(adapter.requires_grad_(False))
-        use(self.layers, self.adapters[-1] if self.adapters else None)
-        if task is not None and state["proxy"] is not None:
-            self.adapters[-1].requires_grad_(True)
-            self._start_training(task)
-            assert self.proxy is not None and self.optimizer is not None
-            self.proxy.load_state_dict(state["proxy"])
-            self.optimizer.load_state_dict(state["optimizer"])

@@ -85,10 +85,10 @@ class ClassGaussians:
         """Means, factors, classes and tasks."""
         return {n: getattr(self, n) for n in ("means", "roots", "classes", "tasks")}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
         for name, value in state.items():
-            setattr(self, name, value.to(device))
+            setattr(self, name, value)
 
 
 def aligned_loss(parts: list[Tensor], labels: Tensor, logit_norm: float) -> Tensor:
@@ -113,10 +113,10 @@ class Aligner:
         self.unaligned: dict[str, Any] | None = None
         """The heads as training left them, where the next task starts from those."""
 
-    def begin_task(self, heads: LinearHeads, device: torch.device) -> None:
+    def begin_task(self, heads: LinearHeads) -> None:
         """Bring back the heads as they were before the last alignment, if so set."""
         if self.unaligned is not None:
-            heads.load_state(self.unaligned, device)
+            heads.load_state_dict(self.unaligned)
             self.unaligned = None
 
     def end_task(self, heads: LinearHeads, features: Tensor, labels: Tensor, task: Task) -> None:
@@ -125,7 +125,7 @@ class Aligner:
         if task.index == 0 or not self.settings["align_epochs"]:
             return
         if self.settings["align_restarts"]:
-            self.unaligned = heads.state()
+            self.unaligned = heads.state_dict()
         with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
             self._train(heads, task)
 
@@ -157,7 +157,7 @@ class Aligner:
         """Gaussians and the heads to return to; also what is kept between tasks."""
         return {"gaussians": self.gaussians.state_dict(), "unaligned": self.unaligned}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
-        self.gaussians.load_state_dict(state["gaussians"], device)
+        self.gaussians.load_state_dict(state["gaussians"])
         self.unaligned = state["unaligned"]

@@ -7,7 +7,6 @@ over the concatenated logits of all heads. Subclasses add what is trained beside
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,6 +20,9 @@ from janus.nn.heads import LinearHeads
 class HeadsMethod(Method):
     """Trains the current head and `own_parameters`."""
 
+    state = "heads"
+    training_state = "optimizer"
+    keeps = "heads"
     epsilon_hat = False
     """True: Adam adds its epsilon before the bias correction (see `TaskOptimizer`)."""
 
@@ -86,28 +88,13 @@ class HeadsMethod(Method):
         assert self.optimizer is not None
         self.optimizer.step()
 
+    # ---- prediction ----------------------------------------------------------------------------
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(logits, features) of prepared images."""
+        features = self.features(images)
+        return self.classify(features), features
+
     def classify(self, features: Tensor) -> Tensor:
         """Concatenated logits of all heads."""
         logits: Tensor = self.heads(features)
         return logits
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """The heads."""
-        return {"heads": self.heads.state()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Heads and optimiser."""
-        optimizer = self.optimizer.state_dict() if self.optimizer else None
-        return {"heads": self.heads.state(), "optimizer": optimizer}
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """Restore the heads; the optimiser only inside a task.
-
-        Called last by subclasses: the optimiser takes hold of what they have restored.
-        """
-        self.heads.load_state(state["heads"], self.context.device)
-        if task is not None:
-            self._start_training(task)
-            assert self.optimizer is not None
-            self.optimizer.load_state_dict(state["optimizer"])

@@ -22,6 +22,8 @@ from janus.nn.lora import LoraQKV, attach, start_a, tapped
 class LoraMethod(HeadsMethod):
     """One low-rank pair per target projection and block, trained with a local loss."""
 
+    state = "weights adapters before"
+    keeps = f"{HeadsMethod.keeps} weights"
     trains_a = True
 
     def __init__(self, context: Context) -> None:
@@ -64,31 +66,26 @@ class LoraMethod(HeadsMethod):
         return [p for x in self.layers for p in (x.a, x.b) if p.requires_grad]
 
     # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """The merged projections and the heads."""
-        return super().kept() | {"weights": [x.slices() for x in self.layers]}
+    @property
+    def weights(self) -> list[list[Tensor]]:
+        """The adapted slices of W with merged adapters, per block and target, bit for bit."""
+        return [x.slices() for x in self.layers]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Merged weights bit for bit, current adapters, heads, optimiser."""
-        return super().state_dict() | {
-            "weights": [x.slices() for x in self.layers],
-            "adapters": [{"a": x.a, "b": x.b} for x in self.layers],
-            "before": [list(pair) for pair in self.before],
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """Restore weights, adapters and heads; the optimiser only inside a task."""
-        device = self.context.device
+    @weights.setter
+    def weights(self, stored: list[list[Tensor]]) -> None:
         with torch.no_grad():
-            for layer, slices, pair in zip(
-                self.layers, state["weights"], state["adapters"], strict=True
-            ):
-                for own, stored in zip(layer.slices(), slices, strict=True):
-                    own.copy_(stored)
-                layer.a.copy_(pair["a"])
-                layer.b.copy_(pair["b"])
-        self.before = [(a.to(device), b.to(device)) for a, b in state["before"]]
-        super().load_state_dict(state, task)
+            for layer, slices in zip(self.layers, stored, strict=True):
+                for own, value in zip(layer.slices(), slices, strict=True):
+                    own.copy_(value)
+
+    @property
+    def adapters(self) -> list[dict[str, Tensor]]:
+        """A and B of every block, as they are now."""
+        return [{"a": x.a, "b": x.b} for x in self.layers]
+
+    @adapters.setter
+    def adapters(self, stored: list[dict[str, Tensor]]) -> None:
+        self._set_adapters([(pair["a"], pair["b"]) for pair in stored])
 
     # ---- inputs --------------------------------------------------------------------------------
     @torch.no_grad()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from janus.algorithms.losses import local_cross_entropy
 from janus.data.stream import Batch, Task
 from janus.methods.base.heads_method import HeadsMethod
 from janus.methods.base.method import Context
+from janus.methods.base.precomputable import AsksPretrained
 from janus.nn.prompts import PromptedViT
 
 
@@ -34,10 +34,11 @@ class Choice:
     every image; None for a method without key loss."""
 
 
-class PromptMethod(HeadsMethod):
+class PromptMethod(AsksPretrained, HeadsMethod):
     """Subclasses say which blocks are prompted, how prompts start, and how they are chosen."""
 
-    queries = True
+    state = "trained frozen"
+    keeps = f"{HeadsMethod.keeps} trained frozen"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -49,6 +50,10 @@ class PromptMethod(HeadsMethod):
         # the query is one forward pass over the images, in every epoch where these are augmented
         once = context.cell.bench.augment == "none"
         self.passes_beside_training = 1.0 if once else float(context.cell.train.epochs)
+
+    def _restored(self) -> None:
+        super()._restored()
+        self.trained = {name: nn.Parameter(value) for name, value in self.trained.items()}
 
     # ---- what subclasses say -------------------------------------------------------------------
     @abstractmethod
@@ -93,7 +98,7 @@ class PromptMethod(HeadsMethod):
     # ---- steps ---------------------------------------------------------------------------------
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the prompted pass; key loss w * mean sum_k (1 - cos(q, k))."""
-        choice = self.choose(self._queries(batch), training=True)
+        choice = self.choose(self.queries_of(batch), training=True)
         features = self.prompted(batch.images, choice.prompts)
         logits = self.heads.parts[-1](features)
         terms = {"ce": local_cross_entropy(logits, batch.labels, self.first_class)}
@@ -102,40 +107,26 @@ class PromptMethod(HeadsMethod):
             terms["key"] = self.context.settings["key_weight"] * far
         return terms
 
-    def _queries(self, batch: Batch) -> Tensor:
-        """(B, D), float32: those that the batch carries, or one more pass."""
-        if batch.queries is None:
-            return self.vit.query(batch.images)
-        return batch.queries.float()
+    def query(self, images: Tensor) -> Tensor:
+        """CLS features (B, D) of the plain pass, float32."""
+        return self.vit.query(images)
 
+    def queries_of(self, batch: Batch) -> Tensor:
+        """(B, D), float32: those that the batch carries, or one more pass."""
+        return super().queries_of(batch).float()
+
+    # ---- prediction ----------------------------------------------------------------------------
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D) of the prompted pass, without task identity: two passes."""
-        return self._by_query(images, self.vit.query(images))
+        return self._by_query(images, self.query(images))
 
-    def features_of(self, batch: Batch) -> Tensor:
-        """As `features`, of one pass where the batch carries queries."""
-        return self._by_query(batch.images, self._queries(batch))
+    def _features_of(self, batch: Batch) -> Tensor:
+        return self._by_query(batch.images, self.queries_of(batch))
 
-    def _by_query(self, images: Tensor, query: Tensor) -> Tensor:
-        return self.prompted(images, self.choose(query, training=False).prompts)
+    def _by_query(self, images: Tensor, queries: Tensor) -> Tensor:
+        return self.prompted(images, self.choose(queries, training=False).prompts)
 
-    def answer(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """(logits, features)."""
-        features = self.features_of(batch)
+    def predict_with(self, images: Tensor, queries: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(logits, features) of the prompted pass."""
+        features = self._by_query(images, queries)
         return self.classify(features), features
-
-    # ---- state ---------------------------------------------------------------------------------
-    def kept(self) -> dict[str, Any]:
-        """Prompts and keys of all tasks, and the heads."""
-        return super().kept() | {"trained": self.trained, "frozen": self.frozen}
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is kept, and the optimiser."""
-        return self.kept() | super().state_dict()
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """Restore prompts and heads; the optimiser only inside a task."""
-        device = self.context.device
-        self.trained = {n: nn.Parameter(v.to(device)) for n, v in state["trained"].items()}
-        self.frozen = {n: v.to(device) for n, v in state["frozen"].items()}
-        super().load_state_dict(state, task)

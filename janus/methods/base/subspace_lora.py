@@ -18,6 +18,9 @@ from janus.nn.lora import LoraQKV, start_a
 class ProtectedLora(LoraMethod):
     """Adds to LoraMethod the bases V, their growth at task ends, and projections against them."""
 
+    state = "bases captured sizes_before"
+    keeps = f"{LoraMethod.keeps} bases"
+
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         device = context.device
@@ -89,25 +92,6 @@ class ProtectedLora(LoraMethod):
             basis.extend(c.moment(), wanted, s["spectrum"], one_sided, c.energy())
             for basis, c in zip(self.bases, collectors, strict=True)
         ]
-
-    def kept(self) -> dict[str, Any]:
-        """Merged weights, heads, bases."""
-        return super().kept() | {"bases": [b.v for b in self.bases]}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Adds the bases and the shares they captured."""
-        return super().state_dict() | {
-            "bases": [b.v for b in self.bases],
-            "captured": list(self.captured),
-            "sizes_before": list(self.sizes_before),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], task: Task | None) -> None:
-        """See LoraMethod."""
-        for basis, stored in zip(self.bases, state["bases"], strict=True):
-            basis.v = stored.to(self.context.device)
-        self.captured, self.sizes_before = list(state["captured"]), list(state["sizes_before"])
-        super().load_state_dict(state, task)
 
     @torch.no_grad()
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:

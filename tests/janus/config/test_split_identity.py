@@ -14,7 +14,7 @@ from janus.data.benches.list_files import DOMAINS
 from janus.data.images.stored import Stored
 from janus.errors import ConfigError, DataError
 from tests.janus.data import sets
-from tests.janus.data.test_formats import TOY
+from tests.janus.data.samples import TOY
 
 SMALL = {
     "imagenet_r": {"bench.classes": 4, "bench.tasks": 2},

@@ -16,7 +16,7 @@ from janus.errors import DataError
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.janus.data import sets
-from tests.janus.data.test_formats import BIRDS, declared, given
+from tests.janus.data.samples import BIRDS, declared, given
 
 
 def png_header(width: int, height: int) -> bytes:

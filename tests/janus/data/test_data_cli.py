@@ -23,7 +23,7 @@ from janus.data.files.overview import counts, picture
 from janus.data.images.stored import Stored
 from janus.errors import ConfigError, DataError
 from tests.janus.data import sets
-from tests.janus.data.test_formats import TOY
+from tests.janus.data.samples import TOY
 
 
 def test_list_knows_every_bench(capsys):

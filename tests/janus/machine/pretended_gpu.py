@@ -32,6 +32,7 @@ from janus.config.cell import Cell
 from janus.data.images.images import Images
 from janus.methods import make
 from janus.methods.base.method import Context, Method
+from janus.methods.base.precomputable import predict_batch
 from janus.nn.vit import build
 from janus.training import checkpoint
 from janus.training.step import take_step
@@ -208,7 +209,8 @@ def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, As
         with torch.no_grad():
             found["predict"] = recorded(lambda: method.predict(batch.images))
             queries = torch.zeros(len(batch.images), method.context.width, device=device)
-            found["answer"] = recorded(lambda: method.answer(replace(batch, queries=queries)))
+            with_queries = replace(batch, queries=queries)
+            found["predict_batch"] = recorded(lambda: predict_batch(method, with_queries))
     return found
 
 

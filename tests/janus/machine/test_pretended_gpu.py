@@ -51,7 +51,7 @@ def test_steps_wait_for_the_device_only_to_rectify(asked: dict[str, dict[str, An
 
 @pytest.mark.slow
 def test_predictions_wait_only_where_images_are_routed(asked: dict[str, dict[str, Any]]) -> None:
-    for way in ("predict", "answer"):
+    for way in ("predict", "predict_batch"):
         waits = {name: row[way]["waits"] for name, row in asked.items()}
         assert {name for name, found in waits.items() if found} == set(ROUTED)
         places = {place for name in ROUTED for place in waits[name]}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from janus.nn.fourier_update import HalfSpectrum, dense
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 FAST = {"method__lr": 1e-2, "method__head_lr": 1e-2, "method__coefficients": 60}
 

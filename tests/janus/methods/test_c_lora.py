@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from janus.methods.c_lora import carrying
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 

@@ -9,7 +9,7 @@ import torch
 from janus.errors import RunError
 from janus.methods.base.classifier_alignment import Aligner, ClassGaussians, aligned_loss
 from janus.nn.heads import LinearHeads
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 
 def features(seed: int = 0, count: int = 40, width: int = 6):

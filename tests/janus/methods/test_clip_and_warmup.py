@@ -13,8 +13,8 @@ from janus.errors import ConfigError
 from janus.methods.base.optimizer import TaskOptimizer
 from janus.training.step import take_step
 from tests.conftest import toy_cell
-from tests.janus.methods.test_methods import leak, started, train
-from tests.janus.methods.test_optimizer import rates, task
+from tests.janus.methods.by_hand import leak, started, train
+from tests.janus.methods.rates import rates, task
 
 STEPS = 3
 """Steps of an epoch in `rates`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 STYLES = {"bench": "glyphs_styles", "bench__tasks": 5, "bench__train_per_class": 2}

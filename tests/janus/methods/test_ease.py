@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from janus.methods.ease import synthesise
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 SMALL = {"method__bottleneck": 4, "train__epochs": 1, "method__lr": 0.1}
 

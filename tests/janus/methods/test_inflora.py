@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from janus.nn.lora import LoraQKV
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 SIX_BLOCKS = {
     "backbone__model_kwargs": {"patch_size": 8, "embed_dim": 32, "depth": 6, "num_heads": 2}

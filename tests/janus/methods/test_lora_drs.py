@@ -8,7 +8,7 @@ import torch
 from janus.algorithms.losses import augmented_triplet
 from janus.algorithms.subspace import complement, leading_span
 from janus.errors import ConfigError
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2, "train__epochs": 1}
 CLEAN = {"method__both_sides": False, "method__sqrt_scaling": False}

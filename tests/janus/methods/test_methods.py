@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,44 +13,12 @@ from janus.config.method_spec import method_spec, names
 from janus.data import load_bench as benches
 from janus.data.stream import cut, joined
 from janus.errors import ConfigError, RunError
-from janus.methods import make
-from janus.methods.base.method import Context
 from janus.methods.inflora import designed_a
-from janus.nn.vit import build
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
 from tests.janus.methods import zoo
-
-CPU = torch.device("cpu")
-
-
-def started(method: str, **overrides: Any):
-    """A method and its stream, nothing trained yet."""
-    cell = toy_cell(method, **overrides)
-    stream = cut(benches.load(cell.bench), cell, CPU)
-    context = Context(cell, build(cell.backbone, CPU), CPU)
-    return make(context), stream
-
-
-def train(method, task, steps: int | None = None):
-    """One task by hand, through the contract alone."""
-    method.begin_task(task)
-    for epoch in range(method.epochs(task)):
-        for batch in task.train_batches(epoch):
-            if steps == 0:
-                return
-            sum(method.loss(batch).values()).backward()
-            method.update()
-            steps = None if steps is None else steps - 1
-    method.end_task(task)
-
-
-def leak(method) -> float:
-    """Largest |dW V| / |dW| over blocks and targets, V as the task found it."""
-    spans = method.diagnose([])["violation_span"]
-    return max(max(values) for values in spans.values())
-
+from tests.janus.methods.by_hand import CPU, leak, started, train
 
 JANUS_LR = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 

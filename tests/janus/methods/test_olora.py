@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from janus.methods.olora import overlap
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 

@@ -8,7 +8,7 @@ import torch
 from janus.data.stream import plain_batches
 from janus.keyed_random import generator
 from janus.methods.ranpac import PENALTIES
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 SMALL = {"method__projection": 60, "train__epochs": 1}
 FLAT = {

@@ -7,7 +7,7 @@ import torch
 
 from janus.algorithms.rectification import rectify, relative_damping, without
 from janus.errors import ConfigError
-from tests.janus.methods.test_methods import leak, started, train
+from tests.janus.methods.by_hand import leak, started, train
 
 FAST = {"method__lr": 3e-3, "method__head_lr": 1e-2}
 

@@ -9,7 +9,7 @@ from janus.data.stream import joined
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "joint_probe"])
@@ -31,7 +31,7 @@ def test_linear_probe_is_seqlora_without_the_lora():
     for task in stream.tasks[:2]:
         train(probe, task)
         train(lora, task)
-    ours, theirs = probe.heads.state(), lora.heads.state()
+    ours, theirs = probe.heads.state_dict(), lora.heads.state_dict()
     assert ours["classes"] == theirs["classes"] == [25, 25]
     assert torch.allclose(ours["weight"], theirs["weight"], atol=1e-6)
     start = started("linear_probe")[0].heads

@@ -8,7 +8,7 @@ from torch import nn
 
 from janus.nn.cast_cache import FrozenLinear, choose_attention, keep_casts
 from janus.nn.lora import LoraQKV, attach, start_a
-from tests.janus.nn.test_lora import IMAGES, vit
+from tests.janus.nn.small_vit import IMAGES, vit
 
 
 def autocast():

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import timm
 import torch
 
 from janus.errors import ConfigError
 from janus.nn.lora import add_products, attach, start_a
-
-
-def vit(**kwargs):
-    torch.manual_seed(0)
-    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
-    model = timm.create_model("vit_tiny_patch16_224", num_classes=0, **shape, **kwargs)
-    return model.eval().requires_grad_(False)
+from tests.janus.nn.small_vit import IMAGES, vit
 
 
 def filled(model, targets="kv", rank=4, scale=1.0):
@@ -24,9 +17,6 @@ def filled(model, targets="kv", rank=4, scale=1.0):
         with torch.no_grad():
             layer.b.normal_(generator=torch.Generator().manual_seed(layer.block))
     return layers
-
-
-IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("targets", ["kv", "q", "qv", "qkv"])

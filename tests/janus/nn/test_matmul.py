@@ -10,7 +10,7 @@ from janus.nn import matmul
 from janus.nn.cast_cache import keep_casts
 from janus.nn.lora import attach
 from janus.nn.matmul import add_second_moment, linear
-from tests.janus.nn.test_lora import IMAGES, vit
+from tests.janus.nn.small_vit import IMAGES, vit
 
 onednn = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this torch has no oneDNN"

@@ -11,7 +11,7 @@ from janus.errors import ConfigError
 from janus.methods.coda_prompt import assembly_weights, orthonormal_start
 from janus.methods.l2p import majority
 from janus.nn.prompts import PrefixAttention, PromptedViT
-from tests.janus.methods.test_methods import started, train
+from tests.janus.methods.by_hand import started, train
 
 PROMPTED = ["l2p", "l2p_pp", "dualprompt", "coda_prompt"]
 RATES = {"method__lr": 1e-2, "method__head_lr": 1e-2}

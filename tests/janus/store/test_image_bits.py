@@ -25,7 +25,7 @@ from janus.training import checkpoint
 from janus.training.load_trained import load_trained
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
-from tests.janus.data.test_formats import declared, sample
+from tests.janus.data.samples import declared, sample
 
 CPU = torch.device("cpu")
 

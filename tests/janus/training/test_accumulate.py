@@ -14,11 +14,12 @@ from janus.config.method_spec import names
 from janus.data.stream import Batch, cut, plain_batches, tasks_of
 from janus.methods import make
 from janus.methods.base.method import Context
+from janus.methods.base.precomputable import predict_batch
 from janus.nn.vit import build
 from janus.training.checkpoint import flatten
 from janus.training.step import split, take_step
 from tests.janus.methods import zoo
-from tests.janus.methods.test_methods import started
+from tests.janus.methods.by_hand import started
 from tests.janus.methods.zoo import Row
 from tests.parity.frame import CPU, SHORT, error, fill, in_float64, patterns
 from tests.perf.bed import Bed
@@ -93,7 +94,7 @@ def state(where: str, tree: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def hits(method, cell, images) -> int:
-    answers = [(method.answer(b)[0], b.labels) for b in plain_batches(images, cell, CPU)]
+    answers = [(predict_batch(method, b)[0], b.labels) for b in plain_batches(images, cell, CPU)]
     return sum(int((logits.argmax(1) == labels).sum()) for logits, labels in answers)
 
 

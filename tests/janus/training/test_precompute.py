@@ -15,7 +15,7 @@ from janus.store.store import Store
 from janus.training import loop, precompute
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
-from tests.janus.data.test_formats import declared, sample
+from tests.janus.data.samples import declared, sample
 
 TRAIN, TEST = 6 * 100, 2 * 100
 """Images of the toy cells below."""

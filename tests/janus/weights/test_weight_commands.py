@@ -19,9 +19,10 @@ from janus.weight_header import metadata_of
 from janus.weights import __main__ as commands
 from janus.weights import resolve
 from tests.conftest import TOY, toy_cell
-from tests.janus.weights.test_weight_files import Attack, Foreign
 from tests.janus.weights.weight_sets import (
     TINY,
+    Attack,
+    Foreign,
     assert_same_features,
     hugging_face,
     images,

@@ -15,6 +15,7 @@ from tests.janus.weights.weight_sets import (
     LAYOUTS,
     MODEL,
     TINY,
+    Foreign,
     assert_same_features,
     hugging_face,
     images,
@@ -319,20 +320,6 @@ def test_what_is_wrong_is_told_also_where_positions_cannot_be_interpolated(side,
     state["pos_embed"] = state["pos_embed"][:, 1:]
     with pytest.raises(DataError, match=r"1 of 30 tensors are missing \(first: cls_token\)"):
         loaded(save(state, tmp_path / "w.pth"), image_size=side)
-
-
-class Foreign:
-    """A class that a reader of the file may not have."""
-
-
-class Attack:
-    """What a pickle can do to whoever loads it."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return eval, (f"open({str(self.path)!r}, 'w')",)
 
 
 def test_a_pickle_with_code_is_refused_with_the_safe_way_out(tmp_path):

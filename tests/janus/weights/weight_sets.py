@@ -194,3 +194,17 @@ def hugging_face(state: State, prefix: str = "", style: str = "saved") -> State:
             for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True):
                 found[f"{at.format(number)}{part}.{kind}"] = piece
     return found
+
+
+class Foreign:
+    """A class that a reader of the file may not have."""
+
+
+class Attack:
+    """What a pickle can do to whoever loads it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return eval, (f"open({str(self.path)!r}, 'w')",)
