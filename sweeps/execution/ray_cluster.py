@@ -78,7 +78,7 @@ class Cluster:
         self.wanted_cores, self.wanted_gpus = cores, gpus
         self.address = os.environ.get("RAY_ADDRESS")
         self.folder = Path()
-        """For what Ray and Tune write; gone when we leave."""
+        """For what Ray and Tune write; gone when we leave. Without a name until it is made."""
         self.cores = self.gpus = 0
         """What the cluster has."""
         self.node_cores = 1
@@ -111,6 +111,8 @@ class Cluster:
 
     def _end(self) -> None:
         """End Ray and its processes, and remove what they wrote."""
+        if not self.folder.name:
+            return  # it could not be made, so nothing was started
         try:
             if self.lost_process():  # Ray would first wait for what is dead, and print what it knew
                 with _silent_stderr():
