@@ -37,7 +37,7 @@ from sweeps import __main__ as sweeps
 from sweeps.commands import run as sweeps_run
 from sweeps.execution.rounds import Tally
 from sweeps.search import search
-from sweeps.spec.plan import notes, plan_rows
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 from tests.analysis.conftest import FakeStore, add_methods
 from tests.command_lines import Line, draw, make, prepare
@@ -49,7 +49,7 @@ LIMIT_S = 30
 """Longest that a refusal may take, and a plan of what the lines ask for, on a busy machine."""
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
-    "janus": lambda words: janus.training.loop(list(words)),
+    "janus": lambda words: janus.run(list(words)),
     "data": data.run,
     "weights": weights_command.run,
     "sweeps": sweeps.run_command,
@@ -209,8 +209,8 @@ def dropped_by_cell(ended: Ended) -> list[str]:
 def dropped_by_sweep(line: Line, words: Sequence[str]) -> list[str]:
     """Typed keys that the cells of an accepted sweep do not hold and no note names."""
     request = load(line.words[1], words)
-    cells = [asdict(planned.cell) for planned in plan_rows(request.sweep)]
-    told = " ".join(notes(request.sweep))
+    cells = [asdict(planned.cell) for planned in plan(request.sweep).entries]
+    told = " ".join(plan(request.sweep).notes)
     missing = []
     for key, text in line.typed.items():
         if key in told or line.kind == "any":
@@ -261,7 +261,7 @@ def dropped(ended: Ended) -> list[str]:
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Line], Path]:
     """A current folder with a store of four cells; training is left out."""
-    monkeypatch.setattr(sweeps_run, "_train", lambda *_: (Tally(), 1))
+    monkeypatch.setattr(sweeps_run, "_train", lambda *_: Tally())
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

@@ -46,8 +46,8 @@ own words."""
 VITAL = ("raylet", "gcs_server")
 """Processes of Ray on this machine without which no cell can be trained any more."""
 
-LOOK_S = 0.5
-"""Seconds between two looks at them."""
+CHECK_S = 0.5
+"""Seconds between two checks that they live."""
 
 STUCK_S = 5.0
 """Seconds that the main thread may take to leave Ray after such a death."""
@@ -138,7 +138,7 @@ class Cluster:
         over = threading.Event()
 
         def look() -> None:
-            while not over.wait(LOOK_S):
+            while not over.wait(CHECK_S):
                 if name := self.lost_process():
                     _thread.interrupt_main(LOST_SIGNAL)
                     if not over.wait(STUCK_S):

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from janus.config.cell import BackboneConfig, BenchConfig, TrainConfig
 from janus.config.overrides import path_override
 from janus.errors import ConfigError, suggest
-from sweeps.spec.plan import BARE_KEYS
+from sweeps.spec.sweep import BARE_KEYS
 
 KEYS = {
     "bench": "bench or list of benches",
