@@ -261,7 +261,7 @@ def dropped(ended: Ended) -> list[str]:
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Line], Path]:
     """A current folder with a store of four cells; training is left out."""
-    monkeypatch.setattr(sweeps_run, "_train", lambda *_: Tally())
+    monkeypatch.setattr(sweeps_run, "_train", lambda *_: (Tally(), 1))
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

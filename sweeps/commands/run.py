@@ -30,14 +30,13 @@ def run(request: Request, command: str) -> int:
     store, planned = Store(request.store), plan(request.sweep)
     before = by_status(planned.titles, store)
     _check_weights_and_store(planned, before, store)
+    write_list(store, planned.name, command, planned.entries)
     expected = forecast.make_and_keep(
         planned, before, store, request.usable_workers(), request.device
     ) or forecast.kept(store, planned.name)
-    write_list(store, planned.name, command, planned.entries)
     _log_plan(request, planned, before, store)
-    workers = Workers(request, store, planned.cells, before.left, _tracked(request, planned), log)
     try:
-        tally = _train(planned, before, store, workers)
+        tally, workers = _train(request, planned, before, store)
     except KeyboardInterrupt:
         with not_interrupted():
             _log_stop(planned, store, command)
@@ -49,7 +48,7 @@ def run(request: Request, command: str) -> int:
     after = by_status(planned.titles, store)
     if tally.last:
         wall_s = time.monotonic() - start
-        _print_what_was_done(planned, store, tally, expected, wall_s, workers.side_by_side)
+        _print_what_was_done(planned, store, tally, expected, wall_s, workers)
     return _print_what_is_missing(planned, after, store, tally, command)
 
 
@@ -81,11 +80,21 @@ def _tracked(request: Request, planned: Plan) -> dict[str, dict[str, Any]]:
     return {p.cell.id: {"sweep": planned.name, "row": p.row} for p in planned.entries}
 
 
-def _train(planned: Plan, before: CellsByStatus, store: Store, workers: Workers) -> Tally:
-    """Attempt the open cells, shown live; workers start when there is something to train."""
-    finished = len(planned.cells) - before.left
-    with workers, make_watch(planned.titles, finished, store) as watch:
-        return drive(planned.cells, store, workers.run_round, watch.on_cell_end)
+def _train(
+    request: Request, planned: Plan, before: CellsByStatus, store: Store
+) -> tuple[Tally, int]:
+    """Attempt the open cells, shown live; also returns the most that were trained at a time.
+
+    Workers are started when there is something to train.
+    """
+    cells, tracked = planned.cells, _tracked(request, planned)
+    finished = len(cells) - before.left
+    with (
+        Workers(request, store, cells, before.left, tracked, log) as workers,
+        make_watch(planned.titles, finished, store) as watch,
+    ):
+        tally = drive(cells, store, workers.run_round, watch.on_cell_end)
+    return tally, workers.side_by_side
 
 
 def _log_stop(planned: Plan, store: Store, command: str) -> None:

@@ -10,17 +10,15 @@ from cluster.commands import submit
 from cluster.commands.words import parse
 from cluster.record import incidents as module
 from cluster.record.incidents import incidents
-from cluster.record.profile import load_profile
 from cluster.record.submission import Events, create, submissions
 from cluster.scheduler import slurm_commands
 from cluster.scheduler.slurm_commands import Queued
 from janus.errors import ClusterError
 from janus.store.store import Store
 from sweeps.spec.plan import plan
-from tests.cluster.node.test_job_store import held_elsewhere, held_without_a_job, job
+from tests.cluster.claims import CODE, held_elsewhere, held_without_a_job, job, submitted
 from tests.conftest import toy_cell
 
-CODE = {"code": "abc", "cluster": "slurm", "mode": "array"}
 SWEEP = "bench: glyphs\nmethods: [ncm]\norders: [0]\nfixed: {backbone: toy}\n"
 
 
@@ -32,12 +30,6 @@ def queued(monkeypatch):
     monkeypatch.setattr(slurm_commands, "lost_nodes", lambda names: {})
     monkeypatch.setattr(module, "FRESH_S", 0.0)
     return rows
-
-
-def submitted(root, cells, words="", **more):
-    line = f"python -m cluster submit tiny {words}".strip()
-    record = {**CODE, "command": line, **more}
-    return create(Store(root), "tiny", cells, {}, load_profile("default"), record)
 
 
 def row(submission, name="7_0", state="RUNNING", restarts=0, node="node1"):

@@ -13,7 +13,7 @@ from janus.store.store import Store
 from janus.tracking.wandb_tracker import is_complete
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
-from tests.sweeps.execution.test_ray_pool import (
+from tests.sweeps.sweep_processes import (
     PAIRS,
     processes,
     run,
