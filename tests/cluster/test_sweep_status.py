@@ -220,3 +220,9 @@ def test_the_printed_way_to_try_failed_cells_again_is_whole_and_quoted(failed_on
     assert main(["submit", f"{folder}/tiny.yaml", *words]) == 0
     hint = f"'store={store}' profile.minutes=9 train.epochs=3 cluster=local --failed"
     assert hint in capsys.readouterr().out
+
+
+def test_a_submission_of_a_launcher_that_is_not_known_here_is_named(tmp_path):
+    made = submitted(tmp_path, [toy_cell()], cluster="slrm")
+    with pytest.raises(ClusterError, match=rf"{made.id} .*cluster=slrm.*slurm"):
+        sweep_status.status_of([made])

@@ -90,6 +90,17 @@ def test_candidates_that_are_one_cell_have_one_score(tmp_path, store):
     assert "[damping=0.1]: 50.00, [damping=0.2]: 50.00" in winners_of(plan(sweep), store)
 
 
+def test_candidates_may_be_compared_on_an_order_of_ones_own(tmp_path, store):
+    own = list(reversed(range(100)))
+    path = tmp_path / "tuning.yaml"
+    path.write_text(
+        f"methods: [ncm]\norders: [{own}]\nseeds: [100]\nfixed: {{eval: validation}}\n"
+    )
+    sweep = load(str(path), []).sweep
+    fill(sweep, store)
+    assert "# ncm  : 70.00" in winners_of(plan(sweep), store)
+
+
 def test_a_candidate_that_diverged_loses(sweep, store):
     fill(sweep, store, fail="seqlora[lr=1e-4")
     chosen = yaml.safe_load(winners_of(plan(sweep), store))
