@@ -93,9 +93,7 @@ def test_candidates_that_are_one_cell_have_one_score(tmp_path, store):
 def test_candidates_may_be_compared_on_an_order_of_ones_own(tmp_path, store):
     own = list(reversed(range(100)))
     path = tmp_path / "tuning.yaml"
-    path.write_text(
-        f"methods: [ncm]\norders: [{own}]\nseeds: [100]\nfixed: {{eval: validation}}\n"
-    )
+    path.write_text(f"methods: [ncm]\norders: [{own}]\nseeds: [100]\nfixed: {{eval: validation}}\n")
     sweep = load(str(path), []).sweep
     fill(sweep, store)
     assert "# ncm  : 70.00" in winners_of(plan(sweep), store)
