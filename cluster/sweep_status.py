@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.launchers import local
+from cluster.launchers import launcher_of
+from cluster.launchers.launcher import Tasks
 from cluster.node.job_store import holder_of
 from cluster.record.incidents import incidents
 from cluster.record.submission import Submission, read_events
@@ -23,7 +24,7 @@ from cluster.scheduler.slurm_commands import Queued
 from janus.errors import ClusterError
 from janus.store.processes import visible
 from janus.store.store import Store
-from sweeps.spec.plan import Split, split_open
+from sweeps.spec.by_status import CellsByStatus, by_status
 
 SHOWN = 20
 """Most incidents that `status` prints, and most earlier submissions."""
@@ -40,29 +41,19 @@ class Status:
     """No task waits or runs any more; False while SLURM cannot be asked."""
 
 
-@dataclass(frozen=True)
-class Tasks:
-    """The tasks of one submission."""
-
-    rows: list[Queued]
-    """Those that SLURM knows."""
-    text: str
-    over: bool
-
-
 def status_of(found: Sequence[Submission]) -> Status:
     """What is known now of the submissions, newest first."""
     newest, earlier = found[0], found[1:]
-    queued = _queued(found)
+    queued = queues(found)
     store = Store(newest.store)
-    split = split_open([cell.id for cell in newest.work[0]], store)
-    tasks = {s.id: tasks_of(s, queued) for s in found}
-    lines = _block(newest, tasks[newest.id], split)
-    lines += _dead_holders(store, split.running, queued)
+    now = by_status([cell.id for cell in newest.work[0]], store)
+    tasks = {s.id: launcher_of(s).tasks(s, queued[s.record["cluster"]]) for s in found}
+    lines = _block(newest, tasks[newest.id], now)
+    lines += _dead_holders(store, now.running, queued)
     over = all(t.over for t in tasks.values())
-    if over and (left := len(split.open) + len(split.running)):
+    if over and (left := len(now.open) + len(now.running)):
         lines.append(f"no task is left for {left} cells; go on with: {newest.record['command']}")
-    for cell_id in split.failed:
+    for cell_id in now.failed:
         failure = store.failure(cell_id) or {}
         first = str(failure.get("message", "")).splitlines()[:1]
         lines.append(f"  failed {cell_id}  {failure.get('title', '')}")
@@ -75,14 +66,14 @@ def status_of(found: Sequence[Submission]) -> Status:
             lines.append(f"earlier: {submission.id}, {told}; ended{_aside(submission, tasks)}")
             continue
         lines.append("earlier, and not ended:")
-        block = _block(submission, tasks[submission.id], split_open(cells, store))
+        block = _block(submission, tasks[submission.id], by_status(cells, store))
         lines += [f"  {line}" for line in block]
     if len(earlier) > SHOWN:
         lines.append(f"and {len(earlier) - SHOWN} submissions before these")
-    return Status("\n".join(lines), len(split.done) == len(newest.work[0]), over)
+    return Status("\n".join(lines), len(now.done) == len(newest.work[0]), over)
 
 
-def _block(submission: Submission, tasks: Tasks, split: Split) -> list[str]:
+def _block(submission: Submission, tasks: Tasks, found: CellsByStatus) -> list[str]:
     """One submission: its cells, its tasks, and what befell them."""
     events = read_events(submission.events.glob("*.jsonl"))
     befell = incidents(events, tasks.rows, asked=tasks.over or bool(tasks.rows))
@@ -92,8 +83,8 @@ def _block(submission: Submission, tasks: Tasks, split: Split) -> list[str]:
     cells = len(submission.work[0])
     return [
         f"submission {submission.id}, {cells} cells, code {submission.record['code']}",
-        f"cells: {len(split.done)} done, {len(split.running)} running, {len(split.failed)} failed, "
-        f"{len(split.open)} open",
+        f"cells: {len(found.done)} done, {len(found.running)} running, {len(found.failed)} failed, "
+        f"{len(found.open)} open",
         tasks.text,
         *_requeues(events),
         *(["what befell tasks, newest last:"] if befell else []),
@@ -115,28 +106,20 @@ def _aside(submission: Submission, tasks: Mapping[str, Tasks]) -> str:
     return f" ({count}: {shlex.join(words)})"
 
 
-def _queued(found: Sequence[Submission]) -> list[Queued] | ClusterError:
-    """Every job of this user, where one of the submissions is SLURM's; or why it is not known."""
-    if all(s.record["cluster"] == "local" for s in found):
-        return []
-    try:
-        return slurm_commands.queue()
-    except ClusterError as error:
-        return error
+def queues(found: Sequence[Submission]) -> dict[str, list[Queued] | ClusterError]:
+    """{name of a launcher: every job of this user there, or why that is not known}.
 
-
-def tasks_of(submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
-    """The tasks of a submission, in words as well."""
-    if submission.record["cluster"] == "local":
-        count = len(local.running(submission))
-        return Tasks([], f"tasks: {count} on this machine, without SLURM", not count)
-    if isinstance(queued, ClusterError):
-        return Tasks([], f"tasks: the queue cannot be asked ({queued})", False)
-    rows = [row for row in queued if row.submission == submission.id]
-    counts = Counter(row.state for row in rows)
-    told = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
-    over = not any(row.state in slurm_commands.ALIVE | slurm_commands.COMING for row in rows)
-    return Tasks(rows, f"tasks: {told or 'none in the queue'}", over)
+    Asked once of each launcher that started one of the submissions.
+    """
+    asked: dict[str, list[Queued] | ClusterError] = {}
+    for submission in found:
+        name = submission.record["cluster"]
+        if name not in asked:
+            try:
+                asked[name] = launcher_of(submission).queue()
+            except ClusterError as error:
+                asked[name] = error
+    return asked
 
 
 def _requeues(events: Sequence[dict[str, Any]]) -> list[str]:
@@ -145,12 +128,15 @@ def _requeues(events: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _dead_holders(
-    store: Store, running: Sequence[str], queued: list[Queued] | ClusterError
+    store: Store,
+    running: Sequence[str],
+    queued: Mapping[str, list[Queued] | ClusterError],
 ) -> list[str]:
     """Running cells whose holder has ended, or of which SLURM cannot say whether it lives."""
-    if isinstance(queued, ClusterError):
+    known = [row for rows in queued.values() if not isinstance(rows, ClusterError) for row in rows]
+    if any(isinstance(rows, ClusterError) for rows in queued.values()):
         return []
-    alive = {row.id: row.restarts for row in queued if row.state in slurm_commands.ALIVE}
+    alive = {row.id: row.restarts for row in known if row.state in slurm_commands.ALIVE}
     dead, unknown = Counter[str](), Counter[str]()
     for cell_id in running:
         holder = holder_of(store, cell_id)

@@ -38,7 +38,7 @@ from sweeps import __main__ as sweeps
 from sweeps.commands import run as sweeps_run
 from sweeps.execution.rounds import Tally
 from sweeps.search import search
-from sweeps.spec.plan import notes, plan_rows
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 from tests.analysis.conftest import FakeStore, add_methods
 from tests.command_lines import Line, draw, make, prepare
@@ -210,8 +210,8 @@ def dropped_by_cell(ended: Ended) -> list[str]:
 def dropped_by_sweep(line: Line, words: Sequence[str]) -> list[str]:
     """Typed keys that the cells of an accepted sweep do not hold and no note names."""
     request = load(line.words[1], words)
-    cells = [asdict(planned.cell) for planned in plan_rows(request.sweep)]
-    told = " ".join(notes(request.sweep))
+    cells = [asdict(planned.cell) for planned in plan(request.sweep).entries]
+    told = " ".join(plan(request.sweep).notes)
     missing = []
     for key, text in line.typed.items():
         if key in told or line.kind == "any":

@@ -44,7 +44,7 @@ def test_every_make_target_the_readme_names_exists():
 def test_what_the_readme_says_of_make_sweep_is_what_it_plans():
     text = " ".join((ROOT / "README.md").read_text().split())
     sweep = load("smoke", []).sweep
-    bench = plan(sweep)[0].bench
+    bench = plan(sweep).cells[0].bench
     titles = {"seqlora": "SeqLoRA", "inflora": "InfLoRA", "janus": "Janus-LoRA"}
     methods = ", ".join(titles[name] for name in sweep.methods)
     assert f"{{{methods}}} x {len(sweep.pairs())} class orders on the bundled bench" in text

@@ -40,9 +40,10 @@ LEVELS = {
         "show",
         "search",
         "commands",
+        "command_line",
         "__main__",
     ),
-    "cluster": ("scheduler", "record", "node", "launchers", "sweep_status", "__main__"),
+    "cluster": ("scheduler", "record", "node", "launchers", "sweep_status", "commands", "__main__"),
     "analysis": (
         "runs stats",
         "tables",

@@ -24,7 +24,7 @@ last_words() {  # the last line of the log that is not srun's report of an exit 
         grep -v -e '^srun: error: .*[Ee]xited with' -e '^ *$' | tail -n 1 | cut -c 1-300
 }
 
-note() {  # as `cluster.submission.Events`, for each bad node: what came of it
+note() {  # as `cluster.record.submission.Events`, for each bad node: what came of it
     local node why
     for node in $bad; do
         why=check

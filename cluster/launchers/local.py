@@ -11,12 +11,56 @@ from pathlib import Path
 
 import submitit
 
-from cluster.launchers.slurm import task_count
+from cluster.launchers.launcher import Tasks, refuse_signs, task_count
 from cluster.node.slurm_task import Task
 from cluster.record.profile import Profile
 from cluster.record.submission import Submission
+from cluster.scheduler.slurm_commands import Queued
 from janus import atomic_files
+from janus.errors import ClusterError
 from janus.store.processes import process_identity, process_runs, start_time, visible
+
+
+class Local:
+    """Tasks as processes of this machine, which outlive the command that started them."""
+
+    modes: tuple[str, ...] = ("array",)
+
+    def check(self, store: Path, profile: Profile, dry: bool) -> list[str]:
+        """submitit reads some letters after a % in the names of logs."""
+        refuse_signs(store, ("%j", "%t", "%A", "%a"))
+        if profile.setup:
+            return ["note: cluster=local does not run the lines of profile.setup"]
+        return []
+
+    def describe(self, submission: Submission, cells: int, mode: str) -> list[str]:
+        """There is no script: the number of processes."""
+        profile = submission.profile
+        tasks = task_count(cells, profile)
+        return [
+            f"{tasks} processes on this machine, each up to {profile.minutes} minutes at a time"
+        ]
+
+    def submit(self, submission: Submission, mode: str) -> list[str]:
+        """Start the processes; returns their pids."""
+        return start(submission, submission.profile, len(submission.work[0]))
+
+    def queue(self) -> list[Queued]:
+        """Nothing waits here."""
+        return []
+
+    def tasks(self, submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
+        """By the pids that were written down."""
+        count = len(running(submission))
+        return Tasks([], f"tasks: {count} on this machine, without SLURM", not count)
+
+    def cancel(self, submission: Submission) -> None:
+        """Ask the processes to stop."""
+        end(submission)
+
+    def with_resources(self, profile: Profile, command: str) -> str:
+        """The command itself."""
+        return command
 
 
 def start(submission: Submission, profile: Profile, cells: int) -> list[str]:

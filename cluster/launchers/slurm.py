@@ -1,50 +1,99 @@
-"""From a sweep and a profile to jobs in the queue, or to the script that would be submitted."""
+"""SLURM: tasks as job arrays, or one job of several nodes with a Ray cluster inside."""
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import submitit
 from submitit.core.utils import FailedJobError
 
+from cluster.launchers import job_script
 from cluster.launchers.job_script import array_parameters, ray_parameters
+from cluster.launchers.launcher import Tasks, refuse_signs, task_count
 from cluster.node.ray_nodes import RayTask
 from cluster.node.slurm_task import Task
 from cluster.record.profile import Profile
 from cluster.record.submission import Submission
 from cluster.scheduler import slurm_commands
-from cluster.scheduler.slurm_commands import Partition
-from janus.config.cell import Cell
+from cluster.scheduler.slurm_commands import Partition, Queued
 from janus.errors import ClusterError, suggest
-from janus.weights import resolve
+from sweeps.show.console import log
 
 
-def portable(cell: Cell) -> Cell:
-    """The cell with absolute paths: a job starts in another folder."""
+class Slurm:
+    """Tasks as SLURM's jobs."""
 
-    def absolute(text: str | None) -> str | None:
-        return None if text is None else str(Path(text).expanduser().resolve())
+    modes: tuple[str, ...] = ("array", "ray")
 
-    bench = replace(cell.bench, root=absolute(cell.bench.root), cache=absolute(cell.bench.cache))
-    backbone = cell.backbone
-    if backbone.weights not in ("bundled", "hub", "random"):
-        backbone = replace(backbone, weights=absolute(backbone.weights) or "")
-    return replace(cell, bench=bench, backbone=backbone)
+    def check(self, store: Path, profile: Profile, dry: bool) -> list[str]:
+        """Hold path and profile against the site. In a dry run, a machine without SLURM will do."""
+        refuse_signs(store, ("%", "\\"))  # SLURM reads both in the names of logs: %j is a number
+        lines = []
+        try:
+            kinds = slurm_commands.partitions()
+        except ClusterError as error:
+            if not dry:
+                raise
+            lines.append(
+                f"not checked: partition, GPUs, processors, memory and time limit ({error})"
+            )
+        else:
+            check_profile(profile, kinds)
+        if above := sorted(name for name in os.environ if name.startswith("SBATCH_")):
+            told = ", ".join(f"{name}={os.environ[name]}" for name in above)
+            lines.append(
+                f"note: set in your environment, and SLURM puts it above the profile: {told}"
+            )
+        return lines
 
+    def describe(self, submission: Submission, cells: int, mode: str) -> list[str]:
+        """The scripts that would be submitted; needs no SLURM."""
+        profile = submission.profile
+        try:
+            most = slurm_commands.max_array()
+        except ClusterError as error:
+            most = profile.chunk
+            log(f"not checked: how large a job array the site takes ({error})")
+        tasks = 1 if mode == "ray" else task_count(cells, profile)
+        parts = chunks(tasks, profile, most)
+        return [job_script.text(submission, len(part), mode) for part in parts]
 
-def check_weights(cells: Sequence[Cell]) -> list[str]:
-    """As `janus.weights.resolve.check`, of local files: the hub's may lie on the nodes alone."""
-    backbones = [cell.backbone for cell in cells]
-    return resolve.check(b for b in backbones if b.weights not in ("bundled", "hub", "random"))
+    def submit(self, submission: Submission, mode: str) -> list[str]:
+        """Queue the tasks. What SLURM takes but can never start is cancelled: ClusterError."""
+        profile = submission.profile
+        if mode == "ray":
+            ids = submit_ray(submission, profile)
+        else:
+            ids = submit_array(submission, profile, len(submission.work[0]))
+        refuse_hopeless(submission, ids)
+        return ids
 
+    def queue(self) -> list[Queued]:
+        """As `squeue` lists them."""
+        return slurm_commands.queue()
 
-def task_count(cells: int, profile: Profile) -> int:
-    """As many tasks as may run at a time, if there is a cell for each of their workers."""
-    return min(profile.tasks, -(-cells // profile.cells_at_once))
+    def tasks(self, submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
+        """Counted by SLURM's states."""
+        if isinstance(queued, ClusterError):
+            return Tasks([], f"tasks: the queue cannot be asked ({queued})", False)
+        rows = [row for row in queued if row.submission == submission.id]
+        counts = Counter(row.state for row in rows)
+        told = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+        over = not any(row.state in slurm_commands.ALIVE | slurm_commands.COMING for row in rows)
+        return Tasks(rows, f"tasks: {told or 'none in the queue'}", over)
+
+    def cancel(self, submission: Submission) -> None:
+        """All jobs of the submission."""
+        slurm_commands.cancel_submission(submission.id)
+
+    def with_resources(self, profile: Profile, command: str) -> str:
+        """By `srun`: nobody should train on a login node."""
+        return f"{interactive(profile)} {command}"
 
 
 def chunks(tasks: int, profile: Profile, site_limit: int) -> list[range]:
@@ -87,24 +136,6 @@ def check_profile(profile: Profile, kinds: Sequence[Partition]) -> None:
             raise ClusterError(
                 f"profile.{key}={value:g}, but {where} has at most {most:g} {unit}{kind}"
             )
-
-
-def check_path(store: Path, cluster: str) -> None:
-    """Refuse a store whose path would be read otherwise: %j, say, is a job's number.
-
-    SLURM reads % and backslash so in the names of logs, submitit some letters after a %. Raises
-    ClusterError.
-    """
-    text = str(store)
-    signs = ("%", "\\") if cluster == "slurm" else ("%j", "%t", "%A", "%a")
-    found = [f"a {sign!r}" for sign in signs if sign in text]
-    if cluster == "slurm" and not text.isprintable():
-        found.append("a character that cannot be printed")
-    if found:
-        raise ClusterError(
-            f"store={text!r} has {found[0]} in its path, which stands for something else in the "
-            "names of a job's logs. Name another folder"
-        )
 
 
 def slurm_executor(submission: Submission, given: Mapping[str, Any]) -> Any:

@@ -26,8 +26,8 @@ from janus.errors import ClusterError
 from janus.store.store import Store
 from sweeps.execution.attempt import Outcome
 from sweeps.execution.ray_pool import RayPool
-from sweeps.execution.rounds import Hear, drive
-from sweeps.spec.plan import split_open
+from sweeps.execution.rounds import OnOutcome, drive
+from sweeps.spec.by_status import by_status
 
 
 def main(folder: Path) -> int:
@@ -39,7 +39,7 @@ def main(folder: Path) -> int:
     cells = [staged(cell, submission.profile) for cell in submission.work[0]]
     wait_for_nodes(submission.profile.nodes, events)
 
-    def hear(outcome: Outcome) -> None:
+    def on_cell_end(outcome: Outcome) -> None:
         facts = {"cause": outcome.cause} if outcome.cause else {}
         events.note(
             outcome.status, cell=outcome.cell_id, seconds=round(outcome.seconds, 1), **facts
@@ -58,24 +58,24 @@ def main(folder: Path) -> int:
         pool.trial = JobTrial
         events.note("ready", workers=pool.workers)
 
-        def run_round(todo: Sequence[Cell], hear_end: Hear) -> None:
-            def free_and_hear(outcome: Outcome) -> bool:
+        def run_round(todo: Sequence[Cell], on_outcome: OnOutcome) -> None:
+            def free_and_pass_on(outcome: Outcome) -> bool:
                 if outcome.status == "crashed":
                     number = store.last_claim(outcome.cell_id)
                     store.trust(outcome.cell_id, number, store.beat(outcome.cell_id))
-                return hear_end(outcome)
+                return on_outcome(outcome)
 
             for cell in todo:
                 events.note("cell", cell=cell.id, title=cell.title)
-            pool.run(todo, free_and_hear)
+            pool.run(todo, free_and_pass_on)
 
-        drive(cells, store, run_round, hear)
+        drive(cells, store, run_round, on_cell_end)
     return 0
 
 
 def free_ended(store: TaskStore, cell_ids: Sequence[str]) -> list[str]:
     """Free the claims of jobs that SLURM no longer runs, and of earlier starts of this one."""
-    held = split_open(cell_ids, store).running
+    held = by_status(cell_ids, store).running
     try:
         return store.free_the_dead(held, slurm_commands.queue()) if held else []
     except ClusterError:
@@ -88,7 +88,7 @@ def free_stalled(store: Store, cell_ids: Sequence[str], watch_s: float = 15.0) -
     SLURM or Ray ended those processes, mostly on other nodes, where the store cannot see it. A
     holder that lives on all the same sees the higher claim at its next checkpoint and stops.
     """
-    held = split_open(cell_ids, store).running
+    held = by_status(cell_ids, store).running
     before = {cell_id: (store.last_claim(cell_id), store.beat(cell_id)) for cell_id in held}
     time.sleep(watch_s if held else 0.0)
     freed = []

@@ -24,7 +24,7 @@ from cluster.record.submission import Events, Submission, read_events
 from cluster.scheduler import slurm_commands
 from janus.errors import JanusError
 from janus.store.store import Store
-from sweeps.spec.plan import split_open
+from sweeps.spec.by_status import by_status
 
 CRASHES = 5
 """Worker deaths in a row, with no cell finished in between, after which a task gives up; more than
@@ -83,7 +83,7 @@ def fit(submission: Submission, events: Events) -> bool:
 
 def settle(submission: Submission, job: Job, signal_: str, events: Events) -> str:
     """After a stop: ask for a requeue, unless that is not ours to do. Says what and why."""
-    split = split_open([cell.id for cell in submission.work[0]], Store(submission.store))
+    split = by_status([cell.id for cell in submission.work[0]], Store(submission.store))
     left = len(split.open) + len(split.running)
     if not left:
         return f"stopped by {signal_}, nothing left to do"
@@ -178,7 +178,7 @@ class Workers:
     def _left(self) -> int:
         """Cells that have neither a result nor a failure."""
         cells = [cell.id for cell in self.submission.work[0]]
-        split = split_open(cells, Store(self.submission.store))
+        split = by_status(cells, Store(self.submission.store))
         return len(split.open) + len(split.running)
 
     def _start(self, slot: int) -> None:

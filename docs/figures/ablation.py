@@ -12,8 +12,9 @@ from analysis.runs.load import text
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, code, listed, protocol, signed, table
 from janus.config.compose import compose
-from sweeps.spec.plan import Row, plan_rows
-from sweeps.spec.plan import rows as rows_of
+from sweeps.spec.plan import plan
+from sweeps.spec.rows import Row
+from sweeps.spec.rows import rows as rows_of
 from sweeps.spec.sweep_file import load as load_sweep
 
 NONE, ALL = "janus[none]", "janus[all]"
@@ -151,7 +152,7 @@ def budget(name: str) -> str:
         by_count.setdefault(count, []).append(row_name)
     told = [f"{count} for {code(names)}" for count, names in by_count.items()]
     return (
-        f"Configurations tried: {listed(told)}; {len(plan_rows(sweep))} cells on orders "
+        f"Configurations tried: {listed(told)}; {len(plan(sweep).entries)} cells on orders "
         f"{listed(sweep.orders)} and seed {listed([str(seed) for seed in sweep.seeds])}, "
         "scored on validation images."
     )

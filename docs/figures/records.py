@@ -15,7 +15,7 @@ from analysis.runs.load import Run
 from analysis.stats import significance
 from analysis.tables import comparison
 from janus.errors import ConfigError
-from sweeps.spec.plan import plan_rows
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load as load_sweep
 from sweeps.spec.sweep_file import sweep_names
 
@@ -108,4 +108,4 @@ def _planned(name: str) -> dict[str, str]:
     """{cell id: row} of what the sweep plans today; empty for a sweep that does not ship."""
     if name not in sweep_names():
         return {}
-    return {planned.cell.id: planned.row for planned in plan_rows(load_sweep(name, []).sweep)}
+    return {planned.cell.id: planned.row for planned in plan(load_sweep(name, []).sweep).entries}

@@ -19,7 +19,7 @@ from janus.store.correct_images import FIELD
 from janus.store.store import Store
 from sweeps.commands.merge_export import read_words
 from sweeps.execution import cleanup
-from sweeps.show.console import say
+from sweeps.show.console import print_line
 
 CHOICES = {"keep": ("none", "final"), "features": ("keep", "drop"), "dry": ("true", "false")}
 
@@ -49,7 +49,7 @@ def collect(words: Sequence[str]) -> int:
         for path in old:
             path.unlink(missing_ok=True)
         cleanup.clear(store.root / "sweeps")
-    say(
+    print_line(
         f"{'would delete' if dry else 'deleted'} {len(checkpoints)} checkpoints of finished cells, "
         f"{len(halves)} half-written files, {len(images)} unnamed files of single images and "
         f"{len(features)} files of features, "

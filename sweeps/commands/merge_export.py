@@ -18,8 +18,8 @@ from janus.safe_names import check_name
 from janus.store import correct_images
 from janus.store.correct_images import FIELD
 from janus.store.store import Store
-from sweeps.show.console import say, tell
-from sweeps.spec.plan import list_at, list_path
+from sweeps.show.console import log, print_line
+from sweeps.spec.cell_list import list_at, list_path
 
 
 @dataclass
@@ -54,8 +54,8 @@ def merge(words: Sequence[str]) -> int:
     for source in sources:
         copied = copy_results(source, target, sorted(source.done()))
         copy_lists(source, target)
-        missing += _tell(source, copied)
-    say(f"{len(target.done())} results in {target.root}")
+        missing += _log_copied(source, copied)
+    print_line(f"{len(target.done())} results in {target.root}")
     return 3 if missing else 0
 
 
@@ -78,8 +78,10 @@ def export(words: Sequence[str]) -> int:
     wanted = sorted(source.done() & _listed(source, given["sweep"]))
     copied = copy_results(source, target, wanted)
     copy_lists(source, target, given["sweep"])
-    missing = _tell(source, copied)
-    say(f"{copied.new} results in {target.root}, with their provenance and the lists of sweeps")
+    missing = _log_copied(source, copied)
+    print_line(
+        f"{copied.new} results in {target.root}, with their provenance and the lists of sweeps"
+    )
     return 3 if missing else 0
 
 
@@ -151,7 +153,7 @@ def copy_lists(source: Store, target: Store, name: str = "") -> None:
         ours, theirs = target.root / "sweeps" / path.name, list_at(path)
         before = list_at(ours)
         if theirs is None:
-            tell(f"  {path} is damaged and is left out; its sweep's run writes it anew")
+            log(f"  {path} is damaged and is left out; its sweep's run writes it anew")
             continue
         if before is not None:
             known = {cell["id"] for cell in before["cells"]}
@@ -204,25 +206,25 @@ def _listed(store: Store, name: str) -> set[str]:
     return {cell["id"] for cell in record["cells"]}
 
 
-def _tell(source: Store, copied: Copied) -> int:
+def _log_copied(source: Store, copied: Copied) -> int:
     """Say what was merged; returns how many results were not."""
-    tell(f"{source.root}: {copied.new} new results, {copied.known} known already")
+    log(f"{source.root}: {copied.new} new results, {copied.known} known already")
     for cell_id in copied.busy:
-        tell(f"  {cell_id} is being trained in the target: merge again when it has ended")
+        log(f"  {cell_id} is being trained in the target: merge again when it has ended")
     for cell_id in copied.different:
-        tell(f"  {cell_id} has another result in the target, which stays; compare `numerics`")
+        log(f"  {cell_id} has another result in the target, which stays; compare `numerics`")
     for why in copied.damaged:
-        tell(f"  not merged: {why}")
-    _tell_images(source, copied)
+        log(f"  not merged: {why}")
+    _log_images(source, copied)
     return len(copied.busy) + len(copied.different) + len(copied.damaged)
 
 
-def _tell_images(source: Store, copied: Copied) -> None:
+def _log_images(source: Store, copied: Copied) -> None:
     """Say which files of single test images did not come along."""
     for why in copied.lost_images:
-        tell(f"  without single test images: {why}")
+        log(f"  without single test images: {why}")
     if copied.without_images:
-        tell(
+        log(
             f"  {copied.without_images} of the known results keep no single test images in the "
             f"target, and a result is never edited: for comparisons by image, name both stores: "
             f"analysis/compare.py --images --store TARGET --store {source.root}"

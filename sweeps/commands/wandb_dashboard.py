@@ -15,8 +15,8 @@ from janus import atomic_files
 from janus.errors import ConfigError
 from janus.store.store import Store
 from janus.tracking.wandb_account import has_key, mode, project
-from sweeps.show.console import say
-from sweeps.spec.plan import read_list
+from sweeps.show.console import print_line
+from sweeps.spec.cell_list import read_list
 from sweeps.spec.sweep_file import Request
 
 CURVES = {
@@ -61,7 +61,7 @@ def dashboard(request: Request, command: str) -> int:
         made = before
     made.save()
     atomic_files.replace(kept, atomic_files.json_writer({"url": made.url}))
-    say(made.url)
+    print_line(made.url)
     return 0
 
 

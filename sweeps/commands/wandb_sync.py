@@ -22,8 +22,8 @@ from janus.errors import ConfigError
 from janus.store.store import Store
 from janus.tracking.wandb_account import has_key, mode
 from janus.tracking.wandb_tracker import Tracking, is_complete
-from sweeps.show.console import say, tell
-from sweeps.spec.plan import read_list
+from sweeps.show.console import log, print_line
+from sweeps.spec.cell_list import read_list
 from sweeps.spec.sweep_file import Request
 
 SIDE_BY_SIDE = 8
@@ -69,18 +69,18 @@ def bring_up_to_date(store: Store, record: Mapping[str, Any], upload: Upload) ->
     """Write, upload, and say what was done; 0, or 3 when something could not be uploaded."""
     written = write_missing(store, record)
     if written:
-        say(f"wrote {written} finished cells that were not tracked")
+        print_line(f"wrote {written} finished cells that were not tracked")
     waiting = find_waiting(store, (cell["id"] for cell in record["cells"]))
     if not waiting:
-        say(f"W&B is up to date with {record['name']}: nothing waits in {store.root}")
+        print_line(f"W&B is up to date with {record['name']}: nothing waits in {store.root}")
         return 0
     said = upload_all(waiting, upload)
     left = [run for run in waiting if run.left()]
-    say(f"uploaded {len(waiting) - len(left)} of {len(waiting)} runs")
+    print_line(f"uploaded {len(waiting) - len(left)} of {len(waiting)} runs")
     for run in left[:5]:
-        tell(f"  not uploaded: {run.folders[-1]}")
+        log(f"  not uploaded: {run.folders[-1]}")
     if left:
-        tell(f"  wandb said: {said or 'nothing'}\nthe same command tries again")
+        log(f"  wandb said: {said or 'nothing'}\nthe same command tries again")
     return 3 if left else 0
 
 
@@ -156,7 +156,7 @@ def upload_all(waiting: Sequence[Waiting], upload: Upload) -> str:
     def work(batch: Sequence[Waiting]) -> str:
         said = upload([folder for run in batch for folder in run.folders])
         done = sum(not run.left() for run in batch)
-        tell(f"  {done} of {len(batch)} uploaded")
+        log(f"  {done} of {len(batch)} uploaded")
         return said if done < len(batch) else ""
 
     with ThreadPoolExecutor(PROCESSES) as pool:

@@ -21,7 +21,8 @@ from janus.errors import JanusError
 from janus.machine.devices import cpu_name, gpu_names
 from janus.store.store import Store
 from sweeps.estimate.memory_fit import fits, shape
-from sweeps.spec.plan import Planned, Split
+from sweeps.spec.by_status import CellsByStatus
+from sweeps.spec.plan import Plan, PlannedCell
 
 SAMPLES = 16
 """Finished cells of a row that are looked at."""
@@ -59,7 +60,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Measured:
-    """One finished (or probed) cell."""
+    """One finished (or timed) cell."""
 
     seconds: float
     device: str
@@ -67,15 +68,32 @@ class Measured:
     fit: int | None = None
 
 
-def forecast(
-    planned: Sequence[Planned], split: Split, store: Store, workers: int, device: str = "auto"
+def make_and_keep(
+    planned: Plan, cells: CellsByStatus, store: Store, workers: int, device: str
 ) -> Forecast | None:
-    """The forecast, or None when nothing comparable was ever finished, or nothing is left."""
-    done = set(split.done)
-    left = [p for p in planned if p.cell.id not in done and p.cell.id not in split.damaged]
+    """As `forecast`, written down in the store."""
+    made = forecast(planned.entries, cells, store, workers, device)
+    if made is not None:
+        keep(store, planned.name, made)
+    return made
+
+
+def forecast(
+    entries: Sequence[PlannedCell],
+    cells: CellsByStatus,
+    store: Store,
+    workers: int,
+    device: str = "auto",
+) -> Forecast | None:
+    """The forecast, or None when nothing comparable was ever finished, or nothing is left.
+
+    `entries`: all cells of the sweep; `cells`: the same by what the store knows of them.
+    """
+    done = set(cells.done)
+    left = [p for p in entries if p.cell.id not in done and p.cell.id not in cells.damaged]
     gpus = gpu_names() if device != "cpu" else []
     here = gpus[0] if gpus else cpu_name()
-    patterns = _patterns(planned)
+    patterns = _by_row(entries)
     found = {key: _own(cells, done, store) for key, cells in patterns.items()}
     scaled = _from_others(patterns, {k for k, v in found.items() if not v}, done, store)
     every_row = {key: v or scaled.get(key, []) for key, v in found.items()}
@@ -105,18 +123,18 @@ def forecast(
     )
 
 
-def unmeasured(planned: Sequence[Planned], split: Split, store: Store) -> list[Planned]:
-    """The first cell of each row that no finished or probed cell tells anything about."""
-    done = set(split.done)
-    patterns = _patterns(planned)
+def unmeasured(planned: Plan, cells: CellsByStatus, store: Store) -> list[PlannedCell]:
+    """The first cell of each row that no finished or timed cell tells anything about."""
+    done = set(cells.done)
+    patterns = _by_row(planned.entries)
     unknown = {key for key, cells in patterns.items() if not _own(cells, done, store)}
     scaled = _from_others(patterns, unknown, done, store)
     return [patterns[key][0] for key in patterns if key in unknown and not scaled.get(key)]
 
 
-def keep_probe(store: Store, cell: Cell, record: Mapping[str, Any]) -> None:
+def keep_step_time(store: Store, cell: Cell, record: Mapping[str, Any]) -> None:
     """Write down what two steps of a cell took, for later forecasts."""
-    atomic_files.replace(_probe_path(store, cell), atomic_files.json_writer(dict(record)))
+    atomic_files.replace(_step_time_path(store, cell), atomic_files.json_writer(dict(record)))
 
 
 def keep(store: Store, name: str, made: Forecast) -> None:
@@ -152,34 +170,37 @@ def _path(store: Store, name: str) -> Path:
     return store.root / "sweeps" / "forecasts" / f"{name}.json"
 
 
-def _probe_path(store: Store, cell: Cell) -> Path:
+def _step_time_path(store: Store, cell: Cell) -> Path:
     return store.root / "sweeps" / "probes" / f"{shape(cell)}.json"
 
 
-def _key(entry: Planned) -> Key:
+def _key(entry: PlannedCell) -> Key:
     return entry.cell.bench.name, entry.row
 
 
-def _patterns(planned: Sequence[Planned]) -> dict[Key, list[Planned]]:
+def _by_row(entries: Sequence[PlannedCell]) -> dict[Key, list[PlannedCell]]:
     """Cells that should take equally long."""
-    found: dict[Key, list[Planned]] = {}
-    for entry in planned:
+    found: dict[Key, list[PlannedCell]] = {}
+    for entry in entries:
         found.setdefault(_key(entry), []).append(entry)
     return found
 
 
-def _own(cells: Sequence[Planned], done: set[str], store: Store) -> list[Measured]:
-    """A sample of the row's finished cells, spread evenly; without any, its probe."""
+def _own(cells: Sequence[PlannedCell], done: set[str], store: Store) -> list[Measured]:
+    """A sample of the row's finished cells, spread evenly; without any, its two steps."""
     ids = [p.cell.id for p in cells if p.cell.id in done]
     found = [_read(store, cell_id) for cell_id in ids[:: max(1, len(ids) // SAMPLES)]]
     if known := [m for m in found if m]:
         return known
-    probed = _measured(atomic_files.read_record(_probe_path(store, cells[0].cell)), 0)
-    return [probed] if probed else []
+    timed = _measured(atomic_files.read_record(_step_time_path(store, cells[0].cell)), 0)
+    return [timed] if timed else []
 
 
 def _from_others(
-    patterns: Mapping[Key, Sequence[Planned]], wanted: Iterable[Key], done: set[str], store: Store
+    patterns: Mapping[Key, Sequence[PlannedCell]],
+    wanted: Iterable[Key],
+    done: set[str],
+    store: Store,
 ) -> dict[Key, list[Measured]]:
     """For rows without a finished cell: cells of the same bench, backbone and method, scaled."""
     cells = {key: patterns[key][0].cell for key in wanted}
@@ -228,7 +249,7 @@ def _read(store: Store, cell_id: str) -> Measured | None:
 
 
 def _measured(record: Mapping[str, Any], size: int) -> Measured | None:
-    """What a provenance or a probe says; None where it says nothing, or is damaged."""
+    """What a provenance, or the record of two steps, says; None: nothing, or it is damaged."""
     seconds = atomic_files.number(record, "seconds", -1.0)
     if seconds < 0:
         return None

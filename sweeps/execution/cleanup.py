@@ -45,8 +45,21 @@ def clear(parent: Path) -> None:
                 remove(folder)
 
 
+def refuse_others(folder: Path) -> None:
+    """Raise ValueError for a folder that no sweep made for itself.
+
+    `.` is in the environment of nearly every process, and is the folder where the user works.
+    """
+    if not (folder.is_absolute() and folder.name.startswith(PREFIX)):
+        raise ValueError(f"{str(folder)!r} is no temporary folder of a sweep: nothing is ended")
+
+
 def remove(folder: Path, tries: int = 3) -> None:
-    """Delete `folder`, its owner's name last: what an interruption leaves, `clear` still finds."""
+    """Delete `folder`, its owner's name last: what an interruption leaves, `clear` still finds.
+
+    Raises ValueError for a folder that is not a sweep's.
+    """
+    refuse_others(folder)
     for _ in range(tries):  # a process that is ending may write while we delete
         for entry in list(folder.glob("*")):
             if entry.is_dir() and not entry.is_symlink():
@@ -74,7 +87,11 @@ def _abandoned(folder: Path) -> bool:
 
 
 def end_processes(folder: Path, patience_s: float = SHUTDOWN_S) -> None:
-    """Wait for every process of the cluster in `folder` to end, and kill what does not."""
+    """Wait for every process of the cluster in `folder` to end, and kill what does not.
+
+    Raises ValueError for a folder that is not a sweep's.
+    """
+    refuse_others(folder)
     deadline = time.monotonic() + patience_s
     while left := processes_of(folder):
         if time.monotonic() >= deadline:

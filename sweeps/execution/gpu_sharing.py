@@ -46,13 +46,13 @@ class Packing:
         while left:
             self._measure(left)
             ready = [c for c in left if self._share(c) is not None]
-            probes = self._probes([c for c in left if self._share(c) is None])
-            batch = [(c, self._share(c) or 1) for c in [*probes, *ready]]
+            alone = self._one_of_each_shape([c for c in left if self._share(c) is None])
+            batch = [(c, self._share(c) or 1) for c in [*alone, *ready]]
             yield batch
             taken = {cell.id for cell, _ in batch}
             left = [c for c in left if c.id not in taken]
 
-    def hear(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome) -> None:
         """Learn from a cell that ran out of memory in company."""
         if outcome.cause == OUT_OF_MEMORY and outcome.shared > 1:
             key = self.shapes[outcome.cell_id]
@@ -61,7 +61,7 @@ class Packing:
     def _share(self, cell: Cell) -> int | None:
         key = self.shapes[cell.id]
         fit = self.known.get(key) if self.gpus else self.places
-        if key in self.limit:  # a probe that ran alone has nothing to halve
+        if key in self.limit:  # a cell that ran alone has nothing to halve
             fit = min(fit or self.limit[key], self.limit[key])
         return fit and max(1, min(fit, self.places))
 
@@ -78,7 +78,7 @@ class Packing:
             if fit is not None:
                 self.known[key] = fit
 
-    def _probes(self, cells: Sequence[Cell]) -> list[Cell]:
+    def _one_of_each_shape(self, cells: Sequence[Cell]) -> list[Cell]:
         first = {self.shapes[cell.id]: cell for cell in reversed(cells)}
         chosen = {cell.id for cell in first.values()}
         others = [cell for cell in cells if cell.id not in chosen]

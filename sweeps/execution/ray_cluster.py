@@ -46,8 +46,8 @@ own words."""
 VITAL = ("raylet", "gcs_server")
 """Processes of Ray on this machine without which no cell can be trained any more."""
 
-LOOK_S = 0.5
-"""Seconds between two looks at them."""
+CHECK_S = 0.5
+"""Seconds between two checks that they live."""
 
 STUCK_S = 5.0
 """Seconds that the main thread may take to leave Ray after such a death."""
@@ -78,7 +78,7 @@ class Cluster:
         self.wanted_cores, self.wanted_gpus = cores, gpus
         self.address = os.environ.get("RAY_ADDRESS")
         self.folder = Path()
-        """For what Ray and Tune write; gone when we leave."""
+        """For what Ray and Tune write; gone when we leave. Without a name until it is made."""
         self.cores = self.gpus = 0
         """What the cluster has."""
         self.node_cores = 1
@@ -111,6 +111,8 @@ class Cluster:
 
     def _end(self) -> None:
         """End Ray and its processes, and remove what they wrote."""
+        if not self.folder.name:
+            return  # it could not be made, so nothing was started
         try:
             if self.lost_process():  # Ray would first wait for what is dead, and print what it knew
                 with _silent_stderr():
@@ -136,7 +138,7 @@ class Cluster:
         over = threading.Event()
 
         def look() -> None:
-            while not over.wait(LOOK_S):
+            while not over.wait(CHECK_S):
                 if name := self.lost_process():
                     _thread.interrupt_main(LOST_SIGNAL)
                     if not over.wait(STUCK_S):

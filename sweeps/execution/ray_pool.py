@@ -22,7 +22,7 @@ from sweeps.execution.attempt import Outcome
 from sweeps.execution.gpu_sharing import Packing
 from sweeps.execution.ray_cluster import Cluster
 from sweeps.execution.retry_policy import CRASH, LOST_NODE
-from sweeps.execution.rounds import Hear
+from sweeps.execution.rounds import OnOutcome
 
 if TYPE_CHECKING:
     from ray import tune
@@ -91,19 +91,19 @@ class RayPool:
         places = max(1, self.workers // gpus) if gpus else self.workers
         self.packing = Packing(self.store, places, gpus, self.sweep)
 
-    def run(self, cells: Sequence[Cell], hear: Hear) -> None:
-        """Attempt each cell; `hear` is called as each attempt ends.
+    def run(self, cells: Sequence[Cell], on_outcome: OnOutcome) -> None:
+        """Attempt each cell; `on_outcome` is called as each attempt ends.
 
-        A cell whose process died is attempted again at once, in the same round, when `hear` says
-        that it is worth it. Raises RayLostError when Ray itself dies.
+        A cell whose process died is attempted again at once, in the same round, when `on_outcome`
+        says that it is worth it. Raises RayLostError when Ray itself dies.
         """
         for batch in self.packing.batches(cells):
             most = max(shared for _, shared in batch)
             room = self.packing.gpus * most if self.packing.gpus else self.workers
             self.side_by_side = max(self.side_by_side, min(self.workers, room))
-            self._fit(batch, hear)
+            self._fit(batch, on_outcome)
 
-    def _fit(self, batch: Sequence[tuple[Cell, int]], hear: Hear) -> None:
+    def _fit(self, batch: Sequence[tuple[Cell, int]], on_outcome: OnOutcome) -> None:
         from sweeps.execution.ray_trial import CellTrial, InOrder, crashed
 
         by_id = {cell.id: (cell, shared) for cell, shared in batch}
@@ -112,8 +112,8 @@ class RayPool:
         def ended(outcome: Outcome) -> dict[str, Any] | None:
             if outcome.status == "crashed" and self.cluster.lost_process():
                 return None  # not the cell's doing, and no attempt of it
-            self.packing.hear(outcome)
-            if hear(outcome) and outcome.cause in (CRASH, LOST_NODE):
+            self.packing.on_outcome(outcome)
+            if on_outcome(outcome) and outcome.cause in (CRASH, LOST_NODE):
                 return self._job(*by_id[outcome.cell_id])  # the claim to take over is a new one
             return None  # other causes need another share of the device: the next round gives it
 
@@ -121,8 +121,8 @@ class RayPool:
         trial = self.trial or CellTrial
         self.fit_trials(trial, lambda c: _resources(c["job"]), jobs, scheduler=scheduler)
         for job in jobs:
-            if job["id"] not in scheduler.heard:
-                scheduler.hear(crashed(job["id"], "", job["shared"]))
+            if job["id"] not in scheduler.ended:
+                scheduler.pass_on(crashed(job["id"], "", job["shared"]))
 
     def fit_trials(
         self,

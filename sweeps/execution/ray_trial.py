@@ -106,50 +106,50 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]
     """Trials in the plan's order; passes on how each ended, as it ends.
 
     Tune queues a trial that ended with an error again at once (`max_failures=-1`); this class stops
-    it there, unless `note` wanted another attempt. Not a callback: for those, Tune imports the
-    clients of several trackers first.
+    it there, unless `on_outcome` wanted another attempt. Not a callback: for those, Tune imports
+    the clients of several trackers first.
     """
 
-    def __init__(self, note: Callable[[Outcome], Mapping[str, Any] | None]) -> None:
-        """`note` takes how an attempt ended; it returns the job of another one, or None."""
+    def __init__(self, on_outcome: Callable[[Outcome], Mapping[str, Any] | None]) -> None:
+        """`on_outcome` takes how an attempt ended; it returns the job of another one, or None."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.note = note
-        self.heard: set[str] = set()
+        self.on_outcome = on_outcome
+        self.ended: set[str] = set()
         """Cells whose last attempt has ended."""
         self.again: dict[str, Mapping[str, Any]] = {}
         """Those of them that are to be attempted once more, with their job."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its scheduler for a restore that we never do; a terminal cannot be."""
-        return {name: value for name, value in self.__dict__.items() if name != "note"}
+        return {name: value for name, value in self.__dict__.items() if name != "on_outcome"}
 
     def on_trial_add(self, controller: Any, trial: Any) -> None:
         """A trial joins the queue: for the first time, or after an error."""
         cell_id = trial.config["job"]["id"]
         if cell_id in self.again:
             trial.config["job"] = self.again.pop(cell_id)
-            self.heard.remove(cell_id)
-        elif cell_id in self.heard:
+            self.ended.remove(cell_id)
+        elif cell_id in self.ended:
             controller.stop_trial(trial)
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """A trial reported its outcome."""
-        self.hear(Outcome(**json.loads(result["outcome"])))
+        self.pass_on(Outcome(**json.loads(result["outcome"])))
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """A trial's process died, or is to be replaced."""
         text = _error_text(trial)
         if reported := _SPOILED.search(text):
-            self.hear(Outcome(**json.loads(reported[1])))
+            self.pass_on(Outcome(**json.loads(reported[1])))
         else:
             job = trial.config["job"]
-            self.hear(crashed(job["id"], text, job["shared"]))
+            self.pass_on(crashed(job["id"], text, job["shared"]))
 
-    def hear(self, outcome: Outcome) -> None:
+    def pass_on(self, outcome: Outcome) -> None:
         """Pass on one outcome of each attempt."""
-        if outcome.cell_id not in self.heard:
-            self.heard.add(outcome.cell_id)
-            if (job := self.note(outcome)) is not None:
+        if outcome.cell_id not in self.ended:
+            self.ended.add(outcome.cell_id)
+            if (job := self.on_outcome(outcome)) is not None:
                 self.again[outcome.cell_id] = job
 
 

@@ -42,7 +42,7 @@ POLICIES = {
 OTHERWISE = Policy(0, "not tried again: a bug would come again; the traceback is in the store")
 
 
-def policy(cause: str) -> Policy:
+def policy_for(cause: str) -> Policy:
     """The rule for a cause."""
     return POLICIES.get(cause, OTHERWISE)
 
@@ -58,4 +58,4 @@ def worth_another(last: Outcome, failures: int) -> bool:
         return False
     if last.cause == OUT_OF_MEMORY and last.shared <= 1:
         return False  # it had everything and it was not enough
-    return failures <= policy(last.cause).retries
+    return failures <= policy_for(last.cause).retries

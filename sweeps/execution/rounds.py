@@ -16,12 +16,13 @@ from janus.config.cell import Cell
 from janus.store.store import Store
 from sweeps.execution.attempt import Outcome
 from sweeps.execution.retry_policy import worth_another
-from sweeps.spec.plan import split_open
+from sweeps.spec.by_status import by_status
 
-Note = Callable[[Outcome], None]
-Hear = Callable[[Outcome], bool]
+OnCellEnd = Callable[[Outcome], None]
+"""Takes how a cell ended, here or in another driver."""
+OnOutcome = Callable[[Outcome], bool]
 """Takes how an attempt ended; returns whether the cell is worth another attempt."""
-RunRound = Callable[[Sequence[Cell], Hear], None]
+RunRound = Callable[[Sequence[Cell], OnOutcome], None]
 """Attempts the cells and calls the second argument as each attempt ends. A cell for which that
 returns True may be attempted again in the same round; otherwise the next round does it."""
 
@@ -74,37 +75,37 @@ def drive(
     cells: Sequence[Cell],
     store: Store,
     run_round: RunRound,
-    note: Note,
+    on_cell_end: OnCellEnd,
     *,
     pause_s: float = 2.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Tally:
     """Attempt all open cells, and failed ones once more, until no attempt can change anything.
 
-    `note` hears of every cell that ends, here or in another driver.
+    `on_cell_end` is called for every cell that ends, here or in another driver.
     """
     by_id = {cell.id: cell for cell in cells}
     tally = Tally()
-    finished = set(split_open(by_id, store).done)
+    finished = set(by_status(by_id, store).done)
 
-    def hear(outcome: Outcome) -> bool:
+    def on_outcome(outcome: Outcome) -> bool:
         tally.add(outcome)
-        note(outcome)
+        on_cell_end(outcome)
         return tally.worth_trying(outcome.cell_id)
 
     while True:
-        split = split_open(by_id, store)
-        for cell_id in split.done:
+        found = by_status(by_id, store)
+        for cell_id in found.done:
             ours = tally.last.get(cell_id)
             if cell_id not in finished and (ours is None or ours.status != "done"):
-                note(Outcome(cell_id, "done", metrics=_metrics(store, cell_id)))
+                on_cell_end(Outcome(cell_id, "done", metrics=_metrics(store, cell_id)))
             finished.add(cell_id)
-        waiting = {*split.open, *split.failed}
+        waiting = {*found.open, *found.failed}
         todo = [c for i, c in by_id.items() if i in waiting and tally.worth_trying(i)]
-        if not todo and not split.running:
+        if not todo and not found.running:
             return tally
         if todo:
-            run_round(todo, hear)
+            run_round(todo, on_outcome)
         if not todo or all(tally.is_busy(c.id) for c in todo):
             sleep(pause_s)
 

@@ -15,8 +15,10 @@ from janus.config.cell import Cell
 from janus.store.store import Store
 from sweeps.search.learning_curve import mean_acc, read_curve
 from sweeps.search.samplers import Score
-from sweeps.spec.plan import Planned, Row, Sweep, at, pattern
+from sweeps.spec.plan import PlannedCell
+from sweeps.spec.rows import Row, at, pattern
 from sweeps.spec.search_space import Configuration
+from sweeps.spec.sweep import Sweep
 
 DIVERGED = "nan"
 """The cause of a failure that says something of the configuration; others say it of the machine."""
@@ -42,9 +44,9 @@ class Candidate:
         """Length of its streams."""
         return self.cells[0].bench.tasks
 
-    def planned(self) -> list[Planned]:
+    def planned(self) -> list[PlannedCell]:
         """Its cells, for the sweep's list."""
-        return [Planned(cell, self.label) for cell in self.cells]
+        return [PlannedCell(cell, self.label) for cell in self.cells]
 
     def reached(self, task: int, store: Store) -> bool:
         """Whether every cell has finished `task` tasks; the last one with a committed result."""

@@ -10,37 +10,31 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from janus.config.cell import Value
 from janus.errors import ConfigError
 from janus.store.store import Store
 from sweeps.search.learning_curve import mean_acc
-from sweeps.show.console import say
-from sweeps.spec.plan import Row, Sweep, pattern, plan_rows, rows
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.plan import Plan
+from sweeps.spec.rows import Row
 
 
-def print_choice(request: Request, command: str) -> int:
-    """The action: print the winners."""
-    say(choose(request.sweep, Store(request.store)).rstrip("\n"))
-    return 0
-
-
-def choose(sweep: Sweep, store: Store) -> str:
+def winners_of(planned: Plan, store: Store) -> str:
     """YAML with `methods` and the winning `variants`, and each candidate's score as a comment.
 
     Raises ConfigError for cells that look at the test set, and when a candidate has unfinished
     cells. A candidate whose training failed in any cell cannot win.
     """
-    planned = plan_rows(sweep)
-    for p in planned:
+    sweep = planned.sweep
+    for p in planned.entries:
         if p.cell.bench.eval != "validation":
             raise ConfigError(
                 f"{p.title} evaluates on the test set, which nothing may be tuned on; "
                 "give the tuning sweep `fixed: {eval: validation}`"
             )
-    unfinished = [p.title for p in planned if store.status(p.cell.id) in ("open", "running")]
+    unfinished = [
+        p.title for p in planned.entries if store.status(p.cell.id) in ("open", "running")
+    ]
     if unfinished:
         command = shlex.join(["python", "-m", "sweeps", "run", sweep.name, f"store={store.root}"])
         raise ConfigError(
@@ -49,8 +43,8 @@ def choose(sweep: Sweep, store: Store) -> str:
         )
     lines = [f"# Written by: python -m sweeps choose {sweep.name}"]
     chosen: dict[str, dict[str, Mapping[str, Value]]] = {}
-    for (method, name), candidates in _candidates(sweep).items():
-        scores = [_score(sweep, row, store) for row in candidates]
+    for (method, name), candidates in _candidates(planned).items():
+        scores = [_score(planned, row, store) for row in candidates]
         best = scores.index(max(scores))
         if scores[best] < 0:
             raise ConfigError(f"every candidate of {method}[{name}] failed; look at: status")
@@ -82,18 +76,16 @@ def winners_text(
     ]
 
 
-def _candidates(sweep: Sweep) -> dict[tuple[str, str], list[Row]]:
+def _candidates(planned: Plan) -> dict[tuple[str, str], list[Row]]:
     """{(method, name of the row): the tuning rows that compete for it}."""
     found: dict[tuple[str, str], list[Row]] = {}
-    for row in rows(sweep):
+    for row in planned.rows:
         name = ",".join(part for part in row.variant.split(",") if "=" not in part)
         found.setdefault((row.method, name), []).append(row)
     return found
 
 
-def _score(sweep: Sweep, row: Row, store: Store) -> float:
+def _score(planned: Plan, row: Row, store: Store) -> float:
     """Mean ACC of a candidate's cells, also where an equal row has them; -1 if one failed."""
-    columns = [pattern(bench, row, sweep.protocol) for bench in sweep.benches]
-    cells = (replace(cell, order=o, seed=s) for cell in columns for o, s in sweep.pairs())
-    found = mean_acc(store, (cell.id for cell in cells))
+    found = mean_acc(store, (cell.id for cell in planned.cells_of(row)))
     return -1.0 if found is None else found

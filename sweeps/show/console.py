@@ -1,4 +1,4 @@
-"""What the actions share: answers go to stdout, notes about the work to stderr."""
+"""Where a command writes: answers to stdout, lines about the work to stderr."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shlex
 import sys
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line of the answer."""
     sys.stdout.write(text + "\n")
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Print a line about the work."""
     sys.stderr.write(text + "\n")
 

@@ -21,10 +21,10 @@ from janus.store.store import Store
 from janus.tracking.terminal import clock, percent
 from sweeps.execution.attempt import Outcome
 from sweeps.show.texts import known, task_text
-from sweeps.spec.plan import Split, split_open
+from sweeps.spec.by_status import CellsByStatus, by_status
 
 
-def describe(outcome: Outcome, title: str, finished: int, total: int) -> str:
+def outcome_text(outcome: Outcome, title: str, finished: int, total: int) -> str:
     """One line for a cell that ended: '[3/12] glyphs janus order=1 seed=0  ACC 63.40 ...'."""
     if outcome.status == "done":
         acc, bwt = (percent(outcome.metrics.get(name)) for name in ("acc", "bwt"))
@@ -42,11 +42,11 @@ class PlainWatch:
         self.finished = finished
         self.out = out or sys.stderr
 
-    def note(self, outcome: Outcome) -> None:
+    def on_cell_end(self, outcome: Outcome) -> None:
         """Say how a cell ended."""
         self.finished += outcome.status == "done"
         title = self.titles[outcome.cell_id]
-        self.show(describe(outcome, title, self.finished, len(self.titles)))
+        self.show(outcome_text(outcome, title, self.finished, len(self.titles)))
 
     def show(self, line: str) -> None:
         """Print one line at once."""
@@ -74,7 +74,7 @@ class LiveWatch(PlainWatch):
         self.started = time.monotonic()
         self.finished_before = finished
         self.drawn: RenderableType = Text("starting workers")
-        self.look_after = 0.0
+        self.read_after = 0.0
         self.console = Console(stderr=True)
         self.live = Live(
             console=self.console, get_renderable=self.render, refresh_per_second=1, transient=True
@@ -99,15 +99,15 @@ class LiveWatch(PlainWatch):
     def render(self) -> RenderableType:
         """The table; the store is read at most a twentieth of the time."""
         now = time.monotonic()
-        if now >= self.look_after:
-            self.drawn = self._look()
-            self.look_after = now + max(1.0, 20 * (time.monotonic() - now))
+        if now >= self.read_after:
+            self.drawn = self._read_store()
+            self.read_after = now + max(1.0, 20 * (time.monotonic() - now))
         return self.drawn
 
-    def _look(self) -> RenderableType:
-        split = split_open(self.titles, self.store)
+    def _read_store(self) -> RenderableType:
+        cells = by_status(self.titles, self.store)
         table = Table("cell", "task", "epoch", "loss", "accuracy so far", "left", box=None)
-        for cell_id in split.running:
+        for cell_id in cells.running:
             beat = self.store.beat(cell_id) or {}
             loss, epoch = known(beat, "loss"), known(beat, "epoch")
             table.add_row(
@@ -118,9 +118,9 @@ class LiveWatch(PlainWatch):
                 percent(known(beat, "accuracy")),
                 clock(known(beat, "seconds_left")),
             )
-        counts = f"{len(split.done)} done, {len(split.running)} running, "
-        counts += f"{len(split.failed)} failed, {len(split.open)} open"
-        left = len(self.titles) - len(split.done)
+        counts = f"{len(cells.done)} done, {len(cells.running)} running, "
+        counts += f"{len(cells.failed)} failed, {len(cells.open)} open"
+        left = len(self.titles) - len(cells.done)
         return Group(Text(f"{counts}; {pace(self._ended(), self._spent(), left)}"), table)
 
     def _ended(self) -> int:
@@ -138,12 +138,12 @@ def pace(ended: int, seconds: float, left: int) -> str:
     return f"{3600 * ended / seconds:.1f} cells an hour, time left {clock(seconds / ended * left)}"
 
 
-def pace_of_store(split: Split, store: Store, window_s: float = 3600.0) -> str:
+def pace_of_store(cells: CellsByStatus, store: Store, window_s: float = 3600.0) -> str:
     """As `pace`, from the store alone: results that appeared in the last hour."""
     now = time.time()
-    times = [store.result_path(cell_id).stat().st_mtime for cell_id in split.done]
+    times = [store.result_path(cell_id).stat().st_mtime for cell_id in cells.done]
     recent = [t for t in times if now - t < window_s]
-    left = len(split.open) + len(split.running) + len(split.failed)
+    left = cells.left
     # the first of them only starts the clock
     return pace(len(recent) - 1, now - min(recent), left) if len(recent) > 1 else pace(0, 0.0, left)
 

@@ -14,14 +14,14 @@ from typing import Any
 from janus import atomic_files
 from janus.store.store import Store
 
-BEAT_S = 5.0
+HEARTBEAT_S = 5.0
 """Heartbeats are at most this far apart while a run trains: what the last one may have missed.
 But one from another machine, which was waited for in vain, may have trained on for a lease, though
 no longer than the whole run takes."""
 
 
 @dataclass
-class Repeated:
+class LostWork:
     """Attempts at some cells, and what those that came to nothing may have cost."""
 
     cells: int = 0
@@ -39,9 +39,9 @@ class Repeated:
         return text + (f"; {self.trained_twice} cells trained twice" if self.trained_twice else "")
 
 
-def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
+def lost_work(cell_ids: Iterable[str], store: Store) -> LostWork:
     """Count attempts and repeated work of the cells. Failed attempts count as well."""
-    found = Repeated()
+    found = LostWork()
     for cell_id in cell_ids:
         last = store.attempts(cell_id)
         if not last:
@@ -54,7 +54,7 @@ def repeated(cell_ids: Iterable[str], store: Store) -> Repeated:
     return found
 
 
-def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> None:
+def _add(found: LostWork, attempts: list[dict[str, Any]], lease_s: float) -> None:
     found.trained_twice += sum(bool(a["provenance"]) for a in attempts) > 1
     # training seconds of the whole run, where one attempt came to its end
     whole = max(atomic_files.number(a["provenance"], "seconds") for a in attempts) or float("inf")
@@ -68,7 +68,7 @@ def _add(found: Repeated, attempts: list[dict[str, Any]], lease_s: float) -> Non
         else:
             silent = max(0.0, successor["claimed_at"] - attempt["beat_at"])
             known = given_back or _one_machine(attempt["owner"], successor["owner"])
-            missed = min(silent, BEAT_S if known else lease_s)
+            missed = min(silent, HEARTBEAT_S if known else lease_s)
             told = atomic_files.number(attempt["beat"], "seconds")
             reached = told + min(missed, max(0.0, whole - told))
         found.seconds += max(0.0, reached - kept)

@@ -14,39 +14,40 @@ from janus.atomic_files import number
 from janus.store.store import DAMAGED, Store
 from janus.tracking.terminal import clock, percent
 from sweeps.estimate.forecast import Forecast
-from sweeps.execution.retry_policy import policy
+from sweeps.execution.retry_policy import policy_for
 from sweeps.execution.rounds import Tally
-from sweeps.spec.plan import Planned, Split
+from sweeps.spec.by_status import CellsByStatus
+from sweeps.spec.plan import Plan, PlannedCell
 
 
-def counts(split: Split) -> str:
+def counts(cells: CellsByStatus) -> str:
     """'12 cells: 3 done, 0 running, 1 failed, 8 open'."""
-    parts = {name: len(getattr(split, name)) for name in ("done", "running", "failed", "open")}
-    if split.damaged:
-        parts["damaged"] = len(split.damaged)
+    parts = {name: len(getattr(cells, name)) for name in ("done", "running", "failed", "open")}
+    if cells.damaged:
+        parts["damaged"] = len(cells.damaged)
     listed = ", ".join(f"{number} {name}" for name, number in parts.items())
     return f"{sum(parts.values())} cells: {listed}"
 
 
-def damaged_text(split: Split) -> str:
+def damaged_text(cells: CellsByStatus) -> str:
     """Up to ten damaged results, each with its file and what to do; '' when there is none."""
-    lines = [f"  damaged: {why}" for why in list(split.damaged.values())[:10]]
-    if len(split.damaged) > 10:
-        lines.append(f"  and {len(split.damaged) - 10} more damaged results")
+    lines = [f"  damaged: {why}" for why in list(cells.damaged.values())[:10]]
+    if len(cells.damaged) > 10:
+        lines.append(f"  and {len(cells.damaged) - 10} more damaged results")
     return "\n".join(lines)
 
 
-def plan_text(planned: Sequence[Planned], split: Split) -> str:
+def plan_text(planned: Plan, cells: CellsByStatus) -> str:
     """How the cells spread over rows, benches, orders and seeds."""
-    done = set(split.done)
-    width = max(len(p.row) for p in planned)
-    lines = [counts(split), *filter(None, [damaged_text(split)])]
-    for row, cells in _by_row(planned).items():
-        finished = sum(p.cell.id in done for p in cells)
-        lines.append(f"  {row:<{width}}  {len(cells):>5} cells  {finished:>5} done")
-    lines.append(f"  benches: {_distinct(p.cell.bench.name for p in planned)}")
-    lines.append(f"  orders:  {_distinct(p.cell.order for p in planned)}")
-    lines.append(f"  seeds:   {_distinct(str(p.cell.seed) for p in planned)}")
+    done = set(cells.done)
+    width = max(len(p.row) for p in planned.entries)
+    lines = [counts(cells), *filter(None, [damaged_text(cells)])]
+    for row, entries in _by_row(planned.entries).items():
+        finished = sum(p.cell.id in done for p in entries)
+        lines.append(f"  {row:<{width}}  {len(entries):>5} cells  {finished:>5} done")
+    lines.append(f"  benches: {_distinct(cell.bench.name for cell in planned.cells)}")
+    lines.append(f"  orders:  {_distinct(cell.order for cell in planned.cells)}")
+    lines.append(f"  seeds:   {_distinct(str(cell.seed) for cell in planned.cells)}")
     return "\n".join(lines)
 
 
@@ -107,7 +108,7 @@ def failure_text(
         told = message.splitlines()[0] if message else "no message"
         lines.append(f"  {cause}: {count} cells, e.g. {titles[cell_id]} ({cell_id})")
         lines.append(f"    {told}")
-        lines.append(f"    ({policy(cause).advice})")
+        lines.append(f"    ({policy_for(cause).advice})")
     causes = {cause for cause, _ in reasons.values()}
     first = "with those files moved away, " if causes == {DAMAGED} else ""
     lines.append(f"{first}the same command trains what is missing: {command}")
@@ -177,9 +178,9 @@ def known(beat: Mapping[str, Any], name: str) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _by_row(planned: Sequence[Planned]) -> dict[str, list[Planned]]:
-    found: dict[str, list[Planned]] = {}
-    for entry in planned:
+def _by_row(entries: Sequence[PlannedCell]) -> dict[str, list[PlannedCell]]:
+    found: dict[str, list[PlannedCell]] = {}
+    for entry in entries:
         found.setdefault(entry.row, []).append(entry)
     return found
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from janus.errors import ConfigError, suggest
-from sweeps.spec.plan import Sweep, pattern, rows
+from sweeps.spec.rows import pattern, rows
 from sweeps.spec.search_space import ALGORITHMS, Dimension, grid, read_space
+from sweeps.spec.sweep import Sweep
 
 DEFAULTS: dict[str, Any] = {
     "space": {},
@@ -38,7 +39,7 @@ class Search:
     reported: Sweep = field(repr=False)
     """The same, as it is planned."""
     algorithm: str = "tpe"
-    """One of `suggest.ALGORITHMS`."""
+    """One of `search_space.ALGORITHMS`."""
     budget: int = 16
     """Configurations tried for each row: the same for all."""
     batch: int = 4

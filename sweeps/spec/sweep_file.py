@@ -28,8 +28,8 @@ from janus.config.method_spec import method_spec, names
 from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name
-from sweeps.spec.plan import BARE_KEYS, Block, Sweep
 from sweeps.spec.search_section import Search, read_search, refuse_overlap
+from sweeps.spec.sweep import BARE_KEYS, Block, Sweep
 from sweeps.spec.tiny import SCALES, reduce
 from sweeps.spec.words import KEYS, check_cell_key, check_cell_keys, read_word
 from sweeps.spec.yaml_file import check_sweep_file

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from janus.config.cell import Value
-from sweeps.spec.plan import BARE_KEYS, Block, Sweep
+from sweeps.spec.sweep import BARE_KEYS, Block, Sweep
 
 SCALES = ("tiny",)
 

@@ -13,7 +13,7 @@ from janus.config.cell import BackboneConfig, BenchConfig, TrainConfig
 from janus.config.execution import OPTIONS, SWEEP_OPTIONS
 from janus.config.overrides import path_override
 from janus.errors import ConfigError, suggest
-from sweeps.spec.plan import BARE_KEYS
+from sweeps.spec.sweep import BARE_KEYS
 
 KEYS = {
     "bench": "bench or list of benches",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from cluster import __main__ as command
 from cluster import sweep_status
 from cluster.__main__ import main
+from cluster.commands import submit
+from cluster.commands.words import parse
 from cluster.record import incidents as module
 from cluster.record.incidents import incidents
-from cluster.record.profile import load_profile
 from cluster.record.submission import Events, create, submissions
 from cluster.scheduler import slurm_commands
 from cluster.scheduler.slurm_commands import Queued
 from janus.errors import ClusterError
 from janus.store.store import Store
-from tests.cluster.node.test_job_store import held_elsewhere, held_without_a_job, job
+from sweeps.spec.plan import plan
+from tests.cluster.claims import CODE, held_elsewhere, held_without_a_job, job, submitted
 from tests.conftest import toy_cell
 
-CODE = {"code": "abc", "cluster": "slurm", "mode": "array"}
 SWEEP = "bench: glyphs\nmethods: [ncm]\norders: [0]\nfixed: {backbone: toy}\n"
 
 
@@ -30,12 +30,6 @@ def queued(monkeypatch):
     monkeypatch.setattr(slurm_commands, "lost_nodes", lambda names: {})
     monkeypatch.setattr(module, "FRESH_S", 0.0)
     return rows
-
-
-def submitted(root, cells, words="", **more):
-    line = f"python -m cluster submit tiny {words}".strip()
-    record = {**CODE, "command": line, **more}
-    return create(Store(root), "tiny", cells, {}, load_profile("default"), record)
 
 
 def row(submission, name="7_0", state="RUNNING", restarts=0, node="node1"):
@@ -178,7 +172,7 @@ def test_a_submission_for_cells_that_another_one_still_trains_is_told(tmp_path, 
     submitted(tmp_path, cells)
     other = submitted(tmp_path, cells[:2])
     queued.append(row(other, state="PENDING"))
-    command._tell_others(Store(tmp_path), {cell.id for cell in cells[1:]})
+    submit._log_others(Store(tmp_path), {cell.id for cell in cells[1:]})
     told = capsys.readouterr().err
     assert f"{other.id} was submitted before for 1 of these cells" in told
     assert told.count("submitted before") == 1 and f"cluster cancel {other.id}" in told
@@ -191,8 +185,8 @@ def failed_once(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("minutes: 20\ntasks: 1\n")
     store = tmp_path / "my store"
     words = [f"profile={tmp_path}/mine.yaml", "profile.warn_s=7", "train.epochs=3"]
-    parsed = command.parse(f"{tmp_path}/tiny.yaml", [f"store={store}", *words])
-    cells = [p.cell for p in command.plan_rows(parsed.request.sweep)]
+    parsed = parse(f"{tmp_path}/tiny.yaml", [f"store={store}", *words])
+    cells = plan(parsed.request.sweep).cells
     record = {**CODE, "cluster": "local", "command": parsed.command}
     create(Store(store), "tiny", cells, {}, parsed.profile, record)
     return tmp_path, store
@@ -226,3 +220,9 @@ def test_the_printed_way_to_try_failed_cells_again_is_whole_and_quoted(failed_on
     assert main(["submit", f"{folder}/tiny.yaml", *words]) == 0
     hint = f"'store={store}' profile.minutes=9 train.epochs=3 cluster=local --failed"
     assert hint in capsys.readouterr().out
+
+
+def test_a_submission_of_a_launcher_that_is_not_known_here_is_named(tmp_path):
+    made = submitted(tmp_path, [toy_cell()], cluster="slrm")
+    with pytest.raises(ClusterError, match=rf"{made.id} .*cluster=slrm.*slurm"):
+        sweep_status.status_of([made])

@@ -12,7 +12,7 @@ from janus.errors import ConfigError
 from janus.safe_names import check_name
 from janus.store.store import Store
 from sweeps.__main__ import main
-from sweeps.spec.plan import read_list
+from sweeps.spec.cell_list import read_list
 from sweeps.spec.sweep_file import load
 
 ESCAPES = ["../x", "a/b", "/etc", ".", "..", ".hidden", "-rf", "", "a\nb", "a\x1b[31m", "x" * 101]

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from janus import atomic_files
 from janus.store.store import Store
-from sweeps.show.lost_work import Repeated, repeated
+from sweeps.show.lost_work import LostWork, lost_work
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 
@@ -56,7 +56,7 @@ class Chaos:
     wall_s: float = 0.0
     calm_s: float = 0.0
     """The undisturbed sweep."""
-    repeated: Repeated = field(default_factory=Repeated)
+    repeated: LostWork = field(default_factory=LostWork)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -146,7 +146,7 @@ def disturb(
     chaos: Chaos, store: Store, words: list[str], tmp: str, kills: int, draw: random.Random
 ) -> None:
     """Start drivers and kill them at random counts of finished cells; the last one finishes."""
-    ids = [cell.id for cell in plan(load("smoke", words).sweep)]
+    ids = [cell.id for cell in plan(load("smoke", words).sweep).cells]
     moments = sorted(draw.sample(range(1, max(kills + 1, int(0.9 * len(ids)))), kills))
     seen: dict[str, int] = {}
     for number, moment in enumerate(moments):
@@ -205,7 +205,7 @@ def compare(chaos: Chaos, calm: Store, wild: Store) -> None:
         ours, theirs = wild.result_path(cell_id), calm.result_path(cell_id)
         same = ours.exists() and ours.read_bytes() == theirs.read_bytes()
         chaos.different += not (same and committed_once(wild, cell_id))
-    chaos.repeated = repeated(wild.done(), wild)
+    chaos.repeated = lost_work(wild.done(), wild)
 
 
 def committed_once(store: Store, cell_id: str) -> bool:

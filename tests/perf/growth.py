@@ -38,7 +38,10 @@ from janus.nn.vit import build
 from janus.store.store import Store
 from janus.training import loop, set_up
 from janus.training.run_checkpoints import RunCheckpoints
-from sweeps.spec.plan import Sweep, plan_rows, split_open, write_list
+from sweeps.spec.by_status import by_status
+from sweeps.spec.cell_list import write_list
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep import Sweep
 
 Costs = dict[str, float]
 CPU = torch.device("cpu")
@@ -198,14 +201,14 @@ def _one_sweep(count: int) -> Costs:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         began = time.process_time()
-        planned = plan_rows(sweep)
+        planned = plan(sweep).entries
         ids = [entry.cell.id for entry in planned]
         costs["plan"] = time.process_time() - began
         for cell_id in ids:
             store.result_path(cell_id).parent.mkdir(parents=True, exist_ok=True)
             store.result_path(cell_id).write_text("{}")
         began = time.process_time()
-        assert len(split_open(ids, store).done) == count
+        assert len(by_status(ids, store).done) == count
         costs["list"] = time.process_time() - began
         began = time.process_time()
         write_list(store, "growth", "", planned)

@@ -28,7 +28,7 @@ from janus import atomic_files
 from janus.config.cell import Cell
 from janus.store.claims import Claim
 from janus.store.store import Store
-from sweeps.show.lost_work import Repeated, repeated
+from sweeps.show.lost_work import LostWork, lost_work
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 from tests.perf.chaos import Chaos, compare
@@ -60,7 +60,7 @@ class Ended:
     woken: str = ""
     """Cause of failure that the holder left which was stopped and woke up."""
     results: Chaos = field(default_factory=lambda: Chaos(0))
-    repeated: Repeated = field(default_factory=Repeated)
+    repeated: LostWork = field(default_factory=LostWork)
     wall_s: float = 0.0
 
     @property
@@ -100,7 +100,7 @@ def words(store: Path) -> list[str]:
 
 def cells_of(store: Store) -> list[Cell]:
     """The cells, those of the far holders first."""
-    return plan(load("smoke", words(store.root)).sweep)
+    return plan(load("smoke", words(store.root)).sweep).cells
 
 
 def hold(store: Store, way: str) -> None:
@@ -159,7 +159,7 @@ def run(lease_s: float) -> Ended:
         ended.results = Chaos(len(cells), missing=len({cell.id for cell in cells} - wild.done()))
         train_undisturbed(calm)
         compare(ended.results, calm, wild)
-        ended.repeated = repeated([cell.id for cell in cells], wild)
+        ended.repeated = lost_work([cell.id for cell in cells], wild)
     return ended
 
 

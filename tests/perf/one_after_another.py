@@ -45,7 +45,7 @@ def words(given: argparse.Namespace, store: Path) -> list[str]:
 
 def cells_of(given: argparse.Namespace) -> list[Cell]:
     """The grid."""
-    return plan(load("smoke", words(given, Path("unused"))).sweep)
+    return plan(load("smoke", words(given, Path("unused"))).sweep).cells
 
 
 def alone(given: argparse.Namespace, threads: int, share: slice) -> None:

@@ -59,7 +59,7 @@ def main(cells: int) -> int:
     """Prepare, then time; prints the medians."""
     with tempfile.TemporaryDirectory(prefix="planning-", dir="/tmp") as folder:
         store = Store(Path(folder) / "store")
-        planned = plan(load("smoke", words(cells, store.root)).sweep)
+        planned = plan(load("smoke", words(cells, store.root)).sweep).cells
         for cell in planned[: len(planned) * 9 // 10]:
             finish(store, cell)
         walls, processors = [], []

@@ -60,7 +60,7 @@ def words(cells: int, store: Path) -> list[str]:
 
 def cells_of(number: int) -> list[Cell]:
     """The grid."""
-    return plan(load("smoke", words(number, Path("unused"))).sweep)
+    return plan(load("smoke", words(number, Path("unused"))).sweep).cells
 
 
 class Log:
@@ -266,7 +266,7 @@ def epochs_of(seconds: float) -> int:
         store = Store(folder)
         for epochs in (1, 3, 9):  # the first one only warms up
             given = [w for w in words(2, store.root) if not w.startswith("train.epochs=")]
-            cell = plan(load("smoke", [*given, f"train.epochs={epochs}"]).sweep)[1]
+            cell = plan(load("smoke", [*given, f"train.epochs={epochs}"]).sweep).cells[1]
             run_cell(cell, store, threads=1)
             spent.append((store.provenance(cell.id) or {})["seconds"])
     return max(1, round(3 + (seconds - spent[1]) / ((spent[2] - spent[1]) / 6)))

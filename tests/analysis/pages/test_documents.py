@@ -17,7 +17,7 @@ from docs.figures.fill import PART, fill, outside
 from docs.figures.records import opened, read
 from docs.figures.tables import blocks_of, protocol, table
 from janus.errors import ConfigError
-from sweeps.spec.plan import rows
+from sweeps.spec.rows import rows
 from sweeps.spec.sweep_file import load as load_sweep
 from sweeps.spec.sweep_file import sweep_names
 

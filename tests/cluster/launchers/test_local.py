@@ -30,7 +30,9 @@ def cluster(tmp_path, capsys, monkeypatch):
     """Types `python -m cluster ACTION tiny ...`; returns the exit status and what was printed."""
     sweep = tmp_path / "tiny.yaml"
     sweep.write_text(SWEEP)
-    monkeypatch.setattr("cluster.__main__.WATCH_S", 0.1)  # here is no controller to spare
+    monkeypatch.setattr(
+        "cluster.commands.look_after.WATCH_S", 0.1
+    )  # here is no controller to spare
 
     def run(action, *words):
         if action in ("submit", "resubmit"):

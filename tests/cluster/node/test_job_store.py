@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from cluster.node import job_store
@@ -12,28 +10,10 @@ from cluster.node.job_store import TRIES, JobStore, TaskStore, holder_of
 from cluster.node.worker import await_held
 from cluster.record.submission import Events
 from cluster.scheduler import slurm_commands
-from cluster.scheduler.slurm_commands import Queued
 from janus.errors import ClusterError, RunError
-from janus.store.processes import process_identity
 from janus.store.store import Store
+from tests.cluster.claims import held_elsewhere, held_without_a_job, job, row
 from tests.conftest import toy_cell
-
-
-def job(number="7", restart=0):
-    return Job(number, f"{number}_0", restart, "node1")
-
-
-def held_elsewhere(root, cell, holder, number=1):
-    """A claim of `holder` whose process this machine cannot see."""
-    store = TaskStore(root, holder)
-    claim = store.claim(cell)
-    path = store.run_dir(cell.id) / "claims" / f"{number:06d}.json"
-    path.write_text(json.dumps({"owner": {**process_identity(), "host": "elsewhere"}}))
-    return claim
-
-
-def row(holder, state="RUNNING"):
-    return Queued(holder.id, holder.name, state, holder.restart, "node1", "")
 
 
 def test_the_claim_of_a_job_that_slurm_still_runs_is_left_alone(tmp_path):
@@ -143,17 +123,6 @@ def test_the_job_of_a_process_is_read_from_its_environment():
     assert here(array) == Job("31", "30_4", 2, "n5")
     assert here({"SLURM_JOB_ID": "31", "SLURMD_NODENAME": "n5"}).label == "31.r0"
     assert here({"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "99"}).name == "pid-99"
-
-
-def held_without_a_job(root, cell, beat=None):
-    """A claim of a `sweeps run` on another machine: no job is written beside it."""
-    store = Store(root)
-    claim = store.claim(cell)
-    path = store.run_dir(cell.id) / "claims" / f"{claim.number:06d}.json"
-    path.write_text(json.dumps({"owner": {**process_identity(), "host": "elsewhere"}}))
-    if beat:
-        claim.beat(beat, every_s=0)
-    return claim
 
 
 def later(monkeypatch, seconds, boot=None):

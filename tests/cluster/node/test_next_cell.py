@@ -9,7 +9,7 @@ from cluster.node.job_store import TaskStore
 from cluster.node.next_cell import own_order, pick
 from janus.errors import ClusterError
 from janus.store.store import Store
-from tests.cluster.node.test_job_store import held_elsewhere, held_without_a_job, job, row
+from tests.cluster.claims import held_elsewhere, held_without_a_job, job, row
 from tests.conftest import toy_cell
 
 

@@ -10,7 +10,7 @@ from cluster.node.node_check import UNFIT
 from cluster.node.slurm_task import CRASHES, Task, Workers
 from cluster.record.submission import Events, read_events
 from janus.store.store import Store
-from tests.cluster.test_sweep_status import submitted
+from tests.cluster.claims import submitted
 from tests.conftest import toy_cell
 
 

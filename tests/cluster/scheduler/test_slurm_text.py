@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.launchers.slurm import check_path, check_profile, chunks, task_count
+from cluster.launchers import LAUNCHERS
+from cluster.launchers.launcher import task_count
+from cluster.launchers.slurm import check_profile, chunks
 from cluster.record.profile import load_profile
 from cluster.scheduler import slurm_commands
 from cluster.scheduler.slurm_commands import Queued
@@ -86,9 +88,9 @@ def test_a_site_without_partitions_is_told():
 @pytest.mark.parametrize("path", ["/a/100%j", "/a/100%", "/a/b\\c", "/a/b\nc"])
 def test_a_store_that_slurm_would_read_otherwise_is_refused(path):
     with pytest.raises(ClusterError, match="Name another folder"):
-        check_path(Path(path), "slurm")
+        LAUNCHERS["slurm"].check(Path(path), load_profile("default"), dry=True)
     if "%j" not in path:
-        check_path(Path(path), "local")
+        LAUNCHERS["local"].check(Path(path), load_profile("default"), dry=True)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,6 @@ def test_sweeps_take_lists_and_files_beside_named_orders(tmp_path):
     path = tmp_path / "order.txt"
     path.write_text("5\n6\n")
     words = ["methods=[ncm]", f"orders=[natural,[3,1,2],'@{path}',2]"]
-    cells = plan(load("smoke", words).sweep)
+    cells = plan(load("smoke", words).sweep).cells
     assert [cell.own_order for cell in cells] == [None, "[3,1,2]", "[5,6]", None]
     assert len({cell.id for cell in cells}) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from janus import atomic_files
 from janus.store.store import Store
-from sweeps.spec.plan import split_open
+from sweeps.spec.by_status import by_status
 from tests.conftest import toy_cell
 from tests.sweeps.commands.damage import DAMAGE, TENSORS, make_sound, outcomes, table
 
@@ -40,7 +40,7 @@ def test_a_result_that_is_named_damaged_is_not_trained_over(tmp_path: Path) -> N
     path = store.result_path(cell.id)
     path.parent.mkdir(parents=True)
     path.symlink_to("nowhere")
-    split = split_open([cell.id], store)
+    split = by_status([cell.id], store)
     assert not split.done and not split.open and str(path) in split.damaged[cell.id]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from janus.errors import ConfigError
 from janus.store import correct_images
 from janus.store.store import Store
 from sweeps.__main__ import main
-from sweeps.spec.plan import Planned, plan_rows, read_list, write_list
+from sweeps.spec.cell_list import read_list, write_list
+from sweeps.spec.plan import PlannedCell, plan
 from sweeps.spec.sweep_file import load
 
 
 @pytest.fixture
-def planned() -> list[Planned]:
-    return plan_rows(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep)
+def planned() -> Sequence[PlannedCell]:
+    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).entries
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def test_merged_results_are_the_same_bytes_with_their_provenance(
-    store: Store, other: Store, planned: list[Planned]
+    store: Store, other: Store, planned: Sequence[PlannedCell]
 ) -> None:
     finish(store, planned[0].cell)
     finish(other, planned[1].cell)
@@ -58,7 +60,9 @@ def test_merged_results_are_the_same_bytes_with_their_provenance(
     assert listed == [p.cell.id for p in planned]
 
 
-def test_merging_again_changes_nothing(store: Store, other: Store, planned: list[Planned]) -> None:
+def test_merging_again_changes_nothing(
+    store: Store, other: Store, planned: Sequence[PlannedCell]
+) -> None:
     finish(other, planned[0].cell)
     words = ["merge", str(other.root), f"store={store.root}"]
     assert main(words) == 0
@@ -68,7 +72,7 @@ def test_merging_again_changes_nothing(store: Store, other: Store, planned: list
 
 
 def test_a_different_result_never_replaces_the_one_that_is_there(
-    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, other: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     finish(store, planned[0].cell, 0.5)
     finish(other, planned[0].cell, 0.6)
@@ -78,7 +82,7 @@ def test_a_different_result_never_replaces_the_one_that_is_there(
 
 
 def test_a_cell_in_training_is_left_to_its_trainer(
-    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, other: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     finish(other, planned[0].cell)
     claim = Store(store.root).claim(planned[0].cell)
@@ -91,7 +95,7 @@ def test_a_cell_in_training_is_left_to_its_trainer(
 
 
 def test_an_export_holds_results_and_no_checkpoints_and_can_be_merged(
-    store: Store, other: Store, planned: list[Planned], tmp_path: Path
+    store: Store, other: Store, planned: Sequence[PlannedCell], tmp_path: Path
 ) -> None:
     finish(store, planned[0].cell)
     finish(store, planned[1].cell)
@@ -113,7 +117,7 @@ def test_an_export_holds_results_and_no_checkpoints_and_can_be_merged(
 
 
 def test_gc_deletes_what_nobody_needs_and_nothing_else(
-    store: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     finish(store, planned[0].cell)
     for entry in planned[:2]:  # one finished, one in the middle
@@ -157,7 +161,7 @@ def finish_with_images(store: Store, cell: Cell, content: bytes, name: bool = Tr
 
 
 def test_merged_and_exported_results_bring_their_single_images(
-    store: Store, other: Store, planned: list[Planned], tmp_path: Path
+    store: Store, other: Store, planned: Sequence[PlannedCell], tmp_path: Path
 ) -> None:
     cell = planned[0].cell
     there = finish_with_images(other, cell, b"bits")
@@ -177,7 +181,7 @@ def test_merged_and_exported_results_bring_their_single_images(
 
 
 def test_a_result_whose_single_images_are_lost_is_merged_and_it_is_said(
-    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, other: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = finish_with_images(other, planned[0].cell, b"lost")
     lost.unlink()
@@ -191,7 +195,7 @@ def test_a_result_whose_single_images_are_lost_is_merged_and_it_is_said(
 
 
 def test_an_older_result_without_single_images_stays_and_the_way_to_use_both_is_said(
-    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, other: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell = planned[0].cell
     finish_with_images(store, cell, b"bits", name=False)
@@ -207,7 +211,7 @@ def test_an_older_result_without_single_images_stays_and_the_way_to_use_both_is_
 
 
 def test_a_damaged_result_stays_where_it_is_and_the_others_are_merged(
-    store: Store, other: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, other: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for entry in planned[:2]:
         finish(other, entry.cell)
@@ -225,7 +229,7 @@ def test_a_damaged_result_stays_where_it_is_and_the_others_are_merged(
 
 
 def test_gc_deletes_old_single_images_that_no_result_names(
-    store: Store, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store, planned: Sequence[PlannedCell], capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = finish_with_images(store, planned[0].cell, b"named")
     for content in (b"old", b"young"):
@@ -242,7 +246,7 @@ def test_gc_deletes_old_single_images_that_no_result_names(
 
 
 def test_gc_keeps_all_single_images_while_a_result_cannot_be_read(
-    store: Store, planned: list[Planned]
+    store: Store, planned: Sequence[PlannedCell]
 ) -> None:
     named = finish_with_images(store, planned[0].cell, b"named")
     os.utime(named, (time.time() - 1e6,) * 2)

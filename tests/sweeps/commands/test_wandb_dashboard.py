@@ -13,7 +13,8 @@ from janus import atomic_files
 from janus.errors import ConfigError
 from janus.store.store import Store
 from sweeps.commands.wandb_dashboard import dashboard, violation_keys, workspace
-from sweeps.spec.plan import plan_rows, write_list
+from sweeps.spec.cell_list import write_list
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 
 
@@ -26,7 +27,7 @@ def no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def planned(store: Store) -> list[dict[str, str]]:
-    rows = plan_rows(load("smoke", ["methods=[janus]", "orders=2"]).sweep)
+    rows = plan(load("smoke", ["methods=[janus]", "orders=2"]).sweep).entries
     write_list(store, "smoke", "", rows)
     return [{"id": p.cell.id} for p in rows]
 

@@ -14,7 +14,8 @@ from janus.errors import ConfigError
 from janus.store.store import Store
 from sweeps.commands import wandb_sync as syncing
 from sweeps.commands.wandb_sync import bring_up_to_date, find_waiting, sync
-from sweeps.spec.plan import plan_rows, write_list
+from sweeps.spec.cell_list import write_list
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 
 Put = Callable[[str], None]
@@ -32,7 +33,7 @@ class Sweep:
 
     def __init__(self, store: Store, put: Put, orders: int = 4) -> None:
         self.store, self.put = store, put
-        planned = plan_rows(load("smoke", ["methods=[seqlora]", f"orders={orders}"]).sweep)
+        planned = plan(load("smoke", ["methods=[seqlora]", f"orders={orders}"]).sweep).entries
         self.ids = [p.cell.id for p in planned]
         write_list(store, "smoke", "python -m sweeps run smoke", planned)
         entries = [{"id": p.cell.id, "title": p.title, "row": p.row} for p in planned]
@@ -139,7 +140,7 @@ def test_what_went_online_since_is_not_uploaded_from_before(smoke: Sweep) -> Non
 
 
 def test_a_cell_that_is_being_trained_is_left_alone(smoke: Sweep) -> None:
-    planned = plan_rows(load("smoke", ["methods=[seqlora]", "orders=4"]).sweep)
+    planned = plan(load("smoke", ["methods=[seqlora]", "orders=4"]).sweep).entries
     claim = Store(smoke.store.root).claim(planned[0].cell)
     assert claim is not None
     smoke.folder(planned[0].cell.id, "offline-run-20260101_000000")
@@ -169,8 +170,8 @@ def test_without_a_key_nothing_is_tried(smoke: Sweep, monkeypatch: pytest.Monkey
 def test_the_tracker_is_no_part_of_a_cell(tmp_path: Path) -> None:
     plain, tracked = (load("smoke", words) for words in ([], ["tracker=wandb"]))
     assert (plain.tracker, tracked.tracker) == ("none", "wandb")
-    assert [p.cell.id for p in plan_rows(plain.sweep)] == [
-        p.cell.id for p in plan_rows(tracked.sweep)
+    assert [p.cell.id for p in plan(plain.sweep).entries] == [
+        p.cell.id for p in plan(tracked.sweep).entries
     ]
     with pytest.raises(ConfigError, match="none or wandb"):
         load("smoke", ["tracker=mlflow"])
@@ -188,7 +189,7 @@ def test_cells_trained_before_are_written_from_their_results_and_really_uploaded
 
     toy = [f"{key}={value}" for key, value in TOY.items() if key != "bench"]
     words = ["methods=[ncm]", "orders=2", *toy, f"store={store.root}"]
-    planned = plan_rows(load("smoke", words).sweep)
+    planned = plan(load("smoke", words).sweep).entries
     write_list(store, "smoke", "", planned)
     for p in planned:
         run_cell(p.cell, store, threads=1)

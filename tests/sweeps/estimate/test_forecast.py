@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from janus.store.store import Store
 from sweeps.__main__ import main
 from sweeps.estimate import forecast
 from sweeps.show import texts
-from sweeps.spec.plan import Planned, plan_rows, split_open
+from sweeps.spec.by_status import by_status
+from sweeps.spec.plan import PlannedCell, plan
 from sweeps.spec.sweep_file import load
 
 
-def planned(*words: str) -> list[Planned]:
+def planned(*words: str) -> Sequence[PlannedCell]:
     given = {word.partition("=")[0] for word in words}
     usual = [w for w in ("methods=[seqlora,janus]", "orders=2") if w.partition("=")[0] not in given]
-    return plan_rows(load("smoke", [*usual, *words]).sweep)
+    return plan(load("smoke", [*usual, *words]).sweep).entries
 
 
 def finish(store: Store, cell: Cell, seconds: float, **facts: Any) -> None:
@@ -35,8 +37,8 @@ def finish(store: Store, cell: Cell, seconds: float, **facts: Any) -> None:
     claim.release()
 
 
-def make(store: Store, wanted: list[Planned], workers: int = 2) -> forecast.Forecast | None:
-    split = split_open([p.cell.id for p in wanted], store)
+def make(store: Store, wanted: Sequence[PlannedCell], workers: int = 2) -> forecast.Forecast | None:
+    split = by_status([p.cell.id for p in wanted], store)
     return forecast.forecast(wanted, split, store, workers, "cpu")
 
 
@@ -146,7 +148,7 @@ def test_planning_ten_thousand_cells_with_nine_thousand_done_takes_two_seconds_o
     store: Store,
 ) -> None:
     words = ["methods=[seqlora,inflora,janus,lora_gpm,olora]", "orders=100", "seeds=20"]
-    for entry in plan_rows(load("smoke", words).sweep)[:9000]:
+    for entry in plan(load("smoke", words).sweep).entries[:9000]:
         path = store.result_path(entry.cell.id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"id": entry.cell.id}))

@@ -14,7 +14,7 @@ from janus.machine.devices import pick_device
 from janus.store.processes import process_identity
 from janus.store.store import Store
 from janus.training.loop import run_cell
-from sweeps.show.lost_work import BEAT_S, repeated
+from sweeps.show.lost_work import HEARTBEAT_S, lost_work
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 from tests.perf import chaos
@@ -24,7 +24,7 @@ Put = Callable[[str], None]
 
 @pytest.fixture
 def cell() -> Cell:
-    return plan(load("smoke", ["methods=[janus]", "orders=1"]).sweep)[0]
+    return plan(load("smoke", ["methods=[janus]", "orders=1"]).sweep).cells[0]
 
 
 def attempt(store: Store, cell: Cell, seconds: float, resumed_s: float, ends: bool = False) -> None:
@@ -40,7 +40,7 @@ def attempt(store: Store, cell: Cell, seconds: float, resumed_s: float, ends: bo
 
 def test_a_cell_trained_once_repeats_nothing(store: Store, cell: Cell) -> None:
     attempt(store, cell, 30.0, 0.0, ends=True)
-    found = repeated([cell.id, "0" * 16], store)
+    found = lost_work([cell.id, "0" * 16], store)
     assert (found.cells, found.attempts, found.trained_twice, found.seconds) == (1, 1, 0, 0.0)
 
 
@@ -48,9 +48,9 @@ def test_what_a_checkpoint_kept_is_not_done_twice(store: Store, cell: Cell) -> N
     attempt(store, cell, 30.0, 0.0)
     attempt(store, cell, 50.0, 24.0)
     attempt(store, cell, 90.0, 51.0, ends=True)  # the second one was stopped, and saved
-    found = repeated([cell.id], store)
+    found = lost_work([cell.id], store)
     assert found.attempts == 3
-    assert 6.0 <= found.seconds <= 6.0 + BEAT_S
+    assert 6.0 <= found.seconds <= 6.0 + HEARTBEAT_S
 
 
 @pytest.mark.parametrize("whole", [None, 50.0])
@@ -73,20 +73,20 @@ def test_another_machine_that_fell_silent_may_have_trained_for_a_lease_or_to_the
     store.trust(cell.id, 1, store.beat(cell.id))
     attempt(store, cell, 50.0, 24.0, ends=whole is not None)
     reached = whole or 30.0 + store.lease_s
-    assert repeated([cell.id], store).seconds == pytest.approx(reached - 24.0)
+    assert lost_work([cell.id], store).seconds == pytest.approx(reached - 24.0)
 
 
 def test_a_cell_that_two_attempts_finished_counts_whole(store: Store, cell: Cell) -> None:
     attempt(store, cell, 30.0, 0.0, ends=True)
     attempt(store, cell, 31.0, 0.0, ends=True)
-    found = repeated([cell.id], store)
+    found = lost_work([cell.id], store)
     assert (found.trained_twice, found.seconds) == (1, 30.0)
 
 
 def without_a_driver(words: list[str], store: Store, tmp: str) -> str:
     """The same cells, trained here one after the other."""
     device = pick_device("auto")
-    for cell in plan(load("smoke", words).sweep):
+    for cell in plan(load("smoke", words).sweep).cells:
         run_cell(cell, store, device=device, threads=1 if device == "cpu" else None)
     return ""
 

@@ -76,3 +76,40 @@ def test_processes_that_do_not_end_by_themselves_are_killed(tmp_path: Path) -> N
     cleanup.end_processes(folder, patience_s=0.2)
     assert stubborn.wait(timeout=10) < 0
     assert cleanup.processes_of(folder) == []
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch) -> Path:
+    """The current folder, with a file in it; nothing is really killed."""
+    (tmp_path / "thesis.tex").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.kill", lambda *_: pytest.fail("a process of somebody else was killed"))
+    monkeypatch.setattr(cleanup, "processes_of", lambda folder: [12345])
+    return tmp_path
+
+
+@pytest.mark.parametrize("folder", [Path(), Path("/"), Path("/tmp"), Path("janus-a")], ids=str)
+def test_only_a_sweeps_own_folder_is_tidied_up(work: Path, folder: Path) -> None:
+    with pytest.raises(ValueError, match="no temporary folder of a sweep"):
+        cleanup.end_processes(folder, patience_s=0.0)
+    if folder == Path():  # never tried on others: the code before deleted what it was given
+        with pytest.raises(ValueError, match="no temporary folder of a sweep"):
+            cleanup.remove(folder)
+    assert (work / "thesis.tex").exists()
+
+
+def test_a_pool_that_found_no_room_for_its_folder_leaves_all_others_alone(
+    work: Path, monkeypatch
+) -> None:
+    from sweeps.execution.ray_cluster import Cluster
+
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    monkeypatch.setattr(Cluster, "_parent", lambda _: str(work))
+    cluster = Cluster(work / "runs", 1, 0, ())
+    with pytest.raises(OSError, match="No space left"):
+        cluster.__enter__()
+    cluster.__exit__()  # as the pool does on its way out
+    assert (work / "thesis.tex").exists()

@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 
 def cells_of(words: list[str]) -> list[Cell]:
-    return plan(load("smoke", words).sweep)
+    return plan(load("smoke", words).sweep).cells
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_out_of_memory_halves_the_packing_of_that_shape_only(
     next(packing.batches(cells[2:]))
     for shared, then in ((6, 3), (3, 1), (1, 1)):
         for _ in range(2):  # two cells that were packed alike halve once
-            packing.hear(Outcome(cells[2].id, "failed", OUT_OF_MEMORY, shared=shared))
+            packing.on_outcome(Outcome(cells[2].id, "failed", OUT_OF_MEMORY, shared=shared))
         found = shares(next(packing.batches(cells[2:])))
         assert found == {"seqlora": [then] * 3, "janus": [6] * 3}
 
@@ -109,7 +109,7 @@ def test_on_cores_cells_start_out_side_by_side_and_share_less_when_memory_runs_o
 ) -> None:
     packing = Packing(store, places=4)
     assert shares(next(packing.batches(cells))) == {"seqlora": [4] * 4, "janus": [4] * 4}
-    packing.hear(Outcome(cells[0].id, "crashed", OUT_OF_MEMORY, shared=4))
+    packing.on_outcome(Outcome(cells[0].id, "crashed", OUT_OF_MEMORY, shared=4))
     assert shares(next(packing.batches(cells))) == {"seqlora": [2] * 4, "janus": [4] * 4}
 
 
@@ -131,7 +131,7 @@ def test_a_shape_that_needs_more_than_was_measured_is_packed_less_and_less_until
                     put_measured(store, cell, 10 * GIB, 80 * GIB)
                 status, cause = ("failed", OUT_OF_MEMORY) if short else ("done", "")
                 outcome = Outcome(cell.id, status, cause, seconds=1.0, shared=shared)
-                packing.hear(outcome)
+                packing.on_outcome(outcome)
                 note(outcome)
 
     tally = drive(cells, store, run, lambda _: None)

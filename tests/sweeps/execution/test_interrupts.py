@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps.execution.test_ray_pool import processes
+from tests.sweeps.sweep_processes import processes
 
 pytestmark = pytest.mark.slow
 

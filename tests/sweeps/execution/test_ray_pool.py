@@ -6,10 +6,7 @@ import os
 import pty
 import signal
 import stat
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,56 +16,20 @@ from janus.errors import RunError
 from janus.store.store import Store
 from janus.training.load_trained import load_trained
 from sweeps.__main__ import main
-from sweeps.spec.plan import plan, split_open
+from sweeps.spec.by_status import by_status
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
+from tests.sweeps.sweep_processes import (
+    PAIRS,
+    processes,
+    run,
+    short_tmp,
+    start,
+    wait_for_worker,
+)
 
+__all__ = ["short_tmp"]
 pytestmark = pytest.mark.slow
-
-PAIRS = ["methods=[seqlora,janus]", "orders=2", "workers=2"]
-
-
-@pytest.fixture
-def short_tmp(tmp_path: Path) -> Iterator[str]:
-    """A TMPDIR by which the processes of one sweep can be told; Ray wants it short."""
-    link = Path(f"/tmp/js{os.getpid()}")
-    folder = tmp_path / "t"
-    folder.mkdir()
-    link.symlink_to(folder)
-    yield str(link)
-    link.unlink()
-
-
-def processes(marker: str) -> dict[int, str]:
-    """Command lines of the processes whose environment or arguments hold `marker`."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (entry / "cmdline").read_bytes()
-            facts = arguments + (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if marker.encode() in facts:
-            found[int(entry.name)] = arguments.replace(b"\0", b" ").decode()
-    return found
-
-
-def start(words: list[str], tmp: str) -> subprocess.Popen[str]:
-    """A sweep as typed at a terminal, even where pytest runs in the background, deaf to Ctrl-C."""
-    return subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, "-m", "sweeps", "run", "smoke", *words],
-        env={**os.environ, "TMPDIR": tmp},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run(words: list[str], tmp: str) -> tuple[int, str]:
-    process = start(words, tmp)
-    out, _ = process.communicate(timeout=300)
-    assert processes(tmp) == {}, "a process of the sweep is left"
-    assert os.listdir(tmp) == [], "a file of the sweep is left"
-    return process.returncode, out
 
 
 def result_times(store: Store) -> dict[str, int]:
@@ -81,7 +42,7 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     words = [*PAIRS, *tiny, f"store={store.root}", "keep=final"]
     status, out = run(words, short_tmp)
     assert status == 0, out
-    assert store.done() == {cell.id for cell in plan(load("smoke", words).sweep)}
+    assert store.done() == {cell.id for cell in plan(load("smoke", words).sweep).cells}
     assert "[4/4]" in out and "Traceback" not in out
     first = result_times(store)
 
@@ -91,8 +52,8 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     assert result_times(store) == first
 
     words_but_orders = [word for word in words if not word.startswith("orders=")]
-    larger = [cell.id for cell in plan(load("smoke", ["orders=3", *words_but_orders]).sweep)]
-    split = split_open(larger, store)
+    larger = [cell.id for cell in plan(load("smoke", ["orders=3", *words_but_orders]).sweep).cells]
+    split = by_status(larger, store)
     assert (len(split.done), len(split.open)) == (4, 2)
 
     kept = {cell_id: load_trained(store.root, cell_id) for cell_id in split.done}
@@ -144,7 +105,7 @@ def test_a_diverging_cell_is_reported_and_the_others_finish(
 def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short_tmp: str) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=4"]
     words = [*PAIRS, *tiny, "bench.test_per_class=2", f"store={store.root}"]
-    cells = plan(load("smoke", words).sweep)
+    cells = plan(load("smoke", words).sweep).cells
     process = start(words, short_tmp)
     victim = wait_for_worker(store, [cell.id for cell in cells])
     os.kill(victim, signal.SIGKILL)
@@ -161,7 +122,7 @@ def test_a_crashed_cell_is_attempted_again_before_those_that_wait(
 ) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "bench.test_per_class=2"]
     words = ["methods=[seqlora]", "orders=3", "workers=1", *tiny, f"store={store.root}"]
-    first, _, third = (cell.id for cell in plan(load("smoke", words).sweep))
+    first, _, third = (cell.id for cell in plan(load("smoke", words).sweep).cells)
     process = start(words, short_tmp)
     os.kill(wait_for_worker(store, [first]), signal.SIGKILL)
     out, _ = process.communicate(timeout=300)
@@ -179,7 +140,7 @@ def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=20"]
     words = [*PAIRS, *tiny, f"store={store.root}"]
     process = start(words, short_tmp)
-    wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep)])
+    wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep).cells])
     running = processes(short_tmp).values()
     workers = [name for name in running if name.startswith("ray::") and "Agent" not in name]
     assert len(workers) == 2, "those that Ray started beforehand, and no others"
@@ -191,18 +152,3 @@ def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
     assert "Traceback" not in out
     assert processes(short_tmp) == {}
     assert os.listdir(short_tmp) == []
-
-
-def wait_for_worker(store: Store, cell_ids: list[str], patience_s: float = 120.0) -> int:
-    """The process number of a worker that is training (has published progress)."""
-    from janus import atomic_files
-
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        for cell_id in cell_ids:
-            beat = store.beat(cell_id)
-            if beat is not None and store.status(cell_id) == "running":
-                claim = store.run_dir(cell_id) / "claims" / "000001.json"
-                return int(atomic_files.read_json(claim)["owner"]["pid"])
-        time.sleep(0.1)
-    raise AssertionError("no worker began to train")

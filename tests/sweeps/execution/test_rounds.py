@@ -12,7 +12,7 @@ from janus.errors import ConfigError, DataError, RunError, cause_of
 from janus.store.store import Store
 from sweeps.execution.attempt import Outcome, attempt
 from sweeps.execution.retry_policy import CRASH, LOST_NODE, POLICIES
-from sweeps.execution.rounds import Note, Tally, drive
+from sweeps.execution.rounds import OnOutcome, Tally, drive
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 
@@ -21,7 +21,7 @@ Put = Callable[[str], None]
 
 @pytest.fixture
 def cells() -> list[Cell]:
-    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep)
+    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).cells
 
 
 class FakePool:
@@ -32,7 +32,7 @@ class FakePool:
         self.scripts = scripts or {}
         self.rounds: list[list[str]] = []
 
-    def run(self, cells: Sequence[Cell], note: Note) -> None:
+    def run(self, cells: Sequence[Cell], note: OnOutcome) -> None:
         self.rounds.append([cell.id for cell in cells])
         for cell in cells:
             script = self.scripts.get(cell.id, [])

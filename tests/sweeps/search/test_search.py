@@ -17,8 +17,10 @@ from sweeps.__main__ import main
 from sweeps.execution.attempt import Outcome
 from sweeps.search.candidates import rung_tasks
 from sweeps.search.learning_curve import Curve, read_curve
-from sweeps.search.search import Driver, Tuned, UnfinishedError, _tuned, winners
-from sweeps.spec.plan import plan, plan_rows, read_list, rows
+from sweeps.search.search import Driver, Tuned, UnfinishedError, make_tuned
+from sweeps.search.winners_file import winners_file
+from sweeps.spec.cell_list import read_list
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 
 FILE = """
@@ -96,10 +98,11 @@ def run(path: Path, trainer: MadeUp, *words: str) -> tuple[str, list[Tuned]]:
     """The winners' file, and everything that was tried."""
     request = load(str(path), words)
     assert request.search is not None
-    tuned = [_tuned(request, request.search, row) for row in rows(request.sweep)]
+    planned = plan(request.sweep)
+    tuned = [make_tuned(planned, request.search, row) for row in planned.rows]
     driver = Driver(request, request.search, trainer.store, trainer, "command", pause_s=0.0)
     driver.go(tuned)
-    return winners(request, request.search, tuned, trainer.store), tuned
+    return winners_file(request, request.search, tuned, trainer.store), tuned
 
 
 def test_every_row_gets_the_same_budget_on_every_tuning_cell(path: Path, store: Store) -> None:
@@ -121,8 +124,8 @@ def test_the_best_mean_wins_and_is_reported_on_fresh_pairs(path: Path, store: St
     sweep = load(str(written), []).sweep
     assert sweep.variants["seqlora"][""] == best
     assert set(sweep.pairs()) == set(load("smoke", []).sweep.pairs())
-    assert {cell.bench.eval for cell in plan(sweep)} == {"test"}
-    assert {p.row for p in plan_rows(sweep)} == {"seqlora", "ncm", "inflora"}
+    assert {cell.bench.eval for cell in plan(sweep).cells} == {"test"}
+    assert {p.row for p in plan(sweep).entries} == {"seqlora", "ncm", "inflora"}
     assert text.count("<- best") == 3
     for word in ("orders=[0,100]", "seeds=[101]"):
         with pytest.raises(ConfigError, match="fresh"):

@@ -10,8 +10,8 @@ import yaml
 from janus import atomic_files
 from janus.errors import ConfigError
 from janus.store.store import Store
-from sweeps.search.winners import choose
-from sweeps.spec.plan import plan_rows
+from sweeps.search.winners import winners_of
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import CONF, load, sweep_names
 
 FILE = """
@@ -45,7 +45,7 @@ def sweep(tmp_path):
 
 
 def fill(sweep, store: Store, skip: str = "", fail: str = "") -> None:
-    for p in plan_rows(sweep):
+    for p in plan(sweep).entries:
         if skip and skip in p.row:
             continue
         if fail and fail in p.row:
@@ -60,7 +60,7 @@ def fill(sweep, store: Store, skip: str = "", fail: str = "") -> None:
 
 def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, store):
     fill(sweep, store)
-    chosen = yaml.safe_load(choose(sweep, store))
+    chosen = yaml.safe_load(winners_of(plan(sweep), store))
     assert chosen["methods"] == ["ncm", "seqlora", "lora_gpm"]
     assert chosen["variants"]["ncm"] == {"": {}}
     assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-4, "rank": 4}}
@@ -70,8 +70,8 @@ def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, s
         "rank": 4,
     }
     path = store.root / "reporting.yaml"
-    path.write_text(choose(sweep, store))
-    labels = {p.row for p in plan_rows(load(str(path), []).sweep)}
+    path.write_text(winners_of(plan(sweep), store))
+    labels = {p.row for p in plan(load(str(path), []).sweep).entries}
     assert labels == {"ncm", "seqlora", "lora_gpm", "lora_gpm[exact]"}
 
 
@@ -84,27 +84,36 @@ def test_candidates_that_are_one_cell_have_one_score(tmp_path, store):
         "grid: {method.damping: [0.1, 0.2]}\n"
     )
     sweep = load(str(path), []).sweep
-    (planned,) = plan_rows(sweep)
+    (planned,) = plan(sweep).entries
     record = {"id": planned.cell.id, "metrics": {"acc": 0.5}}
     atomic_files.create(store.result_path(planned.cell.id), atomic_files.json_writer(record))
-    assert "[damping=0.1]: 50.00, [damping=0.2]: 50.00" in choose(sweep, store)
+    assert "[damping=0.1]: 50.00, [damping=0.2]: 50.00" in winners_of(plan(sweep), store)
+
+
+def test_candidates_may_be_compared_on_an_order_of_ones_own(tmp_path, store):
+    own = list(reversed(range(100)))
+    path = tmp_path / "tuning.yaml"
+    path.write_text(f"methods: [ncm]\norders: [{own}]\nseeds: [100]\nfixed: {{eval: validation}}\n")
+    sweep = load(str(path), []).sweep
+    fill(sweep, store)
+    assert "# ncm  : 70.00" in winners_of(plan(sweep), store)
 
 
 def test_a_candidate_that_diverged_loses(sweep, store):
     fill(sweep, store, fail="seqlora[lr=1e-4")
-    chosen = yaml.safe_load(choose(sweep, store))
+    chosen = yaml.safe_load(winners_of(plan(sweep), store))
     assert chosen["variants"]["seqlora"] == {"": {"lr": 1e-3, "rank": 4}}
 
 
 def test_nothing_is_chosen_before_every_candidate_ran(sweep, store):
     fill(sweep, store, skip="seqlora[lr=1e-4")
     with pytest.raises(ConfigError, match=r"not finished.*seqlora\[lr=1e-4"):
-        choose(sweep, store)
+        winners_of(plan(sweep), store)
 
 
 def test_nothing_is_tuned_on_the_test_set():
     with pytest.raises(ConfigError, match="test set"):
-        choose(load("smoke", []).sweep, Store("nowhere"))
+        winners_of(plan(load("smoke", []).sweep), Store("nowhere"))
 
 
 def test_the_winners_that_ship_refuse_the_pairs_that_chose_them():

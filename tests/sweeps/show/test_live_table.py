@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from rich.console import Console
@@ -15,18 +15,19 @@ from janus.store.store import Store
 from sweeps.__main__ import main
 from sweeps.execution.attempt import Outcome
 from sweeps.show.live_table import LiveWatch, PlainWatch, pace
-from sweeps.spec.plan import Planned, plan_rows, write_list
+from sweeps.spec.cell_list import write_list
+from sweeps.spec.plan import PlannedCell, plan
 from sweeps.spec.sweep_file import load
 
 Put = Callable[[str], None]
 
 
 @pytest.fixture
-def planned() -> list[Planned]:
-    return plan_rows(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep)
+def planned() -> Sequence[PlannedCell]:
+    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).entries
 
 
-def titles(planned: list[Planned]) -> dict[str, str]:
+def titles(planned: Sequence[PlannedCell]) -> dict[str, str]:
     return {p.cell.id: p.title for p in planned}
 
 
@@ -37,38 +38,38 @@ def fail(store: Store, cell: Cell, cause: str) -> None:
     claim.release()
 
 
-def test_a_plain_line_tells_how_a_cell_ended(planned: list[Planned]) -> None:
+def test_a_plain_line_tells_how_a_cell_ended(planned: Sequence[PlannedCell]) -> None:
     out = io.StringIO()
     watch = PlainWatch(titles(planned), 2, out)
     metrics = {"acc": 0.634, "bwt": -0.165}
-    watch.note(Outcome(planned[0].cell.id, "done", seconds=71.2, metrics=metrics))
-    watch.note(Outcome(planned[1].cell.id, "failed", "nan", "diverged\nat step 3"))
+    watch.on_cell_end(Outcome(planned[0].cell.id, "done", seconds=71.2, metrics=metrics))
+    watch.on_cell_end(Outcome(planned[1].cell.id, "failed", "nan", "diverged\nat step 3"))
     assert out.getvalue().splitlines() == [
         "[3/4] glyphs seqlora order=0 seed=0  ACC 63.40  BWT -16.50  71 s",
         "[failed] glyphs janus order=0 seed=0  nan: diverged",
     ]
 
 
-def test_a_missing_metric_is_dashes(planned: list[Planned]) -> None:
+def test_a_missing_metric_is_dashes(planned: Sequence[PlannedCell]) -> None:
     out = io.StringIO()
-    PlainWatch(titles(planned), 0, out).note(
+    PlainWatch(titles(planned), 0, out).on_cell_end(
         Outcome(planned[0].cell.id, "done", metrics={"bwt": None})
     )
     assert "ACC --  BWT --" in out.getvalue()
 
 
 def test_the_live_table_shows_running_cells_from_their_heartbeats(
-    store: Store, planned: list[Planned]
+    store: Store, planned: Sequence[PlannedCell]
 ) -> None:
     claim = store.claim(planned[1].cell)
     assert claim is not None
     watch = LiveWatch(titles(planned), 0, store)
     console = Console(width=120, file=io.StringIO(), record=True)
-    console.print(watch._look())
+    console.print(watch._read_store())
     claim.beat(
         {"task": 2, "tasks": 10, "epoch": 1, "loss": None, "accuracy": 0.5, "seconds_left": 65.0}
     )
-    console.print(watch._look())
+    console.print(watch._read_store())
     text = console.export_text()
     assert "0 done, 1 running, 0 failed, 3 open" in text
     assert "glyphs janus order=0 seed=0" in text
@@ -81,7 +82,10 @@ def test_the_pace_tells_how_long_the_rest_takes() -> None:
 
 
 def test_status_tells_task_accuracy_and_pace_of_running_cells_from_the_store_alone(
-    store: Store, put_result: Put, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store,
+    put_result: Put,
+    planned: Sequence[PlannedCell],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_list(store, "smoke", "command", planned)
     now = time.time()
@@ -99,7 +103,10 @@ def test_status_tells_task_accuracy_and_pace_of_running_cells_from_the_store_alo
 
 
 def test_status_groups_failures_by_cause_and_names_the_command(
-    store: Store, put_result: Put, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store,
+    put_result: Put,
+    planned: Sequence[PlannedCell],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_list(store, "smoke", "python -m sweeps run smoke", planned)
     put_result(planned[0].cell.id)
@@ -117,7 +124,7 @@ def test_status_groups_failures_by_cause_and_names_the_command(
 
 
 def test_status_of_a_finished_sweep_is_zero(
-    store: Store, put_result: Put, planned: list[Planned]
+    store: Store, put_result: Put, planned: Sequence[PlannedCell]
 ) -> None:
     write_list(store, "smoke", "command", planned)
     for entry in planned:
@@ -126,7 +133,10 @@ def test_status_of_a_finished_sweep_is_zero(
 
 
 def test_plan_prints_rows_and_what_is_done(
-    store: Store, put_result: Put, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store,
+    put_result: Put,
+    planned: Sequence[PlannedCell],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     put_result(planned[0].cell.id)
     words = ["methods=[seqlora,janus]", "orders=2", f"store={store.root}"]
@@ -138,7 +148,10 @@ def test_plan_prints_rows_and_what_is_done(
 
 
 def test_a_finished_sweep_runs_without_starting_ray(
-    store: Store, put_result: Put, planned: list[Planned], capsys: pytest.CaptureFixture[str]
+    store: Store,
+    put_result: Put,
+    planned: Sequence[PlannedCell],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for entry in planned:
         put_result(entry.cell.id)

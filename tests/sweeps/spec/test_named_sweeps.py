@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from janus.errors import ConfigError
-from sweeps.spec.plan import Sweep, plan, plan_rows
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep import Sweep
 from sweeps.spec.sweep_file import load, sweep_names
 
 NAMED = (
@@ -33,7 +34,7 @@ NATURAL_AND_TEN = {("natural", seed) for seed in range(5)} | {(str(o), 0) for o 
 def pairs_of_rows(sweep: Sweep) -> dict[tuple[str, str], Counter[tuple[str, int]]]:
     """(order, seed) of every cell by bench and row."""
     found: dict[tuple[str, str], Counter[tuple[str, int]]] = defaultdict(Counter)
-    for planned in plan_rows(sweep):
+    for planned in plan(sweep).entries:
         cell = planned.cell
         found[cell.bench.name, planned.row][cell.order, cell.seed] += 1
     return found
@@ -51,7 +52,7 @@ def test_every_method_of_a_sweep_that_ships_gets_the_same_orders_and_seeds(name:
     found = pairs_of_rows(sweep)
     assert {key[0] for key in found} == set(sweep.benches)
     assert all(pairs == Counter(sweep.pairs()) for pairs in found.values())
-    assert {cell.method.name for cell in plan(sweep)} == set(sweep.methods)
+    assert {cell.method.name for cell in plan(sweep).cells} == set(sweep.methods)
 
 
 orders = st.one_of(
@@ -92,21 +93,21 @@ def test_any_sweep_file_gives_every_row_the_same_pairs(
 def test_paper_runs_the_natural_order_five_times_and_ten_orders_once() -> None:
     sweep = load("paper", ["bench=cifar100"]).sweep
     assert set(sweep.pairs()) == NATURAL_AND_TEN
-    cells = plan(sweep)
+    cells = plan(sweep).cells
     assert len(cells) == len(sweep.methods) * len(NATURAL_AND_TEN)
     assert {cell.backbone.model for cell in cells} == {"vit_base_patch16_224.augreg_in21k"}
 
 
 @pytest.mark.parametrize(("bench", "epochs"), [("cifar100", 20), ("imagenet_r", 50)])
 def test_unified_rows_share_the_training_of_the_bench(bench: str, epochs: int) -> None:
-    cells = plan(load("paper", [f"bench={bench}"]).sweep)
+    cells = plan(load("paper", [f"bench={bench}"]).sweep).cells
     shared = {(c.train.epochs, c.train.first_epochs, c.train.batch_size) for c in cells}
     assert shared == {(epochs, None, 128)}
     assert len({str(cell.identity()["bench"]) for cell in cells}) == 1
 
 
 def test_as_published_rows_keep_their_own_training_and_weights() -> None:
-    planned = plan_rows(load("as_published", ["bench=cifar100"]).sweep)
+    planned = plan(load("as_published", ["bench=cifar100"]).sweep).entries
     train = {p.cell.method.name: p.cell.train for p in planned}
     weights = {p.cell.method.name: p.cell.backbone.model for p in planned}
     assert (train["bilora"].first_epochs, train["bilora"].epochs) == (40, 20)
@@ -154,12 +155,12 @@ def test_the_tiny_scale_keeps_every_row_and_leaves_the_real_list_alone(name: str
         m: set(found) for m, found in real.variants.items()
     }
     assert len(tiny.pairs()) == 2
-    assert {cell.backbone.name for cell in plan(tiny)} == {"toy"}
+    assert {cell.backbone.name for cell in plan(tiny).cells} == {"toy"}
 
 
 def test_what_is_typed_wins_over_the_tiny_scale() -> None:
     words = ["scale=tiny", "bench=cifar100", "train.epochs=3", "orders=[4]"]
-    cells = plan(load("paper", words).sweep)
+    cells = plan(load("paper", words).sweep).cells
     assert {(c.bench.name, c.train.epochs, c.order) for c in cells} == {("cifar100", 3, "4")}
 
 
@@ -218,9 +219,9 @@ def test_what_sweep_files_say_of_tuning_holds() -> None:
     won = [row["lr"] for method in fast.methods for row in zoo.variants[method].values()]
     assert won and all(value < rate for value in won)
     for name in ("smoke_tuning", "ablation_tuning", "zoo_tuning"):
-        assert {cell.bench.eval for cell in plan(load(name, []).sweep)} == {"validation"}
+        assert {cell.bench.eval for cell in plan(load(name, []).sweep).cells} == {"validation"}
     epochs = [
-        {cell.train.epochs for cell in plan(load(name, []).sweep)}
+        {cell.train.epochs for cell in plan(load(name, []).sweep).cells}
         for name in ("smoke", "smoke_tuning", "ablation_tuning", "ablation")
     ]
     assert epochs == [{2}, {5}, {5}, {5}]

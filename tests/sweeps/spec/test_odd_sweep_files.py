@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from janus.errors import ConfigError
-from sweeps.spec.plan import MOST_CELLS, plan
+from sweeps.spec.plan import plan
+from sweeps.spec.sweep import MOST_CELLS
 from sweeps.spec.sweep_file import load
 
 HEAD = "bench: glyphs\nmethods: [janus]\norders: 2\n"
@@ -53,7 +54,7 @@ def test_a_wrong_sweep_file_is_refused_by_name(text, says, tmp_path):
 def test_a_file_may_be_called_yml_and_use_another_beside_it(tmp_path):
     written(tmp_path, "fixed: {method.rank: 3}\n", "base.yml")
     name = written(tmp_path, "defaults: [base, _self_]\n" + HEAD, "mine.yml")
-    assert [cell.method.values["rank"] for cell in plan(load(name, []).sweep)] == [3, 3]
+    assert [cell.method.values["rank"] for cell in plan(load(name, []).sweep).cells] == [3, 3]
 
 
 def test_a_yml_file_is_read_although_a_yaml_file_of_its_name_stands_beside_it(tmp_path):

@@ -12,18 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from janus.config.compose import compose
 from janus.errors import ConfigError
 from janus.store.store import Store
-from sweeps.spec.plan import (
-    Sweep,
-    notes,
-    plan,
-    plan_rows,
-    read_list,
-    split_open,
-    without_effect,
-    write_list,
-)
+from sweeps.spec.by_status import by_status
+from sweeps.spec.cell_list import read_list, write_list
+from sweeps.spec.plan import plan
+from sweeps.spec.rows import without_effect
+from sweeps.spec.sweep import Sweep
 from sweeps.spec.sweep_file import load
 
 METHODS = ("seqlora", "inflora", "lora_gpm", "janus", "ncm")
@@ -49,12 +45,12 @@ sweeps = st.builds(
 @given(sweeps)
 def test_every_row_gets_the_same_orders_crossed_with_the_same_seeds(sweep: Sweep) -> None:
     pairs = defaultdict(Counter)
-    for planned in plan_rows(sweep):
+    for planned in plan(sweep).entries:
         cell = planned.cell
         pairs[cell.bench.name, planned.row][cell.order, cell.seed] += 1
     wanted = Counter((order, seed) for order in sweep.orders for seed in sweep.seeds)
     assert {key[0] for key in pairs} == set(sweep.benches)
-    assert {cell.method.name for cell in plan(sweep)} == set(sweep.methods)
+    assert {cell.method.name for cell in plan(sweep).cells} == set(sweep.methods)
     for found in pairs.values():
         assert found == wanted
 
@@ -63,16 +59,16 @@ def test_every_row_gets_the_same_orders_crossed_with_the_same_seeds(sweep: Sweep
 @settings(max_examples=40, deadline=None)
 @given(sweeps)
 def test_no_cell_is_planned_twice_and_the_list_is_stable(sweep: Sweep) -> None:
-    ids = [cell.id for cell in plan(sweep)]
+    ids = [cell.id for cell in plan(sweep).cells]
     assert len(ids) == len(set(ids))
-    assert ids == [cell.id for cell in plan(sweep)]
+    assert ids == [cell.id for cell in plan(sweep).cells]
 
 
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sweeps, st.integers(0, 60))
 def test_a_sweep_cut_short_holds_whole_pairs_but_for_the_last(sweep: Sweep, cut: int) -> None:
-    cells = plan(sweep)
+    cells = plan(sweep).cells
     pairs = Counter((cell.order, cell.seed) for cell in cells[:cut])
     whole = len(cells) // (len(sweep.orders) * len(sweep.seeds))
     assert sum(number != whole for number in pairs.values()) <= 1
@@ -82,26 +78,39 @@ def test_a_grid_that_means_nothing_to_a_method_gives_it_one_row() -> None:
     sweep = Sweep(
         name="s", methods=("ncm", "janus"), orders=("0",), grid={"method.rank": (4, 8)}, fixed=TOY
     )
-    assert [p.row for p in plan_rows(sweep)] == ["ncm", "janus[rank=4]", "janus[rank=8]"]
+    assert [p.row for p in plan(sweep).entries] == ["ncm", "janus[rank=4]", "janus[rank=8]"]
     assert without_effect(sweep) == {"method.rank": ["ncm"]}
 
 
 def test_a_row_that_is_another_under_a_new_name_is_told() -> None:
     variants = {"janus": {"a": {"rank": 8}, "b": {"rank": 8}, "c": {"rank": 4}}}
     sweep = Sweep(name="twice", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
-    assert {p.row for p in plan_rows(sweep)} == {"janus[a]", "janus[c]"}
-    assert notes(sweep) == ["janus[b] is the same as janus[a], which stands for both"]
+    assert {p.row for p in plan(sweep).entries} == {"janus[a]", "janus[c]"}
+    assert list(plan(sweep).notes) == ["janus[b] is the same as janus[a], which stands for both"]
+
+
+def test_a_plan_composes_each_row_once(monkeypatch) -> None:
+    composed: list[str] = []
+
+    def counted(overrides):
+        composed.append(overrides["method"])
+        return compose(overrides)
+
+    monkeypatch.setattr("sweeps.spec.rows.compose", counted)
+    made = plan(load("smoke", ["orders=100"]).sweep)
+    assert composed == ["seqlora", "inflora", "janus"] and len(made.cells) == 300
+    assert [row.label for row in made.rows] == composed
 
 
 def test_a_grid_over_a_setting_that_nothing_reads_trains_each_cell_once() -> None:
     """Sketch sizes mean nothing to the exact estimate."""
     grid = {"method.estimator": ("cov", "fd"), "method.sketch_size": (8, 64)}
     sweep = Sweep(name="s", methods=("janus",), orders=("0",), grid=grid, fixed=TOY)
-    first, *others = [p.row for p in plan_rows(sweep)]
+    first, *others = [p.row for p in plan(sweep).entries]
     assert first == "janus[estimator=cov,sketch_size=8]"
     assert others == [f"janus[estimator=fd,sketch_size={size}]" for size in (8, 64)]
     same = "janus[estimator=cov,sketch_size=64]"
-    assert notes(sweep) == [
+    assert list(plan(sweep).notes) == [
         f"method.sketch_size has no effect with method.estimator=cov, in: {first}, {same}",
         f"{same} is the same as {first}, which stands for both",
     ]
@@ -110,7 +119,7 @@ def test_a_grid_over_a_setting_that_nothing_reads_trains_each_cell_once() -> Non
 def test_a_row_that_trains_nothing_is_told_before_training() -> None:
     variants = {"janus": {"random": {"a_init": "random"}, "whole": {}}}
     sweep = Sweep(name="s", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
-    (told,) = notes(sweep)
+    (told,) = plan(sweep).notes
     assert told.startswith("a_init=random with constrained=true: ")
     assert told.endswith("in: janus[random]")
 
@@ -118,7 +127,7 @@ def test_a_row_that_trains_nothing_is_told_before_training() -> None:
 def test_equal_cells_of_two_rows_are_planned_once() -> None:
     variants = {"janus": {"a": {}, "b": {"method.rank": 7}, "c": {"rank": 7}}}
     sweep = Sweep(name="s", methods=("janus",), orders=("0",), variants=variants, fixed=TOY)
-    assert [p.row for p in plan_rows(sweep)] == ["janus[a]", "janus[b]"]
+    assert [p.row for p in plan(sweep).entries] == ["janus[a]", "janus[b]"]
 
 
 def test_a_key_that_a_row_sets_may_not_be_given_besides() -> None:
@@ -142,7 +151,7 @@ def test_an_empty_axis_is_refused(axis: str) -> None:
 
 
 def test_cells_are_split_by_what_the_store_knows(store: Store, put_result: Put) -> None:
-    cells = plan(load("smoke", ["orders=2", "methods=[seqlora,janus]"]).sweep)
+    cells = plan(load("smoke", ["orders=2", "methods=[seqlora,janus]"]).sweep).cells
     put_result(cells[0].id)
     running = store.claim(cells[1])
     assert running is not None
@@ -150,7 +159,7 @@ def test_cells_are_split_by_what_the_store_knows(store: Store, put_result: Put) 
     assert failed is not None
     failed.fail({"cause": "nan"})
     failed.release()
-    split = split_open((cell.id for cell in cells), store)
+    split = by_status((cell.id for cell in cells), store)
     assert split.done == [cells[0].id]
     assert split.running == [cells[1].id]
     assert split.failed == [cells[2].id]
@@ -158,7 +167,7 @@ def test_cells_are_split_by_what_the_store_knows(store: Store, put_result: Put) 
 
 
 def test_the_list_of_cells_is_kept_for_the_analysis(store: Store) -> None:
-    planned = plan_rows(load("ablation_seeds", []).sweep)
+    planned = plan(load("ablation_seeds", []).sweep).entries
     write_list(store, "ablation_seeds", "the command", planned)
     record = json.loads((store.root / "sweeps" / "ablation_seeds.json").read_text())
     assert record["command"] == "the command"

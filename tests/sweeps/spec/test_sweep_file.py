@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from janus.errors import ConfigError
-from sweeps.spec.plan import plan, plan_rows
+from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import expand_orders, expand_seeds, load
 
 
 def test_smoke_compares_three_methods_over_four_orders() -> None:
-    cells = plan(load("smoke", []).sweep)
+    cells = plan(load("smoke", []).sweep).cells
     assert {cell.method.name for cell in cells} == {"seqlora", "inflora", "janus"}
     assert {cell.order for cell in cells} == {"0", "1", "2", "3"}
     assert len(cells) == 12
@@ -23,7 +23,7 @@ def test_the_ablation_has_the_seven_rows_of_the_paper() -> None:
         planned.row.removeprefix("janus[").removesuffix("]"): tuple(
             planned.cell.method.values[name] for name in ("estimate", "rectify", "margin_loss")
         )
-        for planned in plan_rows(load("ablation", []).sweep)
+        for planned in plan(load("ablation", []).sweep).entries
     }
     assert switches == {
         "none": (False, False, False),
@@ -37,8 +37,8 @@ def test_the_ablation_has_the_seven_rows_of_the_paper() -> None:
 
 
 def test_ablation_seeds_reuses_the_cells_of_the_ablation() -> None:
-    ablation = {cell.id for cell in plan(load("ablation", []).sweep)}
-    seeds = plan(load("ablation_seeds", []).sweep)
+    ablation = {cell.id for cell in plan(load("ablation", []).sweep).cells}
+    seeds = plan(load("ablation_seeds", []).sweep).cells
     assert len(seeds) == 2 * 2 * 3
     assert all(cell.id in ablation for cell in seeds if cell.seed == 0)
 
@@ -46,7 +46,7 @@ def test_ablation_seeds_reuses_the_cells_of_the_ablation() -> None:
 def test_overrides_reach_the_sweep_and_the_cells() -> None:
     words = "methods=seqlora,janus orders=[natural,1] seeds=2 train.epochs=3 method.rank=4,8"
     request = load("smoke", [*words.split(), "workers=2", "store=elsewhere"])
-    cells = plan(request.sweep)
+    cells = plan(request.sweep).cells
     assert len(cells) == 2 * 2 * 2 * 2
     assert {cell.train.epochs for cell in cells} == {3}
     assert {cell.method.values["rank"] for cell in cells} == {4, 8}
@@ -54,8 +54,8 @@ def test_overrides_reach_the_sweep_and_the_cells() -> None:
 
 
 def test_where_and_how_to_run_changes_no_cell() -> None:
-    here = plan(load("smoke", ["workers=1", "store=a", "device=cpu"]).sweep)
-    there = plan(load("smoke", ["workers=7", "store=b", "device=cuda"]).sweep)
+    here = plan(load("smoke", ["workers=1", "store=a", "device=cpu"]).sweep).cells
+    there = plan(load("smoke", ["workers=7", "store=b", "device=cuda"]).sweep).cells
     assert [cell.id for cell in here] == [cell.id for cell in there]
 
 
@@ -65,7 +65,7 @@ def test_a_sweep_file_of_ones_own(tmp_path: Path) -> None:
         "methods: [janus]\norders: [natural]\ngrid: {method.lr: [1e-3, 0.01]}\n"
         "fixed: {train.epochs: 2}\n"
     )
-    cells = plan(load(str(path), ["train.epochs=4"]).sweep)
+    cells = plan(load(str(path), ["train.epochs=4"]).sweep).cells
     assert [cell.method.values["lr"] for cell in cells] == [1e-3, 0.01]
     assert {cell.train.epochs for cell in cells} == {4}
 
@@ -73,7 +73,7 @@ def test_a_sweep_file_of_ones_own(tmp_path: Path) -> None:
 def test_a_word_replaces_the_grid_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("methods: [janus]\norders: 1\ngrid: {method.rank: [2, 4]}\n")
-    cells = plan(load(str(path), ["method.rank=5"]).sweep)
+    cells = plan(load(str(path), ["method.rank=5"]).sweep).cells
     assert [cell.method.values["rank"] for cell in cells] == [5]
 
 
