@@ -29,7 +29,7 @@ def reuse_large_blocks() -> bool:
     return all(answers)
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return freed memory, which `reuse_large_blocks` holds on to, to the system and the GPU.
 
     A worker trains one cell after another: what the last one used is not the next one's.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 
-def settle(device: torch.device) -> None:
+def make_deterministic(device: torch.device) -> None:
     """Choose repeatable kernels and unrounded float32, until this process ends. Nothing on a CPU.
 
     To be called before the first tensor reaches `device`. Operators for which torch has no
@@ -34,7 +34,7 @@ def settle(device: torch.device) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def choices() -> dict[str, Any]:
+def cuda_record() -> dict[str, Any]:
     """What decides the last bits of results on a GPU, besides its name: part of their record."""
     return {
         "cuda": torch.version.cuda,

@@ -18,7 +18,7 @@ import torch
 
 from janus import atomic_files
 from janus.machine import determinism
-from janus.machine.allocator import give_back
+from janus.machine.allocator import release_memory
 from janus.machine.devices import cpu_name
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janus-lora")
@@ -33,12 +33,12 @@ def numerics(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "timm": _version("timm"),
-    } | (determinism.choices() | {"cpu": cpu_name()} if on_gpu else {})
+    } | (determinism.cuda_record() | {"cpu": cpu_name()} if on_gpu else {})
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start counting anew: a process may train several cells (off Linux it cannot)."""
-    give_back()
+    release_memory()
     if device.type == "cuda":
         torch.cuda.init()  # with a number ("cuda:1"), the next line does not
         torch.cuda.reset_peak_memory_stats(device)

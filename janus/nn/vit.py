@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from janus.config.cell import BackboneConfig
-from janus.machine.determinism import settle
+from janus.machine.determinism import make_deterministic
 from janus.weights.fit import Record, load
 from janus.weights.model import create
 from janus.weights.resolve import weight_file
@@ -27,7 +27,7 @@ def build_recorded(config: BackboneConfig, device: torch.device) -> tuple[nn.Mod
     from now on (see determinism.py). Raises DataError for weights that are missing, damaged, or of
     another architecture, and ConfigError for a model that timm cannot make.
     """
-    settle(device)
+    make_deterministic(device)
     from janus.nn.cast_cache import choose_attention, keep_casts
     from janus.nn.cls_only_block import leave_out
 
