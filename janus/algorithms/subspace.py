@@ -319,7 +319,7 @@ def energy_at(task: int, tasks: int, energy: float, rises: bool) -> float:
     return energy + (1 - energy) * task / tasks if rises else energy
 
 
-def stacked(bases: list[Basis]) -> Tensor:
+def stacked_bases(bases: list[Basis]) -> Tensor:
     """All bases as one (blocks, D, q_max) tensor; missing columns are zero and change nothing."""
     return padded([b.v for b in bases])
 

@@ -2,7 +2,7 @@
 
 A bank never changes what it was given. `install` lets the network add all entries to its output in
 one wide pair per block (SD-LoRA's directions; with negative gains, a network without them);
-`pairs` hands out one entry (CoLoR's experts); `wide_a` stacks the rows (O-LoRA's penalty).
+`pairs` hands out one entry (CoLoR's experts); `stacked_rows` stacks the rows (O-LoRA's penalty).
 
 Shapes: L blocks, P target projections, r rank of an entry, R sum of ranks, n entries, D width.
 """
@@ -40,7 +40,7 @@ class AdapterBank:
         """The entry `index`, one pair per block."""
         return self.entries[index]
 
-    def wide(self, block: int, unit: bool) -> Pair:
+    def stacked(self, block: int, unit: bool) -> Pair:
         """All entries of a block side by side: A (P, R, D) and B (P, D, R).
 
         unit: B is divided by |B|_F |A|_F of its own entry and projection (SD-LoRA); an entry whose
@@ -50,7 +50,7 @@ class AdapterBank:
         ups = [b / _norms(a, b) if unit else b for a, b in pairs]
         return torch.cat([a for a, _ in pairs], dim=-2), torch.cat(ups, dim=-1)
 
-    def wide_a(self) -> Tensor:
+    def stacked_rows(self) -> Tensor:
         """Rows of all entries: (L, P, R, D). Needs one entry at least."""
         return torch.stack([torch.cat(rows, dim=-2) for rows in self._rows_by_block()])
 
@@ -58,11 +58,11 @@ class AdapterBank:
         return [[pair[0] for pair in block] for block in zip(*self.entries, strict=True)]
 
     def install(self, layers: Sequence[LoraQKV], unit: bool) -> None:
-        """Let every layer add its wide pair; gains are the caller's, see `row_gains`."""
+        """Let every layer add its wide pair; gains are the caller's, see `gains_per_rank`."""
         for layer in layers:
-            layer.frozen = self.wide(layer.block, unit) if self.entries else None
+            layer.frozen = self.stacked(layer.block, unit) if self.entries else None
 
-    def row_gains(self, gains: Tensor) -> Tensor:
+    def gains_per_rank(self, gains: Tensor) -> Tensor:
         """One factor per entry (n,) spread over its rank-one terms: (R,)."""
         ranks = self._ranks()
         if self._owners[0] != ranks:
@@ -84,7 +84,7 @@ class AdapterBank:
         member = torch.nn.functional.one_hot(_owners(ranks), len(ranks)).double().mT.to(device)
         total = torch.zeros(len(ranks), len(ranks), dtype=torch.float64, device=device)
         for block in range(len(self.entries[0])):
-            a, b = (x.double() for x in self.wide(block, unit=True))
+            a, b = (x.double() for x in self.stacked(block, unit=True))
             total += member @ ((b.mT @ b) * (a @ a.mT)).sum(0) @ member.mT
         return total
 
