@@ -65,7 +65,7 @@ def violation(run: Run, projection: str) -> Array | None:
     return np.mean(found, axis=0) if found else None
 
 
-def invasion(run: Run) -> list[tuple[float, float]]:
+def old_class_overlap(run: Run) -> list[tuple[float, float]]:
     """(own-centre cosine, nearest-old-centre cosine) per later task."""
     return [
         pair

@@ -17,7 +17,7 @@ from janus.data.stream import Stream, plain_batches
 from janus.methods.base.method import Method
 from janus.nn.heads import Prototypes
 
-PROBE_IMAGES = 256
+MOST_PAST_IMAGES = 256
 """Most test images of past tasks that the null-space diagnostics look at."""
 
 
@@ -99,7 +99,7 @@ def _spans(stream: Stream, count: int, device: torch.device) -> tuple[Tensor, Te
     return first, end
 
 
-def invasion(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str, float]:
+def old_class_overlap(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str, float]:
     """How far the new task's test features reach into old classes' regions.
 
     danger: mean cosine to the nearest class centre of earlier tasks (test-image centres, measured
@@ -123,12 +123,12 @@ def invasion(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str,
     return facts
 
 
-def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Tensor]:
-    """Prepared test images of earlier tasks, evenly spaced, at most PROBE_IMAGES in all."""
+def sample_past_images(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Tensor]:
+    """Prepared test images of earlier tasks, evenly spaced, at most MOST_PAST_IMAGES in all."""
     if not tests:
         return []
-    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), PROBE_IMAGES)).round().long()
-    each = PROBE_IMAGES // len(chosen)
+    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), MOST_PAST_IMAGES)).round().long()
+    each = MOST_PAST_IMAGES // len(chosen)
     ends = torch.tensor([len(images) for images in tests]).cumsum(0)
     index = []
     for task in chosen.tolist():

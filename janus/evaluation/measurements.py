@@ -16,7 +16,7 @@ from janus.config.cell import Cell
 from janus.config.method_spec import method_spec
 from janus.data.stream import Stream, Task
 from janus.errors import RunError
-from janus.evaluation.accuracy import evaluate, invasion, probe
+from janus.evaluation.accuracy import evaluate, old_class_overlap, sample_past_images
 from janus.methods.base.method import Method
 from janus.nn.heads import Prototypes
 from janus.store.correct_images import FIELD, name_of
@@ -61,10 +61,12 @@ class Measurements:
         if found.counts.correct_ncm is None:
             self.means = None  # no single feature space to take means in
         own_tests = not self.stream.shared_test
-        past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
+        past = sample_past_images(
+            self.stream.tests[: task.index] if own_tests else (), self.cell, self.device
+        )
         facts = {"task": task.index, **self.method.diagnose(past)}
         if not joint and own_tests:
-            facts |= invasion(found.newest, self.centres)
+            facts |= old_class_overlap(found.newest, self.centres)
         entry = vars(found.counts) | {"diagnostics": facts}
         self._append(entry)
         self.right.append(self._packed(found.right))

@@ -59,17 +59,17 @@ def keep_casts(model: nn.Module) -> nn.Module:
     return model
 
 
-def choose_attention(model: nn.Module) -> nn.Module:
+def hook_attention_kernel(model: nn.Module) -> nn.Module:
     """Let every timm attention choose its kernel in each pass; the model itself."""
     from janus.machine.import_timm import timm
 
     for module in model.modules():
         if isinstance(module, timm.models.vision_transformer.Attention):
-            module.register_forward_pre_hook(choose)
+            module.register_forward_pre_hook(set_attention_kernel)
     return model
 
 
-def choose(attention: Any, inputs: tuple[Tensor, ...]) -> None:
+def set_attention_kernel(attention: Any, inputs: tuple[Tensor, ...]) -> None:
     """Fused unless under autocast on a CPU, or where timm was told not to fuse."""
     on_cpu = inputs[0].device.type == "cpu" and torch.is_autocast_enabled("cpu")
     may_fuse = vars(attention).setdefault("may_fuse", attention.fused_attn)

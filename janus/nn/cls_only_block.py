@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from janus.machine.import_timm import timm
-from janus.nn.cast_cache import choose
+from janus.nn.cast_cache import set_attention_kernel
 from janus.nn.lora import LoraQKV, project
 
 Attention: Any = timm.models.vision_transformer.Attention
@@ -24,7 +24,7 @@ Block: Any = timm.models.vision_transformer.Block
 VisionTransformer: Any = timm.models.vision_transformer.VisionTransformer
 
 
-class ClsBlock(Block):  # type: ignore[misc]
+class ClsOnlyBlock(Block):  # type: ignore[misc]
     """timm's Block; while `cls_only`, its output is the CLS row: (B, N, D) -> (B, 1, D)."""
 
     cls_only = False
@@ -39,7 +39,7 @@ class ClsBlock(Block):  # type: ignore[misc]
         return out
 
 
-class LeanViT(VisionTransformer):  # type: ignore[misc]
+class ClsOnlyViT(VisionTransformer):  # type: ignore[misc]
     """timm's VisionTransformer; called as a whole, it asks the last block for its CLS row."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -74,7 +74,7 @@ def attend(attn: Any, x: Tensor) -> Tensor:
     heads = (attn.num_heads, attn.head_dim)
     q = query.unflatten(-1, heads).transpose(1, 2)
     k, v = rest.unflatten(-1, (2, *heads)).permute(2, 0, 3, 1, 4).unbind(0)
-    choose(attn, (x,))
+    set_attention_kernel(attn, (x,))
     if attn.fused_attn:
         found = functional.scaled_dot_product_attention(q, k, v)
     else:
@@ -83,7 +83,7 @@ def attend(attn: Any, x: Tensor) -> Tensor:
     return out
 
 
-def leave_out(model: nn.Module) -> nn.Module:
+def compute_cls_only(model: nn.Module) -> nn.Module:
     """Let `model(images)` leave out what its feature does not need. Changes the model in place.
 
     No name, weight or state changes; `forward_features` goes on giving all tokens.
@@ -96,6 +96,6 @@ def leave_out(model: nn.Module) -> nn.Module:
         and isinstance(vit.norm, nn.LayerNorm | nn.Identity)
         and type(vit.blocks[-1]) is Block
     ):
-        vit.blocks[-1].__class__ = ClsBlock
-        vit.__class__ = LeanViT
+        vit.blocks[-1].__class__ = ClsOnlyBlock
+        vit.__class__ = ClsOnlyViT
     return model

@@ -42,7 +42,7 @@ class LoraQKV(nn.Module):
         self.b = nn.Parameter(torch.zeros(len(targets), width, rank))
         self.enabled = True
         self.tap: Tap | None = None
-        self.probe: tuple[Tensor, Tensor] | None = None
+        self.gradient_tap: tuple[Tensor, Tensor] | None = None
         self.frozen: tuple[Tensor, Tensor] | None = None
         """A (targets, R, D) and B (targets, D, R) that add to the output and are not trained."""
         self.gains: Tensor | None = None
@@ -94,9 +94,9 @@ class LoraQKV(nn.Module):
         if self.frozen is not None:
             a, b = self.frozen
             out = self._add(out, at, x, a[mine], b[mine], self.gains)
-        if self.probe is not None:
-            # adds zero; its gradient is G V without G (see `start_probe`)
-            basis, zero = self.probe
+        if self.gradient_tap is not None:
+            # adds zero; its gradient is G V without G (see `tap_gradient`)
+            basis, zero = self.gradient_tap
             for start, up in zip(at, zero[mine], strict=True):
                 out = add_products(out, x @ basis, up[None], [start])
         return out
@@ -120,15 +120,15 @@ class LoraQKV(nn.Module):
         """What follows A: s B, or s B R under a routing matrix; (targets, D, r)."""
         return self.scale * (self.b if self.routing is None else self.b @ self.routing)
 
-    def start_probe(self, basis: Tensor) -> None:
-        """Let backward also add (dL/dW) V, (targets, D, q), to `probe[1].grad`.
+    def tap_gradient(self, basis: Tensor) -> None:
+        """Let backward also add (dL/dW) V, (targets, D, q), to `gradient_tap[1].grad`.
 
-        A probe that is there stays: a step may have several backward passes.
+        A tap that is set stays: a step may have several backward passes.
         """
-        if self.probe is not None:
+        if self.gradient_tap is not None:
             return
         zero = torch.zeros(len(self.targets), self.width, basis.shape[1], device=basis.device)
-        self.probe = (basis, zero.requires_grad_())
+        self.gradient_tap = (basis, zero.requires_grad_())
 
     @torch.no_grad()
     def update(self) -> Tensor:

@@ -28,11 +28,11 @@ def build_recorded(config: BackboneConfig, device: torch.device) -> tuple[nn.Mod
     another architecture, and ConfigError for a model that timm cannot make.
     """
     make_deterministic(device)
-    from janus.nn.cast_cache import choose_attention, keep_casts
-    from janus.nn.cls_only_block import leave_out
+    from janus.nn.cast_cache import hook_attention_kernel, keep_casts
+    from janus.nn.cls_only_block import compute_cls_only
 
     path = weight_file(config)
     made = create(config)
     record = Record() if path is None else load(made, path)
     model = made.network.to(device).eval().requires_grad_(False)
-    return leave_out(choose_attention(keep_casts(model))), record
+    return compute_cls_only(hook_attention_kernel(keep_casts(model))), record

@@ -66,7 +66,7 @@ class Rectifiable(LoraMethod):
         else:
             self.project_gradients()
         for layer in self.layers:
-            layer.probe = None
+            layer.gradient_tap = None
         self.optimizer.step()
         return before_a, before_b
 

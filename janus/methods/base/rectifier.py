@@ -71,7 +71,7 @@ class Rectifier:
         """Before a forward pass: ask its backward for G V, where A reads V and G is not formed."""
         if self.leaks and self.settings["precondition"] != "weight":
             for layer, basis in zip(self.layers, self.bases, strict=True):
-                layer.start_probe(basis[0])
+                layer.tap_gradient(basis[0])
 
     # ---- steps ---------------------------------------------------------------------------------
     @torch.no_grad()
@@ -130,7 +130,7 @@ class Rectifier:
         """B^T D and D A^T of D = G (I - V V^T) from the factor gradients alone: G is never formed.
 
         g_A = s B^T G gives B^T D = g_A P / s. g_B = s G A^T gives D A^T = g_B / s when A V = 0 or
-        after filtering A's rows; else (G V)(A V)^T is taken off, G V coming from a probe.
+        after filtering A's rows; else (G V)(A V)^T is taken off, G V coming from the gradient tap.
         """
         scale = self.settings["scale"]
         g_a = torch.stack([_gradient(x.a) for x in self.layers])
@@ -140,8 +140,8 @@ class Rectifier:
             d_at = d_at @ self.row_filter
         if self.leaks:
             for i, layer in enumerate(self.layers):
-                assert layer.probe is not None
-                basis, zero = layer.probe
+                assert layer.gradient_tap is not None
+                basis, zero = layer.gradient_tap
                 d_at[i] -= _gradient(zero) @ (layer.a @ basis).mT
         return bt_d, d_at
 
