@@ -140,11 +140,11 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
         raise DataError(f"bench {config.name} cannot be fetched by us; get it so: {origin.how}")
     root = Path(config.root or ".").expanduser()
 
-    def report(done: int, total: int) -> None:
+    def show_progress(done: int, total: int) -> None:
         sys.stderr.write(f"\r{done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
     for download in origin.downloads:
-        path = fetch(download, root, report)
+        path = fetch(download, root, show_progress)
         sys.stdout.write(f"\n{path} is whole and unpacked\n")
     sys.stdout.write(f"{origin.how}\nnext: python -m janus.data check {words}\n")
     return 0

@@ -23,7 +23,7 @@ from janus.data.class_orders import make_order
 from janus.data.images.images import Bench, Images, joined_images
 from janus.data.images.prefetch import DEPTH, ahead
 from janus.data.images.transforms import plain_view, to_device, train_view
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 from janus.keyed_random import generator
 from janus.store.image_bits import name_of_test_set
 
@@ -131,7 +131,7 @@ def _made(
     """The batches: made in threads where that helps, since workers decode or the GPU copies while
     the loop computes, or there are several `threads` to make them.
     """
-    if isinstance(images.store, Ragged) or device.type == "cuda":
+    if isinstance(images.store, VariedSizeImages) or device.type == "cuda":
         return ahead(jobs)
     return ahead(jobs, min(threads, DEPTH)) if threads > 1 else (job() for job in jobs)
 

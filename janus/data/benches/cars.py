@@ -15,7 +15,7 @@ import numpy as np
 from janus.config.cell import BenchConfig
 from janus.data.benches import folders
 from janus.data.files.decoded import from_files
-from janus.data.files.split import Listing, Split, listing, refuse
+from janus.data.files.split import DataSplit, Listing, listing, refuse
 from janus.data.images.images import Bench
 from janus.errors import DataError, suggest
 
@@ -44,7 +44,7 @@ def load(config: BenchConfig) -> Bench:
     names = tuple(str(name) for name in np.atleast_1d(_field(wanted[0], "class_names")))
     train = _annotated(wanted[1], "cars_train", len(names))
     test = _annotated(wanted[2], "cars_test", len(names))
-    return from_files(config, Split(root, train, test, class_names=names))
+    return from_files(config, DataSplit(root, train, test, class_names=names))
 
 
 def _annotated(path: Path, folder: str, classes: int) -> Listing:

@@ -15,7 +15,7 @@ import torch
 from numpy._core.multiarray import _reconstruct
 
 from janus.config.cell import BenchConfig
-from janus.data.files.unopened import known_sums
+from janus.data.files.known_checksums import known_checksums
 from janus.data.images.images import Bench, Images
 from janus.errors import DataError
 
@@ -81,7 +81,7 @@ def load(config: BenchConfig) -> Bench:
             f"python -m janus.data fetch {config.name} bench.root={root}"
         )
     meta, sums = read_pickle(folder / "meta")
-    found = {"meta": sums} | known_sums(config, {"test": MD5["test"]})
+    found = {"meta": sums} | known_checksums(config, {"test": MD5["test"]})
     parts = {}
     for name in ("train", "test") if config.eval == "test" else ("train",):
         record, found[name] = read_pickle(folder / name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from janus.config.cell import BenchConfig
 from janus.data.files.decoded import from_files
-from janus.data.files.split import Split, images_in, listing
+from janus.data.files.split import DataSplit, images_in, listing
 from janus.data.images.images import Bench
 from janus.errors import DataError
 
@@ -33,7 +33,7 @@ def load(config: BenchConfig) -> Bench:
     train = [_session(root, n, config.classes) for n in trained]
     test = [row for n in TEST_SESSIONS for row in _session(root, n, config.classes)]
     rows = [(path, label, domain) for domain, part in enumerate(train) for path, label in part]
-    split = Split(
+    split = DataSplit(
         root,
         listing([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]),
         listing([path for path, _ in test], [label for _, label in test]),

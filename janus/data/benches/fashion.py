@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from janus.config.cell import BenchConfig
-from janus.data.files.unopened import known_sums
+from janus.data.files.known_checksums import known_checksums
 from janus.data.images.images import Bench, Images
 from janus.errors import DataError
 
@@ -63,7 +63,7 @@ def load(config: BenchConfig) -> Bench:
             f"{INSTALL}; elsewhere put the four files of Fashion-MNIST into a folder and name it: "
             "bench.root=DIR"
         )
-    parts, sums = {}, known_sums(config, TEST_SUMS)
+    parts, sums = {}, known_checksums(config, TEST_SUMS)
     for split in ("train", "test") if config.eval == "test" else ("train",):
         names = FILES[split]
         (pixels, hash_pixels), (labels, hash_labels) = (read_idx(root / n) for n in names)

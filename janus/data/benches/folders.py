@@ -19,8 +19,8 @@ from pathlib import Path
 from janus.config.cell import BenchConfig
 from janus.data.files.decoded import from_files
 from janus.data.files.split import (
+    DataSplit,
     Listing,
-    Split,
     class_folders,
     folders_of,
     images_in,
@@ -55,7 +55,7 @@ def load(config: BenchConfig, below: str = "") -> Bench:
     return from_files(config, find_split(root, config))
 
 
-def find_split(root: Path, config: BenchConfig) -> Split:
+def find_split(root: Path, config: BenchConfig) -> DataSplit:
     """Which file is what, from the names of the folders."""
     chosen = _chosen(root, config)
     found = _roles(root)
@@ -81,7 +81,7 @@ def find_split(root: Path, config: BenchConfig) -> Split:
     if chosen is not None:
         refuse([f"no folder of class {c}" for c in chosen if c not in classes], f"{root}")
         classes = chosen
-    return Split(
+    return DataSplit(
         root,
         _listing(train, domains, classes),
         _listing(test, domains, classes),

@@ -16,7 +16,7 @@ from pathlib import Path
 from janus.config.cell import BenchConfig
 from janus.data.benches import folders
 from janus.data.files.decoded import from_files
-from janus.data.files.split import Listing, Split, listing, refuse
+from janus.data.files.split import DataSplit, Listing, listing, refuse
 from janus.data.images.images import Bench
 from janus.errors import DataError, suggest
 
@@ -74,7 +74,7 @@ def _numbers(words: list[str], count: int, path: Path) -> list[int]:
         raise DataError(f"{path}: a target is no number: {error}") from None
 
 
-def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: int) -> Split:
+def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: int) -> DataSplit:
     """The split that two lists give; of each path, the last `depth` parts count.
 
     `..._sorted` numbers the class folders by name, every other split as the lists do.
@@ -92,7 +92,7 @@ def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: in
         domains = [_domain(p) for p in paths] if depth == 3 else []
         parts[name] = listing(paths, labels, domains)
     domain_names = DOMAINS if depth == 3 else ("all",)
-    return Split(root, parts["train"], parts["test"], names, domain_names)
+    return DataSplit(root, parts["train"], parts["test"], names, domain_names)
 
 
 def _warn_of_copies(train: list[str], test: list[str]) -> None:

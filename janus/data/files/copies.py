@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from janus.data.files.decoded import Files
+from janus.data.files.decoded import ImageFiles
 from janus.data.images.images import Bench
 
 EXAMPLES = 3
@@ -16,7 +16,7 @@ def copies(bench: Bench) -> list[str]:
     """
     files: dict[bytes, list[tuple[str, str, int]]] = {}
     for part, images in (("train", bench.train), ("test", bench.test)):
-        if part not in bench.digests or not isinstance(images.store, Files):
+        if part not in bench.digests or not isinstance(images.store, ImageFiles):
             continue
         rows = zip(bench.digests[part], images.store.paths, images.labels.tolist(), strict=True)
         for digest, path, label in rows:

@@ -22,17 +22,17 @@ from torch import Tensor
 from janus import atomic_files
 from janus.config.cell import BenchConfig
 from janus.data.files.grey import to_rgb
+from janus.data.files.known_checksums import known_checksums
 from janus.data.files.scan import Examined, examine, stamps
-from janus.data.files.split import Listing, Split, faults, refuse
-from janus.data.files.unopened import known_sums
+from janus.data.files.split import DataSplit, Listing, faults, refuse
 from janus.data.images.images import Bench, Images
-from janus.data.images.varied_size import Ragged, shorter_side
+from janus.data.images.varied_size import VariedSizeImages, shorter_side
 from janus.errors import DataError, RunError
 
 log = logging.getLogger(__name__)
 
 
-class Files(Ragged):
+class ImageFiles(VariedSizeImages):
     """Images decoded from their files by worker threads."""
 
     def __init__(self, root: Path, paths: tuple[str, ...], sizes: Tensor, side: int | None) -> None:
@@ -77,14 +77,14 @@ def decode(path: Path, side: int | None) -> np.ndarray:
     return np.array(picture)
 
 
-def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) -> Bench:
+def from_files(config: BenchConfig, split: DataSplit, *, shared_test: bool = False) -> Bench:
     """The bench of `split`. Raises DataError naming every bad file and every empty class or domain.
 
     Under `eval=validation` the test files are not opened, and the test store stays empty.
     `shared_test`: the test images belong to no domain.
     """
     _refuse_names(split)
-    parts, sums, digests = {}, known_sums(config, {}), {}
+    parts, sums, digests = {}, known_checksums(config, {}), {}
     problems: list[str] = []
     for name, part in (("train", split.train), ("test", split.test)):
         apart = config.scenario == "domain" and not (shared_test and name == "test")
@@ -97,7 +97,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
             sizes, sums[name] = torch.from_numpy(found.sizes), found.content
             digests[name] = found.digests
         parts[name] = Images(
-            Files(split.root, part.paths, sizes, config.stored_side),
+            ImageFiles(split.root, part.paths, sizes, config.stored_side),
             torch.from_numpy(part.labels),
             torch.from_numpy(part.domains),
             torch.arange(len(part)),
@@ -123,7 +123,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
     )
 
 
-def _refuse_names(split: Split) -> None:
+def _refuse_names(split: DataSplit) -> None:
     """Refuse names that are not UTF-8, as archives from other systems leave them. Raises
     DataError: such names can be neither printed nor kept in a record.
     """
@@ -140,7 +140,7 @@ def _refuse_names(split: Split) -> None:
         )
 
 
-def _examined(config: BenchConfig, split: Split, part: Listing) -> Examined:
+def _examined(config: BenchConfig, split: DataSplit, part: Listing) -> Examined:
     """What the files are, from the last check of the same files or from a new one."""
     key = hashlib.sha256(os.fsencode("\n".join(part.paths))).hexdigest()[:16]
     path = config.cache_folder / f"examined-{key}.safetensors"

@@ -15,11 +15,11 @@ from janus.data.benches.catalogue import Download
 from janus.errors import DataError
 
 BLOCK = 1 << 20
-Report = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all)."""
 
 
-def fetch(download: Download, root: Path, report: Report) -> Path:
+def fetch(download: Download, root: Path, on_progress: OnProgress) -> Path:
     """Download into `root`, going on where an earlier attempt stopped, and unpack there.
 
     Raises DataError when the server or the archive fails; what has arrived is kept for the next
@@ -35,7 +35,7 @@ def fetch(download: Download, root: Path, report: Report) -> Path:
             )
     else:
         part = target.with_name(target.name + ".part")
-        _download(download.url, part, report)
+        _download(download.url, part, on_progress)
         found = _md5(part)
         if found != download.md5:
             part.unlink()
@@ -48,7 +48,7 @@ def fetch(download: Download, root: Path, report: Report) -> Path:
     return target
 
 
-def _download(url: str, part: Path, report: Report) -> None:
+def _download(url: str, part: Path, on_progress: OnProgress) -> None:
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -60,7 +60,7 @@ def _download(url: str, part: Path, report: Report) -> None:
                 while block := answer.read(BLOCK):
                     stream.write(block)
                     done += len(block)
-                    report(done, total)
+                    on_progress(done, total)
     except urllib.error.HTTPError as error:
         if error.code == 416 and done:
             return  # it was whole already

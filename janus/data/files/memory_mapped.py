@@ -20,9 +20,9 @@ from torch import Tensor
 from janus import atomic_files
 from janus.config.cell import BenchConfig
 from janus.data.files import stale
+from janus.data.images.flat_images import FlatImages
 from janus.data.images.images import Bench, Images
-from janus.data.images.stored import Stored
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 from janus.errors import DataError, RunError
 
 CHUNK = 64
@@ -64,7 +64,7 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         "bytes": {n: (folder / f"{n}.u8").stat().st_size for n in parts},
         "sha256": sums,
     }
-    stale.keep(folder, bench)
+    stale.record_files(folder, bench)
     atomic_files.replace(folder / "manifest.json", atomic_files.json_writer(manifest))
     return folder
 
@@ -116,16 +116,16 @@ def _damaged(folder: Path, config: BenchConfig, why: object) -> DataError:
 
 
 def _channels(images: Images) -> int:
-    return 3 if isinstance(images.store, Ragged) else images.store.shape[1]
+    return 3 if isinstance(images.store, VariedSizeImages) else images.store.shape[1]
 
 
 def _shape(images: Images) -> list[int] | None:
     """(C, H, W) where all images have one; None where sizes differ."""
-    return None if isinstance(images.store, Ragged) else list(images.store.shape[1:])
+    return None if isinstance(images.store, VariedSizeImages) else list(images.store.shape[1:])
 
 
 def _sizes(images: Images) -> Tensor:
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         return images.store.sizes(images.where())
     return torch.tensor(images.store.shape[2:]).repeat(len(images), 1)
 
@@ -152,7 +152,7 @@ def _write_pixels(path: Path, images: Images) -> str:
 
 def _blocks(images: Images) -> Iterator[bytes]:
     for rows in images.where().split(CHUNK):
-        if isinstance(images.store, Ragged):
+        if isinstance(images.store, VariedSizeImages):
             for image in images.store.read(rows):
                 yield image.contiguous().numpy().tobytes()
         else:
@@ -163,7 +163,7 @@ def _images(folder: Path, name: str, manifest: dict[str, Any], index: dict[str, 
     path, count = folder / f"{name}.u8", manifest["bytes"][name]
     flat = torch.from_file(str(path), shared=False, size=count, dtype=torch.uint8)
     shape = manifest["shape"][name]
-    store = Stored(flat, index[f"{name}_sizes"]) if shape is None else flat.view(-1, *shape)
+    store = FlatImages(flat, index[f"{name}_sizes"]) if shape is None else flat.view(-1, *shape)
     return Images(store, *(index[f"{name}_{n}"] for n in ("labels", "domains", "groups")))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from janus.data.images.images import Bench, Images
-from janus.data.images.varied_size import Ragged, centre, resize, shorter_side
+from janus.data.images.varied_size import VariedSizeImages, centre, resize, shorter_side
 
 SIDE = 64
 """Pixels of one image in the picture."""
@@ -94,7 +94,7 @@ def _lines(images: Images, picked: list[int], width: int) -> np.ndarray:
 
 def _thumbnail(images: Images, at: int) -> np.ndarray:
     row = int(images.where()[at])
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         image = images.store.image(row)
     else:
         image = images.store[row].permute(1, 2, 0).expand(-1, -1, 3)

@@ -29,7 +29,7 @@ MOST_ASPECT = 1000
 BLOCK = 1024
 """Images handed to the threads at a time: DomainNet's 400,000 at once would take 700 MB."""
 
-TELL_S = 30.0
+PROGRESS_S = 30.0
 """Seconds between two lines of progress."""
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def examine(root: Path, paths: Sequence[str]) -> Examined:
         told = time.monotonic()
         for start in range(0, len(paths), BLOCK):
             found += pool.map(look, paths[start : start + BLOCK])
-            if time.monotonic() - told > TELL_S:
+            if time.monotonic() - told > PROGRESS_S:
                 log.warning("%d of %d images are checked", len(found), len(paths))
                 told = time.monotonic()
     problems = [f for f in found if isinstance(f, str)]

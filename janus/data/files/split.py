@@ -51,7 +51,7 @@ def listing(paths: Sequence[str], labels: Iterable[int], domains: Iterable[int] 
 
 
 @dataclass(frozen=True)
-class Split:
+class DataSplit:
     """Train and test files of a bench."""
 
     root: Path

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from janus import atomic_files
-from janus.data.files.decoded import Files
+from janus.data.files.decoded import ImageFiles
 from janus.data.files.scan import stamps
 from janus.data.files.split import SUFFIXES, folders_of, images_in
 from janus.data.images.images import Bench
@@ -16,11 +16,11 @@ NAME = "files.tsv"
 """In the prepared folder: the root, then path, bytes and time of the last change (ns)."""
 
 
-def keep(folder: Path, bench: Bench) -> None:
+def record_files(folder: Path, bench: Bench) -> None:
     """Write what the files of `bench` are; nothing where its images are no files."""
     lines: list[str] = []
     for images in (bench.train, bench.test):
-        if isinstance(images.store, Files):
+        if isinstance(images.store, ImageFiles):
             lines[:0] = [] if lines else [str(images.store.root.resolve())]
             seen = stamps(images.store.root, images.store.paths).tolist()
             pairs = zip(images.store.paths, seen, strict=True)
@@ -30,7 +30,7 @@ def keep(folder: Path, bench: Bench) -> None:
 
 
 def changes(folder: Path, listed: bool) -> str | None:
-    """What became of the files since `keep`, as words; None where all are as they were.
+    """What became of the files since `record_files`, as words; None where all are as they were.
 
     None too where nothing was kept, or where the root is not on this machine. `listed`: a list
     says which files count, so that new ones beside them are none of the split.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from janus.data.glyphs import fonts
-from janus.data.glyphs.bundle import PATH, PER_STYLE, build, load, sheet
+from janus.data.glyphs.bundle import PATH, PER_STYLE, build, contact_sheet, load
 from janus.data.glyphs.fonts import STYLES
 from janus.errors import JanusError
 
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "build":
             build(options.out)
         elif options.command == "sheet":
-            sheet(load(), options.style, options.split, options.out)
+            contact_sheet(load(), options.style, options.split, options.out)
         else:
             _print_fonts()
     except JanusError as error:

@@ -161,7 +161,7 @@ def build(path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def sheet(data: GlyphData, style: str, split: str, path: Path) -> None:
+def contact_sheet(data: GlyphData, style: str, split: str, path: Path) -> None:
     """Writes a PNG of one style: a column per class, a row per image, 25 classes to a band."""
     from PIL import Image
 

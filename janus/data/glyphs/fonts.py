@@ -15,8 +15,8 @@ from typing import Literal
 FONT_ROOT = Path("/usr/share/fonts")
 STYLES: tuple[str, ...] = ("serif", "sans", "mono", "display", "handwriting")
 
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = ("train", "test")
+Side = Literal["train", "test"]
+SIDES: tuple[Side, ...] = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class FontFamily:
     pattern: str
     """Path under FONT_ROOT; `{a,b}` stands for the alternatives."""
     style: str
-    split: Split
+    split: Side
     """`test` families draw test images only; `train` families also draw the pretraining set."""
     licence: str
     skip: str = ""
@@ -196,7 +196,7 @@ _TEST: dict[str, tuple[_Row, ...]] = {
 }  # fmt: skip
 
 
-def _family(row: _Row, style: str, split: Split) -> FontFamily:
+def _family(row: _Row, style: str, split: Side) -> FontFamily:
     name, package, pattern, licence, *skip = row
     return FontFamily(
         name=name,
@@ -211,7 +211,7 @@ def _family(row: _Row, style: str, split: Split) -> FontFamily:
 
 FAMILIES: tuple[FontFamily, ...] = tuple(
     _family(row, style, split)
-    for split in SPLITS
+    for split in SIDES
     for style in STYLES
     for row in (_TRAIN if split == "train" else _TEST)[style]
 )

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 
 
 @dataclass(frozen=True)
 class Images:
     """Labelled images. N images, C channels."""
 
-    store: Tensor | Ragged
+    store: Tensor | VariedSizeImages
     """uint8 (M, C, H, W), in memory or memory-mapped; images of differing sizes; or the features
     (M, D) that stand for them (see janus/training/precompute.py)"""
     labels: Tensor
@@ -51,7 +51,7 @@ class Images:
     @property
     def pixels(self) -> Tensor:
         """uint8 (N, C, H, W), for images of one size, or features (N, D): a copy."""
-        if isinstance(self.store, Ragged):
+        if isinstance(self.store, VariedSizeImages):
             raise TypeError("images of differing sizes have no common array")
         return self.store if self.rows is None else self.store[self.rows]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from janus.data.images.workers import workers
+from janus.data.images.thread_pool import thread_pool
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ def ahead(jobs: Iterable[Callable[[], T]], threads: int = 1, depth: int = DEPTH)
     What a job raises is raised here, in its place. A caller that stops early ends the threads.
     """
     left = iter(jobs)
-    pool = workers(threads, "janus-batches")
+    pool = thread_pool(threads, "janus-batches")
     try:
         waiting = deque(pool.submit(job) for job in islice(left, depth))
         while waiting:

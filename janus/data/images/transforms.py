@@ -16,7 +16,7 @@ from janus.data.images.augment import augment
 from janus.data.images.images import Images
 from janus.data.images.pixels import normalise, prepare, to_unit
 from janus.data.images.resample import crop_resize, draw_boxes, unpacked
-from janus.data.images.varied_size import Ragged, centre, shorter_side
+from janus.data.images.varied_size import VariedSizeImages, centre, shorter_side
 
 
 def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Generator) -> Tensor:
@@ -25,7 +25,7 @@ def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Gen
     if bench.augment != "crop":
         return augment(bench.augment, plain_view(images, cell, device), draw)
     rows = images.where()
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         boxes = draw_boxes(images.store.sizes(rows), bench.crop_scale, bench.crop_ratio, draw)
         x = to_unit(to_device(images.store.crops(rows, boxes, size), device), device)
     else:
@@ -45,7 +45,7 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
     bench, size = cell.bench, cell.backbone.image_size
     side = round(size / bench.test_crop)
     kernel = bench.test_interpolation
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         found = images.store.centres(images.where(), size, side, kernel)
         return normalise(to_unit(to_device(found, device), device), cell.backbone)
     pixels = to_device(images.pixels, device)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from janus.data.images.resample import Boxes
-from janus.data.images.workers import workers
+from janus.data.images.thread_pool import thread_pool
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -31,7 +31,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Ragged(ABC):
+class VariedSizeImages(ABC):
     """A store of RGB images of differing sizes."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Ragged(ABC):
 
     def _workers(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = workers(usable_cores(), "janus-images")
+            self._pool = thread_pool(usable_cores(), "janus-images")
         return self._pool
 
     def __getstate__(self) -> dict[str, Any]:

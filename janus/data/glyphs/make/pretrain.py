@@ -236,7 +236,7 @@ def linear_probe(
     return float(probe.score(scaler.transform(test_ND), test_labels))
 
 
-def report() -> dict[str, float]:
+def measure_accuracies() -> dict[str, float]:
     """Test accuracies on the bench, as fractions, by what the classifier sees."""
     data = bundle.load()
 
@@ -280,12 +280,12 @@ def main(arguments: list[str] | None = None) -> int:
             model, metadata = train(Recipe(epochs=options.epochs))
             save(model, metadata, options.out)
         elif options.command == "report":
-            for what, accuracy in report().items():
+            for what, accuracy in measure_accuracies().items():
                 print(f"{100 * accuracy:5.1f} %  {what}")
         else:
             from janus.data.glyphs.make.readme import write
 
-            write(report(), WEIGHTS)
+            write(measure_accuracies(), WEIGHTS)
     except JanusError as error:
         print(error, file=sys.stderr)
         return 2

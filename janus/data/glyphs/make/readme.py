@@ -96,7 +96,7 @@ def _counts() -> str:
 
 
 def text(accuracies: Mapping[str, float], weights: Path) -> str:
-    """The README, given the accuracies (fractions) that `pretrain.report` measured."""
+    """The README, given the accuracies (fractions) that `pretrain.measure_accuracies` measured."""
     with safe_open(weights, framework="numpy") as stored:
         metadata: dict[str, str] = stored.metadata()
     files = [

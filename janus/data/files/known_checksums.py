@@ -13,7 +13,7 @@ from janus import atomic_files
 from janus.config.cell import BenchConfig
 
 
-def known_sums(config: BenchConfig, published: Mapping[str, str]) -> dict[str, str]:
+def known_checksums(config: BenchConfig, published: Mapping[str, str]) -> dict[str, str]:
     """Sums by file name: those that `check` recorded of the declared split, else `published`."""
     record = atomic_files.read_record(config.split_file)
     if record.get("split_sha256") != config.split_sha256:

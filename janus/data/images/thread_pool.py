@@ -11,7 +11,7 @@ _inherited = threading.local()
 """In a worker: the threads that torch has in those who are none."""
 
 
-def workers(count: int, name: str) -> ThreadPoolExecutor:
+def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
     """`count` threads in each of which torch computes with one thread.
 
     A batch is made by dozens of short operations. Split among torch's threads, each ends in a

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 
 
-class Stored(Ragged):
+class FlatImages(VariedSizeImages):
     """Image n is the `sizes[n]` (H, W) x 3 bytes from `offsets[n]` on. Nothing is decoded."""
 
     def __init__(self, flat: Tensor, sizes: Tensor) -> None:
@@ -28,7 +28,7 @@ class Stored(Ragged):
         return self._sizes[rows]
 
 
-def stored(images: list[Tensor]) -> Stored:
+def flat_images(images: list[Tensor]) -> FlatImages:
     """Images (H, W, 3) already in memory, as one store."""
     sizes = torch.tensor([i.shape[:2] for i in images])
-    return Stored(torch.cat([i.flatten() for i in images]), sizes)
+    return FlatImages(torch.cat([i.flatten() for i in images]), sizes)
