@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 from analysis.runs import as_published, filters, load, protocol, sweep_lists
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import paired
 from analysis.tables import comparison
@@ -32,7 +32,7 @@ class Selection:
     loaded: load.Loaded
     planned: sweep_lists.Plan | None
     missing: tuple[sweep_lists.Planned, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     """One per (protocol, row, order, seed); empty when nothing matches."""
     labels: dict[str, str]
     """Run id to the name of its row."""
@@ -184,8 +184,8 @@ def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.Pla
 
 
 def _filtered(
-    args: argparse.Namespace, runs: Sequence[Run], planned: sweep_lists.Plan | None
-) -> list[Run]:
+    args: argparse.Namespace, runs: Sequence[RunRecord], planned: sweep_lists.Plan | None
+) -> list[RunRecord]:
     """The runs that the filters leave; those of the other eval are counted on stderr."""
     if args.sweep and planned:
         ids = {cell.id for cell in planned.cells}
@@ -219,16 +219,16 @@ def _missing(
     ]
 
 
-def _sweep_rows(planned: sweep_lists.Plan | None, runs: Sequence[Run]) -> dict[str, str]:
+def _sweep_rows(planned: sweep_lists.Plan | None, runs: Sequence[RunRecord]) -> dict[str, str]:
     """Run id to the name that the sweep gave its configuration; a sweep's rows never mix any."""
     named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
     return {run.id: row for run in runs if (row := named.get(run.id))}
 
 
-def _one_per_place(runs: Sequence[Run], labels: dict[str, str]) -> list[Run]:
+def _one_per_place(runs: Sequence[RunRecord], labels: dict[str, str]) -> list[RunRecord]:
     """Runs without repetitions of one (protocol, configuration, order, seed); told on stderr."""
     seen = Counter((run.bench, labels[run.id], run.order, run.seed) for run in runs)
-    kept: dict[tuple[object, ...], Run] = {}
+    kept: dict[tuple[object, ...], RunRecord] = {}
     for run in runs:
         if seen[run.bench, labels[run.id], run.order, run.seed] == 1:  # spares reading its protocol
             kept[(run.id,)] = run
@@ -291,10 +291,10 @@ def _reference(wanted: str | None, labels: set[str]) -> str | None:
     return found
 
 
-def in_order(chosen: Selection) -> list[Run]:
+def in_order(chosen: Selection) -> list[RunRecord]:
     """The runs by bench, row, order and seed, numbers as people count them."""
 
-    def place(run: Run) -> tuple[object, ...]:
+    def place(run: RunRecord) -> tuple[object, ...]:
         label, order = filters.natural(chosen.labels[run.id]), filters.natural(run.order)
         return run.bench, label, order, run.seed
 

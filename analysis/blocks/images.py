@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.blocks.grid import NONE, Block, Grid, Text, signed
 from analysis.runs import load
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import image_stats
 from analysis.stats.image_stats import TwoWay
@@ -79,7 +79,7 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> I
     if table.reference is None:
         return Images(remarks=["--images compares rows with a reference: name one (--reference)"])
     out = Images()
-    without: list[Run] = []
+    without: list[RunRecord] = []
     for column, group in zip(table.columns, groups, strict=True):
         bits: dict[str, dict[Place, ImageBits]] = {}
         for run in group.runs:
@@ -95,7 +95,7 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> I
     return out
 
 
-def _bits(run: Run, without: list[Run], remarks: list[str]) -> ImageBits | None:
+def _bits(run: RunRecord, without: list[RunRecord], remarks: list[str]) -> ImageBits | None:
     """The single images of a run; None, and noted, where it keeps none or no sound ones."""
     if run.correct_images is None:
         without.append(run)
@@ -107,7 +107,7 @@ def _bits(run: Run, without: list[Run], remarks: list[str]) -> ImageBits | None:
         return None
 
 
-def _without(runs: Sequence[Run], labels: Mapping[str, str]) -> str:
+def _without(runs: Sequence[RunRecord], labels: Mapping[str, str]) -> str:
     """Which runs keep no single images, and how to get them."""
     rows = Counter(labels[run.id] for run in runs)
     shown = ", ".join(f"{row} {count}" for row, count in sorted(rows.items()))

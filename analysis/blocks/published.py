@@ -13,7 +13,7 @@ from analysis.published import match, verdict
 from analysis.published.read_csv import SOURCES, Published, summaries
 from analysis.published.verdict import Sample, Verdict
 from analysis.runs import filters
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import significance
 from analysis.tables import comparison
@@ -88,7 +88,7 @@ def _protocol_text(figure: Published) -> str:
     return ", ".join(known)
 
 
-def our_sample(runs: Sequence[Run], metric: str) -> Sample | None:
+def our_sample(runs: Sequence[RunRecord], metric: str) -> Sample | None:
     """Our side of a comparison: percent over the runs' units, and what the protocol says.
 
     Over orders when there are several, over the seeds of the natural order otherwise.
@@ -105,7 +105,7 @@ def our_sample(runs: Sequence[Run], metric: str) -> Sample | None:
     return Sample(mean or 0.0, std, len(units), _our_protocol(runs, metric), several_orders=several)
 
 
-def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
+def _our_protocol(runs: Sequence[RunRecord], metric: str) -> dict[str, str]:
     bench, backbone = runs[0].identity["bench"], runs[0].identity["backbone"]
     plain = (backbone["mean"], backbone["std"]) == (0, 1)
     scaled = f"mean {backbone['mean']}, std {backbone['std']}"
@@ -124,7 +124,7 @@ def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
     return out if metric == "bwt" else out | {"weighting": "image"}
 
 
-def _orders(runs: Sequence[Run]) -> str:
+def _orders(runs: Sequence[RunRecord]) -> str:
     """`natural`, `10 seeded orders`, `natural and 10 seeded orders`, or as published.
 
     `pilot1993` is what sources call "shuffled, seed 1993"; `pilot1993` to `pilot1997` together

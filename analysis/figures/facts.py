@@ -10,34 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.runs import load
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import significance
 from analysis.tables import comparison
 from janus import metrics
 
-Rows = Mapping[str, Sequence[Run]]
+Rows = Mapping[str, Sequence[RunRecord]]
 """Runs of one bench by row, in the order in which they are drawn."""
 
 Array = NDArray[np.float64]
 
 
-def rows_of(group: Group, labels: Mapping[str, str], order: Sequence[str]) -> dict[str, list[Run]]:
+def rows_of(
+    group: Group, labels: Mapping[str, str], order: Sequence[str]
+) -> dict[str, list[RunRecord]]:
     """The group's runs by row; rows in the order given, rows without runs left out."""
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[RunRecord]] = {}
     for run in group.runs:
         found.setdefault(labels[run.id], []).append(run)
     return {row: found[row] for row in order if row in found}
 
 
-def curve(run: Run) -> list[float]:
+def curve(run: RunRecord) -> list[float]:
     """Accuracy in percent over all images seen, after each task; NaN where not measured."""
     record = load.record(run)
     points = [metrics.after_task(row, record["total"]) for row in record["correct"]]
     return [math.nan if p is None else 100 * p[0] for p in points]
 
 
-def matrix(run: Run) -> Array:
+def matrix(run: RunRecord) -> Array:
     """[t, j]: accuracy in percent on task j after task t; NaN above the diagonal."""
     record = load.record(run)
     tasks = len(record["total"])
@@ -48,24 +50,24 @@ def matrix(run: Run) -> Array:
     return out
 
 
-def seconds(run: Run) -> list[float]:
+def seconds(run: RunRecord) -> list[float]:
     """Training seconds after each task, summed up; empty where they were not recorded."""
     return list(np.cumsum(load.provenance(run).get("seconds_per_task") or []))
 
 
-def diagnostic(run: Run, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
+def diagnostic(run: RunRecord, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
     """What `read` finds in the diagnostics of each task that has it."""
     values = [read(d) for d in load.record(run)["diagnostics"] or () if d]
     return [v for v in values if v is not None]
 
 
-def violation(run: Run, projection: str) -> Array | None:
+def violation(run: RunRecord, projection: str) -> Array | None:
     """Per block |dW X_past| (un-normalised, as the paper plots it), mean over the later tasks."""
     found = diagnostic(run, lambda d: (d.get("violation_past_raw") or {}).get(projection))
     return np.mean(found, axis=0) if found else None
 
 
-def old_class_overlap(run: Run) -> list[tuple[float, float]]:
+def old_class_overlap(run: RunRecord) -> list[tuple[float, float]]:
     """(own-centre cosine, nearest-old-centre cosine) per later task."""
     return [
         pair
@@ -74,7 +76,7 @@ def old_class_overlap(run: Run) -> list[tuple[float, float]]:
     ]
 
 
-def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> Array:
+def over_units(runs: Sequence[RunRecord], read: Callable[[RunRecord], Sequence[float]]) -> Array:
     """[unit, point]: seeds averaged inside an order, as everywhere. Empty where nothing is."""
     unit = comparison.unit_of(runs)
     lines: dict[str, list[Sequence[float]]] = {}
@@ -86,17 +88,17 @@ def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> A
     return np.array([np.mean(group, axis=0) for group in lines.values()])
 
 
-def places(runs: Sequence[Run], key: str) -> dict[significance.Place, float]:
+def places(runs: Sequence[RunRecord], key: str) -> dict[significance.Place, float]:
     """Percent of one metric by (order, seed)."""
     return {(r.order, r.seed): 100 * v for r in runs if (v := r.metrics.get(key)) is not None}
 
 
-def metric(runs: Sequence[Run], key: str) -> dict[str, float]:
+def metric(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
     """Percent of one metric by unit."""
     return significance.average_units(places(runs, key), comparison.unit_of(runs))
 
 
-def numeric_settings(runs: Iterable[Run]) -> list[str]:
+def numeric_settings(runs: Iterable[RunRecord]) -> list[str]:
     """Settings whose values are numbers and differ between the runs."""
     values: dict[str, set[float]] = {}
     for run in runs:

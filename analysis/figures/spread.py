@@ -162,7 +162,7 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
 
 def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
     """ACC over each numeric setting that varies, one line per combination of the others."""
-    by_method: dict[str, list[load.Run]] = {}
+    by_method: dict[str, list[load.RunRecord]] = {}
     for runs in rows.values():
         for run in runs:
             by_method.setdefault(run.method, []).append(run)
@@ -174,8 +174,8 @@ def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
     return out
 
 
-def _sensitivity(bench: str, method: str, name: str, runs: list[load.Run]) -> Drawn | None:
-    lines: dict[str, dict[float, list[load.Run]]] = {}
+def _sensitivity(bench: str, method: str, name: str, runs: list[load.RunRecord]) -> Drawn | None:
+    lines: dict[str, dict[float, list[load.RunRecord]]] = {}
     for run in runs:
         others = {k: load.text(v) for k, v in load.settings(run).items() if k != name}
         rest = ",".join(f"{k}={v}" for k, v in sorted(others.items()))

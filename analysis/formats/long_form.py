@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from analysis.runs import filters
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.tables.comparison import METRICS
 
@@ -48,12 +48,12 @@ def to_long(
     return buffer.getvalue()
 
 
-def _place(run: Run, label: str, rows: Sequence[str]) -> tuple[object, ...]:
+def _place(run: RunRecord, label: str, rows: Sequence[str]) -> tuple[object, ...]:
     at = rows.index(label) if rows else 0
     return at, filters.natural(label), filters.natural(run.order), run.seed
 
 
-def _line(run: Run, protocol: str, label: str, key: str) -> tuple[object, ...]:
+def _line(run: RunRecord, protocol: str, label: str, key: str) -> tuple[object, ...]:
     value = METRICS[key].read(run)
     where = (run.id, run.bench, protocol, run.method, label, run.order, run.seed, run.eval)
     return (*where, key, "" if value is None else value, run.correct_images or "", run.store)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from analysis.blocks.grid import NONE, number
 from analysis.pages.reproduce import FILL_IN, command
 from analysis.runs import load, protocol
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.selection import Selection, in_order
 from analysis.tables.comparison import Table
 
@@ -89,7 +89,7 @@ def _numbers(chosen: Selection, table: Table) -> list[str]:
     return out
 
 
-def commit(run: Run) -> str:
+def commit(run: RunRecord) -> str:
     """The commit that trained the run, `+` behind it for a tree with uncommitted changes."""
     git = load.provenance(run).get("git") or {}
     sha = str(git.get("sha") or "not recorded")[:12]

@@ -14,10 +14,10 @@ from analysis.figures import facts
 from analysis.pages import html
 from analysis.pages.reproduce import command
 from analysis.runs import declared, filters, load
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 
 
-def section(run: Run, label: str) -> str:
+def section(run: RunRecord, label: str) -> str:
     """A closed block that opens to everything known of the run."""
     record = load.record(run)
     acc, bwt = run.metrics.get("acc"), run.metrics.get("bwt")
@@ -41,7 +41,7 @@ def section(run: Run, label: str) -> str:
     return f'<details class="run" id="run-{run.id}">{"".join(parts)}</details>'
 
 
-def _configuration(run: Run, cell: Mapping[str, Any]) -> dict[str, Any]:
+def _configuration(run: RunRecord, cell: Mapping[str, Any]) -> dict[str, Any]:
     """The cell's fields; settings as the identity has them, with the number of their meaning."""
     marked = {f"method.{name}": v for name, v in run.identity["method"]["values"].items()}
     return filters.flat(cell) | marked
@@ -51,7 +51,7 @@ def _percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.2f}"
 
 
-def _matrix(run: Run) -> Grid:
+def _matrix(run: RunRecord) -> Grid:
     values = facts.matrix(run)
     header = ("after", *(str(j + 1) for j in range(len(values))))
     rows = tuple(
@@ -61,7 +61,7 @@ def _matrix(run: Run) -> Grid:
     return Grid("", (("", len(header)),), header, rows, words=1)
 
 
-def _metrics(run: Run) -> Grid:
+def _metrics(run: RunRecord) -> Grid:
     kinds = [("all classes", run.metrics), ("task given", run.metrics_in_task)]
     kinds += [("nearest mean", run.metrics_ncm)] if run.metrics_ncm else []
     names = list(run.metrics)

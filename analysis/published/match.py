@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from analysis.published.read_csv import Published
-from analysis.runs.load import Run, settings, text
+from analysis.runs.load import RunRecord, settings, text
 from janus.config.cell import Cell, TrainConfig
 from janus.config.compose import compose
 from janus.config.method_spec import method_spec, names, read_yaml
@@ -43,7 +43,7 @@ def same_row(method: str, label: str, figure: Published) -> bool:
     )
 
 
-def obstacle(run: Run, figure: Published, allow: Collection[str] = ()) -> str:
+def obstacle(run: RunRecord, figure: Published, allow: Collection[str] = ()) -> str:
     """Why no run with the settings of `run` can confirm or refute `figure`; '' where it can."""
     if run.method not in names("method") or run.bench not in names("bench"):
         return "the method's own settings on this bench are not known here"
@@ -59,7 +59,7 @@ def _is_ablation(figure: Published) -> bool:
     return figure.method == "janus" and (figure.variant in ("none", "all") or parts <= {*SWITCHES})
 
 
-def _settings(run: Run, figure: Published) -> list[str]:
+def _settings(run: RunRecord, figure: Published) -> list[str]:
     """Settings that differ from the method's own for the bench, with the published row's parts.
 
     Both as identities have them: a value with an earlier meaning differs (`cosine`, `cosine@2`), a
@@ -76,13 +76,13 @@ def _settings(run: Run, figure: Published) -> list[str]:
     return _differing({n: v for n, v in ours.items() if n in own and n not in RATES}, own)
 
 
-def _images(run: Run) -> list[str]:
+def _images(run: RunRecord) -> list[str]:
     bench = run.cell["bench"]
     found = [f"{name}={text(bench[name])}" for name in FEWER if bench.get(name) is not None]
     return found + ["scored on validation images"] * (run.eval != "test")
 
 
-def _training(run: Run, stated: Collection[str]) -> list[str]:
+def _training(run: RunRecord, stated: Collection[str]) -> list[str]:
     """Training that is neither the bench's nor the method's own; stated epochs are compared."""
     trained = run.cell["train"]
     unified = TrainConfig(**read_yaml("bench", run.bench).get("train", {}))

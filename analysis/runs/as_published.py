@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.runs import protocol
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import MISSING, Group
 
 AS_PUBLISHED = "as_published"
@@ -33,7 +33,7 @@ class Unlike:
     notes: tuple[str, ...]
 
 
-def mark(runs: Sequence[Run], labels: dict[str, str]) -> Unlike:
+def mark(runs: Sequence[RunRecord], labels: dict[str, str]) -> Unlike:
     """The runs of each bench in one group; every protocol of a bench gets a number, in
     the order of the rows' names."""
     groups: list[Group] = []

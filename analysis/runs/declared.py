@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from janus.config.method_spec import method_spec, names
 
 
-def of_run(run: Run) -> list[str]:
+def of_run(run: RunRecord) -> list[str]:
     """What is to be said of the run's settings; nothing of most."""
     if run.method not in names("method"):
         return []

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.runs.load import Run, text
+from analysis.runs.load import RunRecord, text
 from janus.errors import ConfigError, suggest
 
 _LABEL = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
@@ -21,7 +21,7 @@ def names(texts: Iterable[str]) -> list[str]:
     return [name for item in texts for name in _LABEL.findall(item)]
 
 
-def where(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
+def where(runs: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
     """The runs that meet every `key=value`; keys are dotted fields of the cell (`method.rank`).
 
     Several values for one key are alternatives. Raises ConfigError for a key that no run has.
@@ -73,7 +73,9 @@ def _same(value: Any, wanted: str) -> bool:
         return False
 
 
-def benches(runs: Sequence[Run], wanted: Sequence[str], also: Collection[str] = ()) -> list[Run]:
+def benches(
+    runs: Sequence[RunRecord], wanted: Sequence[str], also: Collection[str] = ()
+) -> list[RunRecord]:
     """The runs on the wanted benches; all when none is named.
 
     `also`: names that are right although no run is on them.

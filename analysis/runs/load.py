@@ -24,7 +24,7 @@ from janus.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class RunRecord:
     """What tables need to know of one finished run."""
 
     id: str
@@ -69,7 +69,7 @@ class Run:
 class Loaded:
     """The runs of some stores, and the files that were not usable."""
 
-    runs: list[Run]
+    runs: list[RunRecord]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """(file, why it was left out)."""
 
@@ -81,7 +81,7 @@ def load(roots: Iterable[str | Path]) -> Loaded:
     and the other file is listed as skipped. Of equal ones the first that names its file of single
     test images is taken. Raises ConfigError for a root that is no folder.
     """
-    found: dict[str, Run] = {}
+    found: dict[str, RunRecord] = {}
     skipped: list[tuple[Path, str]] = []
     for root in dict.fromkeys(Path(r).expanduser().resolve() for r in roots):
         if not root.is_dir():
@@ -98,7 +98,7 @@ def load(roots: Iterable[str | Path]) -> Loaded:
     return Loaded([found[key] for key in sorted(found)], skipped)
 
 
-def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
+def _read_store(root: Path) -> Iterator[tuple[Path, RunRecord | None, str]]:
     """(file, run, why not) for every result file, through the cache where the store is large."""
     paths = _result_files(root)
     use = cache.worthwhile(len(paths))
@@ -136,14 +136,14 @@ def _result_files(root: Path) -> list[Path]:
     )
 
 
-def _reduced(run: Run) -> dict[str, Any]:
+def _reduced(run: RunRecord) -> dict[str, Any]:
     """What `_from_record` needs to make the run again, and its provenance."""
     left_out = {"store", "path", "bench", "method", "order", "seed", "eval", "recorded"}
     found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in left_out}
     return found | {"provenance": dict(provenance(run))}
 
 
-def read_run(path: Path, root: Path) -> Run:
+def read_run(path: Path, root: Path) -> RunRecord:
     """The run in one result file. Raises ValueError saying why the file cannot be used."""
     record = atomic_files.read_json(path)
     if record is None:
@@ -155,7 +155,7 @@ def read_run(path: Path, root: Path) -> Run:
     return run_from(record, path, root)
 
 
-def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
+def run_from(record: Mapping[str, Any], path: Path, root: Path) -> RunRecord:
     """The run in the record of a result, its metrics computed from its counts.
 
     Raises ValueError saying why it cannot be used: stored metrics that its counts contradict, say.
@@ -175,10 +175,10 @@ def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
     return run
 
 
-def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
+def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> RunRecord:
     identity = {**record["identity"]}  # covered by the id, unlike the copy in `cell`
     kept, images = record.get("kept_bytes"), record.get("correct_images")
-    return Run(
+    return RunRecord(
         id=str(record["id"]),
         store=root,
         path=path,
@@ -201,7 +201,7 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
     )
 
 
-def _verify(run: Run) -> None:
+def _verify(run: RunRecord) -> None:
     """Raise ValueError unless file name, id and identity agree."""
     if run.path.stem != run.id:
         raise ValueError(f"holds cell {run.id}, not the one it is named after")
@@ -213,7 +213,7 @@ def _verify(run: Run) -> None:
         raise ValueError(f"damaged: its identity hashes to {digest}")
 
 
-def provenance(run: Run) -> Mapping[str, Any]:
+def provenance(run: RunRecord) -> Mapping[str, Any]:
     """How the run came about (seconds, memory, numerics); empty when nothing was recorded."""
     if run.recorded is not None:
         return run.recorded
@@ -238,18 +238,18 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
 _store = lru_cache(Store)  # resolving the same root ten thousand times takes a second
 
 
-def record(run: Run) -> Mapping[str, Any]:
+def record(run: RunRecord) -> Mapping[str, Any]:
     """The whole result file, for what tables do not need: the matrix and the diagnostics."""
     return dict(json.loads(run.path.read_bytes()))
 
 
-def settings(run: Run) -> dict[str, Any]:
+def settings(run: RunRecord) -> dict[str, Any]:
     """Every value that makes the run's method what it is, with its revision."""
     method = run.identity["method"]
     return {**method["values"], "revision": method["revision"]}
 
 
-def labels(runs: Iterable[Run]) -> dict[str, str]:
+def labels(runs: Iterable[RunRecord]) -> dict[str, str]:
     """For each run id the name of its configuration: `janus`, or `janus[margin=0,rank=4]`.
 
     The brackets hold the settings in which runs of the same method differ on the same bench:

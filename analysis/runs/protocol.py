@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from analysis.runs.load import Run, text
+from analysis.runs.load import RunRecord, text
 from janus.errors import ComparisonError, ConfigError, suggest
 
 PARTS = ("bench", "backbone", "train")
@@ -44,10 +44,10 @@ class Group:
     bench: str
     protocol: tuple[tuple[str, str], ...]
     """(field, value) of what tells this group from the bench's others; empty for the only one."""
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
 
 
-def fields_of(run: Run) -> dict[str, Field]:
+def fields_of(run: RunRecord) -> dict[str, Field]:
     """The protocol of a run by field name: `weights`, `split`, `epochs`, `core`, ..."""
     parts = {name: run.identity[name] for name in (*PARTS, "core")}
     return _fields(json.dumps(parts), run.schema, run.weights_sha256, run.split_sha256)
@@ -80,7 +80,7 @@ def _hashed(name: str, sha256: str) -> Field:
 
 
 def split_by_protocol(
-    runs: Sequence[Run], labels: Mapping[str, str], allow: Collection[str] = ()
+    runs: Sequence[RunRecord], labels: Mapping[str, str], allow: Collection[str] = ()
 ) -> list[Group]:
     """Groups of runs inside which every protocol field is equal; one per bench unless allowed.
 
@@ -104,11 +104,11 @@ def split_by_protocol(
 
 def _groups(
     bench: str,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     protocols: Mapping[str, Mapping[str, Field]],
     differing: Sequence[str],
 ) -> list[Group]:
-    parts: dict[tuple[Field, ...], list[Run]] = {}
+    parts: dict[tuple[Field, ...], list[RunRecord]] = {}
     for run in runs:
         protocol = protocols[run.id]
         parts.setdefault(tuple(protocol.get(n, MISSING) for n in differing), []).append(run)
@@ -126,7 +126,7 @@ def differing(protocols: Sequence[Mapping[str, Field]]) -> list[str]:
 
 def _refusal(
     bench: str,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     labels: Mapping[str, str],
     protocols: Mapping[str, Mapping[str, Field]],
     differing: Sequence[str],
@@ -147,7 +147,7 @@ def _refusal(
 
 def _holders(
     name: str,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     labels: Mapping[str, str],
     protocols: Mapping[str, Mapping[str, Field]],
 ) -> str:

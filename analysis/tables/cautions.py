@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from analysis.runs.load import Run, provenance
+from analysis.runs.load import RunRecord, provenance
 from analysis.runs.protocol import Group
 from analysis.stats.paired import Difference
 from analysis.stats.significance import mean_std
@@ -151,7 +151,7 @@ def _differs_between_rows(groups: Sequence[Group], found: Mapping[str, str | Non
 
 
 def _holders(
-    name: str, runs: Sequence[Run], labels: Mapping[str, str], found: Mapping[str, str | None]
+    name: str, runs: Sequence[RunRecord], labels: Mapping[str, str], found: Mapping[str, str | None]
 ) -> str:
     """`Rows differ in their devices (runs of each): A (janus: 4); B (seqlora: 4).`"""
     counts: dict[str, dict[str, int]] = {}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.runs import declared, filters
-from analysis.runs.load import Run, provenance
+from analysis.runs.load import RunRecord, provenance
 from analysis.runs.protocol import Group
 from analysis.stats import paired, significance
 from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference
@@ -33,7 +33,7 @@ class Metric:
     digits: int = 2
     better: int = 1
     """+1: more is better, -1: less is better, 0: not ranked."""
-    read: Callable[[Run], float | None]
+    read: Callable[[RunRecord], float | None]
 
 
 def _from_counts() -> Iterator[Metric]:
@@ -50,27 +50,27 @@ def _from_counts() -> Iterator[Metric]:
         )
 
 
-def _computed(key: str) -> Callable[[Run], float | None]:
+def _computed(key: str) -> Callable[[RunRecord], float | None]:
     return lambda run: run.metrics.get(key)
 
 
-def _without_head(key: str) -> Callable[[Run], float | None]:
+def _without_head(key: str) -> Callable[[RunRecord], float | None]:
     return lambda run: run.metrics_ncm.get(key)
 
 
-def _in_task(key: str) -> Callable[[Run], float | None]:
+def _in_task(key: str) -> Callable[[RunRecord], float | None]:
     return lambda run: run.metrics_in_task.get(key)
 
 
-def _recorded(key: str) -> Callable[[Run], float | None]:
-    def read(run: Run) -> float | None:
+def _recorded(key: str) -> Callable[[RunRecord], float | None]:
+    def read(run: RunRecord) -> float | None:
         value = provenance(run).get(key)
         return float(value) if isinstance(value, int | float) else None
 
     return read
 
 
-def _kept(run: Run) -> float | None:
+def _kept(run: RunRecord) -> float | None:
     return None if run.kept_bytes is None else float(run.kept_bytes)
 
 
@@ -238,12 +238,12 @@ def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
     )
 
 
-def unit_of(runs: Sequence[Run]) -> str:
+def unit_of(runs: Sequence[RunRecord]) -> str:
     """`order`, or `seed` when all runs share one order and seeds are all that varies."""
     return "order" if len({run.order for run in runs}) > 1 else "seed"
 
 
-def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
+def values_of(runs: Sequence[RunRecord], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
     """The stored values of these metrics; what a run did not measure is left out."""
     out: Values = {metric.key: {} for metric in metrics}
     for run in runs:
