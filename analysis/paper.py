@@ -22,7 +22,7 @@ from analysis import figures, selection
 from analysis.blocks import details, grid, published, published_tables
 from analysis.formats import csv_json, latex
 from analysis.pages import reproducibility
-from analysis.selection import Selection, say
+from analysis.selection import Selection, print_line
 from analysis.tables import comparison
 from janus.errors import JanusError
 from janus.one_line import explain, open_streams, printable
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.published_only:
             chosen = selection.select(args)
             if not chosen.runs:
-                say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+                print_line(f"no finished runs in {', '.join(map(str, chosen.roots))}")
                 selection.warn_missing(chosen)
                 return 3
             ours = _ours(folder, chosen, endpoints, args.correction, shlex.join(words))
@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         print(printable(text), file=sys.stderr)
         return 2
-    say(f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)")
+    print_line(
+        f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)"
+    )
     return 3 if missing else 0
 
 

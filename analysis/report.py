@@ -22,7 +22,7 @@ from analysis.blocks import details, grid, published
 from analysis.pages import html, run_page
 from analysis.pages.reproduce import FILL_IN
 from analysis.runs import load, protocol, sweep_lists
-from analysis.selection import Selection, say
+from analysis.selection import Selection, print_line
 from analysis.tables import comparison
 from janus.errors import JanusError
 from janus.one_line import explain, open_streams, printable
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         endpoints = selection.metrics(args.endpoint, "--endpoint")
         chosen = selection.select(args)
         if not chosen.runs:
-            say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+            print_line(f"no finished runs in {', '.join(map(str, chosen.roots))}")
             selection.warn_missing(chosen)
             return 3
         Path(args.out).write_text(page(chosen, args, endpoints, words), encoding="utf-8")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         print(printable(text), file=sys.stderr)
         return 2
-    say(f"wrote {args.out}")
+    print_line(f"wrote {args.out}")
     selection.warn_missing(chosen)
     return 3 if chosen.missing else 0
 

@@ -30,8 +30,8 @@ class Selection:
 
     roots: tuple[Path, ...]
     loaded: load.Loaded
-    planned: sweep_lists.Plan | None
-    missing: tuple[sweep_lists.Planned, ...]
+    planned: sweep_lists.SweepList | None
+    missing: tuple[sweep_lists.ListedCell, ...]
     runs: tuple[RunRecord, ...]
     """One per (protocol, row, order, seed); empty when nothing matches."""
     labels: dict[str, str]
@@ -175,16 +175,16 @@ def _renamed(row: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(new[key] for key, label in old.items() if label == row))
 
 
-def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.Plan | None:
+def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.SweepList | None:
     if args.sweep and args.expect:
         raise ConfigError("give --sweep or --expect, not both")
     if args.sweep:
         return sweep_lists.find_sweep(args.sweep, roots)
-    return sweep_lists.read_plan(Path(args.expect)) if args.expect else None
+    return sweep_lists.read_sweep_list(Path(args.expect)) if args.expect else None
 
 
 def _filtered(
-    args: argparse.Namespace, runs: Sequence[RunRecord], planned: sweep_lists.Plan | None
+    args: argparse.Namespace, runs: Sequence[RunRecord], planned: sweep_lists.SweepList | None
 ) -> list[RunRecord]:
     """The runs that the filters leave; those of the other eval are counted on stderr."""
     if args.sweep and planned:
@@ -195,7 +195,7 @@ def _filtered(
         other = "validation" if args.eval == "test" else "test"
         count = len(runs) - len(chosen)
         noun = "run" if count == 1 else "runs"
-        say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
+        print_line(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
     also: set[str] = set()
     if getattr(args, "published", False):
         from analysis.published import read_csv
@@ -205,8 +205,8 @@ def _filtered(
 
 
 def _missing(
-    args: argparse.Namespace, planned: sweep_lists.Plan | None, done: set[str]
-) -> list[sweep_lists.Planned]:
+    args: argparse.Namespace, planned: sweep_lists.SweepList | None, done: set[str]
+) -> list[sweep_lists.ListedCell]:
     """Planned cells without a result, among the benches and methods that were asked for."""
     if planned is None:
         return []
@@ -219,7 +219,7 @@ def _missing(
     ]
 
 
-def _sweep_rows(planned: sweep_lists.Plan | None, runs: Sequence[RunRecord]) -> dict[str, str]:
+def _sweep_rows(planned: sweep_lists.SweepList | None, runs: Sequence[RunRecord]) -> dict[str, str]:
     """Run id to the name that the sweep gave its configuration; a sweep's rows never mix any."""
     named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
     return {run.id: row for run in runs if (row := named.get(run.id))}
@@ -237,7 +237,7 @@ def _one_per_place(runs: Sequence[RunRecord], labels: dict[str, str]) -> list[Ru
         place = (run.bench, fields, labels[run.id], run.order, run.seed)
         first = kept.setdefault(place, run)
         if first is not run:
-            say(f"{run.id} repeats {first.id} ({run.title}) and is left out")
+            print_line(f"{run.id} repeats {first.id} ({run.title}) and is left out")
     return list(kept.values())
 
 
@@ -285,9 +285,11 @@ def _listed(orders: set[str]) -> str:
 def _reference(wanted: str | None, labels: set[str]) -> str | None:
     found = filters.reference(labels, wanted)
     if found is None and any(label.startswith("janus[") for label in labels):
-        say("several configurations of janus: choose one with --reference for paired differences")
+        print_line(
+            "several configurations of janus: choose one with --reference for paired differences"
+        )
     elif found is None and len(labels) > 1:
-        say("no row of janus: --reference ROW gives paired differences to that row")
+        print_line("no row of janus: --reference ROW gives paired differences to that row")
     return found
 
 
@@ -301,18 +303,18 @@ def in_order(chosen: Selection) -> list[RunRecord]:
     return sorted(chosen.runs, key=place)
 
 
-def say(message: str) -> None:
+def print_line(message: str) -> None:
     """Tell the person; stdout is for the table alone."""
     print(message, file=sys.stderr)
 
 
 def _warn_skipped(loaded: load.Loaded, one: str, many: str) -> None:
     if len(loaded.skipped) == 1:
-        say(f"1 {one} is not a usable result and is left out:")
+        print_line(f"1 {one} is not a usable result and is left out:")
     elif loaded.skipped:
-        say(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
+        print_line(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
     for path, why in loaded.skipped:
-        say(f"  {path}: {why}")
+        print_line(f"  {path}: {why}")
 
 
 def warn_missing(chosen: Selection) -> None:
@@ -320,16 +322,18 @@ def warn_missing(chosen: Selection) -> None:
     planned = chosen.planned
     if not chosen.missing or planned is None:
         return
-    say(f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:")
+    print_line(
+        f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:"
+    )
     for cell in chosen.missing:
-        say(f"  {cell.id}  {cell.title}  ({sweep_lists.state(cell, chosen.roots)})")
+        print_line(f"  {cell.id}  {cell.title}  ({sweep_lists.state(cell, chosen.roots)})")
     how = planned.command or f"the command that wrote {planned.source}"
     damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
     if damaged:
-        say("results that are in the way of training: move these files away first:")
+        print_line("results that are in the way of training: move these files away first:")
         for path in damaged:
-            say(f"  {path}")
-    say(f"run them with: {how}")
+            print_line(f"  {path}")
+    print_line(f"run them with: {how}")
 
 
 def damaged_results(cell_ids: Sequence[str], roots: Sequence[Path]) -> list[Path]:

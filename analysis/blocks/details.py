@@ -17,7 +17,7 @@ from analysis.tables.comparison import METRICS, PRIMARY, Metric, Table, values_o
 
 
 @dataclass(frozen=True, slots=True)
-class Across:
+class AcrossBenches:
     """One method over all benches that every method of the table was measured on."""
 
     method: str
@@ -31,7 +31,7 @@ class Across:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class VarianceParts:
     """Order and seed parts of one method's spread on one bench."""
 
     bench: str
@@ -40,7 +40,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
+class UnitsNeeded:
     """How many more units would decide a difference: between `least` and `most`."""
 
     bench: str
@@ -58,9 +58,9 @@ class Details:
     """All of it, in stored units, for one metric."""
 
     metric: str
-    across: tuple[Across, ...]
-    spread: tuple[Spread, ...]
-    further: tuple[Further, ...]
+    across: tuple[AcrossBenches, ...]
+    spread: tuple[VarianceParts, ...]
+    further: tuple[UnitsNeeded, ...]
 
 
 def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
@@ -72,13 +72,13 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> D
     metric = ranked[0] if ranked else METRICS[PRIMARY]
     values = [values_of(group.runs, labels, {metric})[metric.key] for group in groups]
     spread = [
-        Spread(column.title, method, variance.components(found[method]))
+        VarianceParts(column.title, method, variance.components(found[method]))
         for column, found in zip(table.columns, values, strict=True)
         for method in table.methods
         if method in found
     ]
     further = [
-        _further(d, table.correction)
+        _units_needed(d, table.correction)
         for d in table.differences
         if d.metric == metric.key and d.column is not AVERAGE
     ]
@@ -86,7 +86,7 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> D
     return Details(metric.key, tuple(across), tuple(spread), tuple(further))
 
 
-def _further(d: Difference, correction: str) -> Further:
+def _units_needed(d: Difference, correction: str) -> UnitsNeeded:
     """0 exactly where the table's own test decides; else what the simulation asks for.
 
     What max-T asks for lies between the test alone and the level divided by the number of tests:
@@ -96,7 +96,7 @@ def _further(d: Difference, correction: str) -> Further:
     decided = p is not None and p < ALPHA
     shares = {"none": (1, 1), "holm": (d.family, d.family), "maxt": (1, d.family)}[correction]
     found = [0 if decided else _more(d, ALPHA / max(1, share)) for share in shares]
-    return Further(d.column.title, d.method, d.mean, d.n, *found)
+    return UnitsNeeded(d.column.title, d.method, d.mean, d.n, *found)
 
 
 def _more(d: Difference, alpha: float) -> int | None:
@@ -106,7 +106,7 @@ def _more(d: Difference, alpha: float) -> int | None:
 
 def _across(
     values: Sequence[Mapping[str, Mapping[significance.Place, float]]], metric: Metric, table: Table
-) -> list[Across]:
+) -> list[AcrossBenches]:
     methods = [m for m in table.methods if any(m in found for found in values)]
     whole = [i for i, found in enumerate(values) if all(m in found for m in methods)]
     if not whole:
@@ -129,7 +129,7 @@ def _across(
         better = _improvement(units[method], units.get(table.reference or ""), metric.better)
         if method == table.reference:
             better = (None, None)
-        out.append(Across(method, len(whole), iqm, interval, *better))
+        out.append(AcrossBenches(method, len(whole), iqm, interval, *better))
     return out
 
 
@@ -265,7 +265,7 @@ def _further_grid(details: Details, table: Table) -> Grid:
     return Grid(title, (("", len(header)),), header, rows, words=2)
 
 
-def _between(row: Further) -> str:
+def _between(row: UnitsNeeded) -> str:
     """`3`, or `3 to 8`."""
     if row.n < 3:
         return NONE

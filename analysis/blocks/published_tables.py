@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis.blocks.grid import NONE, Block, Grid, Text
-from analysis.published.read_csv import SOURCES, Published, figures
+from analysis.published.read_csv import SOURCES, Published, published_figures
 
 METRICS = (("acc", "ACC"), ("maa", "MAA"), ("bwt", "BWT"))
 MARK = "†"
@@ -92,7 +92,7 @@ def block(layout: Layout) -> Block:
     """The table of a layout, with its rule, cautions and source as notes."""
     found = [
         figure
-        for figure in figures()
+        for figure in published_figures()
         if figure.source == layout.source
         and figure.place.startswith(layout.place)
         and figure.at is None

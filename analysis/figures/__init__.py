@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.figures import across, blocks, curves, facts, spread
+from analysis.figures import across_benches, curves, facts, inside_network, spread
 from analysis.figures.style import Drawn, save, styled
 from analysis.runs.protocol import Group
 
@@ -18,8 +18,8 @@ ONE_EACH = (
     spread.pairwise,
     spread.parts,
     curves.accuracy_matrices,
-    blocks.null_space_violation,
-    blocks.feature_invasion,
+    inside_network.null_space_violation,
+    inside_network.feature_invasion,
     curves.training_time,
 )
 
@@ -38,7 +38,7 @@ def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str
     if len(set(benches)) == len(benches):  # several protocols of one bench are no two benches
         named = {g.bench: facts.rows_of(g, labels, order) for g in groups}
         with styled():
-            profiles = across.profiles(named)
+            profiles = across_benches.profiles(named)
         out += [profiles] if profiles else []
     return out
 
@@ -46,4 +46,4 @@ def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str
 def draw_published() -> list[Drawn]:
     """The paper's figures that can be redrawn from published numbers."""
     with styled():
-        return [curves.published_trajectory(), blocks.published_violation()]
+        return [curves.published_trajectory(), inside_network.published_violation()]

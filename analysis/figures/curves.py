@@ -7,8 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, look, write_values
-from analysis.published.read_csv import figures as published_figures
+from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, line_style, write_values
+from analysis.published.read_csv import published_figures
 
 MOST_BANDS = 8
 """Rows up to which curves carry bands."""
@@ -28,11 +28,16 @@ def after_each_task(bench: str, rows: Rows) -> Drawn | None:
         counts.append(len(values))
         tasks = np.arange(1, values.shape[1] + 1)
         mean = values.mean(axis=0)
-        panel.plot(tasks, mean, label=row, **look(index))
+        panel.plot(tasks, mean, label=row, **line_style(index))
         if len(values) > 1 and len(rows) <= MOST_BANDS:
             std = values.std(axis=0, ddof=1)
             panel.fill_between(
-                tasks, mean - std, mean + std, color=look(index)["color"], alpha=0.15, linewidth=0
+                tasks,
+                mean - std,
+                mean + std,
+                color=line_style(index)["color"],
+                alpha=0.15,
+                linewidth=0,
             )
     if not counts:
         return None
@@ -64,7 +69,7 @@ def training_time(bench: str, rows: Rows) -> Drawn | None:
         values = facts.over_units(runs, facts.seconds)
         if len(values):
             mean = values.mean(axis=0)
-            panel.plot(np.arange(1, len(mean) + 1), mean, label=row, **look(index))
+            panel.plot(np.arange(1, len(mean) + 1), mean, label=row, **line_style(index))
             drawn += 1
     if not drawn:
         return None
@@ -130,7 +135,7 @@ def published_trajectory() -> Drawn:
             points.setdefault(f.title, {})[f.at] = f.mean
     for index, (title, found) in enumerate(points.items()):
         tasks = sorted(found)
-        panel.plot(tasks, [found[t] for t in tasks], label=title, **look(index))
+        panel.plot(tasks, [found[t] for t in tasks], label=title, **line_style(index))
     panel.set(xlabel="task", ylabel="accuracy on classes seen (%)", title="ImageNet-R (published)")
     legend(figure, panel)
     return Drawn(

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
+from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, line_style
 from analysis.runs import load
 from analysis.stats import paired, significance
 from analysis.tables import comparison
@@ -50,7 +50,7 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
         line = [values[row].get(order, math.nan) for row in values]
         panel.plot(range(len(values)), line, color="0.6", linewidth=0.7, zorder=1, label=order)
     for index, (row, found) in enumerate(values.items()):
-        style = look(index) | {"linestyle": "none"}
+        style = line_style(index) | {"linestyle": "none"}
         panel.plot([index] * len(found), list(found.values()), gid=row, zorder=2, **style)
     panel.set_xticks(range(len(values)), list(values), rotation=30, ha="right")
     panel.set(ylabel="ACC (%)", title=bench)
@@ -138,7 +138,7 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
                 continue
             mean, _ = significance.mean_std(found)
             half = significance.t_half_width(found)
-            colour = look(methods.index(row.partition("[")[0]))["color"]
+            colour = line_style(methods.index(row.partition("[")[0]))["color"]
             panel.errorbar(
                 [mean or 0.0],
                 [index],
@@ -192,7 +192,7 @@ def _sensitivity(bench: str, method: str, name: str, runs: list[load.RunRecord])
         units = [list(facts.metric(found[x], "acc").values()) for x in xs]
         means = [float(np.mean(u)) for u in units]
         bars = [significance.mean_std(u)[1] or 0.0 for u in units]
-        panel.errorbar(xs, means, yerr=bars, capsize=2, label=names[index], **look(index))
+        panel.errorbar(xs, means, yerr=bars, capsize=2, label=names[index], **line_style(index))
     every = sorted({x for found in lines.values() for x in found})
     if min(every) > 0 and max(every) / min(every) >= 8:
         panel.set_xscale("log")

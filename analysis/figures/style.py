@@ -69,7 +69,7 @@ class Drawn:
         return buffer.getvalue()
 
 
-def look(index: int) -> dict[str, Any]:
+def line_style(index: int) -> dict[str, Any]:
     """Colour, marker and dash of the index-th row.
 
     Markers move on by one with each round of colours: without lines, colour and marker alone tell
@@ -109,7 +109,7 @@ def legend(figure: Figure, panel: Axes) -> None:
 
 def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index: int) -> None:
     """The points of the index-th row, and a large one with its name at their mean, above all."""
-    style = look(index) | {"linestyle": "none"}
+    style = line_style(index) | {"linestyle": "none"}
     panel.plot(xs, ys, alpha=0.35 if len(xs) <= CROWD else 0.12, gid=row, **style)
     mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
     style |= {"markersize": 8, "markeredgecolor": "white", "zorder": 3}

@@ -47,7 +47,7 @@ COLUMNS = (
 )
 
 
-BESIDE = ("kind", "row", "source", "place", "how", "caution", "verdict", "why")
+PUBLISHED_COLUMNS = ("kind", "row", "source", "place", "how", "caution", "verdict", "why")
 """Further columns where published figures stand below the table; `kind` is `measured`,
 `published` or `verdict`."""
 
@@ -63,7 +63,7 @@ def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str
     lines = [] if table is None else _measured(table)
     columns: tuple[str, ...] = COLUMNS
     if records and "published" in records:
-        columns = (*COLUMNS, *BESIDE)
+        columns = (*COLUMNS, *PUBLISHED_COLUMNS)
         lines = [line | {"kind": "measured"} for line in lines]
         lines += [_published(figure) for figure in records["published"]]
         lines += [_verdict(found) for found in records.get("verdicts", ())]

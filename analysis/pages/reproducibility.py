@@ -11,7 +11,7 @@ from analysis.runs.load import RunRecord
 from analysis.selection import Selection, in_order
 from analysis.tables.comparison import Table
 
-FURTHER = (
+OTHER_TABLES = (
     "* Paired differences (`main.tex`): the cells of the row and those of its reference, above, "
     "over the orders and seeds that both have.",
     "* `details.tex`: ACC from the same cells as `main.tex`.",
@@ -41,7 +41,7 @@ def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], wo
     parts += _protocols(chosen)
     for name, table in found.items():
         parts += [f"## tables/{name}.tex", "", *_numbers(chosen, table), ""]
-    parts += ["## Further tables", "", *FURTHER, ""]
+    parts += ["## Further tables", "", *OTHER_TABLES, ""]
     parts += ["## Figures", "", *(f"* `figures/{name}.pdf`" for name in drawn), ""]
     parts += ["All figures of a bench rest on all cells of that bench, listed here.", ""]
     parts += ["## Cells", "", FILL_IN, "", *_cells(chosen)]

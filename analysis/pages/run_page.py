@@ -13,7 +13,7 @@ from analysis.blocks.grid import NONE, Grid, Text
 from analysis.figures import facts
 from analysis.pages import html
 from analysis.pages.reproduce import command
-from analysis.runs import declared, filters, load
+from analysis.runs import filters, load, method_cautions
 from analysis.runs.load import RunRecord
 
 
@@ -28,7 +28,7 @@ def section(run: RunRecord, label: str) -> str:
     parts = [
         f"<summary>{escape(title)}</summary>",
         f"<p><code>{run.id}</code> <code>{escape(str(run.path))}</code></p>",
-        *(f"<p>Note: {escape(text)}.</p>" for text in declared.of_run(run)),
+        *(f"<p>Note: {escape(text)}.</p>" for text in method_cautions.of_run(run)),
         "<h3>Train it again</h3>",
         f"<pre>{escape(command(record['cell']))}</pre>",
         html.curve([v for v in facts.curve(run) if v == v]),

@@ -64,7 +64,7 @@ class Published:
 
 
 @cache
-def figures() -> tuple[Published, ...]:
+def published_figures() -> tuple[Published, ...]:
     """Every published figure. Raises ConfigError when the file is damaged."""
     path = FOLDER / "figures.csv"
     try:
@@ -102,7 +102,7 @@ def summaries(benches: Iterable[str] = (), tasks: int | None = None) -> list[Pub
     wanted = set(benches)
     return [
         figure
-        for figure in figures()
+        for figure in published_figures()
         if figure.metric in ("acc", "maa", "bwt")
         and figure.at is None
         and (not wanted or figure.bench in wanted)

@@ -24,7 +24,7 @@ WARNING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
+class AsPublished:
     """One column per bench, rows with marks, and what the marks stand for."""
 
     groups: tuple[Group, ...]
@@ -33,7 +33,7 @@ class Unlike:
     notes: tuple[str, ...]
 
 
-def mark(runs: Sequence[RunRecord], labels: dict[str, str]) -> Unlike:
+def mark(runs: Sequence[RunRecord], labels: dict[str, str]) -> AsPublished:
     """The runs of each bench in one group; every protocol of a bench gets a number, in
     the order of the rows' names."""
     groups: list[Group] = []
@@ -55,6 +55,6 @@ def mark(runs: Sequence[RunRecord], labels: dict[str, str]) -> Unlike:
             if numbers[values] not in found:
                 found.append(numbers[values])
     named = {label: f"{label} [{','.join(map(str, found))}]" for label, found in marks.items()}
-    return Unlike(
+    return AsPublished(
         tuple(groups), {key: named.get(label, label) for key, label in labels.items()}, tuple(notes)
     )

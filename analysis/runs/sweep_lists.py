@@ -19,7 +19,7 @@ from janus.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class ListedCell:
     """One planned cell."""
 
     id: str
@@ -42,15 +42,15 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepList:
     """The cells that should be in the table, and the command that runs them."""
 
     source: str
     command: str | None
-    cells: tuple[Planned, ...]
+    cells: tuple[ListedCell, ...]
 
 
-def read_plan(path: Path) -> Plan:
+def read_sweep_list(path: Path) -> SweepList:
     """The plan in a sweep file or a bare list of cells. Raises ConfigError when it is neither."""
     record = atomic_files.read_json(path)
     if record is None:
@@ -59,7 +59,7 @@ def read_plan(path: Path) -> Plan:
     try:
         cells = record["cells"] if isinstance(record, dict) else record
         planned = tuple(
-            Planned(str(c["id"]), str(c["title"]), c.get("row"), c.get("protocol", "unified"))
+            ListedCell(str(c["id"]), str(c["title"]), c.get("row"), c.get("protocol", "unified"))
             for c in cells
         )
         command = record.get("command") if isinstance(record, dict) else None
@@ -69,7 +69,7 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(
             f'the plan {path} must hold a list of {{"id", "title"}}, or a sweep\'s file'
         ) from None
-    return Plan(str(path), _command(command), planned)
+    return SweepList(str(path), _command(command), planned)
 
 
 def _command(value: Any) -> str | None:
@@ -78,25 +78,25 @@ def _command(value: Any) -> str | None:
     return str(value) if value else None
 
 
-def find_sweep(name: str, roots: Sequence[Path]) -> Plan:
+def find_sweep(name: str, roots: Sequence[Path]) -> SweepList:
     """The plan that the sweep `name` left in one of the stores."""
     check_name(name, "--sweep")
     known: set[str] = set()
     for root in roots:
         folder = root / "sweeps"
         if (folder / f"{name}.json").is_file():
-            return read_plan(folder / f"{name}.json")
+            return read_sweep_list(folder / f"{name}.json")
         known |= {p.stem for p in folder.glob("*.json")}
     hint = suggest(name, known) or f" Start it with: python -m sweeps run {name}"
     raise ConfigError(f"no sweep {name!r} in {', '.join(map(str, roots))}.{hint}")
 
 
-def missing(plan: Plan, done: Collection[str]) -> list[Planned]:
+def missing(plan: SweepList, done: Collection[str]) -> list[ListedCell]:
     """The planned cells without a usable result, in the plan's order."""
     return [cell for cell in plan.cells if cell.id not in done]
 
 
-def state(cell: Planned, roots: Sequence[Path]) -> str:
+def state(cell: ListedCell, roots: Sequence[Path]) -> str:
     """Why a cell is missing, as its stores know it: failed (with cause), running, damaged, open."""
     for root in roots:
         store = Store(root)

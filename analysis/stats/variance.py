@@ -56,7 +56,7 @@ def components(values: Mapping[Place, float]) -> Components:
     return Components(math.sqrt(order), None if seed is None else math.sqrt(seed), orders, runs)
 
 
-FURTHER = (0, 1, 2, 3, 4, 6, 8, 10, 14, 20, 30, 50, 80, 120, 200)
+MORE_UNITS = (0, 1, 2, 3, 4, 6, 8, 10, 14, 20, 30, 50, 80, 120, 200)
 """Numbers of further units that are tried."""
 
 
@@ -85,7 +85,7 @@ def units_to_decide(
     rng = np.random.default_rng(seed)
     sigma = spread * np.sqrt((n - 1) / rng.chisquare(n - 1, draws))
     mu = rng.normal(values.mean(), sigma / math.sqrt(n))
-    for further in FURTHER:
+    for further in MORE_UNITS:
         total = n + further
         if smallest_p(total) >= alpha:
             continue

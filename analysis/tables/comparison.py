@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.runs import declared, filters
+from analysis.runs import filters, method_cautions
 from analysis.runs.load import RunRecord, provenance
 from analysis.runs.protocol import Group
 from analysis.stats import paired, significance
@@ -225,7 +225,7 @@ def build(
         spread=spread,
         untested=untested,
         cautions=(
-            *declared.of_rows(groups, labels),
+            *method_cautions.of_rows(groups, labels),
             *cautions.of_runs(groups, labels),
             *cautions.of_differences(adjusted),
         ),
@@ -254,11 +254,11 @@ def values_of(runs: Sequence[RunRecord], labels: Mapping[str, str], metrics: set
     return out
 
 
-Bench = tuple[Mapping[str, Mapping[Place, float]], str]
+BenchValues = tuple[Mapping[str, Mapping[Place, float]], str]
 """(values of one metric by row and place, the unit to average them to)."""
 
 
-def _entries(metric: Metric, benches: Sequence[Bench], tested: bool) -> dict[str, Entry]:
+def _entries(metric: Metric, benches: Sequence[BenchValues], tested: bool) -> dict[str, Entry]:
     """What stands at each row: of one bench, or the mean over several for rows that have all."""
     rows = [row for row in benches[0][0] if all(row in values for values, _ in benches)]
     best = _best(metric, rows, benches) if tested else None
@@ -279,7 +279,7 @@ def _entries(metric: Metric, benches: Sequence[Bench], tested: bool) -> dict[str
     return out
 
 
-def _units(row: str, benches: Sequence[Bench]) -> list[list[float]]:
+def _units(row: str, benches: Sequence[BenchValues]) -> list[list[float]]:
     return [
         list(significance.average_units(values[row], unit).values()) for values, unit in benches
     ]
@@ -289,7 +289,7 @@ def _mean(groups: Sequence[Sequence[float]]) -> float:
     return math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups)
 
 
-def _best(metric: Metric, rows: Sequence[str], benches: Sequence[Bench]) -> str | None:
+def _best(metric: Metric, rows: Sequence[str], benches: Sequence[BenchValues]) -> str | None:
     """The row that beats every other one, each in a paired sign-flip test at ALPHA, or None.
 
     An intersection-union test (Berger 1982): that the leader is better than all others is claimed

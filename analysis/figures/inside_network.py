@@ -6,8 +6,8 @@ import numpy as np
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
-from analysis.published.read_csv import figures as published_figures
+from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, line_style
+from analysis.published.read_csv import published_figures
 
 PROJECTIONS = (("k", "K"), ("v", "V"))
 
@@ -21,7 +21,7 @@ def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
             found = [v for run in runs if (v := facts.violation(run, key)) is not None]
             if found:
                 mean = np.mean(found, axis=0)
-                panel.plot(range(len(mean)), mean, label=row, **look(index))
+                panel.plot(range(len(mean)), mean, label=row, **line_style(index))
                 drawn += 1
         panel.set(xlabel="block", title=f"{bench}, {title}")
         panel.set_ylim(bottom=0)
@@ -77,7 +77,7 @@ def published_violation() -> Drawn:
                 [found[b] for b in blocks],
                 width=0.38,
                 label=row,
-                color=look(index)["color"],
+                color=line_style(index)["color"],
                 edgecolor="white",
                 linewidth=0,
                 hatch="" if index else "////",  # the two colours are one grey in print
