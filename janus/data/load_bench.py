@@ -200,14 +200,14 @@ def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
 
 LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "glyphs": _load_glyphs,
-    "fashion": fashion.load,
-    "cifar100": cifar.load,
-    "cars": cars.load,
+    "fashion": fashion.load_fashion,
+    "cifar100": cifar.load_cifar100,
+    "cars": cars.load_cars,
     "imagenet_r": list_files.load_imagenet_r,
-    "core50": core50.load,
+    "core50": core50.load_core50,
     "domainnet": list_files.load_domainnet,
-    "folder": folders.load,
-    "folder_subset": folders.load,
+    "folder": folders.load_folders,
+    "folder_subset": folders.load_folders,
 }
 
 __all__ = ["LOADERS", "Bench", "Images", "load", "read"]

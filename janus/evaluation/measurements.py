@@ -32,7 +32,7 @@ class Measurements:
         self.correct_in_task: list[list[int] | None] = []
         self.correct_ncm: list[list[int] | None] = []
         self.diagnostics: list[dict[str, Any]] = []
-        self.told: list[str] = []
+        self.task_records: list[str] = []
         """What each finished task added, as JSON: a tree of everything ever measured would be
         walked at every checkpoint."""
         self.places = torch.cat(stream.places)
@@ -71,7 +71,7 @@ class Measurements:
         self._append(entry)
         self.right.append(self._packed(found.right))
         try:
-            self.told.append(json.dumps(entry, allow_nan=False))
+            self.task_records.append(json.dumps(entry, allow_nan=False))
         except ValueError:
             raise RunError(
                 f"what was measured after task {task.index} holds NaN or infinity: are the weights "
@@ -125,7 +125,7 @@ class Measurements:
     def images(self) -> bytes | None:
         """The file of single test images; None where it would lack the first tasks of a run that
         began before there was one."""
-        if not self.right or len(self.right) < len(self.told):
+        if not self.right or len(self.right) < len(self.task_records):
             return None
         tasks = len(self.stream.tasks)
         task = np.empty(len(self.places), dtype=np.int64)
@@ -154,7 +154,7 @@ class Measurements:
     def state_dict(self) -> dict[str, Any]:
         """Continues in `load_state_dict`, bit for bit."""
         return {
-            "told": self.told,
+            "told": self.task_records,
             "right": torch.stack(self.right) if self.right else torch.empty(0, dtype=torch.uint8),
             "centres": self.centres.state_dict(),
             "means": self.means.state_dict() if self.means else None,
@@ -162,8 +162,8 @@ class Measurements:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
-        self.told = list(state["told"])
-        for entry in self.told:
+        self.task_records = list(state["told"])
+        for entry in self.task_records:
             self._append(json.loads(entry))
         self.right = list(state["right"].cpu()) if "right" in state else []
         self.centres.load_state_dict(state["centres"], self.device)

@@ -7,7 +7,7 @@ from torch import nn
 
 from janus.config.cell import BackboneConfig
 from janus.machine.determinism import make_deterministic
-from janus.weights.fit import Record, load
+from janus.weights.fit import Record, load_weights
 from janus.weights.model import create
 from janus.weights.resolve import weight_file
 
@@ -33,6 +33,6 @@ def build_recorded(config: BackboneConfig, device: torch.device) -> tuple[nn.Mod
 
     path = weight_file(config)
     made = create(config)
-    record = Record() if path is None else load(made, path)
+    record = Record() if path is None else load_weights(made, path)
     model = made.network.to(device).eval().requires_grad_(False)
     return compute_cls_only(hook_attention_kernel(keep_casts(model))), record

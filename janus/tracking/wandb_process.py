@@ -28,44 +28,43 @@ from typing import IO, Any
 
 from janus.tracking import wandb_account
 from janus.tracking.heat_map import draw
-from janus.tracking.wandb_tracker import COMPLAINT
-from janus.tracking.wandb_tracker import _children as children
+from janus.tracking.wandb_tracker import WARNING_PREFIX, child_processes
 
 REACH_S = 4.0
 """Seconds that the server may take for its first answer."""
 INIT_S = 30.0
 """Seconds to reach the server, if WANDB_INIT_TIMEOUT names none; then the run stays on disk."""
-PARTING_S = 60
+LAST_RUN_S = 60
 """Seconds that are left for the last run when the trainer is gone."""
-HANDOVER_S = PARTING_S + 15.0
+HANDOVER_S = LAST_RUN_S + 15.0
 """Seconds that the process of an earlier attempt at the same run may take to end."""
 
 
-class Run:
+class WandbRun:
     """One run at W&B, written in steps that only grow."""
 
-    def __init__(self, told: Mapping[str, Any], mode: str) -> None:
+    def __init__(self, message: Mapping[str, Any], mode: str) -> None:
         import wandb
 
         self.wandb = wandb
-        folder = Path(told["folder"])
+        folder = Path(message["folder"])
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
-        self.alone = alone(folder / "wandb" / "writer.lock")
+        self.lock = hold_lock(folder / "wandb" / "writer.lock")
         # tables wait for their upload in this folder, by default in the home of this machine
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
         if mode == "online" and (why := unreachable()):
-            complain(f"cannot reach the server: {why}; the run is kept offline")
+            warn(f"cannot reach the server: {why}; the run is kept offline")
             mode = "offline"
         self.last = last_step(folder) if mode == "offline" else -1
         try:
-            self.run = self._init(told, mode)
+            self.run = self._init(message, mode)
         except wandb.errors.Error as error:
             if mode == "offline":
                 raise
-            complain(f"cannot log in or reach the server: {error}; the run is kept offline")
+            warn(f"cannot log in or reach the server: {error}; the run is kept offline")
             wandb.teardown()  # its service still holds the run of the failed start
             self.last = last_step(folder)
-            self.run = self._init(told, "offline")
+            self.run = self._init(message, "offline")
         if not self.run.offline:
             self.last = self.run.starting_step - 1
         for name in ("task", "train/position"):
@@ -73,24 +72,24 @@ class Run:
         self.run.define_metric("train/*", step_metric="train/position", step_sync=False)
         self.run.define_metric("*", step_metric="task", step_sync=False)
 
-    def _init(self, told: Mapping[str, Any], mode: Any) -> Any:
+    def _init(self, message: Mapping[str, Any], mode: Any) -> Any:
         settings = self.wandb.Settings(
             console="off",
             silent=True,
             disable_git=True,  # the code's state is in the provenance
             save_code=False,
             x_save_requirements=False,  # versions are in the provenance; listing them takes longer
-            x_stats_pid=told["pid"],
+            x_stats_pid=message["pid"],
             init_timeout=_init_timeout(mode),
         )
         return self.wandb.init(
             mode=mode,
-            dir=told["folder"],
-            id=told["id"],
+            dir=message["folder"],
+            id=message["id"],
             resume="allow" if mode == "online" else None,
             project=wandb_account.project(),
             settings=settings,
-            **told["run"],
+            **message["run"],
         )
 
     def log(self, step: int, row: Mapping[str, Any]) -> None:
@@ -117,7 +116,7 @@ class Run:
         self.run.finish(exit_code=exit_code)
         if online and exit_code == 0:
             file.with_suffix(".wandb.synced").touch()  # as `wandb sync` marks what it uploaded
-        self.alone.close()
+        self.lock.close()
 
 
 def unreachable() -> str:
@@ -144,7 +143,7 @@ def _init_timeout(mode: str) -> float:
     return float(os.environ.get("WANDB_INIT_TIMEOUT") or (INIT_S if mode == "online" else 600.0))
 
 
-def alone(lock: Path) -> IO[str]:
+def hold_lock(lock: Path) -> IO[str]:
     """Hold `lock` until the answer is closed, or this process ends.
 
     A trainer that was killed may have left a process that still writes its last rows: whoever goes
@@ -180,25 +179,25 @@ def last_step(folder: Path) -> int:
 
 def serve(lines: IO[str]) -> None:
     """Do what each line tells; leave no run open."""
-    run: Run | None = None
+    run: WandbRun | None = None
     mode = wandb_account.mode()
-    for told in _messages(lines):
-        match told["do"]:
+    for message in _messages(lines):
+        match message["do"]:
             case "open":
-                run = Run(told, mode)
+                run = WandbRun(message, mode)
             case "log" if run:
-                for step, row in told["rows"]:
+                for step, row in message["rows"]:
                     run.log(step, row)
             case "summary" if run:
-                run.run.summary.update(told["summary"])
+                run.run.summary.update(message["summary"])
             case "matrix" if run:
-                run.matrix(told["step"], told["columns"], told["data"])
+                run.matrix(message["step"], message["columns"], message["data"])
             case "close" if run:
-                run.end(told["exit_code"])
+                run.end(message["exit_code"])
                 run = None
-                if told["mark"]:
-                    Path(told["mark"]).touch()
-    signal.alarm(PARTING_S)  # the trainer is gone: nobody is left to end a process that hangs
+                if message["mark"]:
+                    Path(message["mark"]).touch()
+    signal.alarm(LAST_RUN_S)  # the trainer is gone: nobody is left to end a process that hangs
     if run:
         run.end(1)
 
@@ -210,9 +209,9 @@ def _messages(lines: IO[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def complain(what: str) -> None:
+def warn(what: str) -> None:
     """One line, which the trainer passes on as a warning."""
-    sys.stderr.write(f"{COMPLAINT}{' '.join(what.split())[:500]}\n")
+    sys.stderr.write(f"{WARNING_PREFIX}{' '.join(what.split())[:500]}\n")
     sys.stderr.flush()
 
 
@@ -224,12 +223,14 @@ def main() -> int:
     try:
         serve(sys.stdin)
     except ModuleNotFoundError as error:
-        complain(f"{error}; install it with: pip install wandb")
+        warn(f"{error}; install it with: pip install wandb")
     except Exception as error:  # one line instead of a traceback, whatever wandb raises
-        complain(f"{type(error).__name__}: {error}")
+        warn(f"{type(error).__name__}: {error}")
     else:
         return 0
-    for pid in children(os.getpid()):  # wandb's service would try to reach the server for ever
+    for pid in child_processes(
+        os.getpid()
+    ):  # wandb's service would try to reach the server for ever
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     os._exit(1)  # not through wandb's own exit hooks, which may wait for a service that is gone

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
 """Seconds that the process may take to finish when the trainer has nothing left to do."""
-COMPLAINT = "tracker: "
+WARNING_PREFIX = "tracker: "
 """How the process begins a line that people should see."""
 BACKLOG = 1000
 """Messages waiting for a slow process from which on those that are not essential are dropped."""
@@ -41,7 +41,7 @@ ATTEMPTS = 3
 """Processes in a row that may fail before tracking is given up."""
 
 
-class Child:
+class LoggingProcess:
     """One process that talks to W&B."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -85,8 +85,8 @@ class Child:
         assert self.process.stderr is not None
         with suppress(OSError, ValueError):
             for line in self.process.stderr:
-                ours = line.startswith(COMPLAINT)  # the rest is chat of wandb's
-                text = line.removeprefix(COMPLAINT).rstrip()
+                ours = line.startswith(WARNING_PREFIX)  # the rest is chat of wandb's
+                text = line.removeprefix(WARNING_PREFIX).rstrip()
                 log.log(logging.WARNING if ours else logging.INFO, "W&B: %s", text)
 
     def alive(self) -> bool:
@@ -100,14 +100,14 @@ class Child:
             return self.process.wait(patience_s) == 0
         log.warning("W&B: not finished after %.0f s; `sweeps sync` uploads the rest", patience_s)
         # the process before its service, whose end it would complain of
-        for pid in [self.process.pid, *_children(self.process.pid)]:
+        for pid in [self.process.pid, *child_processes(self.process.pid)]:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
         return False
 
 
-def _children(ancestor: int) -> list[int]:
+def child_processes(ancestor: int) -> list[int]:
     """All that `ancestor` started, and those again: wandb's service has a monitor of its own.
 
     A process that is stopped does not notice that its parent has ended.
@@ -136,7 +136,7 @@ class WandbTracker:
     ) -> None:
         self.tracking, self.cell, self.about = tracking, cell, about
         self.folder = store.run_dir(cell.id)
-        self.child: Child | None = None
+        self.child: LoggingProcess | None = None
         self.sent = -1
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
@@ -160,14 +160,14 @@ class WandbTracker:
         if self.child is None:
             return
         cell, sweep = facts["cell"], self.about.get("sweep")
-        told = wandb_rows.config(cell, self.cell.identity(), self.about)
+        shown = wandb_rows.config(cell, self.cell.identity(), self.about)
         tuning = cell["bench"]["eval"] != "test"
         run = {
-            "name": f"{told['bench']} {told['row']} order={told['order']} seed={told['seed']}",
+            "name": f"{shown['bench']} {shown['row']} order={shown['order']} seed={shown['seed']}",
             "group": sweep,
             "job_type": "tuning" if tuning else "train",
-            "tags": [str(tag)[:64] for tag in (told["bench"], told["method"], sweep) if tag],
-            "config": told,
+            "tags": [str(tag)[:64] for tag in (shown["bench"], shown["method"], sweep) if tag],
+            "config": shown,
         }
         where = {"id": self.cell.id, "folder": str(self.folder), "pid": os.getpid()}
         self.child.send({"do": "open", "run": run, **where})
@@ -202,7 +202,7 @@ class WandbTracker:
         self.notify("done", {"result": result, "provenance": provenance})
 
     def end(self) -> None:
-        """Nothing more will be told: a run that is not done counts as stopped."""
+        """Nothing more will be shown: a run that is not done counts as stopped."""
         self._close(1)
 
 
@@ -212,16 +212,16 @@ class Tracking:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment or {}
         """Variables of the process that differ from ours."""
-        self._child: Child | None = None
+        self._child: LoggingProcess | None = None
         self._failed = 0
 
-    def child(self) -> Child | None:
+    def child(self) -> LoggingProcess | None:
         """A process that runs; None when too many have failed."""
         if self._child is not None and not self._child.alive():
             self._failed += 1
             self._child = None
         if self._child is None and self._failed < ATTEMPTS:
-            self._child = Child(self._environment)
+            self._child = LoggingProcess(self._environment)
         return self._child
 
     @contextmanager
@@ -238,7 +238,7 @@ class Tracking:
         finally:
             tracker.end()
 
-    def catch_up(self, backlog: int = 20) -> None:
+    def wait_for_backlog(self, backlog: int = 20) -> None:
         """Wait until few messages are left; for those who replay many runs and train none."""
         while self._child and self._child.alive() and self._child.waiting.qsize() > backlog:
             time.sleep(0.02)

@@ -25,7 +25,7 @@ from janus.config.cell import BackboneConfig
 from janus.config.compose import file_sha256
 from janus.errors import ConfigError, DataError
 from janus.weight_header import kind_of
-from janus.weights.fit import METADATA, Record, mapped
+from janus.weights.fit import METADATA, Record, map_weights
 from janus.weights.names import to_timm
 from janus.weights.read import read
 
@@ -73,7 +73,7 @@ def _checked(source: Path, config: BackboneConfig, strip: str) -> tuple[dict[str
     from janus.weights.model import create
 
     model = create(config)
-    state, record = mapped(source, model, strip, stand_ins=True)
+    state, record = map_weights(source, model, strip, stand_ins=True)
     raw, _ = _names_alone(source, strip)
     if set(state) <= set(raw):  # timm's own translation was not needed: keep the sizes of the file
         state, record.changed = {name: raw[name] for name in state}, {}

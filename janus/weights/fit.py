@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from janus.config.cell import canonical
 from janus.errors import DataError
 from janus.weight_header import kind_of, metadata_of
-from janus.weights.names import BESIDE, HEADS, Mapped, note, to_timm
+from janus.weights.names import HEADS, PRETRAINING_PARTS, Mapped, record_rename, to_timm
 from janus.weights.read import read
 
 if TYPE_CHECKING:  # importing it imports timm, which takes a second and more
@@ -106,14 +106,14 @@ class Model:
         return dict(self.network.state_dict())
 
 
-def load(model: Model, path: Path) -> Record:
+def load_weights(model: Model, path: Path) -> Record:
     """Fill the network from the file; returns what was done. Raises DataError, see above."""
-    state, record = mapped(path, model)
+    state, record = map_weights(path, model)
     model.network.load_state_dict(state, strict=True)
     return record
 
 
-def mapped(
+def map_weights(
     path: Path, model: Model, prefix: str = "", stand_ins: bool = False
 ) -> tuple[dict[str, Tensor], Record]:
     """The network's tensors from the file, and the record. Raises DataError."""
@@ -140,7 +140,7 @@ def _fit(found: Mapped, model: Model, record: Record) -> dict[str, Tensor]:
     _check_patches(found.state, expected)
     state = _through_timm(found, model, record)
     for name in [name for name in state if name not in expected]:
-        if (part := name.split(".")[0]) in BESIDE | HEADS:
+        if (part := name.split(".")[0]) in PRETRAINING_PARTS | HEADS:
             record.left_out[part] = record.left_out.get(part, 0) + 1
             del state[name]
     _sum_channels(state, model, record)
@@ -180,7 +180,7 @@ def _through_timm(found: Mapped, model: Model, record: Record) -> dict[str, Tens
         source = place.get(tensor.data_ptr())
         if before is None and source is not None:
             kept.add(source)
-            note(record.renamed, source, name)
+            record_rename(record.renamed, source, name)
         if before is not None and before.shape != tensor.shape:
             # DINOv2 with registers: timm adds the first position to the CLS token
             parted = "parted from cls_token, " if "register_tokens" in found.state else ""

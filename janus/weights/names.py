@@ -39,7 +39,7 @@ WRAPPERS = (
 """Names that training code puts around a network, as a key of the file or before a dot. Where
 several stand side by side, the first of them holds the network."""
 
-BESIDE = frozenset(
+PRETRAINING_PARTS = frozenset(
     (
         *("student", "momentum_encoder", "encoder_k", "queue", "queue_ptr", "predictor"),
         *("projector", "decoder", "decoder_embed", "decoder_blocks", "decoder_norm"),
@@ -113,8 +113,8 @@ def to_timm(state: Mapping[str, Tensor], own: Collection[str], prefix: str = "")
     for name, tensor in state.items():
         if name.startswith(prefix):
             found.state[name.removeprefix(prefix)] = tensor
-        elif part_beside(name, prefix) in BESIDE | HEADS:
-            found.left_out[part_beside(name, prefix)] += 1
+        elif part_outside(name, prefix) in PRETRAINING_PARTS | HEADS:
+            found.left_out[part_outside(name, prefix)] += 1
         else:
             found.state[name] = tensor
     if HUGGING_FACE in _first_parts(found.state):
@@ -132,7 +132,7 @@ def _prefix(names: Collection[str], own: Collection[str], prefix: str) -> str:
         prefix += f"{wrapper}."
 
 
-def part_beside(name: str, prefix: str) -> str:
+def part_outside(name: str, prefix: str) -> str:
     """The module of `name` where it parts from `prefix`: 'a.c.d' beside 'a.b.' is of 'c'."""
     for wrapper in prefix.split("."):
         if not wrapper or not name.startswith(f"{wrapper}."):
@@ -160,7 +160,7 @@ def _from_hugging_face(found: Mapped) -> None:
             if ours in state or (ours != name and ours in found.state):
                 ours = name  # the file has both: this one is left over
             state[ours] = tensor
-            note(found.renamed, name, ours)
+            record_rename(found.renamed, name, ours)
     for whole, named in pieces.items():
         ordered = sorted(named, key=_ORDER.index)
         complete = len(ordered) == _WHOLE.get(ordered[0])
@@ -168,7 +168,7 @@ def _from_hugging_face(found: Mapped) -> None:
             state[whole] = torch.cat([found.state[named[part]] for part in ordered])
         for name in named.values():
             if complete:
-                note(found.renamed, name, whole)
+                record_rename(found.renamed, name, whole)
             else:
                 state[name] = found.state[name]
     found.state = state
@@ -181,7 +181,7 @@ def _translated(name: str) -> str:
     return name
 
 
-def note(renamed: dict[str, str], theirs: str, ours: str) -> None:
+def record_rename(renamed: dict[str, str], theirs: str, ours: str) -> None:
     """Write down a new name once for all blocks: `*` stands for a number."""
     if theirs != ours:
         renamed[_pattern(theirs)] = _pattern(ours)

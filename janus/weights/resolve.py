@@ -87,13 +87,13 @@ def check(backbones: Iterable[BackboneConfig]) -> list[str]:
     distinct = {b.canonical: b for b in backbones if b.weights not in ("bundled", "random")}
     lines = []
     for backbone in distinct.values():
-        from janus.weights.fit import mapped
+        from janus.weights.fit import map_weights
         from janus.weights.model import create
 
         verify(backbone)
         path = weight_file(backbone)
         assert path is not None
-        _, record = mapped(path, create(backbone))
+        _, record = map_weights(path, create(backbone))
         lines.append(f"{backbone.model} from {path}: {record}")
     return lines
 

@@ -23,14 +23,14 @@ SPLITS = ("official", "folders")
 LABELLED = "cars_test_annos_withlabels.mat"
 
 
-def load(config: BenchConfig) -> Bench:
+def load_cars(config: BenchConfig) -> Bench:
     """The bench under one of its two layouts. Raises DataError naming what is missing or wrong."""
     if config.split not in SPLITS:
         raise DataError(
             f"bench {config.name} has no split {config.split!r}.{suggest(config.split, SPLITS)}"
         )
     if config.split == "folders":
-        return folders.load(config)
+        return folders.load_folders(config)
     root = Path(config.root or ".").expanduser()
     root = root / "stanford_cars" if (root / "stanford_cars").is_dir() else root
     devkit = root / "devkit"

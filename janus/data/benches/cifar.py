@@ -68,7 +68,7 @@ def split_hash(sums: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(config: BenchConfig) -> Bench:
+def load_cifar100(config: BenchConfig) -> Bench:
     """Both splits, 3 x 32 x 32, fine labels. Raises DataError for missing or damaged files.
 
     Under `eval=validation` there are no test images, and their sum is the known one.

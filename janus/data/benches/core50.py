@@ -18,7 +18,7 @@ TEST_SESSIONS = (3, 7, 10)
 """Tested in the published protocols of this bench [seen: three independent loaders of it]."""
 
 
-def load(config: BenchConfig) -> Bench:
+def load_core50(config: BenchConfig) -> Bench:
     """Eight sessions of training images, three of test images that belong to no task."""
     root = Path(config.root or ".").expanduser()
     root = root / "core50_128x128" if (root / "core50_128x128").is_dir() else root

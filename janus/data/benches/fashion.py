@@ -50,7 +50,7 @@ TEST_SUMS = {
 """SHA-256 of the published test files, decompressed: they are not opened to validate."""
 
 
-def load(config: BenchConfig) -> Bench:
+def load_fashion(config: BenchConfig) -> Bench:
     """Both splits, 1 x 28 x 28. Raises DataError for files that are missing or damaged.
 
     Under `eval=validation` there are no test images, and their sums are the known ones.

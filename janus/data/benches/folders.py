@@ -43,7 +43,7 @@ Found = dict[tuple[str, str], list[str]]
 """Image paths, relative to the root, by (domain, class)."""
 
 
-def load(config: BenchConfig, below: str = "") -> Bench:
+def load_folders(config: BenchConfig, below: str = "") -> Bench:
     """The bench in `config.root`. Raises DataError naming everything that is wrong with it.
 
     `below`: a folder of that name inside the root is taken instead of the root, where it exists.

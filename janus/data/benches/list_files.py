@@ -139,7 +139,7 @@ def load_imagenet_r(config: BenchConfig) -> Bench:
     root = Path(config.root or ".").expanduser()
     images = root / "imagenet-r" if (root / "imagenet-r").is_dir() else root
     if config.split == "folders":
-        return folders.load(config, below="imagenet-r")
+        return folders.load_folders(config, below="imagenet-r")
     _known(config, ("coda_sorted", "coda_listed", "folders"))
     lists = [root / f"imagenet-r_{part}.yaml" for part in ("train", "test")]
     _present(config, lists, "utils/splits of InfLoRA or dataloaders/splits of CODA-Prompt")
