@@ -1,11 +1,11 @@
-"""The last block of a timm ViT, computed for the one token that its features come from.
+"""Computes the last block of a timm ViT for the CLS token only, from which the feature is taken.
 
-    blocks 1 .. L-1   all tokens, timm's own
-    block L           K and V of all tokens; Q, attention, projection and MLP of the CLS row alone
+    blocks 1 .. L-1   all tokens, by timm's own code
+    block L           K and V of all tokens; Q, attention, projection and MLP of the CLS row only
 
-With token pooling nothing else of the last block reaches the feature: the same function with less
-arithmetic, about 6 % of a step of 12 blocks. Only for the layout that `fits` recognises, and only
-inside `model(images)`: every other model, block or caller gets timm's own forward.
+With token pooling the other rows of the last block do not reach the feature, so the result is the
+same and a step of 12 blocks takes about 6 % less arithmetic. Applied only if `fits` accepts the
+attention, and only inside `model(images)`; everything else runs timm's own forward.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ VisionTransformer: Any = timm.models.vision_transformer.VisionTransformer
 
 
 class ClsOnlyBlock(Block):  # type: ignore[misc]
-    """timm's Block; while `cls_only`, its output is the CLS row: (B, N, D) -> (B, 1, D)."""
+    """timm's Block; while `cls_only` is set it returns the CLS row: (B, N, D) -> (B, 1, D)."""
 
     cls_only = False
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Row 0 of the block's output, or all rows."""
+        """Row 0 of the block's output if `cls_only`, else all rows."""
         if not self.cls_only or args or kwargs or not fits(self.attn):
             every: Tensor = super().forward(x, *args, **kwargs)
             return every
@@ -40,7 +40,7 @@ class ClsOnlyBlock(Block):  # type: ignore[misc]
 
 
 class ClsOnlyViT(VisionTransformer):  # type: ignore[misc]
-    """timm's VisionTransformer; called as a whole, it asks the last block for its CLS row."""
+    """timm's VisionTransformer, whose `forward` computes only the CLS row of the last block."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Images (B, C, H, W) to features (B, D)."""
@@ -54,10 +54,10 @@ class ClsOnlyViT(VisionTransformer):  # type: ignore[misc]
 
 
 def fits(attn: Any) -> bool:
-    """Whether attention is timm's plain one: no norms, no gate, no dropout, a fused qkv."""
+    """Whether this is timm's plain attention: no norms, gate or dropout, and a fused qkv."""
     if type(attn) is not Attention or attn.attn_drop.p:
         return False
-    # by name: some were added by later versions of timm
+    # by name, because later versions of timm added some of them
     parts = (getattr(attn, name, None) for name in ("q_norm", "k_norm", "norm", "gate"))
     bare = all(part is None or isinstance(part, nn.Identity) for part in parts)
     return bare and isinstance(attn.qkv, nn.Linear | LoraQKV)
@@ -84,9 +84,10 @@ def attend(attn: Any, x: Tensor) -> Tensor:
 
 
 def compute_cls_only(model: nn.Module) -> nn.Module:
-    """Let `model(images)` leave out what its feature does not need. Changes the model in place.
+    """Make `model(images)` compute only the CLS row of the last block. Changes the model in place.
 
-    No name, weight or state changes; `forward_features` goes on giving all tokens.
+    Names, weights and state stay the same; `forward_features` still returns all tokens. A model of
+    another architecture is returned unchanged.
     """
     vit: Any = model
     if (

@@ -1,6 +1,6 @@
-"""Observers of a run: a live display for terminals, plain lines elsewhere, JSON lines on disk.
+"""Shows a run's progress: a live bar on a terminal, one line per task elsewhere.
 
-Trackers may fail; the store may not: `run_cell` drops an observer that raises.
+`Together` joins several observers. An observer that raises is dropped and the run continues.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def percent(value: float | None) -> str:
-    """A fraction as percentage text; '--' where nothing was measured."""
+    """A fraction as a percentage with two decimals; '--' if it was not measured."""
     return "--" if value is None else f"{100 * value:.2f}"
 
 
 def clock(seconds: float | None) -> str:
-    """Seconds as 1:02:03 or 2:03; '--' when unknown."""
+    """Seconds as text, 1:02:03 or 2:03; '--' if unknown."""
     if seconds is None:
         return "--"
     minutes, second = divmod(int(seconds), 60)
@@ -33,7 +33,7 @@ def clock(seconds: float | None) -> str:
 
 
 class PlainProgress:
-    """One line per finished task."""
+    """Observer that prints one line per finished task."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -50,7 +50,7 @@ class PlainProgress:
         return None
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Print finished tasks."""
+        """Print a line if the event is a finished task."""
         if event == "task":
             line = (
                 f"task {facts['task'] + 1}/{facts['tasks']}  accuracy so far "
@@ -61,7 +61,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """A bar with task, epoch, loss, accuracy so far and time left, redrawn in place."""
+    """Observer that redraws one bar: task, epoch, loss, accuracy so far, time left."""
 
     def __init__(self, title: str) -> None:
         self.bar = Progress(
@@ -89,7 +89,7 @@ class LiveProgress:
         self.live.stop()
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Move the bar."""
+        """Update the bar after a step or a finished task."""
         if event == "step":
             share = (facts["task"] + facts["step"] / max(1, facts["steps"])) / facts["tasks"]
             self.bar.update(
@@ -111,21 +111,21 @@ class LiveProgress:
 
 
 class Together:
-    """Several observers as one; the failure of one does not silence the others."""
+    """Several observers as one. If one fails, the others still receive all events."""
 
     def __init__(self, *observers: Any) -> None:
         self.observers = [observer for observer in observers if observer is not None]
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Tell all of them; one that raises hears no more."""
+        """Pass the event to all observers; removes an observer that raises, with a warning."""
         for observer in list(self.observers):
             try:
                 observer.notify(event, facts)
-            except Exception as error:  # as in `run_cell`: a tracker may fail, a run may not
+            except Exception as error:  # as in `run_cell`: a failing tracker must not end the run
                 log.warning("%s failed (%s); going on without", type(observer).__name__, error)
                 self.observers.remove(observer)
 
 
 def make_progress(title: str) -> PlainProgress | LiveProgress:
-    """The live display on a terminal, plain lines otherwise."""
+    """The live bar if stderr is a terminal, else plain lines."""
     return LiveProgress(title) if sys.stderr.isatty() else PlainProgress()
