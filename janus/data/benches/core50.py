@@ -1,4 +1,4 @@
-"""CORe50 (Lomonaco and Maltoni 2017), domain-incremental: a session a task, one fixed test set.
+"""Loads CORe50 (Lomonaco and Maltoni 2017): one session per task, one test set for all tasks.
 
 Files: core50_128x128/s<session>/o<object>/C_<session>_<object>_<frame>.png.
 """
@@ -15,11 +15,11 @@ from janus.errors import DataError
 
 SESSIONS = tuple(range(1, 12))
 TEST_SESSIONS = (3, 7, 10)
-"""Tested in the published protocols of this bench [seen: three independent loaders of it]."""
+"""Sessions of the test set in the published protocols [seen: three independent loaders]."""
 
 
 def load_core50(config: BenchConfig) -> Bench:
-    """Eight sessions of training images, three of test images that belong to no task."""
+    """The bench: eight training sessions, and three test sessions that belong to no task."""
     root = Path(config.root or ".").expanduser()
     root = root / "core50_128x128" if (root / "core50_128x128").is_dir() else root
     if missing := [f"s{n}" for n in SESSIONS if not (root / f"s{n}").is_dir()]:

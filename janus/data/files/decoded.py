@@ -1,8 +1,8 @@
-"""Benches whose images are files: checked once, then decoded as they are needed.
+"""Benches whose images are files: all files are checked once, then decoded when needed.
 
-The first run decodes every image to find damaged ones and to learn the sizes; what it found is kept
-in the bench's cache folder, so that later runs start at once. A file that has changed since, in
-size or in time, is reason to look at all of them again.
+The first run decodes every image to find damaged ones and to record the sizes. The record is kept
+in the bench's cache folder, so that later runs start at once. If the size or time of any file has
+changed, all files are checked again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ log = logging.getLogger(__name__)
 
 
 class ImageFiles(VariedSizeImages):
-    """Images decoded from their files by worker threads."""
+    """Images that worker threads decode from their files."""
 
     def __init__(self, root: Path, paths: tuple[str, ...], sizes: Tensor, side: int | None) -> None:
-        """`sizes`: int64 (N, 2) as stored; `side`: shorter side to which larger ones are cut."""
+        """`sizes`: int64 (N, 2) of the files; `side`: larger images are reduced to this shorter
+        side; None: never."""
         super().__init__()
         self.root, self.paths, self.side = root, paths, side
         self._sizes = torch.tensor([reduced(h, w, side) for h, w in sizes.tolist()]).view(-1, 2)
@@ -57,17 +58,16 @@ class ImageFiles(VariedSizeImages):
 
 
 def reduced(height: int, width: int, side: int | None) -> tuple[int, int]:
-    """Size after images with a shorter side above `side` are reduced to it."""
+    """(height, width) of an image after reduction to the shorter side `side`, if it is larger."""
     if side is None or min(height, width) <= side:
         return height, width
     return shorter_side(height, width, side)
 
 
 def decode(path: Path, side: int | None) -> np.ndarray:
-    """uint8 (H, W, 3) as `grey.to_rgb` converts it; reduced, bilinear with antialiasing,
-    where asked.
+    """The image as uint8 (H, W, 3), converted by `grey.to_rgb` and reduced to `side` if larger.
 
-    Orientation tags are not applied: torchvision's loader does not either.
+    Reduction is bilinear with antialiasing. Orientation tags are ignored, as in torchvision.
     """
     with Image.open(path) as image:
         picture = to_rgb(image)
@@ -124,8 +124,9 @@ def from_files(config: BenchConfig, split: DataSplit, *, shared_test: bool = Fal
 
 
 def _refuse_names(split: DataSplit) -> None:
-    """Refuse names that are not UTF-8, as archives from other systems leave them. Raises
-    DataError: such names can be neither printed nor kept in a record.
+    """Raise DataError for file names that are not UTF-8, as some archives give them.
+
+    Such names can be neither printed nor recorded.
     """
     strange = [
         ascii(path)
@@ -141,7 +142,7 @@ def _refuse_names(split: DataSplit) -> None:
 
 
 def _examined(config: BenchConfig, split: DataSplit, part: Listing) -> Examined:
-    """What the files are, from the last check of the same files or from a new one."""
+    """Sizes and hashes of the files, from the record of an earlier check or from a new check."""
     key = hashlib.sha256(os.fsencode("\n".join(part.paths))).hexdigest()[:16]
     path = config.cache_folder / f"examined-{key}.safetensors"
     now = torch.from_numpy(stamps(split.root, part.paths))
@@ -176,7 +177,7 @@ def _write(path: Path, record: bytes) -> None:
 
 
 def _known(path: Path, now: Tensor) -> Examined | None:
-    """What is on record, if each file still has the size and time that it had then."""
+    """The recorded check, if every file still has the recorded size and time; else None."""
     try:
         with safe_open(str(path), "pt") as record:
             if not torch.equal(record.get_tensor("stamps"), now):

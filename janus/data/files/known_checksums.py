@@ -1,8 +1,8 @@
-"""Sums of test files that may not be opened: tuning never sees the test set.
+"""Known checksums of the test files, so that validation runs verify the split without opening them.
 
-The hash of some splits is made of the sums of all their files. Under `eval=validation` those of the
-test files are taken as known: from the last `python -m janus.data check`, or as published. The hash
-made with them must still be the declared one, so the training files are verified all the same.
+The hash of some splits is made from the checksums of all files. Under `eval=validation`, which must
+never read the test set, those of the test files come from the last `python -m janus.data check` or
+from a publication. The hash must still be the declared one, so the training files are verified.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from janus.config.cell import BenchConfig
 
 
 def known_checksums(config: BenchConfig, published: Mapping[str, str]) -> dict[str, str]:
-    """Sums by file name: those that `check` recorded of the declared split, else `published`."""
+    """Checksums by file name: those that `check` recorded for the declared split, or `published`."""
     record = atomic_files.read_record(config.split_file)
     if record.get("split_sha256") != config.split_sha256:
         return dict(published)

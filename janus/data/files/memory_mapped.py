@@ -1,7 +1,8 @@
-"""Benches decoded once into memory-mapped bytes, shared by every run on a machine.
+"""Prepared benches: all images decoded once into files that every run on a machine memory-maps.
 
 A folder holds `train.u8` and `test.u8` (all pixels, one image after another), `index.safetensors`
-(labels, domains, groups, sizes) and `manifest.json`, written last: without it there is no bench.
+(labels, domains, groups, sizes) and `manifest.json`. The manifest is written last, so a folder
+without it is incomplete and not used.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from janus.data.images.varied_size import VariedSizeImages
 from janus.errors import DataError, RunError
 
 CHUNK = 64
-"""Images decoded at a time."""
+"""Number of images decoded at a time."""
 
 
 def write(bench: Bench, config: BenchConfig) -> Path:
-    """Decode every image of `bench` and write the folder; returns it. Raises DataError."""
+    """Decode every image of `bench` and write the folder; returns it.
+
+    Raises DataError if an image cannot be read or the disk is too small.
+    """
     folder = config.prepared_folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
@@ -70,12 +74,12 @@ def write(bench: Bench, config: BenchConfig) -> Path:
 
 
 def find(config: BenchConfig) -> Bench | None:
-    """The prepared bench, memory-mapped; None where there is none. Raises DataError if damaged.
+    """The prepared bench, memory-mapped; None if there is none. Raises DataError if it is damaged.
 
-    Under `eval=validation` the test pixels are not opened, and there are no test images.
+    Under `eval=validation` the test pixels are not opened, and the bench has no test images.
     """
     if config.root is None and config.cache is None:
-        return None  # bundled with the package
+        return None  # the bench is bundled with the package
     folder = config.prepared_folder
     manifest = atomic_files.read_record(folder / "manifest.json")
     if not manifest:
@@ -101,7 +105,7 @@ def find(config: BenchConfig) -> Bench | None:
 
 
 def verify(config: BenchConfig) -> list[str]:
-    """Names of the arrays whose bytes are no longer those that were written."""
+    """Names of the arrays whose hash differs from the manifest's."""
     folder = config.prepared_folder
     bundled = config.root is None and config.cache is None
     manifest = {} if bundled else atomic_files.read_record(folder / "manifest.json")
@@ -120,7 +124,7 @@ def _channels(images: Images) -> int:
 
 
 def _shape(images: Images) -> list[int] | None:
-    """(C, H, W) where all images have one; None where sizes differ."""
+    """(C, H, W) if all images have the same size, else None."""
     return None if isinstance(images.store, VariedSizeImages) else list(images.store.shape[1:])
 
 
@@ -131,8 +135,10 @@ def _sizes(images: Images) -> Tensor:
 
 
 def _write_pixels(path: Path, images: Images) -> str:
-    """All pixels, in order, as a new file: the bytes of the old one may be mapped by runs that go
-    on, which would see other pixels, or die where the file ends. Returns the file's SHA-256.
+    """Write all pixels, in order, into a new file; returns its SHA-256.
+
+    Not into the old file, because running cells may have mapped it: they would read wrong pixels,
+    or crash beyond its end.
     """
     digest = hashlib.sha256()
 
@@ -142,7 +148,7 @@ def _write_pixels(path: Path, images: Images) -> str:
                 digest.update(block)
                 stream.write(block)
 
-    path.unlink(missing_ok=True)  # its space is needed; a run that maps the old bytes keeps them
+    path.unlink(missing_ok=True)  # frees its space; runs that mapped the old file keep it
     try:
         atomic_files.replace(path, fill)
     except RunError:

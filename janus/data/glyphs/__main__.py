@@ -1,4 +1,4 @@
-"""`python -m janus.data.glyphs`: draw the bundled bench again, show it, list its fonts."""
+"""The command `python -m janus.data.glyphs`: draw the bundled bench again, show it, list fonts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _print_fonts() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m janus.data.glyphs", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("build", help="draw the bench again (needs the fonts)")

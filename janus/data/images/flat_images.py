@@ -1,4 +1,4 @@
-"""RGB images of differing sizes in one flat array of bytes, usually memory-mapped."""
+"""RGB images of different sizes in one flat array of bytes, usually memory-mapped."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from janus.data.images.varied_size import VariedSizeImages
 
 
 class FlatImages(VariedSizeImages):
-    """Image n is the `sizes[n]` (H, W) x 3 bytes from `offsets[n]` on. Nothing is decoded."""
+    """Image n is H x W x 3 bytes of the array, (H, W) = `sizes[n]`, directly after image n - 1."""
 
     def __init__(self, flat: Tensor, sizes: Tensor) -> None:
-        """`flat`: uint8 (bytes,); `sizes`: int64 (N, 2). Images follow each other."""
+        """`flat`: uint8 (bytes,), all images one after another; `sizes`: int64 (N, 2)."""
         super().__init__()
         self.flat, self._sizes = flat, sizes
         self._ends = (sizes.prod(1) * 3).cumsum(0).tolist()
@@ -29,6 +29,6 @@ class FlatImages(VariedSizeImages):
 
 
 def flat_images(images: list[Tensor]) -> FlatImages:
-    """Images (H, W, 3) already in memory, as one store."""
+    """FlatImages made from images uint8 (H, W, 3) in memory."""
     sizes = torch.tensor([i.shape[:2] for i in images])
     return FlatImages(torch.cat([i.flatten() for i in images]), sizes)

@@ -1,4 +1,4 @@
-"""Threads that make batches beside the loop that trains."""
+"""A pool of threads that prepare batches while the training loop runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 _inherited = threading.local()
-"""In a worker: the threads that torch has in those who are none."""
+"""Thread-local: torch's thread count outside this pool; pools made inside a worker inherit it."""
 
 
 def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
-    """`count` threads in each of which torch computes with one thread.
+    """A pool of `count` threads; inside each of them torch computes with one thread.
 
-    A batch is made by dozens of short operations. Split among torch's threads, each ends in a
-    barrier, where one thread waits for whichever the system has set aside: on a busy machine two
-    threads make fewer batches than one (tests/perf/input_path.py --threads 1 2). It also keeps a
-    batch's bytes free of the number of threads.
+    Preparing a batch takes dozens of short operations. If torch split each of them over several
+    threads, every operation would wait for the slowest thread: on a busy machine two threads then
+    prepare fewer batches than one (tests/perf/input_path.py --threads 1 2). One thread also makes
+    a batch's bytes independent of the number of threads.
     """
     started = threading.Barrier(count + 1)
 
@@ -25,15 +25,15 @@ def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
 
     def begin() -> None:
         _inherited.threads = threads
-        torch.set_num_threads(1)  # of this thread, and of all that start from here on
-        torch.get_num_threads()  # taken on first use: now, before it is put back
+        torch.set_num_threads(1)  # for this thread and for all threads started later
+        torch.get_num_threads()  # torch applies the value at first use: now, before it is restored
         started.wait()
 
     pool = ThreadPoolExecutor(count, name, initializer=begin)
     for _ in range(count):
-        pool.submit(int)  # nothing, in a thread of its own: none is free before all have begun
+        pool.submit(int)  # an empty job per thread; no thread is free before all have begun
     started.wait()
     restore = threading.Thread(target=torch.set_num_threads, args=(threads,))
-    restore.start()  # for threads to come; the caller, who may be a worker, keeps its own
+    restore.start()  # for threads started later; the caller keeps its own setting
     restore.join()
     return pool
