@@ -1,7 +1,7 @@
-"""Print the comparison table of finished runs: `python analysis/compare.py --store runs`.
+"""The command `python analysis/compare.py --store runs`: print the table of finished runs.
 
-stdout carries the table and nothing else; warnings and counts go to stderr. Exit code 0: complete;
-2: wrong usage, or the comparison was refused; 3: nothing to show, or planned cells are missing.
+stdout holds the table only; warnings go to stderr. Exit code 0: complete; 2: wrong usage, or the
+comparison was refused; 3: no runs, or planned cells are missing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORMATS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     p = argparse.ArgumentParser(
         prog="python analysis/compare.py",
         description="Table of finished runs: means, and paired differences to a reference.",
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JanusError as error:
         print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return USAGE
-    except BrokenPipeError:  # `| head` has seen enough; Python must not complain at exit either
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         drop_stdout()
         return COMPLETE
     except OSError as error:
@@ -109,7 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Load, select, check, print. Raises JanusError for what the user must mend."""
+    """Load, select and check the runs, and print the table; returns the exit code.
+
+    Raises JanusError for errors that the user can correct.
+    """
     metrics = selection.metrics(args.columns, "--columns")
     endpoints = selection.metrics(args.endpoint, "--endpoint")
     if args.published and not args.store and not selection.roots_of(args)[0].is_dir():
@@ -144,13 +147,13 @@ def compare(args: argparse.Namespace) -> int:
     _warn_unpaired(table)
     _warn_untested(table)
     for caution in table.cautions if args.format == "csv" else ():
-        print_line(caution)  # the other formats carry it below the table
+        print_line(caution)  # the other formats print it below the table
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
 
 
 def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
-    """The runs themselves; what compares them has no place in a line per cell."""
+    """Print one line per cell and metric; returns the exit code."""
     from analysis.formats import long_form
     from analysis.tables import cautions
 
@@ -162,7 +165,8 @@ def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
 
 
 def _fields_of_published(args: argparse.Namespace) -> list[str]:
-    """Values of --allow that are no protocol field of a run."""
+    """Values of --allow that are not protocol fields of a run: for published figures, and
+    `orders` and `seeds`."""
     fields = ["order", "normalisation", "weighting"] if args.published else []
     given = filters.names(args.allow)
     return [*fields, *(name for name in ("orders", "seeds") if name in given)]
@@ -171,7 +175,7 @@ def _fields_of_published(args: argparse.Namespace) -> list[str]:
 def _extra(
     args: argparse.Namespace, chosen: Selection, table: comparison.Table
 ) -> tuple[list[Block], dict[str, object]]:
-    """The further blocks that were asked for, and the same for JSON."""
+    """The additional blocks that the options request, and their records for JSON and CSV."""
     blocks: list[Block] = []
     records: dict[str, object] = {}
     if args.details:
@@ -212,7 +216,7 @@ def _extra(
 
 
 def _print_published(args: argparse.Namespace) -> int:
-    """The published figures alone."""
+    """Print only the published figures; returns the exit code."""
     from analysis.blocks import published
     from analysis.published import read_csv
 
@@ -242,7 +246,7 @@ def _print(
 
 
 def _warn_untested(table: comparison.Table) -> None:
-    """Endpoints that were asked for and have no difference, because nothing was measured."""
+    """Warn of requested endpoints that were not measured in any run."""
     compared = {d.metric for d in table.differences}
     measured = {key for _, _, key in table.entries}
     for metric in table.endpoints:
@@ -255,7 +259,7 @@ def _warn_untested(table: comparison.Table) -> None:
 def _warn_unpaired(table: comparison.Table) -> None:
     for d in table.differences:
         if d.metric != table.endpoints[0].key or d.column is AVERAGE:
-            continue  # the same runs are lacking
+            continue  # the same runs are missing there
         for name, lacks, other in (
             (d.method, d.method_lacks, d.reference),
             (d.reference, d.reference_lacks, d.method),
@@ -270,5 +274,5 @@ def _warn_unpaired(table: comparison.Table) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # a short process that keeps what it makes: a third of the time on many runs
+    gc.disable()  # a short process; saves a third of the time with many runs
     sys.exit(main())

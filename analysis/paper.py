@@ -1,8 +1,8 @@
-"""From finished runs to a folder for a paper: `python analysis/paper.py --sweep smoke --out paper`.
+"""The command `python analysis/paper.py --sweep smoke --out paper`: write a folder for a paper.
 
-Every table as LaTeX, every figure as PDF and PNG, the published tables and figures rebuilt beside
-them (never mixed with ours), one document that shows all tables, and `REPRODUCIBILITY.md` with the
-cells and commits behind each number. Exit code as `compare.py`; `--published-only` needs no store.
+It holds every table as LaTeX, every figure as PDF and PNG, the published tables and figures in
+files of their own, one document that shows all tables, and `REPRODUCIBILITY.md` with the cells and
+commits behind each number. Exit code as `compare.py`; `--published-only` needs no store.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ COLUMN_SETS = {
     "stability": ("forgetting", "learning_acc", "acc_taskmean", "maa_taskmean"),
     "cost": ("seconds", "memory", "kept"),
 }
-"""Tables of our runs, by file name."""
+"""The columns of each table of our runs, by file name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the folder that `argv` asks for; return the exit code."""
+    """Write the folder; returns the exit code."""
     open_streams()
     p = argparse.ArgumentParser(prog="python analysis/paper.py", description=__doc__)
     selection.add_options(p)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _published(folder: Path) -> list[str]:
-    """The published tables and figures; returns the tables' names."""
+    """Write the published tables and figures; returns the names of the tables."""
     names = []
     for layout, block in published_tables.all_tables():
         names.append(f"published_{layout.key}")
@@ -86,7 +86,7 @@ def _published(folder: Path) -> list[str]:
 def _ours(
     folder: Path, chosen: Selection, endpoints: Sequence[str], correction: str, words: str
 ) -> list[str]:
-    """Our tables and figures, and where they come from; returns the tables' names."""
+    """Write our tables, figures and `REPRODUCIBILITY.md`; returns the names of the tables."""
     found = {
         name: comparison.build(
             chosen.groups,
@@ -124,7 +124,7 @@ def _ours(
 
 
 def _document(names: Sequence[str]) -> str:
-    """A document that shows every table once."""
+    """A LaTeX document that shows every table once."""
     body = "\n\\clearpage\n".join(rf"\input{{tables/{name}.tex}}" for name in names)
     return f"{latex.PREAMBLE}{body}\n\\end{{document}}\n"
 

@@ -1,7 +1,7 @@
-"""One self-contained page of a sweep: `python analysis/report.py --sweep smoke --out report.html`.
+"""The command `python analysis/report.py --sweep smoke --out report.html`: a page of a sweep.
 
-Tables, figures, every run and what failed, with the commands that make each number again. The page
-loads nothing from anywhere. Exit code as `compare.py`: 0 complete, 2 usage, 3 incomplete.
+The page shows tables, figures, every run, and missing cells, with the commands that reproduce each
+number. It loads no other file. Exit code as `compare.py`: 0 complete, 2 usage, 3 incomplete.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGE = Path(__file__).parent / "page"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page that `argv` asks for; return the exit code."""
+    """Write the page; returns the exit code."""
     open_streams()
     p = argparse.ArgumentParser(prog="python analysis/report.py", description=__doc__)
     selection.add_options(p)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def page(
     chosen: Selection, args: argparse.Namespace, endpoints: Sequence[str], words: Sequence[str]
 ) -> str:
-    """The whole page as text."""
+    """The whole page as HTML text."""
     table = comparison.build(
         chosen.groups,
         chosen.labels,

@@ -1,4 +1,4 @@
-"""What `--details` adds to the table: across benches, order against seed, how many more orders."""
+"""The block of `--details`: statistics across benches, order and seed variance, orders needed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from analysis.tables.comparison import METRICS, PRIMARY, Metric, Table, values_o
 
 @dataclass(frozen=True, slots=True)
 class AcrossBenches:
-    """One method over all benches that every method of the table was measured on."""
+    """Statistics of one method over all benches that every method was measured on."""
 
     method: str
     benches: int
     iqm: float | None
-    """Interquartile mean of scores normalised per bench; None for a single bench."""
+    """Interquartile mean of the scores normalised per bench; None for a single bench."""
     iqm_interval: Interval | None
     improvement: float | None
     """Probability of improvement over the reference, over common orders."""
@@ -32,7 +32,7 @@ class AcrossBenches:
 
 @dataclass(frozen=True, slots=True)
 class VarianceParts:
-    """Order and seed parts of one method's spread on one bench."""
+    """The variance of one method on one bench, split into parts of order and seed."""
 
     bench: str
     method: str
@@ -41,21 +41,21 @@ class VarianceParts:
 
 @dataclass(frozen=True, slots=True)
 class UnitsNeeded:
-    """How many more units would decide a difference: between `least` and `most`."""
+    """How many more units (orders) would decide a difference: between `least` and `most`."""
 
     bench: str
     method: str
     mean: float | None
     n: int
     least: int | None
-    """If the other tests of the family cost nothing; None: not with 200 more."""
+    """Without correction for the other tests of the family; None: more than 200."""
     most: int | None
-    """If the level is divided by the number of tests; None: not with 200 more."""
+    """With the level divided by the number of tests; None: more than 200."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All of it, in stored units, for one metric."""
+    """All details for one metric, in stored units."""
 
     metric: str
     across: tuple[AcrossBenches, ...]
@@ -64,9 +64,9 @@ class Details:
 
 
 def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
-    """The details of the table that was built from the same groups.
+    """The details for the table of the same groups.
 
-    They are of the table's first endpoint that is ranked, else of ACC.
+    They are for the table's first ranked endpoint, or for ACC if there is none.
     """
     ranked = [metric for metric in table.endpoints if metric.better]
     metric = ranked[0] if ranked else METRICS[PRIMARY]
@@ -87,10 +87,10 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> D
 
 
 def _units_needed(d: Difference, correction: str) -> UnitsNeeded:
-    """0 exactly where the table's own test decides; else what the simulation asks for.
+    """0 if the table's test is already significant, else the numbers that the simulation gives.
 
-    What max-T asks for lies between the test alone and the level divided by the number of tests:
-    it depends on how the rows go together.
+    The number for max-T lies between that of a single test and that of the level divided by the
+    number of tests, because it depends on the correlation of the rows.
     """
     p = corrected(d, correction)
     decided = p is not None and p < ALPHA
@@ -148,7 +148,7 @@ def _improvement(
         a.append(sign * np.array([mine[key] for key in common]))
         b.append(sign * np.array([other[key] for key in common]))
     found = across_benches.probability_of_improvement(a, b)
-    # drawn apart, as rliable does: an order drawn for both at once meets itself too often, and
+    # drawn separately, as in rliable: an order drawn for both at once meets itself too often, and
     # the interval would shift away from the estimate
     return found, across_benches.bootstrap(
         [a, b], across_benches.probability_of_improvement, paired=False
@@ -156,7 +156,7 @@ def _improvement(
 
 
 def to_json(details: Details) -> dict[str, Any]:
-    """As plain values."""
+    """The details as plain values."""
     return asdict(details)
 
 
@@ -208,7 +208,7 @@ def _range(interval: Interval | None, scale: float = 100) -> str:
 
 
 def _across_grid(details: Details, table: Table) -> Grid:
-    """Nothing for a single bench without a reference."""
+    """The grid of statistics across benches; without rows for a single bench without reference."""
     count = details.across[0].benches if details.across else 0
     scored = any(row.iqm is not None for row in details.across)
     header = ["method", *(["IQM", "95 % interval"] if scored else [])]
@@ -266,7 +266,7 @@ def _further_grid(details: Details, table: Table) -> Grid:
 
 
 def _between(row: UnitsNeeded) -> str:
-    """`3`, or `3 to 8`."""
+    """The number as text: `3`, or `3 to 8`."""
     if row.n < 3:
         return NONE
     least, most = (">200" if n is None else str(n) for n in (row.least, row.most))

@@ -1,4 +1,4 @@
-"""The figures of a selection of runs, and the paper's own ones redrawn from published numbers."""
+"""Draws all figures of the selected runs, and published figures of the paper again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE_EACH = (
 
 
 def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]) -> list[Drawn]:
-    """Every figure that the runs allow, bench by bench; names start with the bench."""
+    """Every figure that the runs have data for, bench by bench; names begin with the bench."""
     out: list[Drawn] = []
     benches = [group.bench for group in groups]
     for number, group in enumerate(groups):
@@ -35,7 +35,7 @@ def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str
             found = [make(group.bench, rows) for make in ONE_EACH]
             found += spread.sensitivity(group.bench, rows)
         out += [replace(d, name=f"{bench}_{d.name}") for d in found if d is not None]
-    if len(set(benches)) == len(benches):  # several protocols of one bench are no two benches
+    if len(set(benches)) == len(benches):  # not if a bench has several protocols
         named = {g.bench: facts.rows_of(g, labels, order) for g in groups}
         with styled():
             profiles = across_benches.profiles(named)

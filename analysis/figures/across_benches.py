@@ -1,4 +1,4 @@
-"""Figures over several benches at once."""
+"""Figures over several benches: performance profiles."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from analysis.stats import across_benches as statistics
 
 
 def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
-    """Performance profiles: the share of all units of all benches above each normalised score.
+    """Performance profiles: the share of the units of all benches above each normalised score.
 
-    After Agarwal et al. 2021; scores as in `aggregate.normalised`. Only rows that were measured on
-    every bench; nothing for fewer than two benches or two rows.
+    After Agarwal et al. 2021; scores from `stats.across_benches.normalised`. Only rows that were
+    measured on every bench; None for fewer than two benches or two rows.
     """
     common = [
         row

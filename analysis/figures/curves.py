@@ -1,4 +1,4 @@
-"""Figures over the stream of tasks: accuracy, time, and the accuracy matrix."""
+"""Figures over the sequence of tasks: accuracy, training time, and the accuracy matrix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, line_st
 from analysis.published.read_csv import published_figures
 
 MOST_BANDS = 8
-"""Rows up to which curves carry bands."""
+"""Most rows for which curves have bands."""
 
 MOST_MATRICES = 9
-"""Accuracy matrices that fit on a page and can still be read."""
+"""Most accuracy matrices in one figure."""
 
 
 def after_each_task(bench: str, rows: Rows) -> Drawn | None:
@@ -62,7 +62,7 @@ def _range(counts: list[int]) -> str:
 
 
 def training_time(bench: str, rows: Rows) -> Drawn | None:
-    """Seconds of training, summed over the tasks."""
+    """Training time in seconds, summed over the tasks so far."""
     figure, (panel,) = canvas()
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
@@ -85,7 +85,7 @@ def training_time(bench: str, rows: Rows) -> Drawn | None:
 
 
 def rows_shown(rows: Rows) -> Rows:
-    """The first rows as far as there is room, and the last one: it is the reference."""
+    """The first rows, as many as MOST_MATRICES allows, and the last row (the reference)."""
     names = list(rows)
     if len(names) > MOST_MATRICES:
         names = [*names[: MOST_MATRICES - 1], names[-1]]
@@ -93,7 +93,7 @@ def rows_shown(rows: Rows) -> Rows:
 
 
 def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
-    """R[t, j] of each row, mean over its runs."""
+    """The accuracy matrix R[t, j] of each row, mean over its runs."""
     shown = list(rows_shown(rows).items())
     if not shown:
         return None
@@ -127,7 +127,7 @@ def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
 
 
 def published_trajectory() -> Drawn:
-    """The paper's trajectory, from the points read off its figure."""
+    """The paper's accuracy after each task, from points read off its figure."""
     figure, (panel,) = canvas(height=2.9)
     points: dict[str, dict[int, float]] = {}
     for f in published_figures():

@@ -1,4 +1,4 @@
-"""What the figures show, read from result files: plain numbers, before anything is drawn."""
+"""Reads the numbers that figures show from runs and result files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analysis.tables import comparison
 from janus import metrics
 
 Rows = Mapping[str, Sequence[RunRecord]]
-"""Runs of one bench by row, in the order in which they are drawn."""
+"""Runs of one bench by row; rows in the order in which they are drawn."""
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 def rows_of(
     group: Group, labels: Mapping[str, str], order: Sequence[str]
 ) -> dict[str, list[RunRecord]]:
-    """The group's runs by row; rows in the order given, rows without runs left out."""
+    """The group's runs by row; rows in the order of `order`, without rows that have no runs."""
     found: dict[str, list[RunRecord]] = {}
     for run in group.runs:
         found.setdefault(labels[run.id], []).append(run)
@@ -33,7 +33,7 @@ def rows_of(
 
 
 def curve(run: RunRecord) -> list[float]:
-    """Accuracy in percent over all images seen, after each task; NaN where not measured."""
+    """Accuracy in percent over all test images seen, after each task; NaN if not measured."""
     record = load.record(run)
     points = [metrics.after_task(row, record["total"]) for row in record["correct"]]
     return [math.nan if p is None else 100 * p[0] for p in points]
@@ -51,24 +51,24 @@ def matrix(run: RunRecord) -> Array:
 
 
 def seconds(run: RunRecord) -> list[float]:
-    """Training seconds after each task, summed up; empty where they were not recorded."""
+    """Training seconds up to the end of each task; [] if they were not recorded."""
     return list(np.cumsum(load.provenance(run).get("seconds_per_task") or []))
 
 
 def diagnostic(run: RunRecord, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
-    """What `read` finds in the diagnostics of each task that has it."""
+    """The values that `read` returns for the diagnostics of each task, without None."""
     values = [read(d) for d in load.record(run)["diagnostics"] or () if d]
     return [v for v in values if v is not None]
 
 
 def violation(run: RunRecord, projection: str) -> Array | None:
-    """Per block |dW X_past| (un-normalised, as the paper plots it), mean over the later tasks."""
+    """|dW X_past| per block (un-normalised, as in the paper), mean over all tasks but the first."""
     found = diagnostic(run, lambda d: (d.get("violation_past_raw") or {}).get(projection))
     return np.mean(found, axis=0) if found else None
 
 
 def old_class_overlap(run: RunRecord) -> list[tuple[float, float]]:
-    """(own-centre cosine, nearest-old-centre cosine) per later task."""
+    """(cosine to the own centre, cosine to the nearest old centre) per task but the first."""
     return [
         pair
         for pair in diagnostic(run, lambda d: (d.get("own_centre"), d.get("danger")))
@@ -77,7 +77,7 @@ def old_class_overlap(run: RunRecord) -> list[tuple[float, float]]:
 
 
 def over_units(runs: Sequence[RunRecord], read: Callable[[RunRecord], Sequence[float]]) -> Array:
-    """[unit, point]: seeds averaged inside an order, as everywhere. Empty where nothing is."""
+    """[unit, point]: the values of `read`, averaged over the seeds of an order. Empty if none."""
     unit = comparison.unit_of(runs)
     lines: dict[str, list[Sequence[float]]] = {}
     for run in runs:
@@ -89,12 +89,12 @@ def over_units(runs: Sequence[RunRecord], read: Callable[[RunRecord], Sequence[f
 
 
 def places(runs: Sequence[RunRecord], key: str) -> dict[significance.Place, float]:
-    """Percent of one metric by (order, seed)."""
+    """One metric in percent by (order, seed)."""
     return {(r.order, r.seed): 100 * v for r in runs if (v := r.metrics.get(key)) is not None}
 
 
 def metric(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
-    """Percent of one metric by unit."""
+    """One metric in percent by unit (order or seed)."""
     return significance.average_units(places(runs, key), comparison.unit_of(runs))
 
 

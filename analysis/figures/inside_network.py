@@ -1,4 +1,4 @@
-"""Figures of what rectification and the margin loss do inside the network."""
+"""Figures of diagnostics inside the network: null-space violation, overlap with old classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROJECTIONS = (("k", "K"), ("v", "V"))
 
 
 def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
-    """|dW X_past| by block for K and V: what a finished task's update does to past inputs."""
+    """|dW X_past| by block for K and V: how much a task's update changes past outputs."""
     figure, panels = canvas(2, width=2 * WIDTH, height=2.6)
     drawn = 0
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
@@ -38,7 +38,7 @@ def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
 
 
 def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
-    """Cosine to the nearest old class centre against cosine to the own one, a point a task."""
+    """Cosine to the nearest old class centre against cosine to the own centre, a point per task."""
     figure, (panel,) = canvas(height=2.8)
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
@@ -63,7 +63,7 @@ def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
 
 
 def published_violation() -> Drawn:
-    """The paper's bars with and without rectification, as read off."""
+    """The paper's bars with and without rectification, as read off its figure."""
     figure, panels = canvas(2, width=2 * WIDTH, height=2.4)
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
         rows: dict[str, dict[int, float]] = {}
@@ -80,7 +80,7 @@ def published_violation() -> Drawn:
                 color=line_style(index)["color"],
                 edgecolor="white",
                 linewidth=0,
-                hatch="" if index else "////",  # the two colours are one grey in print
+                hatch="" if index else "////",  # both colours look alike in grey print
             )
         panel.set(xlabel="block", title=f"{title} (published)")
     panels[0].set_ylabel(r"$\|\Delta W X_{past}\|_F$")

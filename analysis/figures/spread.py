@@ -1,4 +1,4 @@
-"""Figures of differences between rows: stability against plasticity, order effect, pairs, parts."""
+"""Figures that compare rows: stability and plasticity, orders, pairs, ablation, sensitivity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analysis.tables import comparison
 
 
 def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
-    """BWT against learning accuracy: one point a unit, a large one for the mean."""
+    """BWT against learning accuracy: one point per unit, and a large point for the mean."""
     figure, (panel,) = canvas(height=2.8)
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
@@ -39,12 +39,12 @@ def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
 
 
 def order_effect(bench: str, rows: Rows) -> Drawn | None:
-    """ACC of every order, joined over the rows: how much the order alone moves all of them."""
+    """ACC of every order, joined over the rows: shows how much the order alone changes ACC."""
     values = {row: facts.metric(runs, "acc") for row, runs in rows.items()}
     orders = sorted({unit for found in values.values() for unit in found})
     if len(orders) < 2:
         return None
-    longest = max(map(len, rows))  # slanted names below the panel take their share of the height
+    longest = max(map(len, rows))  # slanted names below the panel need part of the height
     figure, (panel,) = canvas(width=max(WIDTH, 0.45 * len(rows) + 1), height=2.2 + 0.025 * longest)
     for order in orders:
         line = [values[row].get(order, math.nan) for row in values]
@@ -63,11 +63,11 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
 
 
 Pairs = dict[tuple[int, int], significance.Pairing]
-"""By the numbers of two rows, the first below the second; pairs without common runs left out."""
+"""Differences by the numbers of two rows (first < second), without pairs that share no runs."""
 
 
 def _pairs(rows: Rows) -> Pairs:
-    """Every two rows over their common (order, seed) pairs, as the table takes differences."""
+    """The paired differences of all pairs of rows, computed as in the table."""
     unit = comparison.unit_of([run for runs in rows.values() for run in runs])
     values = [facts.places(runs, "acc") for runs in rows.values()]
     found = {
@@ -79,7 +79,7 @@ def _pairs(rows: Rows) -> Pairs:
 
 
 def pairwise(bench: str, rows: Rows) -> Drawn | None:
-    """Mean paired difference of row i to row j, starred where the max-T p is below 0.05."""
+    """Mean paired difference of row i to row j, with a star if the max-T p is below 0.05."""
     pairs = {place: p.differences for place, p in _pairs(rows).items()}
     if not pairs:
         return None
@@ -117,14 +117,14 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
 
 
 def _out_of_reach(units: int) -> str:
-    """Said where no pair could have earned a star, so that nobody reads its absence as equality."""
+    """A sentence if so few units cannot give p < 0.05: no star does then not mean equality."""
     if significance.smallest_p(units) < paired.ALPHA:
         return ""
     return f" With {units} orders no pair can reach it, whatever the differences."
 
 
 def parts(bench: str, rows: Rows) -> Drawn | None:
-    """Ablation: ACC and BWT of every configuration, where a method has several."""
+    """Ablation: ACC and BWT of every configuration of a method; None without several."""
     methods = [row.partition("[")[0] for row in rows]
     if len(set(methods)) == len(methods):
         return None
@@ -161,7 +161,7 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
 
 
 def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
-    """ACC over each numeric setting that varies, one line per combination of the others."""
+    """ACC against each numeric setting that varies, one line per combination of the others."""
     by_method: dict[str, list[load.RunRecord]] = {}
     for runs in rows.values():
         for run in runs:
@@ -209,7 +209,7 @@ def _sensitivity(bench: str, method: str, name: str, runs: list[load.RunRecord])
 
 
 def _short(texts: list[str]) -> list[str]:
-    """Only the settings in which the lines differ."""
+    """The texts reduced to the settings in which they differ."""
     split = [text.split(",") for text in texts]
     common = set(split[0]).intersection(*split[1:])
     return [",".join(part for part in parts_ if part not in common) or "all" for parts_ in split]

@@ -1,4 +1,4 @@
-"""`--format long`: one line per cell and metric, for pandas, autorank, rliable and the like.
+"""Writes `--format long`: CSV with one line per cell and metric, for pandas, autorank or rliable.
 
 Values are in stored units (accuracies are fractions, bytes are bytes); a value that was not
 measured is an empty field, which pandas reads as NaN.
@@ -29,14 +29,14 @@ COLUMNS = (
     "correct_images",
     "store",
 )
-"""`method` is the method's name, `label` the table's row; `protocol` tells the columns of one bench
-apart, where the table has several; `correct_images` names the file of single test images."""
+"""`method` is the method's name, `label` the table's row; `protocol` distinguishes several columns
+of one bench; `correct_images` names the file of correct test images."""
 
 
 def to_long(
     groups: Sequence[Group], labels: Mapping[str, str], metrics: Sequence[str], rows: Sequence[str]
 ) -> str:
-    """The CSV of all runs in the groups; rows in the order given, else by name."""
+    """The CSV of all runs in the groups; rows in the given order, else by name."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)

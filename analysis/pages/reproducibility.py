@@ -1,4 +1,4 @@
-"""`REPRODUCIBILITY.md`: for each number of the tables its cells, commits and commands."""
+"""Writes `REPRODUCIBILITY.md`: for each number of the tables its cells, commits and commands."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ OTHER_TABLES = (
     "* `published_*.tex`: copied from `analysis/published/figures.csv`; they hold no cell of ours.",
     "* `numbers.json`: `main.tex`, `details.tex` and `verdicts.tex` at full precision.",
 )
-"""Tables that rest on cells listed elsewhere on the page, or on none."""
+"""Lines on other tables, which use cells listed elsewhere on the page, or none."""
 
 
 def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], words: str) -> str:
-    """The page for these tables and figures, which `analysis/paper.py words` wrote."""
+    """The page for the tables and figures that `analysis/paper.py` wrote with options `words`."""
     parts = [
         "# Where each number comes from",
         "",
@@ -64,7 +64,7 @@ def _protocols(chosen: Selection) -> list[str]:
 
 
 def _numbers(chosen: Selection, table: Table) -> list[str]:
-    """One line per number: value, n, commits, cells."""
+    """One line per number of the table: value, n, commits, cells."""
     metrics = " | ".join(metric.title for metric in table.metrics)
     out = [
         f"| bench | row | {metrics} | units | commits | cells |",
@@ -90,7 +90,7 @@ def _numbers(chosen: Selection, table: Table) -> list[str]:
 
 
 def commit(run: RunRecord) -> str:
-    """The commit that trained the run, `+` behind it for a tree with uncommitted changes."""
+    """The commit that trained the run, followed by `+` if there were uncommitted changes."""
     git = load.provenance(run).get("git") or {}
     sha = str(git.get("sha") or "not recorded")[:12]
     return sha + ("+" if git.get("dirty") else "")

@@ -1,4 +1,4 @@
-"""One run in the report: configuration, curve, matrix, diagnostics, provenance, command."""
+"""The section of one run in the report: configuration, curve, matrix, diagnostics, provenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from analysis.runs.load import RunRecord
 
 
 def section(run: RunRecord, label: str) -> str:
-    """A closed block that opens to everything known of the run."""
+    """A collapsed HTML block with everything known about the run, and the command to repeat it."""
     record = load.record(run)
     acc, bwt = run.metrics.get("acc"), run.metrics.get("bwt")
     title = (
@@ -42,7 +42,7 @@ def section(run: RunRecord, label: str) -> str:
 
 
 def _configuration(run: RunRecord, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The cell's fields; settings as the identity has them, with the number of their meaning."""
+    """The fields of the cell, with settings as in the identity (`cosine@2`)."""
     marked = {f"method.{name}": v for name, v in run.identity["method"]["values"].items()}
     return filters.flat(cell) | marked
 
@@ -73,7 +73,7 @@ def _metrics(run: RunRecord) -> Grid:
 
 
 def _diagnostics(tasks: Sequence[Mapping[str, Any] | None]) -> str:
-    """Means over blocks, a row per task; blocks themselves are in the result file."""
+    """A table with one row per task of means over blocks. (Single blocks: see the result file.)"""
     lines: list[dict[str, str]] = []
     for task in tasks:
         line = {}

@@ -1,8 +1,8 @@
-"""Which runs may stand in one column: the fields that make two runs comparable, and the refusal.
+"""Checks that runs have the same protocol, and groups them into the columns of the table.
 
-Every hashed field of bench, backbone and train is protocol, so that a field added later is
-compared without anyone remembering it here. Hashes verified when the run started replace those
-declared beforehand; names that only people read are left out.
+Every identity field of bench, backbone and train is part of the protocol, so a field added later is
+compared without a change here. Hashes verified at the start of a run replace the declared ones;
+names that are only labels are left out.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ REPLACED = {
     "backbone": {"name", "weights", "weights_sha256"},
     "train": set(),
 }
-"""Hashed fields that are the column's name, or are shown together with a verified hash."""
+"""Identity fields that are not compared: the column's name, and fields with a verified hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One protocol value of a run: how it compares and how it is shown."""
+    """One protocol value of a run, in a form to compare and a form to show."""
 
     key: str
     shown: str
 
 
 MISSING = Field("", "--")
-"""A field that results of this age did not record."""
+"""The value of a field that older results did not record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one bench that agree in every protocol field."""
+    """Runs of one bench that are equal in every protocol field."""
 
     bench: str
     protocol: tuple[tuple[str, str], ...]
-    """(field, value) of what tells this group from the bench's others; empty for the only one."""
+    """(field, value) pairs that distinguish this group from others of the bench; () if it is the
+    only one."""
     runs: tuple[RunRecord, ...]
 
 
@@ -82,10 +83,10 @@ def _hashed(name: str, sha256: str) -> Field:
 def split_by_protocol(
     runs: Sequence[RunRecord], labels: Mapping[str, str], allow: Collection[str] = ()
 ) -> list[Group]:
-    """Groups of runs inside which every protocol field is equal; one per bench unless allowed.
+    """Groups of runs with equal protocols; one per bench, or more if `allow` names the difference.
 
-    Raises ComparisonError when runs of a bench differ in a field that `allow` does not name, and
-    ConfigError when `allow` names a field that does not exist.
+    Raises ComparisonError if runs of a bench differ in a field that is not in `allow`, ConfigError
+    if `allow` names an unknown field.
     """
     protocols = {run.id: fields_of(run) for run in runs}
     known = {name for protocol in protocols.values() for name in protocol}
@@ -131,7 +132,7 @@ def _refusal(
     protocols: Mapping[str, Mapping[str, Field]],
     differing: Sequence[str],
 ) -> str:
-    """The message that lists, field by field, which values meet and who has them."""
+    """The error message: for each differing field its values and the rows that have them."""
     width = max(map(len, differing))
     lines = [f"  {name:{width}}  {_holders(name, runs, labels, protocols)}" for name in differing]
     return "\n".join(

@@ -1,8 +1,7 @@
-"""The cells a sweep planned, and which of them are still missing.
+"""Reads the list of cells that a sweep planned, and finds those that are missing.
 
-A plan is the sweep's own file, `<store>/sweeps/<name>.json`, or any JSON list of {"id", "title"}.
-Only a plan can say that a table is incomplete: the store alone knows what is there, not what
-should be.
+The list is the sweep's file `<store>/sweeps/<name>.json`, or any JSON list of {"id", "title"}. It
+is needed to report missing cells, because the store only knows the finished ones.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ class ListedCell:
     title: str
     """'glyphs janus[none] order=3 seed=0': bench, row, order, seed."""
     row: str | None = None
-    """The sweep's name for the configuration, where it gave one: `janus[none]`."""
+    """The sweep's name for the configuration, e.g. `janus[none]`; None if it has none."""
     protocol: str = "unified"
-    """`as_published`: run with settings that the other rows do not share."""
+    """`unified`, or `as_published`: every row was run with the settings of its publication."""
 
     @property
     def bench(self) -> str:
@@ -43,7 +42,7 @@ class ListedCell:
 
 @dataclass(frozen=True, slots=True)
 class SweepList:
-    """The cells that should be in the table, and the command that runs them."""
+    """The cells of a sweep, and the command that runs them."""
 
     source: str
     command: str | None
@@ -51,7 +50,7 @@ class SweepList:
 
 
 def read_sweep_list(path: Path) -> SweepList:
-    """The plan in a sweep file or a bare list of cells. Raises ConfigError when it is neither."""
+    """The list in a sweep's file or a JSON list of cells. Raises ConfigError for other files."""
     record = atomic_files.read_json(path)
     if record is None:
         what = "is not JSON, or damaged" if path.is_file() else "is missing or no file"
@@ -79,7 +78,7 @@ def _command(value: Any) -> str | None:
 
 
 def find_sweep(name: str, roots: Sequence[Path]) -> SweepList:
-    """The plan that the sweep `name` left in one of the stores."""
+    """The list that the sweep `name` wrote into one of the stores. Raises ConfigError if none."""
     check_name(name, "--sweep")
     known: set[str] = set()
     for root in roots:
@@ -92,12 +91,12 @@ def find_sweep(name: str, roots: Sequence[Path]) -> SweepList:
 
 
 def missing(plan: SweepList, done: Collection[str]) -> list[ListedCell]:
-    """The planned cells without a usable result, in the plan's order."""
+    """The planned cells without a usable result, in the order of the list."""
     return [cell for cell in plan.cells if cell.id not in done]
 
 
 def state(cell: ListedCell, roots: Sequence[Path]) -> str:
-    """Why a cell is missing, as its stores know it: failed (with cause), running, damaged, open."""
+    """Why a cell has no result: failed (with cause), running, damaged or open."""
     for root in roots:
         store = Store(root)
         found = store.status(cell.id)

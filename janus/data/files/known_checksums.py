@@ -14,7 +14,7 @@ from janus.config.cell import BenchConfig
 
 
 def known_checksums(config: BenchConfig, published: Mapping[str, str]) -> dict[str, str]:
-    """Checksums by file name: those that `check` recorded for the declared split, or `published`."""
+    """Checksums by file name, as `check` recorded them for the declared split; else `published`."""
     record = atomic_files.read_record(config.split_file)
     if record.get("split_sha256") != config.split_sha256:
         return dict(published)
