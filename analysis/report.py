@@ -178,7 +178,7 @@ def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
             for run in chosen.runs
         }
     )
-    note = f"Every run below carries the command that trains it alone. {FILL_IN}"
+    note = f"Each run below shows the command that trains it. {FILL_IN}"
     return (
         f"<pre>{escape(chr(10).join(lines))}</pre><p>{note}</p>"
         f"<h3>Commits that trained these runs</h3>{html.bullet_list(commits)}"

@@ -330,7 +330,7 @@ def warn_missing(chosen: Selection) -> None:
     how = planned.command or f"the command that wrote {planned.source}"
     damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
     if damaged:
-        print_line("results that are in the way of training: move these files away first:")
+        print_line("damaged results, which prevent training: move these files away first:")
         for path in damaged:
             print_line(f"  {path}")
     print_line(f"run them with: {how}")

@@ -44,7 +44,9 @@ def _link(temporary: str | Path, path: str | Path) -> None:
         os.link(temporary, path)
     except OSError as error:
         if error.errno in _NOT_SUPPORTED:
-            raise _unfit(path, "hard links, by which a result is committed once") from error
+            raise _unfit(
+                path, "hard links, which make sure that a result is written once"
+            ) from error
         # opening asks the server again; a plain stat may be answered from the client's cache
         with open(temporary, "rb") as stream:
             names = os.fstat(stream.fileno()).st_nlink
@@ -102,7 +104,9 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno in _NOT_SUPPORTED:
-            raise _unfit(path, "fsync, by which a result survives a power cut") from error
+            raise _unfit(
+                path, "fsync, which makes sure that a result survives a power cut"
+            ) from error
         raise
     finally:
         os.close(descriptor)

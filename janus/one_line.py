@@ -96,5 +96,5 @@ def explain(error: OSError) -> str:
             "another folder (store=DIR, --store, --out)"
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR):
-        return f"{where}: {error.strerror}. Something else lies there: move it away"
+        return f"{where}: {error.strerror}. Something else is at this path: move it away"
     return f"{where}: {error.strerror or error}"

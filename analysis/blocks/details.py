@@ -167,18 +167,18 @@ def block(details: Details, table: Table) -> Block:
     notes = [
         "P: how often a random order of the method is better than a random, usually another, order "
         "of the reference, mean over benches; with a 95 % stratified bootstrap interval (orders "
-        "resampled inside benches, for each method by itself). P is not paired: the spread of the "
-        "orders is in it.",
+        "resampled inside benches, for each method by itself). P is not paired, so it includes the "
+        "spread of the orders.",
         "Order and seed: standard deviations of a one-way random-effects model, in points of "
-        f"{title}; where no order has a second seed, the order's also contains the seed's. "
-        "Rough where orders are few; an estimate below 0 is shown as 0.",
+        f"{title}; where no order has a second seed, that of the order includes that of the seed. "
+        "Inaccurate with few orders; an estimate below 0 is shown as 0.",
     ]
     if any(row.iqm is not None for row in details.across):
         notes.insert(
             0,
             f"IQM: mean of the middle half of all scores of all benches. Score: {title} minus the "
             "mean of the rows' means on its bench, divided by the std of all values of that bench, "
-            "so that an easy and a hard bench weigh alike; it depends on the rows of the table. "
+            "so that easy and hard benches have equal weight; it depends on the rows of the table. "
             "95 % stratified bootstrap interval.",
         )
     if details.further:
@@ -191,8 +191,8 @@ def block(details: Details, table: Table) -> Block:
             "most): what max-T needs lies between",
         }
         notes.append(
-            "More orders: fewest further ones after which the test decides in 80 % of simulated "
-            f"futures {levels[table.correction]}; 0: decided; >200: not with 200 more."
+            "More orders: the fewest additional orders with which the test is significant in 80 % "
+            f"of simulations {levels[table.correction]}; 0: it is already; >200: more than 200."
         )
     return Block(tuple(grid for grid in grids if grid.rows), tuple(notes))
 

@@ -47,7 +47,7 @@ def after_each_task(bench: str, rows: Rows) -> Drawn | None:
     bands = (
         "; bands: one standard deviation (ddof 1)."
         if len(rows) <= MOST_BANDS
-        else "; without bands, which so many rows would hide each other with."
+        else "; no bands, because those of so many rows would overlap."
     )
     return Drawn(
         "accuracy_after_task",

@@ -58,7 +58,7 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
         "order_effect",
         figure,
         f"ACC on {bench} for each of {len(orders)} orders; a grey line joins one order. Parallel "
-        "lines: the order moves all methods alike, which pairing takes out.",
+        "lines: the order changes all methods alike, and pairing removes this.",
     )
 
 

@@ -79,7 +79,7 @@ def _figure(row: dict[str, str]) -> Published:
         return int(row[key]) if row[key] else None
 
     if bool(row["n"]) != bool(row["n_stated"]):
-        raise ValueError(f"{row['source']}, {row['place']}: n stands only with n_stated")
+        raise ValueError(f"{row['source']}, {row['place']}: n and n_stated must be given together")
 
     plain = ("source", "place", "kind", "method", "title", "variant", "bench", "metric")
     return Published(

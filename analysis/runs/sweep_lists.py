@@ -63,7 +63,7 @@ def read_sweep_list(path: Path) -> SweepList:
         )
         command = record.get("command") if isinstance(record, dict) else None
         if not all(is_cell_id(cell.id) for cell in planned):
-            raise TypeError("an id in a plan is never taken for a path")
+            raise TypeError("an id must be a cell id, not a path")
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(
             f'the plan {path} must hold a list of {{"id", "title"}}, or a sweep\'s file'

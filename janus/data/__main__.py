@@ -141,7 +141,9 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
 
     origin = ORIGINS[config.name]
     if not origin.downloads:
-        raise DataError(f"bench {config.name} cannot be fetched by us; get it so: {origin.how}")
+        raise DataError(
+            f"bench {config.name} cannot be downloaded by this command. How to get it: {origin.how}"
+        )
     root = Path(config.root or ".").expanduser()
 
     def show_progress(done: int, total: int) -> None:
@@ -149,7 +151,7 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
 
     for download in origin.downloads:
         path = fetch(download, root, show_progress)
-        sys.stdout.write(f"\n{path} is whole and unpacked\n")
+        sys.stdout.write(f"\n{path} is complete and unpacked\n")
     sys.stdout.write(f"{origin.how}\nnext: python -m janus.data check {words}\n")
     return 0
 

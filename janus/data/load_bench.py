@@ -95,13 +95,13 @@ def _verify(config: BenchConfig, bench: Bench) -> None:
     look = f"python -m janus.data check {config.words}"
     if config.split_sha256 is None:
         raise DataError(
-            f"the split of bench {config.name} is not declared, so its results could not be told "
-            f"from those of another: {look} shows what it is; then declare it: {declare}"
+            f"the split of bench {config.name} is not declared, so its results could be confused "
+            f"with those of another split. Look at it with: {look}; then declare it: {declare}"
         )
     raise DataError(
         f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
         f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
-        f"files; or look at these with {look}, and declare them, under another identity: {declare}"
+        f"files; or check these with {look}, and declare them (results get other ids): {declare}"
     )
 
 

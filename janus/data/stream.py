@@ -52,11 +52,11 @@ class Batch:
 Job = Callable[[], Batch]
 """A function that makes one batch; any thread may call it."""
 
-Tick = Callable[[], None]
+OnBatch = Callable[[], None]
 """A function called after every processed batch, for the heartbeat (training/heartbeat.py)."""
 
 
-def nobody() -> None:
+def do_nothing() -> None:
     """Do nothing: for callers without a heartbeat."""
 
 
@@ -81,7 +81,7 @@ class Task:
     cell: Cell
     train: Images
     device: torch.device
-    tick: Tick = field(default=nobody, repr=False, compare=False)
+    on_batch: OnBatch = field(default=do_nothing, repr=False, compare=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -92,7 +92,7 @@ class Task:
         """Shuffled, augmented batches from step `start` on. Equal arguments give equal batches."""
         threads = torch.get_num_threads() if self.cell.bench.augment == "crop" else 1
         jobs = self._train_jobs(epoch, start)
-        return _ticking(_made(jobs, self.train, self.device, threads), self.tick)
+        return _reported(_made(jobs, self.train, self.device, threads), self.on_batch)
 
     def _train_jobs(self, epoch: int | str, start: int) -> Iterator[Job]:
         key = (self.cell.seed, self.cell.order, self.index, epoch)
@@ -108,11 +108,11 @@ class Task:
 
     def plain_batches(self) -> Iterator[Batch]:
         """Batches of the training images, once, in file order, with the test transform."""
-        return plain_batches(self.train, self.cell, self.device, self.tick)
+        return plain_batches(self.train, self.cell, self.device, self.on_batch)
 
 
 def plain_batches(
-    images: Images, cell: Cell, device: torch.device, tick: Tick = nobody
+    images: Images, cell: Cell, device: torch.device, on_batch: OnBatch = do_nothing
 ) -> Iterator[Batch]:
     """Batches of all `images`, in order, with the test transform."""
 
@@ -122,7 +122,7 @@ def plain_batches(
 
     parts = torch.arange(len(images)).split(EVAL_BATCH)
     jobs = (partial(make, index) for index in parts)
-    return _ticking(_made(jobs, images, device), tick)
+    return _reported(_made(jobs, images, device), on_batch)
 
 
 def _made(
@@ -138,11 +138,11 @@ def _made(
     return ahead(jobs, min(threads, DEPTH)) if threads > 1 else (job() for job in jobs)
 
 
-def _ticking(batches: Iterator[Batch], tick: Tick) -> Iterator[Batch]:
-    """The batches; `tick` is called after each, when the caller requests the next one."""
+def _reported(batches: Iterator[Batch], on_batch: OnBatch) -> Iterator[Batch]:
+    """The batches; `on_batch` is called after each, when the caller requests the next one."""
     for batch in batches:
         yield batch
-        tick()
+        on_batch()
 
 
 def _batch(images: Tensor, part: Images, device: torch.device) -> Batch:
@@ -167,7 +167,7 @@ class Stream:
     order."""
     test_set: str
     """Hash that names the bench's test set (see `image_bits.name_of_test_set`)."""
-    tick: Tick = field(default=nobody, repr=False, compare=False)
+    on_batch: OnBatch = field(default=do_nothing, repr=False, compare=False)
 
     @property
     def shared_test(self) -> bool:
@@ -187,8 +187,8 @@ class Stream:
         ]
 
 
-def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> Stream:
-    """Cut `bench` into the tasks of `cell`; `tick` is called after every batch of their images.
+def cut(bench: Bench, cell: Cell, device: torch.device, on_batch: OnBatch = do_nothing) -> Stream:
+    """Cut `bench` into the tasks of `cell`; `on_batch` is called after every batch of their images.
 
     If the classes do not divide evenly, each of the first tasks has one class more, unless the
     bench sets the number of classes of each task.
@@ -232,7 +232,7 @@ def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> 
                 cell=cell,
                 train=trains[index],
                 device=device,
-                tick=tick,
+                on_batch=on_batch,
             )
         )
         first += classes
@@ -246,7 +246,7 @@ def cut(bench: Bench, cell: Cell, device: torch.device, tick: Tick = nobody) -> 
         test_set=name_of_test_set(
             bench.sha256, bench.test.labels.numpy(), bench.test.domains.numpy()
         ),
-        tick=tick,
+        on_batch=on_batch,
     )
 
 
@@ -285,5 +285,5 @@ def joined(stream: Stream) -> Task:
         cell=last.cell,
         train=joined_images([t.train for t in stream.tasks]),
         device=last.device,
-        tick=last.tick,
+        on_batch=last.on_batch,
     )

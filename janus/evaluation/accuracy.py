@@ -71,7 +71,7 @@ def evaluate(
     features: list[Tensor] = []
     right: list[Tensor] = []
     start, newest = 0, len(owner) - len(tests[-1])
-    for batch in plain_batches(joined_images(tests), cell, device, stream.tick):
+    for batch in plain_batches(joined_images(tests), cell, device, stream.on_batch):
         task = owner[start : start + len(batch.labels)]
         with method.context.autocast():
             logits, found = method.answer(batch)

@@ -78,8 +78,8 @@ class Measurements:
             self.task_records.append(json.dumps(entry, allow_nan=False))
         except ValueError:
             raise RunError(
-                f"what was measured after task {task.index} holds NaN or infinity: are the weights "
-                "or images sound? Otherwise lower the learning rate (method.lr)",
+                f"the measurements after task {task.index} hold NaN or infinity: check the weights "
+                "and images, or lower the learning rate (method.lr)",
                 cause="nan",
             ) from None
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from janus.config.cell import CORE_REVISION, canonical
 from janus.data.images.images import Images
-from janus.data.stream import Tick, plain_batches
+from janus.data.stream import OnBatch, plain_batches
 from janus.errors import DataError, RunError
 from janus.machine.provenance import numerics
 from janus.methods.base.method import Context
@@ -51,7 +51,7 @@ def pretrained(
     context: Context,
     network: Callable[[], Read],
     cache: FeatureCache,
-    tick: Tick,
+    on_batch: OnBatch,
 ) -> tuple[Images, ...]:
     """`parts` of one store as the same images by their features.
 
@@ -65,17 +65,17 @@ def pretrained(
     if features is None:
         nothing = torch.zeros_like(rows)
         every = Images(parts[0].store, nothing, nothing, nothing, rows)
-        features = compute(every, context, network(), tick)
+        features = compute(every, context, network(), on_batch)
         _keep(path, record, features)
     places = [torch.searchsorted(rows, part.where()) for part in parts]
     return tuple(replace(p, store=features, rows=at) for p, at in zip(parts, places, strict=True))
 
 
 @torch.no_grad()
-def compute(images: Images, context: Context, read: Read, tick: Tick) -> Tensor:
+def compute(images: Images, context: Context, read: Read, on_batch: OnBatch) -> Tensor:
     """(N, D) on the CPU."""
     found = []
-    for batch in plain_batches(images, context.cell, context.device, tick):
+    for batch in plain_batches(images, context.cell, context.device, on_batch):
         with context.autocast():
             found.append(read(batch.images).cpu())
     return torch.cat(found)

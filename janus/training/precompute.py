@@ -54,7 +54,7 @@ def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
         return build(context.cell.backbone, context.device) if beside else method.features
 
     def known(parts: Sequence[Images], name: str) -> tuple[Images, ...]:
-        found = pretrained(parts, name, method.context, network, cache, stream.tick)
+        found = pretrained(parts, name, method.context, network, cache, stream.on_batch)
         if not beside:
             return found
         return tuple(replace(p, queries=q) for p, q in zip(parts, found, strict=True))
@@ -77,7 +77,7 @@ def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence
     """By their features; a task's images pass together, whenever they do."""
     if all(part.is_features for part in seen):
         return seen
-    read = partial(compute, context=method.context, read=method.features, tick=stream.tick)
+    read = partial(compute, context=method.context, read=method.features, on_batch=stream.on_batch)
     return _together(seen, [part.pixels if part.is_features else read(part) for part in seen])
 
 
@@ -94,7 +94,7 @@ def _side_by_side(stream: Stream, seen: Sequence[Images], method: Method) -> Seq
         def read(images: Tensor, done: int = done) -> Tensor:
             return torch.cat([method.features_under(images, k) for k in range(done, count)], dim=-1)
 
-        new = compute(part.origin or part, method.context, read, stream.tick)
+        new = compute(part.origin or part, method.context, read, stream.on_batch)
         found.append(torch.cat([part.pixels, new], dim=1) if done else new)
     return _together(seen, found)
 

@@ -67,9 +67,9 @@ def find_split(root: Path, config: BenchConfig) -> DataSplit:
         )
     if held is None and config.split != "own":
         raise DataError(
-            f"bench {config.name}: {root} has no folders train and test, and its split is the one "
-            f"that such folders give. To have a fifth of each class tested, as a bench of your "
-            f"own: bench=folder bench.root={root}"
+            f"bench {config.name}: {root} has no folders train and test, which its split needs. To "
+            f"test on a fifth of each class, use it as a bench of your own: bench=folder "
+            f"bench.root={root}"
         )
     if trained is not None and held is not None:
         train, test = (_scan(root, part, config.scenario) for part in (trained, held))

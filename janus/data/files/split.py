@@ -91,8 +91,8 @@ def refuse(problems: Sequence[str], what: str, record: Path | None = None) -> No
             )
             more += f" (all are in {record})"
     raise DataError(
-        f"{len(problems)} problem(s) with {what}: {'; '.join(problems[:NAMED])}{more}. Mend or "
-        "remove these, then look again with: python -m janus.data check BENCH"
+        f"{len(problems)} problem(s) with {what}: {'; '.join(problems[:NAMED])}{more}. Correct "
+        "or remove these, then check again with: python -m janus.data check BENCH"
     )
 
 
@@ -120,8 +120,8 @@ def class_folders(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"there is no folder {folder}. Name that of the images: bench.root=DIR; where they "
-            "come from says: python -m janus.data list"
+            f"there is no folder {folder}. Give the folder of the images: bench.root=DIR. "
+            "How to get them: python -m janus.data list"
         )
     names = folders_of(folder)
     if not names:

@@ -148,7 +148,7 @@ class Aligner:
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                task.tick()
+                task.on_batch()
         optimizer.zero_grad(set_to_none=True)
         heads.requires_grad_(False)
         heads.parts[-1].requires_grad_(True)  # a shared head goes on training
