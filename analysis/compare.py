@@ -109,10 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Load, select and check the runs, and print the table; returns the exit code.
-
-    Raises JanusError for errors that the user can correct.
-    """
+    """Load, select, check, print. Raises JanusError for what the user must mend."""
     metrics = selection.metrics(args.columns, "--columns")
     endpoints = selection.metrics(args.endpoint, "--endpoint")
     if args.published and not args.store and not selection.roots_of(args)[0].is_dir():

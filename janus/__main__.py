@@ -1,7 +1,7 @@
-"""The command `python -m janus method=janus bench=glyphs seed=0`, which trains one cell.
+"""`python -m janus method=janus bench=glyphs seed=0`: train one cell, from the command line.
 
-Overrides follow Hydra's grammar. `janus.config.compose` checks keys and values; its errors name
-the nearest valid choice.
+The overrides follow Hydra's grammar; which keys exist and what they may hold is decided by
+`janus.config.compose`, whose errors name the nearest valid choice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from janus.config.cell import Value
-from janus.config.compose import cautions, compose, unused_overrides
+from janus.config.compose import cautions, compose, unread
 from janus.config.help_text import describe, list_methods
 from janus.config.method_spec import Setting
 from janus.config.overrides import parse_overrides
@@ -34,7 +34,7 @@ EXECUTION: dict[str, Value] = {
     "tracker": "none",
     "keep": "none",
 }
-"""Default of every execution setting. None of them is part of a cell's identity."""
+"""How a run is executed; never part of a cell's identity. Defaults by key."""
 
 EXECUTION_HELP = {
     "store": "folder of the run store",
@@ -83,7 +83,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(describe(compose(request.overrides), EXECUTION_HELP, EXECUTION))
         return 0
     cell = compose(request.overrides)
-    for note in [*unused_overrides(request.overrides, cell), *cautions(cell)]:
+    for note in [*unread(request.overrides, cell), *cautions(cell)]:
         sys.stderr.write(f"note: {note}\n")
     if given.dry:
         import json
@@ -99,14 +99,11 @@ UNCHECKED = (
 )
 
 WAIT_S = 10.0
-"""Seconds between two checks of a claim that another machine holds."""
+"""Between looks at a run that another machine may have left behind."""
 
 
 def _may_be_gone(cell: Any, store: Any) -> bool:
-    """Whether the claim's holder may be dead, which only missing progress can show.
-
-    Prints that this command waits. False when the holder is known to run on this machine.
-    """
+    """Whether only its progress tells if the holder of the claim is alive; says that we wait."""
     from janus.store.processes import has_ended
 
     owner = store.owner(cell.id)
@@ -120,7 +117,7 @@ def _may_be_gone(cell: Any, store: Any) -> bool:
 
 
 def _train(cell: Any, execution: dict[str, Any]) -> int:
-    resolve.weight_file(cell.backbone)  # before torch is imported: reports a missing file at once
+    resolve.weight_file(cell.backbone)  # before torch is imported: a missing file is told at once
     about: dict[str, Any] | None = {} if wanted(execution["tracker"]) else None
     from janus.store.store import Store
 
@@ -152,7 +149,7 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
 
 
 def _run(cell: Any, store: Any, tracker: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """The cell's result; waits while another machine may still train the cell."""
+    """The cell's result, waiting for another machine that may be at work on it."""
     from janus.training.loop import run_cell
 
     while True:
@@ -168,10 +165,7 @@ def _run(cell: Any, store: Any, tracker: Any, options: dict[str, Any]) -> dict[s
 
 
 def _other_error(error: MemoryError | RuntimeError | OSError) -> int:
-    """Print which resource was missing (memory, disk, a file); returns the exit status.
-
-    Raises `error` again when it is none of these, because it is then a bug.
-    """
+    """Say what the machine lacked; returns the exit status. Raises `error` where it is a bug."""
     if cause_of(error) == OUT_OF_MEMORY:
         first = (str(error) or type(error).__name__).splitlines()[0]
         sys.stderr.write(f"error ({OUT_OF_MEMORY}): {first}; {SHORT_OF_MEMORY}\n")
@@ -191,13 +185,13 @@ SHORT_OF_MEMORY = (
 
 
 def run(words: list[str]) -> int:
-    """Run `main`; print every expected error as one line on stderr. Returns the exit status."""
+    """`main`, with every foreseen error as one line on stderr and its exit status."""
     open_streams()
     try:
         status = main(words)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
+    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
         drop_stdout()
         return 0
     except RunError as error:

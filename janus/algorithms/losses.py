@@ -29,7 +29,7 @@ def nearest_old_cosine(features: Tensor, prototypes: Tensor, skip: Tensor | None
 
 
 def _cosines(features: Tensor, prototypes: Tensor, skip: Tensor | None) -> Tensor:
-    """Cosines (B, P) in float32, also under autocast; -1 where `skip` is true."""
+    """(B, P) in float32, also under autocast; -1 where `skip` says so."""
     with torch.autocast(features.device.type, enabled=False):
         cosine = functional.normalize(features.float(), dim=-1) @ prototypes.mT
     return cosine if skip is None else cosine.masked_fill(skip, -1.0)

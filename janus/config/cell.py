@@ -348,7 +348,7 @@ class Cell:
     seed: int = 0
     """Seed of everything random except the order."""
     own_order: str | None = None
-    """The user's own order as compact JSON; `order` is then a name derived from it."""
+    """The list behind an order of one's own, as compact JSON; `order` is then a name for it."""
 
     def __post_init__(self) -> None:
         own = OWN.fullmatch(self.order) is not None

@@ -42,7 +42,7 @@ _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
 
 
 def read_yaml(group: str, name: str) -> dict[str, Any]:
-    """The mapping in `janus/conf/<group>/<name>.yaml`. Raises ConfigError for an unknown name."""
+    """The mapping in `janus/conf/<group>/<name>.yaml`. Raises ConfigError with the nearest name."""
     return deepcopy(_parsed(group, name))
 
 
@@ -60,7 +60,7 @@ def _parsed(group: str, name: str) -> dict[str, Any]:
 
 @lru_cache
 def names(group: str) -> tuple[str, ...]:
-    """Names of all benches, backbones or methods (the group)."""
+    """The benches, backbones or methods that exist."""
     folder = files("janus") / "conf" / group
     found = (p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
     return tuple(sorted(n for n in found if not n.startswith("_")))

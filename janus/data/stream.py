@@ -43,8 +43,8 @@ class Batch:
     domains: Tensor
     """int64 (B,)"""
     queries: Tensor | None = None
-    """(B, D) features of the pretrained network, if the method uses them (see `Method.queries`)
-    and they were computed in advance"""
+    """(B, D) features of the pretrained network, for a method that asks for them (see
+    `Method.queries`) and where they are known before the images come"""
     start: int = 0
     """position of the first image in the step's batch, of which this may be a part (see step.py)"""
 

@@ -64,7 +64,8 @@ class LinearHeads(nn.Module):
 
     @torch.no_grad()
     def state(self) -> dict[str, Any]:
-        """All weights and biases as one tensor each, and the number of classes of each head."""
+        """All weights and biases, and how many classes each head has: a few tensors, not two a
+        task."""
         if not self.parts:
             return {"classes": []}
         weight, bias = self._joined()

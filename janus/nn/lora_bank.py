@@ -102,7 +102,7 @@ class AdapterBank:
         return fit, float(rest.clamp_min(0) / whole.clamp_min(1e-300))
 
     def state(self) -> list[list[list[Tensor]]]:
-        """Every A and B, as nested lists: entry, block, pair."""
+        """Every A and B, as a tree."""
         return [[list(pair) for pair in entry] for entry in self.entries]
 
     def load_state(self, state: list[list[list[Tensor]]], device: torch.device) -> None:

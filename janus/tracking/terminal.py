@@ -1,6 +1,6 @@
-"""Shows a run's progress: a live bar on a terminal, one line per task elsewhere.
+"""Observers of a run: a live display for terminals, plain lines elsewhere, JSON lines on disk.
 
-`Together` joins several observers. An observer that raises is dropped and the run continues.
+Trackers may fail; the store may not: `run_cell` drops an observer that raises.
 """
 
 from __future__ import annotations
@@ -111,17 +111,17 @@ class LiveProgress:
 
 
 class Together:
-    """Several observers as one. If one fails, the others still receive all events."""
+    """Several observers as one; the failure of one does not silence the others."""
 
     def __init__(self, *observers: Any) -> None:
         self.observers = [observer for observer in observers if observer is not None]
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Pass the event to all observers; removes an observer that raises, with a warning."""
+        """Tell all of them; one that raises hears no more."""
         for observer in list(self.observers):
             try:
                 observer.notify(event, facts)
-            except Exception as error:  # as in `run_cell`: a failing tracker must not end the run
+            except Exception as error:  # as in `run_cell`: a tracker may fail, a run may not
                 log.warning("%s failed (%s); going on without", type(observer).__name__, error)
                 self.observers.remove(observer)
 

@@ -1,7 +1,8 @@
-"""The Weights & Biases tracker: sends a run's events to a separate logging process.
+"""Observes runs for Weights & Biases, from outside: a process of its own does the talking.
 
-Training never waits for it, and its failures are only warnings: `python -m sweeps sync` uploads
-from the store what was not logged. `janus.tracking.wandb_rows` defines what is logged.
+Nothing here waits while a run is trained, and nothing that goes wrong over there is more than a
+warning here: what the process did not log is in the store, from where `python -m sweeps sync`
+writes it. `janus.tracking.wandb_rows` says what is logged.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def is_complete(run_dir: Path) -> bool:
 
 
 class WandbTracker:
-    """Observer of one run. `about`: its `sweep` and `row`, if the cell belongs to a sweep."""
+    """Hears one run. `about`: `sweep` and `row`, where the cell belongs to a sweep."""
 
     def __init__(
         self, tracking: Tracking, cell: Cell, store: Store, about: Mapping[str, Any]
@@ -139,7 +140,7 @@ class WandbTracker:
         self.sent = -1
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Send the event to the logging process. The first event must be `start`."""
+        """Pass on what the event tells; before `start` nothing is known."""
         if event == "start":
             self._open(facts)
         if self.child is None:
@@ -195,18 +196,18 @@ class WandbTracker:
             self.child = None
 
     def replay(self, result: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Log a finished run from its stored result and provenance."""
+        """Tell a run that has finished, from the store."""
         seconds = {"seconds_per_task": provenance.get("seconds_per_task", [])}
         self.notify("start", {**result, **seconds})
         self.notify("done", {"result": result, "provenance": provenance})
 
     def end(self) -> None:
-        """End the observation. A run that is not done is logged as stopped."""
+        """Nothing more will be told: a run that is not done counts as stopped."""
         self._close(1)
 
 
 class Tracking:
-    """The logging process for all runs of this process; it starts with the first run."""
+    """The process behind the runs of this process, started with the first of them."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment or {}

@@ -17,7 +17,7 @@ from typing import Any
 
 from janus import atomic_files
 from janus.config.cell import Cell, TrainConfig, Value
-from janus.config.compose import cautions, compose, unused_overrides
+from janus.config.compose import cautions, compose, unread
 from janus.config.method_spec import method_spec, read_yaml
 from janus.config.own_order import check_numbers, parse_order
 from janus.errors import ConfigError, suggest
@@ -224,7 +224,7 @@ def remarks(sweep: Sweep) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in rows(sweep):
         cell = pattern(sweep.benches[0], row, sweep.protocol)
-        for told in [*unused_overrides(row.overrides, cell), *cautions(cell)]:
+        for told in [*unread(row.overrides, cell), *cautions(cell)]:
             found.setdefault(told, []).append(row.label)
     return found
 
