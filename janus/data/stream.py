@@ -53,11 +53,11 @@ Job = Callable[[], Batch]
 """A function that makes one batch; any thread may call it."""
 
 OnBatch = Callable[[], None]
-"""A function called after every processed batch, for the heartbeat (training/heartbeat.py)."""
+"""Called after every batch: a run then counts it and writes its heartbeat."""
 
 
-def do_nothing() -> None:
-    """Do nothing: for callers without a heartbeat."""
+def ignore_batch() -> None:
+    """Does nothing, where no heartbeat is written."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Task:
     cell: Cell
     train: Images
     device: torch.device
-    on_batch: OnBatch = field(default=do_nothing, repr=False, compare=False)
+    on_batch: OnBatch = field(default=ignore_batch, repr=False, compare=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -107,12 +107,12 @@ class Task:
         return (partial(make, step) for step in range(start, len(parts)))
 
     def plain_batches(self) -> Iterator[Batch]:
-        """Batches of the training images, once, in file order, with the test transform."""
+        """The training images once, in file order, under the test transform."""
         return plain_batches(self.train, self.cell, self.device, self.on_batch)
 
 
 def plain_batches(
-    images: Images, cell: Cell, device: torch.device, on_batch: OnBatch = do_nothing
+    images: Images, cell: Cell, device: torch.device, on_batch: OnBatch = ignore_batch
 ) -> Iterator[Batch]:
     """Batches of all `images`, in order, with the test transform."""
 
@@ -139,7 +139,7 @@ def _made(
 
 
 def _reported(batches: Iterator[Batch], on_batch: OnBatch) -> Iterator[Batch]:
-    """The batches; `on_batch` is called after each, when the caller requests the next one."""
+    """The batches; `on_batch` is called after each, when the caller asks for the next."""
     for batch in batches:
         yield batch
         on_batch()
@@ -166,8 +166,8 @@ class Stream:
     """For each image of `tests` its index in the bench's test set, int64. It is the same in every
     order."""
     test_set: str
-    """Hash that names the bench's test set (see `image_bits.name_of_test_set`)."""
-    on_batch: OnBatch = field(default=do_nothing, repr=False, compare=False)
+    """Name of the bench's test set in its order (see `image_bits.name_of_test_set`)."""
+    on_batch: OnBatch = field(default=ignore_batch, repr=False, compare=False)
 
     @property
     def shared_test(self) -> bool:
@@ -187,8 +187,8 @@ class Stream:
         ]
 
 
-def cut(bench: Bench, cell: Cell, device: torch.device, on_batch: OnBatch = do_nothing) -> Stream:
-    """Cut `bench` into the tasks of `cell`; `on_batch` is called after every batch of their images.
+def cut(bench: Bench, cell: Cell, device: torch.device, on_batch: OnBatch = ignore_batch) -> Stream:
+    """Cut `bench` into the tasks of `cell`; every pass over their images calls `on_batch`.
 
     If the classes do not divide evenly, each of the first tasks has one class more, unless the
     bench sets the number of classes of each task.

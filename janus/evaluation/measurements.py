@@ -34,8 +34,8 @@ class Measurements:
         self.correct_ncm: list[list[int] | None] = []
         self.diagnostics: list[dict[str, Any]] = []
         self.task_records: list[str] = []
-        """One JSON text per finished task, from which a checkpoint restores the matrices. Text,
-        because saving nested lists of all measurements would take longer with every task."""
+        """What each finished task added, as JSON: a tree of everything ever measured would be
+        walked at every checkpoint."""
         self.places = torch.cat(stream.places)
         self.right: list[Tensor] = []
         """After each finished task: which test images were correct, as packed bits (see `_packed`).
@@ -128,8 +128,8 @@ class Measurements:
         return found | ({"correct_ncm": self.correct_ncm} if self.means is not None else {})
 
     def images(self) -> bytes | None:
-        """Bytes of the file that says which test images were correct; None if the first tasks are
-        missing because an older version began the run."""
+        """The file of single test images; None where it would lack the first tasks of a run that
+        began before there was one."""
         if not self.right or len(self.right) < len(self.task_records):
             return None
         tasks = len(self.stream.tasks)
@@ -159,7 +159,7 @@ class Measurements:
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint; `load_state_dict` restores it bit for bit."""
         return {
-            "told": self.task_records,
+            "told": self.task_records,  # the key of checkpoints of earlier versions
             "right": torch.stack(self.right) if self.right else torch.empty(0, dtype=torch.uint8),
             "centres": self.centres.state_dict(),
             "means": self.means.state_dict() if self.means else None,
