@@ -1,1 +1,1 @@
-"""From finished runs to tables with honest statistics. Reads files; never imports torch."""
+"""Compares finished runs: tables, statistics, figures, report. Reads files; never imports torch."""

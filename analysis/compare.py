@@ -1,7 +1,7 @@
-"""Print the comparison table of finished runs: `python analysis/compare.py --store runs`.
+"""The command `python analysis/compare.py --store runs`: print the table of finished runs.
 
-stdout carries the table and nothing else; warnings and counts go to stderr. Exit code 0: complete;
-2: wrong usage, or the comparison was refused; 3: nothing to show, or planned cells are missing.
+stdout holds the table only; warnings go to stderr. Exit code 0: complete; 2: wrong usage, or the
+comparison was refused; 3: no runs, or planned cells are missing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from analysis import selection
 from analysis.blocks.grid import Block
 from analysis.formats import csv_json, latex, plain_text
 from analysis.runs import filters
-from analysis.selection import Selection, say
+from analysis.selection import Selection, print_line
 from analysis.stats.paired import AVERAGE
 from analysis.tables import comparison
 from janus.errors import ConfigError, JanusError, suggest
 from janus.one_line import drop_stdout, explain, open_streams, printable
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
+NOT_IN_CSV = "{}: not in CSV, whose lines are single numbers; --format json has them"
 FORMATS = {
     "text": plain_text.to_text,
     "markdown": plain_text.to_markdown,
@@ -37,7 +38,7 @@ FORMATS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     p = argparse.ArgumentParser(
         prog="python analysis/compare.py",
         description="Table of finished runs: means, and paired differences to a reference.",
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JanusError as error:
         print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return USAGE
-    except BrokenPipeError:  # `| head` has seen enough; Python must not complain at exit either
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         drop_stdout()
         return COMPLETE
     except OSError as error:
@@ -113,19 +114,19 @@ def compare(args: argparse.Namespace) -> int:
     endpoints = selection.metrics(args.endpoint, "--endpoint")
     if args.published and not args.store and not selection.roots_of(args)[0].is_dir():
         return _print_published(args)
-    chosen = selection.select(args, _beside_fields(args))
+    chosen = selection.select(args, _fields_of_published(args))
     if not chosen.runs:
         what = " that match" if chosen.loaded.runs else ""
-        say(f"no finished runs{what} in {', '.join(map(str, chosen.roots))}")
+        print_line(f"no finished runs{what} in {', '.join(map(str, chosen.roots))}")
         selection.warn_missing(chosen)
         if args.published and chosen.planned is None:
-            say("published figures alone:")
+            print_line("published figures alone:")
             return _print_published(args)
         return INCOMPLETE
     if args.format == "long":
         for option in ("details", "images", "published"):
             if getattr(args, option):
-                say(f"--{option}: not in the long format, whose lines are single runs")
+                print_line(f"--{option}: not in the long format, whose lines are single runs")
         return _print_long(chosen, metrics)
     table = comparison.build(
         chosen.groups,
@@ -143,25 +144,26 @@ def compare(args: argparse.Namespace) -> int:
     _warn_unpaired(table)
     _warn_untested(table)
     for caution in table.cautions if args.format == "csv" else ():
-        say(caution)  # the other formats carry it below the table
+        print_line(caution)  # the other formats print it below the table
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
 
 
 def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
-    """The runs themselves; what compares them has no place in a line per cell."""
+    """Print one line per cell and metric; returns the exit code."""
     from analysis.formats import long_form
     from analysis.tables import cautions
 
     sys.stdout.write(long_form.to_long(chosen.groups, chosen.labels, metrics, chosen.rows))
     for caution in cautions.of_runs(chosen.groups, chosen.labels):
-        say(caution)
+        print_line(caution)
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
 
 
-def _beside_fields(args: argparse.Namespace) -> list[str]:
-    """Values of --allow that are no protocol field of a run."""
+def _fields_of_published(args: argparse.Namespace) -> list[str]:
+    """Values of --allow that are not protocol fields of a run: for published figures, and
+    `orders` and `seeds`."""
     fields = ["order", "normalisation", "weighting"] if args.published else []
     given = filters.names(args.allow)
     return [*fields, *(name for name in ("orders", "seeds") if name in given)]
@@ -170,7 +172,7 @@ def _beside_fields(args: argparse.Namespace) -> list[str]:
 def _extra(
     args: argparse.Namespace, chosen: Selection, table: comparison.Table
 ) -> tuple[list[Block], dict[str, object]]:
-    """The further blocks that were asked for, and the same for JSON."""
+    """The additional blocks that the options request, and their records for JSON and CSV."""
     blocks: list[Block] = []
     records: dict[str, object] = {}
     if args.details:
@@ -180,7 +182,7 @@ def _extra(
         blocks.append(details.block(found, table))
         records["details"] = details.to_json(found)
         if args.format == "csv":
-            say("--details: not in CSV, whose lines are single numbers; --format json has them")
+            print_line(NOT_IN_CSV.format("--details"))
     if args.images:
         from analysis.blocks import images
 
@@ -188,9 +190,9 @@ def _extra(
         blocks.append(images.block(by_image, table))
         records["images"] = images.to_json(by_image)
         for remark in by_image.remarks:
-            say(remark)
+            print_line(remark)
         if args.format == "csv":
-            say("--images: not in CSV, whose lines are single numbers; --format json has them")
+            print_line(NOT_IN_CSV.format("--images"))
     if args.published:
         from analysis.blocks import published
 
@@ -202,16 +204,16 @@ def _extra(
         if judged.pairs:
             blocks.append(published.verdict_block(judged, allow))
         elif judged.left_out:
-            say(f"nothing to judge. {published.left_out_text(judged)}")
+            print_line(f"nothing to judge. {published.left_out_text(judged)}")
         else:
-            say("no published figure is on these benches: nothing to judge")
+            print_line("no published figure is on these benches: nothing to judge")
         records["verdicts"] = published.verdict_records(judged)
         records["verdicts_left_out"] = judged.left_out
     return [block for block in blocks if any(grid.rows for grid in block.grids)], records
 
 
 def _print_published(args: argparse.Namespace) -> int:
-    """The published figures alone."""
+    """Print only the published figures; returns the exit code."""
     from analysis.blocks import published
     from analysis.published import read_csv
 
@@ -241,18 +243,20 @@ def _print(
 
 
 def _warn_untested(table: comparison.Table) -> None:
-    """Endpoints that were asked for and have no difference, because nothing was measured."""
+    """Warn of requested endpoints that were not measured in any run."""
     compared = {d.metric for d in table.differences}
     measured = {key for _, _, key in table.entries}
     for metric in table.endpoints:
         if table.reference is not None and metric.key not in compared | measured:
-            say(f"--endpoint: {metric.key} was not measured in these runs, so nothing is compared")
+            print_line(
+                f"--endpoint: {metric.key} was not measured in these runs, so nothing is compared"
+            )
 
 
 def _warn_unpaired(table: comparison.Table) -> None:
     for d in table.differences:
         if d.metric != table.endpoints[0].key or d.column is AVERAGE:
-            continue  # the same runs are lacking
+            continue  # the same runs are missing there
         for name, lacks, other in (
             (d.method, d.method_lacks, d.reference),
             (d.reference, d.reference_lacks, d.method),
@@ -260,12 +264,12 @@ def _warn_unpaired(table: comparison.Table) -> None:
             if lacks:
                 places = ", ".join(f"order={order} seed={seed}" for order, seed in lacks[:5])
                 places += f" and {len(lacks) - 5} more" if len(lacks) > 5 else ""
-                say(
+                print_line(
                     f"{d.column.title}: {name} lacks {places}, which {other} has: left out of "
                     f"their differences (n = {d.n} {d.column.unit}s)"
                 )
 
 
 if __name__ == "__main__":
-    gc.disable()  # a short process that keeps what it makes: a third of the time on many runs
+    gc.disable()  # a short process; saves a third of the time with many runs
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""From finished runs to a folder for a paper: `python analysis/paper.py --sweep smoke --out paper`.
+"""The command `python analysis/paper.py --sweep smoke --out paper`: write a folder for a paper.
 
-Every table as LaTeX, every figure as PDF and PNG, the published tables and figures rebuilt beside
-them (never mixed with ours), one document that shows all tables, and `REPRODUCIBILITY.md` with the
-cells and commits behind each number. Exit code as `compare.py`; `--published-only` needs no store.
+It holds every table as LaTeX, every figure as PDF and PNG, the published tables and figures in
+files of their own, one document that shows all tables, and `REPRODUCIBILITY.md` with the cells and
+commits behind each number. Exit code as `compare.py`; `--published-only` needs no store.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analysis import figures, selection
 from analysis.blocks import details, grid, published, published_tables
 from analysis.formats import csv_json, latex
 from analysis.pages import reproducibility
-from analysis.selection import Selection, say
+from analysis.selection import Selection, print_line
 from analysis.tables import comparison
 from janus.errors import JanusError
 from janus.one_line import explain, open_streams, printable
@@ -32,11 +32,11 @@ COLUMN_SETS = {
     "stability": ("forgetting", "learning_acc", "acc_taskmean", "maa_taskmean"),
     "cost": ("seconds", "memory", "kept"),
 }
-"""Tables of our runs, by file name."""
+"""The columns of each table of our runs, by file name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the folder that `argv` asks for; return the exit code."""
+    """Write the folder; returns the exit code."""
     open_streams()
     p = argparse.ArgumentParser(prog="python analysis/paper.py", description=__doc__)
     selection.add_options(p)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.published_only:
             chosen = selection.select(args)
             if not chosen.runs:
-                say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+                print_line(f"no finished runs in {', '.join(map(str, chosen.roots))}")
                 selection.warn_missing(chosen)
                 return 3
             ours = _ours(folder, chosen, endpoints, args.correction, shlex.join(words))
@@ -65,12 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         print(printable(text), file=sys.stderr)
         return 2
-    say(f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)")
+    print_line(
+        f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)"
+    )
     return 3 if missing else 0
 
 
 def _published(folder: Path) -> list[str]:
-    """The published tables and figures; returns the tables' names."""
+    """Write the published tables and figures; returns the names of the tables."""
     names = []
     for layout, block in published_tables.all_tables():
         names.append(f"published_{layout.key}")
@@ -84,7 +86,7 @@ def _published(folder: Path) -> list[str]:
 def _ours(
     folder: Path, chosen: Selection, endpoints: Sequence[str], correction: str, words: str
 ) -> list[str]:
-    """Our tables and figures, and where they come from; returns the tables' names."""
+    """Write our tables, figures and `REPRODUCIBILITY.md`; returns the names of the tables."""
     found = {
         name: comparison.build(
             chosen.groups,
@@ -122,7 +124,7 @@ def _ours(
 
 
 def _document(names: Sequence[str]) -> str:
-    """A document that shows every table once."""
+    """A LaTeX document that shows every table once."""
     body = "\n\\clearpage\n".join(rf"\input{{tables/{name}.tex}}" for name in names)
     return f"{latex.PREAMBLE}{body}\n\\end{{document}}\n"
 

@@ -1,7 +1,7 @@
-"""One self-contained page of a sweep: `python analysis/report.py --sweep smoke --out report.html`.
+"""The command `python analysis/report.py --sweep smoke --out report.html`: a page of a sweep.
 
-Tables, figures, every run and what failed, with the commands that make each number again. The page
-loads nothing from anywhere. Exit code as `compare.py`: 0 complete, 2 usage, 3 incomplete.
+The page shows tables, figures, every run, and missing cells, with the commands that reproduce each
+number. It loads no other file. Exit code as `compare.py`: 0 complete, 2 usage, 3 incomplete.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from analysis.blocks import details, grid, published
 from analysis.pages import html, run_page
 from analysis.pages.reproduce import FILL_IN
 from analysis.runs import load, protocol, sweep_lists
-from analysis.selection import Selection, say
+from analysis.selection import Selection, print_line
 from analysis.tables import comparison
 from janus.errors import JanusError
 from janus.one_line import explain, open_streams, printable
@@ -32,7 +32,7 @@ PAGE = Path(__file__).parent / "page"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page that `argv` asks for; return the exit code."""
+    """Write the page; returns the exit code."""
     open_streams()
     p = argparse.ArgumentParser(prog="python analysis/report.py", description=__doc__)
     selection.add_options(p)
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         endpoints = selection.metrics(args.endpoint, "--endpoint")
         chosen = selection.select(args)
         if not chosen.runs:
-            say(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+            print_line(f"no finished runs in {', '.join(map(str, chosen.roots))}")
             selection.warn_missing(chosen)
             return 3
         Path(args.out).write_text(page(chosen, args, endpoints, words), encoding="utf-8")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         print(printable(text), file=sys.stderr)
         return 2
-    say(f"wrote {args.out}")
+    print_line(f"wrote {args.out}")
     selection.warn_missing(chosen)
     return 3 if chosen.missing else 0
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def page(
     chosen: Selection, args: argparse.Namespace, endpoints: Sequence[str], words: Sequence[str]
 ) -> str:
-    """The whole page as text."""
+    """The whole page as HTML text."""
     table = comparison.build(
         chosen.groups,
         chosen.labels,
@@ -178,7 +178,7 @@ def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
             for run in chosen.runs
         }
     )
-    note = f"Every run below carries the command that trains it alone. {FILL_IN}"
+    note = f"Each run below shows the command that trains it. {FILL_IN}"
     return (
         f"<pre>{escape(chr(10).join(lines))}</pre><p>{note}</p>"
         f"<h3>Commits that trained these runs</h3>{html.bullet_list(commits)}"

@@ -1,7 +1,7 @@
-"""Which runs a command works on: the options that choose them, and the choice itself.
+"""Selects the runs of a command: the command-line options, filters and checks.
 
-Shared by the table, the report and the paper folder, so that all three mean the same runs by the
-same words. Remarks for people go to stderr.
+Shared by compare.py, report.py and paper.py, so that equal options select equal runs. Messages go
+to stderr.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 from analysis.runs import as_published, filters, load, protocol, sweep_lists
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import paired
 from analysis.tables import comparison
@@ -26,26 +26,26 @@ from janus.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Runs that passed every filter and every check, named and grouped."""
+    """The runs that passed all filters and checks, with row names and groups."""
 
     roots: tuple[Path, ...]
     loaded: load.Loaded
-    planned: sweep_lists.Plan | None
-    missing: tuple[sweep_lists.Planned, ...]
-    runs: tuple[Run, ...]
-    """One per (protocol, row, order, seed); empty when nothing matches."""
+    planned: sweep_lists.SweepList | None
+    missing: tuple[sweep_lists.ListedCell, ...]
+    runs: tuple[RunRecord, ...]
+    """One run per (protocol, row, order, seed); empty if no run matches."""
     labels: dict[str, str]
-    """Run id to the name of its row."""
+    """{run id: name of its row}."""
     rows: tuple[str, ...]
-    """Rows in the order asked for; empty: the default order."""
+    """Rows in the requested order; empty: the default order."""
     groups: tuple[Group, ...]
     reference: str | None
     untested: tuple[str, ...] | None = None
-    """Notes on rows that differ in more than the method; given, nothing may be tested."""
+    """Notes on rows that differ in more than the method. If given, no row may be tested."""
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
-    """The options that choose runs."""
+    """Add the options that select runs."""
 
     def several(option: str, metavar: str, text: str) -> None:
         p.add_argument(option, action="append", default=[], metavar=metavar, help=text)
@@ -79,7 +79,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
 
 
 def add_test_options(p: argparse.ArgumentParser) -> None:
-    """The options that choose what is tested, and how."""
+    """Add the options that select the tested metrics and the correction."""
     p.add_argument(
         "--endpoint",
         default=comparison.PRIMARY,
@@ -96,9 +96,9 @@ def add_test_options(p: argparse.ArgumentParser) -> None:
 
 
 def metrics(text: str, option: str) -> list[str]:
-    """The metrics that an option names; `all` means every one.
+    """The keys of the metrics in `text`; `all` means all of them.
 
-    Raises ConfigError for a name that is none.
+    Raises ConfigError for an unknown name; `option` is named in the message.
     """
     found = filters.names([text])
     if found == ["all"]:
@@ -112,14 +112,14 @@ def metrics(text: str, option: str) -> list[str]:
 
 
 def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
-    """The stores that were named, or the default one."""
+    """The stores given by --store, or the default store."""
     return tuple(Path(root) for root in args.store or ["runs"])
 
 
 def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Selection:
-    """Load, filter, name, check. Raises JanusError for what the user must mend.
+    """Load, filter, name and check the runs. Raises JanusError for errors of the user.
 
-    `also_allowed`: values of --allow that name no field of a run, but something the caller knows.
+    `also_allowed`: values of --allow that are not fields of a run; the caller handles them.
     """
     roots = roots_of(args)
     loaded = _load(args, roots)
@@ -155,7 +155,7 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
 
 
 def _load(args: argparse.Namespace, roots: Sequence[Path]) -> load.Loaded:
-    """The runs of the stores, or those that W&B recorded where that was asked for."""
+    """The runs of the stores, or with --wandb the runs that W&B recorded."""
     if not getattr(args, "wandb", None):
         return load.load(roots)
     from analysis.runs import from_wandb
@@ -175,18 +175,18 @@ def _renamed(row: str, old: dict[str, str], new: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(new[key] for key, label in old.items() if label == row))
 
 
-def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.Plan | None:
+def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.SweepList | None:
     if args.sweep and args.expect:
         raise ConfigError("give --sweep or --expect, not both")
     if args.sweep:
         return sweep_lists.find_sweep(args.sweep, roots)
-    return sweep_lists.read_plan(Path(args.expect)) if args.expect else None
+    return sweep_lists.read_sweep_list(Path(args.expect)) if args.expect else None
 
 
 def _filtered(
-    args: argparse.Namespace, runs: Sequence[Run], planned: sweep_lists.Plan | None
-) -> list[Run]:
-    """The runs that the filters leave; those of the other eval are counted on stderr."""
+    args: argparse.Namespace, runs: Sequence[RunRecord], planned: sweep_lists.SweepList | None
+) -> list[RunRecord]:
+    """The runs that pass the filters. Prints the number of runs left out because of --eval."""
     if args.sweep and planned:
         ids = {cell.id for cell in planned.cells}
         runs = [run for run in runs if run.id in ids]
@@ -195,7 +195,7 @@ def _filtered(
         other = "validation" if args.eval == "test" else "test"
         count = len(runs) - len(chosen)
         noun = "run" if count == 1 else "runs"
-        say(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
+        print_line(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
     also: set[str] = set()
     if getattr(args, "published", False):
         from analysis.published import read_csv
@@ -205,9 +205,9 @@ def _filtered(
 
 
 def _missing(
-    args: argparse.Namespace, planned: sweep_lists.Plan | None, done: set[str]
-) -> list[sweep_lists.Planned]:
-    """Planned cells without a result, among the benches and methods that were asked for."""
+    args: argparse.Namespace, planned: sweep_lists.SweepList | None, done: set[str]
+) -> list[sweep_lists.ListedCell]:
+    """Planned cells without a result, among the selected benches and methods."""
     if planned is None:
         return []
     benches = filters.names(args.bench)
@@ -219,34 +219,34 @@ def _missing(
     ]
 
 
-def _sweep_rows(planned: sweep_lists.Plan | None, runs: Sequence[Run]) -> dict[str, str]:
-    """Run id to the name that the sweep gave its configuration; a sweep's rows never mix any."""
+def _sweep_rows(planned: sweep_lists.SweepList | None, runs: Sequence[RunRecord]) -> dict[str, str]:
+    """{run id: row name in the sweep's list}, so that a row never mixes configurations."""
     named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
     return {run.id: row for run in runs if (row := named.get(run.id))}
 
 
-def _one_per_place(runs: Sequence[Run], labels: dict[str, str]) -> list[Run]:
-    """Runs without repetitions of one (protocol, configuration, order, seed); told on stderr."""
+def _one_per_place(runs: Sequence[RunRecord], labels: dict[str, str]) -> list[RunRecord]:
+    """One run for each (protocol, row, order, seed). Prints the repetitions that are left out."""
     seen = Counter((run.bench, labels[run.id], run.order, run.seed) for run in runs)
-    kept: dict[tuple[object, ...], Run] = {}
+    kept: dict[tuple[object, ...], RunRecord] = {}
     for run in runs:
-        if seen[run.bench, labels[run.id], run.order, run.seed] == 1:  # spares reading its protocol
+        if seen[run.bench, labels[run.id], run.order, run.seed] == 1:  # needs no protocol
             kept[(run.id,)] = run
             continue
         fields = tuple(sorted((k, f.key) for k, f in protocol.fields_of(run).items()))
         place = (run.bench, fields, labels[run.id], run.order, run.seed)
         first = kept.setdefault(place, run)
         if first is not run:
-            say(f"{run.id} repeats {first.id} ({run.title}) and is left out")
+            print_line(f"{run.id} repeats {first.id} ({run.title}) and is left out")
     return list(kept.values())
 
 
 def _refuse_disjoint(
     groups: Sequence[Group], labels: dict[str, str], allowed: Sequence[str]
 ) -> None:
-    """Rows of one column must share an order, and a seed in one of their common orders.
+    """Raise ComparisonError unless two rows of a column share an order, and a seed in one of them.
 
-    A sweep on its way is no such case: its plan says what is still to come.
+    Not called for a sweep, whose missing runs are known.
     """
     for group in groups:
         orders: dict[str, set[str]] = {}
@@ -285,54 +285,58 @@ def _listed(orders: set[str]) -> str:
 def _reference(wanted: str | None, labels: set[str]) -> str | None:
     found = filters.reference(labels, wanted)
     if found is None and any(label.startswith("janus[") for label in labels):
-        say("several configurations of janus: choose one with --reference for paired differences")
+        print_line(
+            "several configurations of janus: choose one with --reference for paired differences"
+        )
     elif found is None and len(labels) > 1:
-        say("no row of janus: --reference ROW gives paired differences to that row")
+        print_line("no row of janus: --reference ROW gives paired differences to that row")
     return found
 
 
-def in_order(chosen: Selection) -> list[Run]:
-    """The runs by bench, row, order and seed, numbers as people count them."""
+def in_order(chosen: Selection) -> list[RunRecord]:
+    """The runs sorted by bench, row, order and seed; numbers in names are compared as numbers."""
 
-    def place(run: Run) -> tuple[object, ...]:
+    def place(run: RunRecord) -> tuple[object, ...]:
         label, order = filters.natural(chosen.labels[run.id]), filters.natural(run.order)
         return run.bench, label, order, run.seed
 
     return sorted(chosen.runs, key=place)
 
 
-def say(message: str) -> None:
-    """Tell the person; stdout is for the table alone."""
+def print_line(message: str) -> None:
+    """Print one line for the user on stderr, because stdout holds the table only."""
     print(message, file=sys.stderr)
 
 
 def _warn_skipped(loaded: load.Loaded, one: str, many: str) -> None:
     if len(loaded.skipped) == 1:
-        say(f"1 {one} is not a usable result and is left out:")
+        print_line(f"1 {one} is not a usable result and is left out:")
     elif loaded.skipped:
-        say(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
+        print_line(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
     for path, why in loaded.skipped:
-        say(f"  {path}: {why}")
+        print_line(f"  {path}: {why}")
 
 
 def warn_missing(chosen: Selection) -> None:
-    """List the planned cells that have no result, and the command that runs them."""
+    """Print the planned cells without a result, and the command that runs them."""
     planned = chosen.planned
     if not chosen.missing or planned is None:
         return
-    say(f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:")
+    print_line(
+        f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:"
+    )
     for cell in chosen.missing:
-        say(f"  {cell.id}  {cell.title}  ({sweep_lists.state(cell, chosen.roots)})")
+        print_line(f"  {cell.id}  {cell.title}  ({sweep_lists.state(cell, chosen.roots)})")
     how = planned.command or f"the command that wrote {planned.source}"
     damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
     if damaged:
-        say("results that are in the way of training: move these files away first:")
+        print_line("damaged results, which prevent training: move these files away first:")
         for path in damaged:
-            say(f"  {path}")
-    say(f"run them with: {how}")
+            print_line(f"  {path}")
+    print_line(f"run them with: {how}")
 
 
 def damaged_results(cell_ids: Sequence[str], roots: Sequence[Path]) -> list[Path]:
-    """Result files of cells that have no usable result: they stop these cells' training."""
+    """Result files that cannot be read; while they exist, their cells are not trained again."""
     paths = (Store(root).result_path(cell_id) for root in roots for cell_id in cell_ids)
     return [path for path in paths if os.path.lexists(path)]

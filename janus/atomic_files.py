@@ -1,4 +1,7 @@
-"""Files that are either whole or not there: write beside, sync, then link or rename into place."""
+"""Atomic writing of files: a reader finds the whole file or none, also after a crash.
+
+A temporary file beside the target is written and synced, then linked or renamed into place.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,16 @@ from janus.errors import ConfigError, RunError
 
 
 def replace(path: Path, write: Callable[[Path], None], *, sync: bool = True) -> None:
-    """Put at `path` what `write(temporary)` wrote, replacing what was there.
+    """Replace the file at `path` by the one that `write(temporary)` writes.
 
-    Raises RunError with cause `disk-full` when the disk is full; `path` is then unchanged.
+    Raises RunError (cause `disk-full`) when the disk is full, ConfigError when the file system
+    lacks fsync; `path` is then unchanged.
     """
     _publish(path, write, _rename, sync)
 
 
 def create(path: Path, write: Callable[[Path], None]) -> bool:
-    """As `replace`, but only if `path` does not exist yet; False when somebody was first."""
+    """Like `replace`, but only if `path` does not exist yet. Returns False when it exists."""
     try:
         _publish(path, write, _link, True)
     except FileExistsError:
@@ -32,12 +36,17 @@ def create(path: Path, write: Callable[[Path], None]) -> bool:
 
 
 def _link(temporary: str | Path, path: str | Path) -> None:
-    """Hard-link exclusively. NFS may report failure for a link that was made: count the names."""
+    """Hard-link, which fails when `path` exists.
+
+    NFS may report a failure although the link was made; two names of the file prove that it was.
+    """
     try:
         os.link(temporary, path)
     except OSError as error:
         if error.errno in _NOT_SUPPORTED:
-            raise _unfit(path, "hard links, by which a result is committed once") from error
+            raise _unfit(
+                path, "hard links, which make sure that a result is written once"
+            ) from error
         # opening asks the server again; a plain stat may be answered from the client's cache
         with open(temporary, "rb") as stream:
             names = os.fstat(stream.fileno()).st_nlink
@@ -47,7 +56,10 @@ def _link(temporary: str | Path, path: str | Path) -> None:
 
 
 def _rename(temporary: str | Path, path: str | Path) -> None:
-    """Rename over. NFS may repeat a rename that was made and then miss the source."""
+    """Rename, replacing `path`.
+
+    NFS may repeat a rename that was already made and then report that the source is missing.
+    """
     ours = os.stat(temporary).st_ino
     try:
         os.replace(temporary, path)
@@ -67,7 +79,7 @@ def _publish(
     try:
         try:
             write(temporary)
-        except FileNotFoundError:  # seldom: asking first would cost every other time
+        except FileNotFoundError:  # rare; checking first would cost time in every call
             path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)
         if sync:
@@ -92,7 +104,9 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno in _NOT_SUPPORTED:
-            raise _unfit(path, "fsync, by which a result survives a power cut") from error
+            raise _unfit(
+                path, "fsync, which makes sure that a result survives a power cut"
+            ) from error
         raise
     finally:
         os.close(descriptor)
@@ -109,12 +123,12 @@ def _unfit(path: str | Path, lacks: str) -> ConfigError:
 
 
 def json_writer(record: Any) -> Callable[[Path], None]:
-    """A `write` argument that stores `record` as readable JSON with sorted keys."""
+    """A `write` argument for `replace` or `create` that stores `record` as JSON, keys sorted."""
     return text_writer(json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
 def text_writer(text: str) -> Callable[[Path], None]:
-    """A `write` argument that stores `text`."""
+    """A `write` argument for `replace` or `create` that stores `text` in UTF-8."""
     return lambda path: _write_text(path, text)
 
 
@@ -124,10 +138,10 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The JSON at `path`; None when it is missing or damaged in any way.
+    """The JSON value in the file at `path`; None when the file is missing or damaged.
 
-    Damaged: not whole, not UTF-8, no file (a folder, a pipe, a device, a loop of links), not
-    readable, nested too deeply, or with numbers of more digits than Python reads.
+    Damaged means: cut short, not UTF-8, not a regular file (a folder, a pipe, a device, a loop of
+    links), not readable, nested too deeply, or with numbers longer than Python reads.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as stream:
@@ -139,13 +153,13 @@ def read_json(path: Path) -> Any | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """As `read_json`, of a file that holds a mapping; {} when it is missing, damaged or another."""
+    """The JSON mapping in the file at `path`; {} when it is missing, damaged or no mapping."""
     found = read_json(path)
     return found if isinstance(found, dict) else {}
 
 
 def number(record: Mapping[str, Any], name: str, otherwise: float = 0.0) -> float:
-    """`record[name]` where that is a finite number, else `otherwise`: files may be damaged."""
+    """`record[name]` if it is a finite number, else `otherwise`, since files may be damaged."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return otherwise
@@ -153,5 +167,5 @@ def number(record: Mapping[str, Any], name: str, otherwise: float = 0.0) -> floa
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a named pipe in place of a file would otherwise never return."""
+    """Open without blocking: opening a named pipe would otherwise never return."""
     return os.open(path, flags | os.O_NONBLOCK)

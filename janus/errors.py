@@ -1,4 +1,4 @@
-"""The exceptions a user can meet, and the did-you-mean helper that their messages share.
+"""The exceptions that users can see, and the `Did you mean` hint of their messages.
 
 Each message says what is wrong, where, and what to do next. Command lines turn a `JanusError`
 into one line on stderr and exit code 2; nothing else in the project catches it silently.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class JanusError(Exception):
-    """Base of every error that is the user's to mend rather than ours."""
+    """Base class of every error that the user can correct; all other exceptions are bugs."""
 
 
 class ConfigError(JanusError):
@@ -19,13 +19,13 @@ class ConfigError(JanusError):
 
 
 class DataError(JanusError):
-    """Images, splits or weights are missing, damaged, or not the declared ones."""
+    """Images, splits or weights are missing, damaged, or differ from the declared hash."""
 
 
 class RunError(JanusError):
-    """A run could not go on: a diverged loss, a lost claim, a store that cannot be written.
+    """A run could not continue: a diverged loss, a lost claim, a store that cannot be written.
 
-    `cause` is the short kind that failure reports group by.
+    `cause` is a short word, such as `nan`, by which failures are grouped and retried.
     """
 
     def __init__(self, message: str, cause: str = "error") -> None:
@@ -34,24 +34,24 @@ class RunError(JanusError):
 
 
 class ClusterError(JanusError):
-    """A scheduler refused or lost what was asked of it."""
+    """A scheduler refused a job, or no longer knows it."""
 
 
 class ComparisonError(JanusError):
-    """Runs that differ in protocol were asked to stand in one table."""
+    """Runs with different protocols were to be compared in one table."""
 
 
 OUT_OF_MEMORY = "out-of-memory"
-"""Cause of a failure for lack of memory, on the device or the host: less company may help."""
+"""Cause of a failure for lack of memory, on the GPU or the host. Fewer cells at once may help."""
 
 
 def cause_of(error: BaseException) -> str:
-    """The short kind of a failure, by which reports group and retries are decided."""
+    """The cause of a failure as a short word, by which failures are grouped and retried."""
     if isinstance(error, RunError):
         return error.cause
     text = str(error).lower()
     starved = ("out of memory", "t allocate memory", "cannot allocate memory", "bad_alloc")
-    # torch is not imported here, so its error is told by name
+    # torch is not imported here, so its error is recognised by its class name
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError | OSError) and any(words in text for words in starved):
@@ -60,7 +60,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """' Did you mean ...?' for the nearest valid names, or the list of what exists."""
+    """The hint ' Did you mean ...?' with the nearest valid names, or a list of all valid names."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     if close:

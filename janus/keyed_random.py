@@ -1,7 +1,8 @@
-"""Keyed random generators: every draw names its purpose, so no draw can disturb another.
+"""Random generators seeded by a key: what they are used for, plus seed, task and so on.
 
-Two methods that share a batch protocol see the same batches and augmentations whatever else they
-draw, and a resumed run redraws exactly what the killed one would have. There is no global RNG.
+No draw changes another one. So two methods see the same batches and augmentations, whatever else
+each of them draws, and a resumed run draws what the killed run would have drawn. No global random
+generator is used.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import torch
 
 
 def key_number(*key: str | int) -> int:
-    """A 63-bit seed from a purpose and its coordinates, equal on every platform."""
+    """The 63-bit seed of a key (a purpose, then numbers or names), the same on every platform."""
     text = "/".join(map(str, key))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(*key: str | int) -> torch.Generator:
-    """A CPU generator for this key alone."""
+    """A torch generator on the CPU, seeded by `key_number` of the key."""
     made = torch.Generator()
     made.manual_seed(key_number(*key))
     return made
 
 
 def numpy_generator(*key: str | int) -> np.random.Generator:
-    """The numpy twin of `generator`."""
+    """A numpy generator, seeded by `key_number` of the key."""
     return np.random.default_rng(key_number(*key))

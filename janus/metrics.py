@@ -1,13 +1,14 @@
-"""Continual-learning metrics from the matrix of correct counts. The one place they are defined.
+"""Defines every continual-learning metric, computed from the matrix of correct counts.
 
 `correct[t][j]` counts the correct predictions on task j's test images after training task t
 (both from 0, j <= t); `total[j]` is the number of those images. R[t, j] = correct / total.
-Two weightings circulate: by test image (InfLoRA, PILOT) and by task (Lopez-Paz); both are kept.
-A row that was not measured is None, and every metric that needs it is None too. Where all tasks
-share one test set (CORe50), rows and `total` have one entry, and metrics of single tasks are None.
+The literature averages in two ways: over test images (InfLoRA, PILOT) and over tasks (Lopez-Paz);
+both are computed. A row that was not measured is None, and so is every metric that needs it. Where
+all tasks share one test set (CORe50), rows and `total` have one entry, and metrics of single tasks
+are None.
 
-A metric is a function of `Matrix` and an entry of `METRICS`. What is added there is computed for
-every result that exists, since results keep their counts. No torch here.
+To add a metric, write a function of `Matrix` and an entry of `METRICS`. It is then available for
+every existing result too, since results keep their counts. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from typing import Any
 Row = Sequence[int] | None
 
 KINDS = ("", "_in_task", "_ncm")
-"""Suffixes of a result's matrices (`correct`, ...) and of their metrics (`metrics`, ...)."""
+"""Suffixes of a result's count matrices (`correct`, ...) and of their metrics (`metrics`, ...)."""
 
 TOLERANCE = 1e-9
-"""Most by which a stored metric may differ from its counts: Python versions sum differently."""
+"""Largest difference between a stored metric and the one computed from the counts; Python versions
+sum differently in the last bits."""
 
 
 def after_task(correct: Row, total: Sequence[int]) -> tuple[float, float] | None:
-    """(image-weighted, task-mean) accuracy over the tasks of one row."""
+    """(image-weighted, task-mean) accuracy over the tasks of one row; None if not measured."""
     if correct is None:
         return None
     seen = total[: len(correct)]
@@ -42,7 +44,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class Matrix:
-    """The counts of one run, as its metrics read them. T tasks."""
+    """The counts of one run in the forms that metrics use. T is the number of tasks."""
 
     def __init__(self, correct: Sequence[Row], total: Sequence[int]) -> None:
         self.tasks = len(correct)
@@ -65,11 +67,11 @@ class Matrix:
         self.final = rows[-1] if by_task else None
         """R[T-1, j] per task j; None: not measured, or one test set for all tasks."""
         self.rate = measured if by_task and self.whole else None
-        """R[t, j]; a row holds j <= t, and later tasks where they were measured. None: as above,
-        or a row is missing."""
+        """R[t, j] for j <= t, and for later tasks where they were measured. None: a row is missing,
+        or one test set serves all tasks."""
 
     def old(self, of: Callable[[list[list[float]], int], float]) -> float | None:
-        """Mean over old tasks j < T-1 of `of(R, j)`; None where R or old tasks are missing."""
+        """Mean of `of(R, j)` over the old tasks j < T-1; None without R or without old tasks."""
         if self.rate is None or self.tasks < 2:
             return None
         return _mean([of(self.rate, j) for j in range(self.tasks - 1)])
@@ -130,21 +132,21 @@ class Metric:
 
     key: str
     title: str
-    """Heading of its column."""
+    """Heading of the metric's column."""
     of: Callable[[Matrix], float | None]
-    """The value in stored units; None where the counts do not give it."""
+    """Computes the value in stored units; None where the counts do not allow it."""
     better: int = 1
     """+1: more is better, -1: less is better, 0: not ranked."""
     low: float = 0.0
     high: float = 1.0
     """Least and greatest possible value, in stored units."""
     scale: float = 100.0
-    """Multiplies the stored value for print: fractions become percentages."""
+    """Factor for printing the stored value: 100 turns fractions into percentages."""
     unit: str = "%"
     digits: int = 2
     stored: bool = False
-    """Whether result files hold it. A new metric needs no place there: it is computed from the
-    counts of finished cells too, and their files stay as they are."""
+    """Whether result files hold the metric. A new metric need not be stored: it is computed from
+    the counts of finished cells, whose files stay unchanged."""
 
 
 METRICS = {
@@ -186,12 +188,12 @@ METRICS = {
         Metric(key="task_std", title="Std/tasks", of=_task_std, better=-1),
     )
 }
-"""Every metric by its key, in the order of result files. Values are fractions where not said
-otherwise; `stored` ones are in result files."""
+"""Every metric by its key, in the order of result files. Values are fractions unless noted; those
+with `stored` are in result files."""
 
 
 def compute(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float | None]:
-    """Every metric of `METRICS` from a run's counts; None where they do not give it."""
+    """Every metric of `METRICS` from a run's counts; None where the counts do not allow it."""
     matrix = Matrix(correct, total)
     return {metric.key: metric.of(matrix) for metric in METRICS.values()}
 
@@ -203,11 +205,11 @@ def summarise(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float |
 
 
 def checked(record: Mapping[str, Any], kind: str = "") -> dict[str, float | None]:
-    """Every metric of one kind of a result's record, computed from its counts.
+    """Every metric of one kind (see KINDS), computed from the counts in a result's record.
 
-    The stored metrics are compared with these; they are returned as they are where the record has
-    no counts of this kind, as W&B's copies of older runs. Raises ValueError naming what contradicts
-    the counts, lies outside its range, or is no count.
+    A record without such counts (W&B's copy of an older run) gives its stored metrics. Raises
+    ValueError naming the stored metric that contradicts the counts or lies outside its range, or
+    the count that is not valid.
     """
     stored = {
         str(name): None if value is None else float(value)
@@ -222,14 +224,14 @@ def checked(record: Mapping[str, Any], kind: str = "") -> dict[str, float | None
     found = compute(correct, total)
     for name, value in stored.items():
         if name not in found:
-            found[name] = value  # of a version that knows more metrics
+            found[name] = value  # written by a later version, which has more metrics
         elif not _agree(value, found[name]):
             raise ValueError(f"{name}{kind} is {value}, but its counts give {found[name]}")
     return found
 
 
 def contradiction(record: Mapping[str, Any]) -> str | None:
-    """What in a result's record its counts contradict; None: nothing."""
+    """A sentence on the stored metric that contradicts the record's counts; None if all agree."""
     try:
         for kind in KINDS:
             checked(record, kind)
@@ -255,7 +257,7 @@ def _agree(stored: float | None, found: float | None) -> bool:
 
 
 def _require_counts(correct: Sequence[Row], total: Sequence[int], kind: str) -> None:
-    """Raise ValueError unless these are counts of right answers among `total` images."""
+    """Raise ValueError unless all entries are counts of correct predictions, at most `total`."""
     if not correct or len(total) not in (1, len(correct)) or not all(n > 0 for n in total):
         raise ValueError(f"total{kind} {list(total)} does not fit {len(correct)} tasks")
     shared = len(total) == 1 < len(correct)
@@ -265,7 +267,7 @@ def _require_counts(correct: Sequence[Row], total: Sequence[int], kind: str) -> 
         if len(row) > len(total) or len(row) < (1 if shared else t + 1):
             raise ValueError(f"correct{kind}[{t}] has {len(row)} entries")
         if set(map(type, row)) == {int} and min(row) >= 0 and not any(map(gt, row, total)):
-            continue  # nearly always, and ten thousand results are read in a few seconds
+            continue  # the usual case; it keeps reading ten thousand results down to seconds
         for j, count in enumerate(row):
             if not 0 <= count <= total[j] or count != int(count):
                 raise ValueError(

@@ -1,4 +1,7 @@
-"""What every command line does with streams that are closed and errors of the file system."""
+"""Shared by all command lines: expected errors become one line on stderr and an exit status.
+
+Also handles closed output streams, full disks and pipes whose reader has stopped.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def open_streams() -> None:
-    """Give a program that was started with `>&-` or `2>&-` a stream to write to.
+    """Open stdout and stderr on the null device when the program was started without them.
 
-    Also the file descriptor, which the next opened file would get: what is printed went into it.
+    With `>&-` or `2>&-` the next opened file would get their file descriptor, and printed text
+    would be written into that file.
     """
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
@@ -28,7 +32,7 @@ def open_streams() -> None:
 
 
 def drop_stdout() -> None:
-    """Let what is still to be printed vanish: Python would complain of it once more at its end."""
+    """Discard what stdout still buffers; Python would otherwise report the error again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -37,16 +41,16 @@ def one_line(
     words: Sequence[str],
     status_of: Callable[[JanusError], int] = lambda _: 2,
 ) -> int:
-    """The exit status of `main(words)`, with every foreseen error as one line on stderr.
+    """Run `main(words)`; print every expected error as one line on stderr. Returns the exit status.
 
-    `status_of`: the status for an error of the project's own.
+    `status_of` gives the exit status for a JanusError.
     """
     open_streams()
     try:
         status = main(words)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads, as `head` does, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         drop_stdout()
         return 0
     except JanusError as error:
@@ -60,9 +64,10 @@ def one_line(
 
 
 def printable(text: str) -> str:
-    """The text with control characters, and others that a terminal obeys, written as escapes.
+    """The text with control characters written as escapes.
 
-    Names of files and words of a command line end in messages; an ESC in them could hide the rest.
+    Messages quote file names and command-line words; an ESC character in them could make the
+    terminal hide the rest.
     """
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
@@ -70,7 +75,7 @@ def printable(text: str) -> str:
 
 
 def explain(error: OSError) -> str:
-    """One line: what could not be done, where, and what to do."""
+    """One line for an error of the file system: what failed, on which path, and what to do."""
     where = str(error.filename) if error.filename is not None else "what is printed"
     if error.errno == errno.ENAMETOOLONG:
         return (
@@ -91,5 +96,5 @@ def explain(error: OSError) -> str:
             "another folder (store=DIR, --store, --out)"
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR):
-        return f"{where}: {error.strerror}. Something else lies there: move it away"
+        return f"{where}: {error.strerror}. Something else is at this path: move it away"
     return f"{where}: {error.strerror or error}"

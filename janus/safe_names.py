@@ -1,4 +1,4 @@
-"""Names that become files: of benches, of sweeps, of cells."""
+"""Checks names of benches, sweeps and cells, because files and folders are named after them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _CELL_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def check_name(name: str, what: str) -> str:
-    """`name`, which `what` calls it by (e.g. 'bench.name').
+    """Returns `name` if it is safe as a file name; `what` names it in the error, e.g. 'bench.name'.
 
-    Raises ConfigError unless it is 1 to 100 letters, digits, `_`, `.` or `-`, and does not begin
-    with `.` or `-`: such a name is one file or folder below where it is meant to lie, in every file
-    system and on every command line.
+    Raises ConfigError unless it is 1 to 100 letters, digits, `_`, `.` or `-` and does not begin
+    with `.` or `-`. Such a name is valid in every file system, cannot leave its folder, and cannot
+    be taken for an option.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
@@ -26,5 +26,5 @@ def check_name(name: str, what: str) -> str:
 
 
 def is_cell_id(text: object) -> bool:
-    """Whether `text` can be the id of a cell: 16 hex digits."""
+    """Whether `text` has the form of a cell's id: 16 hexadecimal digits."""
     return isinstance(text, str) and _CELL_ID.fullmatch(text) is not None

@@ -1,7 +1,7 @@
-"""What a weight file is, told by its first bytes and its index. No torch: for planning.
+"""Recognises the format of a weight file from its first bytes and its index, without torch.
 
-A file that is empty, cut short, or something else altogether is refused when a sweep is planned,
-not when its first cell starts. Whether the tensors fit a model is asked in `weights/fit.py`.
+So planning a sweep already refuses a file that is empty, cut short, or no weight file at all.
+Whether the tensors fit a model is checked later, in `weights/fit.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from safetensors import SafetensorError, safe_open
 from janus.errors import DataError
 
 KINDS = ".safetensors, .pth, .pt or .bin"
-"""The weight files that are read, by their usual suffixes; the content decides."""
+"""Suffixes of the weight files that can be read; the content decides, not the suffix."""
 
 _AGAIN = "Copy or download it again"
 
 
 def kind_of(path: Path) -> str:
-    """`safetensors`, `torch` (written by torch.save) or `npz`, by content, whatever the suffix.
+    """The format of the file by its content: `safetensors`, `torch` (torch.save) or `npz`.
 
-    Raises DataError for all else, and for a file that is empty, cut short or cannot be read.
+    Raises DataError for any other format, and for a file that is empty, cut short or unreadable.
     """
     try:
         with path.open("rb") as stream:
@@ -35,7 +35,7 @@ def kind_of(path: Path) -> str:
     if start.startswith(b"PK"):
         return _kind_of_zip(path)
     if start.startswith(b"\x80"):
-        return "torch"  # of before torch 1.6: one pickle after another
+        return "torch"  # files of torch before 1.6: several pickles in a row
     if start[8:9] == b"{":
         _check_safetensors(path)
         return "safetensors"
@@ -50,7 +50,7 @@ def kind_of(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def readable(path: Path, size: int, mtime_ns: int) -> None:
-    """Raise DataError for a file that no run could read; once, however many cells name it."""
+    """Raise DataError for a file that no run could read. Cached: many cells name the same file."""
     if kind_of(path) == "npz":
         raise DataError(
             f"{path} cannot be loaded: a JAX archive. Convert it once: python -m janus.weights "
@@ -59,7 +59,7 @@ def readable(path: Path, size: int, mtime_ns: int) -> None:
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """The text that a .safetensors file carries beside its tensors."""
+    """The metadata of a .safetensors file: text by key."""
     with safe_open(str(path), "np") as opened:
         return dict(opened.metadata() or {})
 

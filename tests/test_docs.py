@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.published.read_csv import figures
+from analysis.published.read_csv import published_figures
 from janus.config.method_spec import method_spec
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
@@ -58,7 +58,7 @@ def test_the_values_that_janus_lora_md_names_are_the_defaults_and_the_published_
     assert f"λ = {own['damping']:g}·tr(AAᵀ)/r by default (`method.damping`)" in text
     assert f"m = {own['margin']:g}, λ = {own['margin_weight']:g}." in text
     assert f"`subspace_energy` of the task's input energy ({own['subspace_energy']:g}" in text
-    seen = {f.place: f.digits[0] for f in figures() if f.place.startswith("angular-w")}
+    seen = {f.place: f.digits[0] for f in published_figures() if f.place.startswith("angular-w")}
     drop = f"{seen['angular-without-dml.png']} to {seen['angular-with-dml.png']}"
     assert f"lowers the mean cosine to the nearest old prototype from {drop} [seen]" in text
 
@@ -68,7 +68,7 @@ def test_lora_drs_is_published_twice_five_points_apart_as_its_choices_say():
     assert "the Janus tables' row is 5 points below the published one" in page
     found = {
         figure.source: figure.mean
-        for figure in figures()
+        for figure in published_figures()
         if (figure.method, figure.bench, figure.metric) == ("lora_drs", "cifar100", "acc")
         and figure.source in ("janus-lora", "libcontinual")
         and figure.kind in ("table", "quoted")

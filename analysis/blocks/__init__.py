@@ -1,0 +1,1 @@
+"""Blocks below and beside the table: grids of text for details, images and published figures."""

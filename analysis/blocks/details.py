@@ -1,4 +1,4 @@
-"""What `--details` adds to the table: across benches, order against seed, how many more orders."""
+"""The block of `--details`: statistics across benches, order and seed variance, orders needed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from analysis.tables.comparison import METRICS, PRIMARY, Metric, Table, values_o
 
 
 @dataclass(frozen=True, slots=True)
-class Across:
-    """One method over all benches that every method of the table was measured on."""
+class AcrossBenches:
+    """Statistics of one method over all benches that every method was measured on."""
 
     method: str
     benches: int
     iqm: float | None
-    """Interquartile mean of scores normalised per bench; None for a single bench."""
+    """Interquartile mean of the scores normalised per bench; None for a single bench."""
     iqm_interval: Interval | None
     improvement: float | None
     """Probability of improvement over the reference, over common orders."""
@@ -31,8 +31,8 @@ class Across:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Order and seed parts of one method's spread on one bench."""
+class VarianceParts:
+    """The variance of one method on one bench, split into parts of order and seed."""
 
     bench: str
     method: str
@@ -40,45 +40,45 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
-    """How many more units would decide a difference: between `least` and `most`."""
+class UnitsNeeded:
+    """How many more units (orders) would decide a difference: between `least` and `most`."""
 
     bench: str
     method: str
     mean: float | None
     n: int
     least: int | None
-    """If the other tests of the family cost nothing; None: not with 200 more."""
+    """Without correction for the other tests of the family; None: more than 200."""
     most: int | None
-    """If the level is divided by the number of tests; None: not with 200 more."""
+    """With the level divided by the number of tests; None: more than 200."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All of it, in stored units, for one metric."""
+    """All details for one metric, in stored units."""
 
     metric: str
-    across: tuple[Across, ...]
-    spread: tuple[Spread, ...]
-    further: tuple[Further, ...]
+    across: tuple[AcrossBenches, ...]
+    spread: tuple[VarianceParts, ...]
+    further: tuple[UnitsNeeded, ...]
 
 
 def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
-    """The details of the table that was built from the same groups.
+    """The details for the table of the same groups.
 
-    They are of the table's first endpoint that is ranked, else of ACC.
+    They are for the table's first ranked endpoint, or for ACC if there is none.
     """
     ranked = [metric for metric in table.endpoints if metric.better]
     metric = ranked[0] if ranked else METRICS[PRIMARY]
     values = [values_of(group.runs, labels, {metric})[metric.key] for group in groups]
     spread = [
-        Spread(column.title, method, variance.components(found[method]))
+        VarianceParts(column.title, method, variance.components(found[method]))
         for column, found in zip(table.columns, values, strict=True)
         for method in table.methods
         if method in found
     ]
     further = [
-        _further(d, table.correction)
+        _units_needed(d, table.correction)
         for d in table.differences
         if d.metric == metric.key and d.column is not AVERAGE
     ]
@@ -86,17 +86,17 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> D
     return Details(metric.key, tuple(across), tuple(spread), tuple(further))
 
 
-def _further(d: Difference, correction: str) -> Further:
-    """0 exactly where the table's own test decides; else what the simulation asks for.
+def _units_needed(d: Difference, correction: str) -> UnitsNeeded:
+    """0 if the table's test is already significant, else the numbers that the simulation gives.
 
-    What max-T asks for lies between the test alone and the level divided by the number of tests:
-    it depends on how the rows go together.
+    The number for max-T lies between that of a single test and that of the level divided by the
+    number of tests, because it depends on the correlation of the rows.
     """
     p = corrected(d, correction)
     decided = p is not None and p < ALPHA
     shares = {"none": (1, 1), "holm": (d.family, d.family), "maxt": (1, d.family)}[correction]
     found = [0 if decided else _more(d, ALPHA / max(1, share)) for share in shares]
-    return Further(d.column.title, d.method, d.mean, d.n, *found)
+    return UnitsNeeded(d.column.title, d.method, d.mean, d.n, *found)
 
 
 def _more(d: Difference, alpha: float) -> int | None:
@@ -106,7 +106,7 @@ def _more(d: Difference, alpha: float) -> int | None:
 
 def _across(
     values: Sequence[Mapping[str, Mapping[significance.Place, float]]], metric: Metric, table: Table
-) -> list[Across]:
+) -> list[AcrossBenches]:
     methods = [m for m in table.methods if any(m in found for found in values)]
     whole = [i for i, found in enumerate(values) if all(m in found for m in methods)]
     if not whole:
@@ -129,7 +129,7 @@ def _across(
         better = _improvement(units[method], units.get(table.reference or ""), metric.better)
         if method == table.reference:
             better = (None, None)
-        out.append(Across(method, len(whole), iqm, interval, *better))
+        out.append(AcrossBenches(method, len(whole), iqm, interval, *better))
     return out
 
 
@@ -148,7 +148,7 @@ def _improvement(
         a.append(sign * np.array([mine[key] for key in common]))
         b.append(sign * np.array([other[key] for key in common]))
     found = across_benches.probability_of_improvement(a, b)
-    # drawn apart, as rliable does: an order drawn for both at once meets itself too often, and
+    # drawn separately, as in rliable: an order drawn for both at once meets itself too often, and
     # the interval would shift away from the estimate
     return found, across_benches.bootstrap(
         [a, b], across_benches.probability_of_improvement, paired=False
@@ -156,7 +156,7 @@ def _improvement(
 
 
 def to_json(details: Details) -> dict[str, Any]:
-    """As plain values."""
+    """The details as plain values."""
     return asdict(details)
 
 
@@ -167,18 +167,18 @@ def block(details: Details, table: Table) -> Block:
     notes = [
         "P: how often a random order of the method is better than a random, usually another, order "
         "of the reference, mean over benches; with a 95 % stratified bootstrap interval (orders "
-        "resampled inside benches, for each method by itself). P is not paired: the spread of the "
-        "orders is in it.",
+        "resampled inside benches, for each method by itself). P is not paired, so it includes the "
+        "spread of the orders.",
         "Order and seed: standard deviations of a one-way random-effects model, in points of "
-        f"{title}; where no order has a second seed, the order's also contains the seed's. "
-        "Rough where orders are few; an estimate below 0 is shown as 0.",
+        f"{title}; where no order has a second seed, that of the order includes that of the seed. "
+        "Inaccurate with few orders; an estimate below 0 is shown as 0.",
     ]
     if any(row.iqm is not None for row in details.across):
         notes.insert(
             0,
             f"IQM: mean of the middle half of all scores of all benches. Score: {title} minus the "
             "mean of the rows' means on its bench, divided by the std of all values of that bench, "
-            "so that an easy and a hard bench weigh alike; it depends on the rows of the table. "
+            "so that easy and hard benches have equal weight; it depends on the rows of the table. "
             "95 % stratified bootstrap interval.",
         )
     if details.further:
@@ -191,8 +191,8 @@ def block(details: Details, table: Table) -> Block:
             "most): what max-T needs lies between",
         }
         notes.append(
-            "More orders: fewest further ones after which the test decides in 80 % of simulated "
-            f"futures {levels[table.correction]}; 0: decided; >200: not with 200 more."
+            "More orders: the fewest additional orders with which the test is significant in 80 % "
+            f"of simulations {levels[table.correction]}; 0: it is already; >200: more than 200."
         )
     return Block(tuple(grid for grid in grids if grid.rows), tuple(notes))
 
@@ -208,7 +208,7 @@ def _range(interval: Interval | None, scale: float = 100) -> str:
 
 
 def _across_grid(details: Details, table: Table) -> Grid:
-    """Nothing for a single bench without a reference."""
+    """The grid of statistics across benches; without rows for a single bench without reference."""
     count = details.across[0].benches if details.across else 0
     scored = any(row.iqm is not None for row in details.across)
     header = ["method", *(["IQM", "95 % interval"] if scored else [])]
@@ -265,8 +265,8 @@ def _further_grid(details: Details, table: Table) -> Grid:
     return Grid(title, (("", len(header)),), header, rows, words=2)
 
 
-def _between(row: Further) -> str:
-    """`3`, or `3 to 8`."""
+def _between(row: UnitsNeeded) -> str:
+    """The number as text: `3`, or `3 to 8`."""
     if row.n < 3:
         return NONE
     least, most = (">200" if n is None else str(n) for n in (row.least, row.most))

@@ -1,7 +1,7 @@
-"""A table as cells of text: what every printed form shares.
+"""Tables as grids of text cells, which every output format prints.
 
-A `Grid` is one table, a `Block` is grids with a title and notes. How they are printed is in
-analysis/formats: plain text and Markdown, LaTeX, CSV and JSON.
+A `Grid` is one table; a `Block` is several grids with notes. analysis/formats prints them as plain
+text, Markdown, LaTeX, CSV and JSON.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Text:
     value: str
     strong: bool = False
     second: bool = False
-    """Underlined where the format can: second only to the strong one."""
+    """Underlined, if the format can: second to the strong value only."""
     mark: str = ""
-    """Footnote mark behind the value."""
+    """Footnote mark after the value."""
 
     @property
     def shown(self) -> str:
@@ -35,23 +35,23 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A block of printed cells under a header; `spans` groups header columns under a title."""
+    """One table of text cells with a header; `spans` groups header columns under a title."""
 
     title: str
     spans: tuple[tuple[str, int], ...]
     header: tuple[str, ...]
     rows: tuple[tuple[Text, ...], ...]
     words: int
-    """How many leading columns hold words; the others are numbers."""
+    """Number of leading columns that hold words; the others hold numbers."""
 
 
 WIDEST = 13
-"""Most columns of one grid of means, as many as the paper's main table has: a row that is wider
-wraps in a terminal and shrinks to nothing on paper, so its benches stand below each other."""
+"""Most columns of one grid of means, as many as the paper's main table has. A wider row would wrap
+in a terminal and be too small on paper, so wider tables have one grid per bench."""
 
 
 def grids(table: Table) -> list[Grid]:
-    """The means, one grid per bench where all together are too wide, then paired differences."""
+    """The means (one grid per bench if one grid is too wide), then the paired differences."""
     numbers = range(len(table.columns))
     averaged = len(_averaged(table))
     wide = len(numbers) > 1 and 1 + len(numbers) * (1 + len(table.metrics)) + averaged > WIDEST
@@ -59,18 +59,18 @@ def grids(table: Table) -> list[Grid]:
 
 
 def _apart(table: Table) -> list[Grid]:
-    """One grid of means per bench, one of their averages, then paired differences."""
+    """One grid of means per bench, one grid of their averages, then the paired differences."""
     means = [_means(table, [number]) for number in range(len(table.columns))]
     return [*means, *([_means(table, [], True)] if _averaged(table) else []), *_differences(table)]
 
 
 def _averaged(table: Table) -> list[Metric]:
-    """The columns of the average over benches, where the table has one."""
+    """The metrics of the average over benches; [] if the table has no average."""
     return [m for m in table.metrics if any(key == m.key for _, key in table.averages)]
 
 
 def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
-    """The means on the columns with these numbers, and their average where it is asked for."""
+    """The means of the columns with these numbers, with their average if requested."""
     averaged = _averaged(table) if average else []
     spans = [("", 1)]
     header = ["method"]
@@ -95,7 +95,7 @@ def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
 
 
 def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
-    """`63.45`, or with half of its interval; benches have no standard deviation in common."""
+    """`63.45`, or with half of its interval. (There is no standard deviation over benches.)"""
     if entry is None:
         return Text(NONE)
     shown = number(entry.mean, metric)
@@ -104,7 +104,7 @@ def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
 
 
 def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text:
-    """`63.45 ± 0.31`; with its own n where it is not the row's."""
+    """`63.45 ± 0.31`, followed by n if it differs from the row's n."""
     if entry is None:
         return Text(NONE)
     behind = entry.half_width if spread == "ci" else entry.std
@@ -115,12 +115,12 @@ def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text
 
 
 def number(value: float | None, metric: Metric) -> str:
-    """A stored value in the metric's unit, or `--`."""
+    """A stored value as text in the metric's unit; `--` for None."""
     return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
 
 
 def _differences(table: Table) -> list[Grid]:
-    """The paired block, a grid an endpoint; a single bench goes into its title."""
+    """The paired differences, one grid per endpoint; the title names a single bench."""
     several = len(table.columns) > 1
     p_column = P_COLUMN[table.correction]
     header = (
@@ -170,7 +170,7 @@ def _difference(d: Difference, correction: str) -> tuple[Text, ...]:
 
 
 def signed(value: float | None, metric: Metric) -> str:
-    """A difference in the metric's unit with its sign, or `--`."""
+    """A difference as text with its sign, in the metric's unit; `--` for None."""
     return NONE if value is None else f"{value * metric.scale:+z.{metric.digits}f}"
 
 
@@ -180,20 +180,20 @@ Line = list[Text]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Grids that belong together, and what must be said below them."""
+    """Grids that belong together, and the notes below them."""
 
     grids: tuple[Grid, ...]
     notes: tuple[str, ...] = ()
 
 
 def blocks(table: Table | None, extra: Sequence[Block] = ()) -> list[Block]:
-    """The table as a block of its own, then the further blocks."""
+    """The table as a block, followed by the additional blocks."""
     own = [] if table is None else [Block(tuple(grids(table)), tuple(notes(table)))]
     return [*own, *extra]
 
 
 def per_bench(table: Table) -> Block:
-    """The table with one grid of means per bench: for pages that are read by scrolling down."""
+    """The table with one grid of means per bench, for pages that are scrolled."""
     titles = [*(c.title for c in table.columns), *([AVERAGE.title] if _averaged(table) else [])]
     shown = _apart(table)
     named = [replace(grid, title=t) for grid, t in zip(shown, titles, strict=False)]

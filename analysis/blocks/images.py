@@ -1,8 +1,8 @@
-"""What `--images` adds to the table: differences over single test images.
+"""The block of `--images`: paired differences over single test images.
 
-For every row and the reference, on the runs of both that keep their single images: the standard
-error of the difference over orders and over images, an interval over both, the images that one of
-the two alone has right, and McNemar's test. What is compared is ACC, by image.
+For every row and the reference: the standard error of the difference over orders and over images,
+an interval over both, the number of images that only one of the two classifies correctly, and
+McNemar's test. It uses the runs that keep their correct test images, and compares ACC by image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.blocks.grid import NONE, Block, Grid, Text, signed
 from analysis.runs import load
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import image_stats
 from analysis.stats.image_stats import TwoWay
@@ -31,13 +31,13 @@ from janus.store.image_bits import ImageBits
 
 
 def _points(value: float | None) -> str:
-    """A difference of accuracies in signed percentage points."""
+    """A difference of accuracies as text, in signed percentage points."""
     return signed(value, METRICS["acc"])
 
 
 @dataclass(frozen=True, slots=True)
 class Discordant:
-    """One (order, seed): images that one method alone has right after the last task."""
+    """For one (order, seed): the images that only one method classifies correctly at the end."""
 
     order: str
     seed: int
@@ -49,37 +49,39 @@ class Discordant:
 
 @dataclass(frozen=True, slots=True)
 class ByImage:
-    """A row against the reference on one bench, in stored units."""
+    """The comparison of a row with the reference on one bench, in stored units."""
 
     bench: str
     unit: str
-    """`order` or `seed`: what the units of `found` are."""
+    """`order` or `seed`: the unit over which `found` averages."""
     method: str
     reference: str
     found: TwoWay
     """The difference, method minus reference."""
     bootstrap: Interval | None
-    """Image bootstrap: of these units only."""
+    """Interval from a bootstrap over images; it holds for these units only."""
     p: float
-    """McNemar's test over all units at once, whole images flipped: of these units only."""
+    """McNemar's test over all units, flipping whole images; it holds for these units only."""
     cells: tuple[Discordant, ...]
 
 
 @dataclass(slots=True)
-class Images:
-    """All of it."""
+class ImageComparisons:
+    """All comparisons over images."""
 
     rows: list[ByImage] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    """What could not be compared, and what to do: for people."""
+    """Sentences on what could not be compared, and what to do."""
 
 
-def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Images:
-    """The differences over single images of the table that was built from the same groups."""
+def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> ImageComparisons:
+    """The differences over single images, for the table of the same groups."""
     if table.reference is None:
-        return Images(remarks=["--images compares rows with a reference: name one (--reference)"])
-    out = Images()
-    without: list[Run] = []
+        return ImageComparisons(
+            remarks=["--images compares rows with a reference: name one (--reference)"]
+        )
+    out = ImageComparisons()
+    without: list[RunRecord] = []
     for column, group in zip(table.columns, groups, strict=True):
         bits: dict[str, dict[Place, ImageBits]] = {}
         for run in group.runs:
@@ -95,8 +97,9 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> I
     return out
 
 
-def _bits(run: Run, without: list[Run], remarks: list[str]) -> ImageBits | None:
-    """The single images of a run; None, and noted, where it keeps none or no sound ones."""
+def _bits(run: RunRecord, without: list[RunRecord], remarks: list[str]) -> ImageBits | None:
+    """The correct images of a run. None if its file is missing (then added to `without`) or damaged
+    (then added to `remarks`)."""
     if run.correct_images is None:
         without.append(run)
         return None
@@ -107,8 +110,8 @@ def _bits(run: Run, without: list[Run], remarks: list[str]) -> ImageBits | None:
         return None
 
 
-def _without(runs: Sequence[Run], labels: Mapping[str, str]) -> str:
-    """Which runs keep no single images, and how to get them."""
+def _without(runs: Sequence[RunRecord], labels: Mapping[str, str]) -> str:
+    """A sentence on the runs without a file of correct images, and how to get it."""
     rows = Counter(labels[run.id] for run in runs)
     shown = ", ".join(f"{row} {count}" for row, count in sorted(rows.items()))
     return (
@@ -126,7 +129,7 @@ def _compare(
     bits: Mapping[str, Mapping[Place, ImageBits]],
     remarks: list[str],
 ) -> ByImage | None:
-    """One row of the block; None, and noted, where the two have no images in common."""
+    """One row of the block; None with a remark if the two have no images in common."""
     ours, theirs = bits[method], bits.get(reference, {})
     places = sorted(ours.keys() & theirs.keys())
     names = {found[place].test_set for found in (ours, theirs) for place in places}
@@ -164,13 +167,13 @@ def _compare(
     )
 
 
-def to_json(found: Images) -> list[dict[str, Any]]:
-    """As plain values, in stored units."""
+def to_json(found: ImageComparisons) -> list[dict[str, Any]]:
+    """The comparisons as plain values, in stored units."""
     return [asdict(row) for row in found.rows]
 
 
-def block(found: Images, table: Table) -> Block:
-    """The rows as a grid with its notes; no grid where there are none."""
+def block(found: ImageComparisons, table: Table) -> Block:
+    """The comparisons as a grid with notes; no grid if there are none."""
     if not found.rows:
         return Block(())
     several = len(table.columns) > 1
@@ -199,10 +202,10 @@ def block(found: Images, table: Table) -> Block:
 
 
 def _row(row: ByImage, above: float | None) -> tuple[Text, ...]:
-    """The printed cells; `above`: the difference in the table, over the same runs or more."""
+    """The text cells of a row; `above`: the difference in the main table, maybe over more runs."""
     found = row.found
     same = above is not None and abs(above - found.mean) < 1e-9
-    mean = above if same else found.mean  # half a hundredth is to be rounded as there
+    mean = above if same else found.mean  # a half is rounded as in the main table
     both = found.interval
     won = sum(cell.only_method for cell in row.cells)
     lost = sum(cell.only_reference for cell in row.cells)
@@ -224,7 +227,7 @@ def _error(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.2f}"
 
 
-def _notes(found: Images, table: Table, unit: str) -> tuple[str, ...]:
+def _notes(found: ImageComparisons, table: Table, unit: str) -> tuple[str, ...]:
     fewer = {(d.column.title, d.method): d.n for d in table.differences}
     short = [
         f"{row.method} {row.found.units} of {n}"

@@ -1,4 +1,4 @@
-"""Published figures beside ours: a block of their own, with a verdict for every comparable pair."""
+"""The block of `--published`: published figures, and a verdict on each of ours that has one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.published import match, verdict
 from analysis.published.read_csv import SOURCES, Published, summaries
 from analysis.published.verdict import Sample, Verdict
 from analysis.runs import filters
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import significance
 from analysis.tables import comparison
@@ -26,11 +26,11 @@ KINDS = {
     "reproduction": "a reproduction by somebody else",
     "secondary": "hearsay",
 }
-"""What is said of figures that stand neither in a table nor in a log of the source's own."""
+"""Notes on figures that are from neither a table nor a log of the source itself."""
 
 
 def figures_block(benches: Collection[str]) -> Block:
-    """All published summaries on these benches (all benches for none), as printed."""
+    """All published summaries on these benches (on all if none is given), as printed."""
     found = summaries(benches)
     lines: dict[tuple[str, ...], dict[str, Published]] = {}
     for figure in found:
@@ -38,7 +38,7 @@ def figures_block(benches: Collection[str]) -> Block:
         place = (figure.bench, figure.protocol.get("tasks", NONE), figure.row, figure.source)
         weighting = figure.protocol.get("weighting", "")
         key = (*place, f"{figure.place} {figure.kind}", "" if weighting == "image" else weighting)
-        again = 0  # two runs of one configuration in one log are two lines
+        again = 0  # two runs of one configuration in a log are two rows
         while figure.metric in lines.setdefault((*key, order, str(again)), {}):
             again += 1
         lines[*key, order, str(again)][figure.metric] = figure
@@ -88,10 +88,10 @@ def _protocol_text(figure: Published) -> str:
     return ", ".join(known)
 
 
-def our_sample(runs: Sequence[Run], metric: str) -> Sample | None:
-    """Our side of a comparison: percent over the runs' units, and what the protocol says.
+def our_sample(runs: Sequence[RunRecord], metric: str) -> Sample | None:
+    """Our side of a comparison: mean and std in percent over the runs' units, and the protocol.
 
-    Over orders when there are several, over the seeds of the natural order otherwise.
+    The units are orders if there are several, else seeds. None if the metric was not measured.
     """
     unit = comparison.unit_of(runs)
     values = {
@@ -105,7 +105,7 @@ def our_sample(runs: Sequence[Run], metric: str) -> Sample | None:
     return Sample(mean or 0.0, std, len(units), _our_protocol(runs, metric), several_orders=several)
 
 
-def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
+def _our_protocol(runs: Sequence[RunRecord], metric: str) -> dict[str, str]:
     bench, backbone = runs[0].identity["bench"], runs[0].identity["backbone"]
     plain = (backbone["mean"], backbone["std"]) == (0, 1)
     scaled = f"mean {backbone['mean']}, std {backbone['std']}"
@@ -124,11 +124,11 @@ def _our_protocol(runs: Sequence[Run], metric: str) -> dict[str, str]:
     return out if metric == "bwt" else out | {"weighting": "image"}
 
 
-def _orders(runs: Sequence[Run]) -> str:
-    """`natural`, `10 seeded orders`, `natural and 10 seeded orders`, or as published.
+def _orders(runs: Sequence[RunRecord]) -> str:
+    """Our orders in the words of the published figures.
 
-    `pilot1993` is what sources call "shuffled, seed 1993"; `pilot1993` to `pilot1997` together
-    are their "shuffled, seeds 1993-1997".
+    `natural`, `10 seeded orders`, `natural and 10 seeded orders`; sources call `pilot1993`
+    "shuffled, seed 1993", and `pilot1993` to `pilot1997` together "shuffled, seeds 1993-1997".
     """
     orders = {run.order for run in runs}
     seeds = sorted(int(o.removeprefix("pilot")) for o in orders if o.startswith("pilot"))
@@ -146,19 +146,19 @@ Judged = tuple[str, str, str, Published, Sample, Verdict]
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """The judged pairs, and what was not judged."""
+    """The verdicts, and the number of figures without one."""
 
     pairs: tuple[Judged, ...]
     left_out: int
-    """Published figures of our rows whose number of tasks is known and is not ours."""
+    """Number of published figures of our rows with another (known) number of tasks."""
 
 
 def judge_all(
     groups: Sequence[Group], labels: Mapping[str, str], allow: Collection[str] = ()
 ) -> Verdicts:
-    """A verdict for every row of ours and every published figure of its method and bench.
+    """A verdict for every pair of our rows and the published figures of its method and bench.
 
-    Figures of another number of tasks are left out and counted, unless `allow` names `tasks`.
+    Figures with another number of tasks are left out and counted, unless `allow` has `tasks`.
     """
     pairs: list[Judged] = []
     left_out: list[Published] = []
@@ -185,7 +185,7 @@ def judge_all(
 
 
 def verdict_block(judged: Verdicts, allow: Collection[str] = ()) -> Block:
-    """The verdicts as a grid; what each word says, and what it rests on, as notes."""
+    """The verdicts as a grid, with notes on the meaning of each word and the sources."""
     header = ("bench", "method", "metric", "ours", "published", "ours - published", "verdict", "")
     notes: dict[str, int] = {}
     rows = []
@@ -274,5 +274,5 @@ def verdict_records(judged: Verdicts) -> list[dict[str, Any]]:
 
 
 def _fraction(percent: float | None) -> float | None:
-    """Without the tail that dividing decimals by 100 leaves: 0.8868, not 0.8868000000000001."""
+    """Percent as a fraction, rounded to nine digits: 0.8868 instead of 0.8868000000000001."""
     return None if percent is None else round(percent / 100, 9)

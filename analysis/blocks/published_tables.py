@@ -1,7 +1,7 @@
-"""The published main tables, rebuilt from `published/figures.csv` digit for digit.
+"""Rebuilds the published main tables from `published/figures.csv`, digit for digit.
 
-Bold and underline follow one rule that needs no test, since no per-run values are published:
-the highest and the second highest mean as printed, suspect cells left aside.
+Bold is the highest printed mean of a column and underlined the second highest, without suspect
+cells. No test is possible, since no values per run are published.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from analysis.blocks.grid import NONE, Block, Grid, Text
-from analysis.published.read_csv import SOURCES, Published, figures
+from analysis.published.read_csv import SOURCES, Published, published_figures
 
 METRICS = (("acc", "ACC"), ("maa", "MAA"), ("bwt", "BWT"))
 MARK = "†"
@@ -24,15 +24,15 @@ RULE = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which figures make up a table, and what heads its groups of columns."""
+    """The definition of a table: which figures it shows, and the headings of its columns."""
 
     key: str
     caption: str
     source: str
     place: str
-    """Start of `Published.place`."""
+    """The beginning of `Published.place` of its figures."""
     groups: tuple[tuple[str, str, str], ...]
-    """(heading, bench, tasks); no tasks: any."""
+    """(heading, bench, tasks) of each group of columns; tasks '' means any number."""
     metrics: tuple[tuple[str, str], ...] = METRICS
 
 
@@ -89,10 +89,10 @@ LAYOUTS = (
 
 
 def block(layout: Layout) -> Block:
-    """The table of a layout, with its rule, cautions and source as notes."""
+    """The table of a layout; notes give its source, the rule for bold, and cautions."""
     found = [
         figure
-        for figure in figures()
+        for figure in published_figures()
         if figure.source == layout.source
         and figure.place.startswith(layout.place)
         and figure.at is None
@@ -133,7 +133,7 @@ def _cell(figure: Published, best: float | None, second: float | None) -> Text:
 
 
 def printed(figure: Published) -> str:
-    """`69.75 ± 0.87`, with the source's digits; without what it does not give."""
+    """The figure with the digits of its source: `69.75 ± 0.87`, or only the mean."""
     mean, std = figure.digits
     return f"{mean} ± {std}" if std else mean
 

@@ -1,11 +1,11 @@
-"""The figures of a selection of runs, and the paper's own ones redrawn from published numbers."""
+"""Draws all figures of the selected runs, and published figures of the paper again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.figures import across, blocks, curves, facts, spread
+from analysis.figures import across_benches, curves, facts, inside_network, spread
 from analysis.figures.style import Drawn, save, styled
 from analysis.runs.protocol import Group
 
@@ -18,14 +18,14 @@ ONE_EACH = (
     spread.pairwise,
     spread.parts,
     curves.accuracy_matrices,
-    blocks.null_space_violation,
-    blocks.feature_invasion,
+    inside_network.null_space_violation,
+    inside_network.feature_invasion,
     curves.training_time,
 )
 
 
 def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]) -> list[Drawn]:
-    """Every figure that the runs allow, bench by bench; names start with the bench."""
+    """Every figure that the runs have data for, bench by bench; names begin with the bench."""
     out: list[Drawn] = []
     benches = [group.bench for group in groups]
     for number, group in enumerate(groups):
@@ -35,10 +35,10 @@ def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str
             found = [make(group.bench, rows) for make in ONE_EACH]
             found += spread.sensitivity(group.bench, rows)
         out += [replace(d, name=f"{bench}_{d.name}") for d in found if d is not None]
-    if len(set(benches)) == len(benches):  # several protocols of one bench are no two benches
+    if len(set(benches)) == len(benches):  # not if a bench has several protocols
         named = {g.bench: facts.rows_of(g, labels, order) for g in groups}
         with styled():
-            profiles = across.profiles(named)
+            profiles = across_benches.profiles(named)
         out += [profiles] if profiles else []
     return out
 
@@ -46,4 +46,4 @@ def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str
 def draw_published() -> list[Drawn]:
     """The paper's figures that can be redrawn from published numbers."""
     with styled():
-        return [curves.published_trajectory(), blocks.published_violation()]
+        return [curves.published_trajectory(), inside_network.published_violation()]

@@ -1,4 +1,4 @@
-"""Figures over the stream of tasks: accuracy, time, and the accuracy matrix."""
+"""Figures over the sequence of tasks: accuracy, training time, and the accuracy matrix."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, look, write_values
-from analysis.published.read_csv import figures as published_figures
+from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, line_style, write_values
+from analysis.published.read_csv import published_figures
 
 MOST_BANDS = 8
-"""Rows up to which curves carry bands."""
+"""Most rows for which curves have bands."""
 
 MOST_MATRICES = 9
-"""Accuracy matrices that fit on a page and can still be read."""
+"""Most accuracy matrices in one figure."""
 
 
 def after_each_task(bench: str, rows: Rows) -> Drawn | None:
@@ -28,11 +28,16 @@ def after_each_task(bench: str, rows: Rows) -> Drawn | None:
         counts.append(len(values))
         tasks = np.arange(1, values.shape[1] + 1)
         mean = values.mean(axis=0)
-        panel.plot(tasks, mean, label=row, **look(index))
+        panel.plot(tasks, mean, label=row, **line_style(index))
         if len(values) > 1 and len(rows) <= MOST_BANDS:
             std = values.std(axis=0, ddof=1)
             panel.fill_between(
-                tasks, mean - std, mean + std, color=look(index)["color"], alpha=0.15, linewidth=0
+                tasks,
+                mean - std,
+                mean + std,
+                color=line_style(index)["color"],
+                alpha=0.15,
+                linewidth=0,
             )
     if not counts:
         return None
@@ -42,7 +47,7 @@ def after_each_task(bench: str, rows: Rows) -> Drawn | None:
     bands = (
         "; bands: one standard deviation (ddof 1)."
         if len(rows) <= MOST_BANDS
-        else "; without bands, which so many rows would hide each other with."
+        else "; no bands, because those of so many rows would overlap."
     )
     return Drawn(
         "accuracy_after_task",
@@ -57,14 +62,14 @@ def _range(counts: list[int]) -> str:
 
 
 def training_time(bench: str, rows: Rows) -> Drawn | None:
-    """Seconds of training, summed over the tasks."""
+    """Training time in seconds, summed over the tasks so far."""
     figure, (panel,) = canvas()
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
         values = facts.over_units(runs, facts.seconds)
         if len(values):
             mean = values.mean(axis=0)
-            panel.plot(np.arange(1, len(mean) + 1), mean, label=row, **look(index))
+            panel.plot(np.arange(1, len(mean) + 1), mean, label=row, **line_style(index))
             drawn += 1
     if not drawn:
         return None
@@ -80,7 +85,7 @@ def training_time(bench: str, rows: Rows) -> Drawn | None:
 
 
 def rows_shown(rows: Rows) -> Rows:
-    """The first rows as far as there is room, and the last one: it is the reference."""
+    """The first rows, as many as MOST_MATRICES allows, and the last row (the reference)."""
     names = list(rows)
     if len(names) > MOST_MATRICES:
         names = [*names[: MOST_MATRICES - 1], names[-1]]
@@ -88,7 +93,7 @@ def rows_shown(rows: Rows) -> Rows:
 
 
 def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
-    """R[t, j] of each row, mean over its runs."""
+    """The accuracy matrix R[t, j] of each row, mean over its runs."""
     shown = list(rows_shown(rows).items())
     if not shown:
         return None
@@ -122,7 +127,7 @@ def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
 
 
 def published_trajectory() -> Drawn:
-    """The paper's trajectory, from the points read off its figure."""
+    """The paper's accuracy after each task, from points read off its figure."""
     figure, (panel,) = canvas(height=2.9)
     points: dict[str, dict[int, float]] = {}
     for f in published_figures():
@@ -130,7 +135,7 @@ def published_trajectory() -> Drawn:
             points.setdefault(f.title, {})[f.at] = f.mean
     for index, (title, found) in enumerate(points.items()):
         tasks = sorted(found)
-        panel.plot(tasks, [found[t] for t in tasks], label=title, **look(index))
+        panel.plot(tasks, [found[t] for t in tasks], label=title, **line_style(index))
     panel.set(xlabel="task", ylabel="accuracy on classes seen (%)", title="ImageNet-R (published)")
     legend(figure, panel)
     return Drawn(

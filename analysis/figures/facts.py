@@ -1,4 +1,4 @@
-"""What the figures show, read from result files: plain numbers, before anything is drawn."""
+"""Reads the numbers that figures show from runs and result files."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.runs import load
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import significance
 from analysis.tables import comparison
 from janus import metrics
 
-Rows = Mapping[str, Sequence[Run]]
-"""Runs of one bench by row, in the order in which they are drawn."""
+Rows = Mapping[str, Sequence[RunRecord]]
+"""Runs of one bench by row; rows in the order in which they are drawn."""
 
 Array = NDArray[np.float64]
 
 
-def rows_of(group: Group, labels: Mapping[str, str], order: Sequence[str]) -> dict[str, list[Run]]:
-    """The group's runs by row; rows in the order given, rows without runs left out."""
-    found: dict[str, list[Run]] = {}
+def rows_of(
+    group: Group, labels: Mapping[str, str], order: Sequence[str]
+) -> dict[str, list[RunRecord]]:
+    """The group's runs by row; rows in the order of `order`, without rows that have no runs."""
+    found: dict[str, list[RunRecord]] = {}
     for run in group.runs:
         found.setdefault(labels[run.id], []).append(run)
     return {row: found[row] for row in order if row in found}
 
 
-def curve(run: Run) -> list[float]:
-    """Accuracy in percent over all images seen, after each task; NaN where not measured."""
+def curve(run: RunRecord) -> list[float]:
+    """Accuracy in percent over all test images seen, after each task; NaN if not measured."""
     record = load.record(run)
     points = [metrics.after_task(row, record["total"]) for row in record["correct"]]
     return [math.nan if p is None else 100 * p[0] for p in points]
 
 
-def matrix(run: Run) -> Array:
+def matrix(run: RunRecord) -> Array:
     """[t, j]: accuracy in percent on task j after task t; NaN above the diagonal."""
     record = load.record(run)
     tasks = len(record["total"])
@@ -48,25 +50,25 @@ def matrix(run: Run) -> Array:
     return out
 
 
-def seconds(run: Run) -> list[float]:
-    """Training seconds after each task, summed up; empty where they were not recorded."""
+def seconds(run: RunRecord) -> list[float]:
+    """Training seconds up to the end of each task; [] if they were not recorded."""
     return list(np.cumsum(load.provenance(run).get("seconds_per_task") or []))
 
 
-def diagnostic(run: Run, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
-    """What `read` finds in the diagnostics of each task that has it."""
+def diagnostic(run: RunRecord, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
+    """The values that `read` returns for the diagnostics of each task, without None."""
     values = [read(d) for d in load.record(run)["diagnostics"] or () if d]
     return [v for v in values if v is not None]
 
 
-def violation(run: Run, projection: str) -> Array | None:
-    """Per block |dW X_past| (un-normalised, as the paper plots it), mean over the later tasks."""
+def violation(run: RunRecord, projection: str) -> Array | None:
+    """|dW X_past| per block (un-normalised, as in the paper), mean over all tasks but the first."""
     found = diagnostic(run, lambda d: (d.get("violation_past_raw") or {}).get(projection))
     return np.mean(found, axis=0) if found else None
 
 
-def invasion(run: Run) -> list[tuple[float, float]]:
-    """(own-centre cosine, nearest-old-centre cosine) per later task."""
+def old_class_overlap(run: RunRecord) -> list[tuple[float, float]]:
+    """(cosine to the own centre, cosine to the nearest old centre) per task but the first."""
     return [
         pair
         for pair in diagnostic(run, lambda d: (d.get("own_centre"), d.get("danger")))
@@ -74,8 +76,8 @@ def invasion(run: Run) -> list[tuple[float, float]]:
     ]
 
 
-def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> Array:
-    """[unit, point]: seeds averaged inside an order, as everywhere. Empty where nothing is."""
+def over_units(runs: Sequence[RunRecord], read: Callable[[RunRecord], Sequence[float]]) -> Array:
+    """[unit, point]: the values of `read`, averaged over the seeds of an order. Empty if none."""
     unit = comparison.unit_of(runs)
     lines: dict[str, list[Sequence[float]]] = {}
     for run in runs:
@@ -86,17 +88,17 @@ def over_units(runs: Sequence[Run], read: Callable[[Run], Sequence[float]]) -> A
     return np.array([np.mean(group, axis=0) for group in lines.values()])
 
 
-def places(runs: Sequence[Run], key: str) -> dict[significance.Place, float]:
-    """Percent of one metric by (order, seed)."""
+def places(runs: Sequence[RunRecord], key: str) -> dict[significance.Place, float]:
+    """One metric in percent by (order, seed)."""
     return {(r.order, r.seed): 100 * v for r in runs if (v := r.metrics.get(key)) is not None}
 
 
-def metric(runs: Sequence[Run], key: str) -> dict[str, float]:
-    """Percent of one metric by unit."""
+def metric(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
+    """One metric in percent by unit (order or seed)."""
     return significance.average_units(places(runs, key), comparison.unit_of(runs))
 
 
-def numeric_settings(runs: Iterable[Run]) -> list[str]:
+def numeric_settings(runs: Iterable[RunRecord]) -> list[str]:
     """Settings whose values are numbers and differ between the runs."""
     values: dict[str, set[float]] = {}
     for run in runs:

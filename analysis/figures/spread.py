@@ -1,4 +1,4 @@
-"""Figures of differences between rows: stability against plasticity, order effect, pairs, parts."""
+"""Figures that compare rows: stability and plasticity, orders, pairs, ablation, sensitivity."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
+from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, line_style
 from analysis.runs import load
 from analysis.stats import paired, significance
 from analysis.tables import comparison
 
 
 def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
-    """BWT against learning accuracy: one point a unit, a large one for the mean."""
+    """BWT against learning accuracy: one point per unit, and a large point for the mean."""
     figure, (panel,) = canvas(height=2.8)
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
@@ -39,18 +39,18 @@ def stability_plasticity(bench: str, rows: Rows) -> Drawn | None:
 
 
 def order_effect(bench: str, rows: Rows) -> Drawn | None:
-    """ACC of every order, joined over the rows: how much the order alone moves all of them."""
+    """ACC of every order, joined over the rows: shows how much the order alone changes ACC."""
     values = {row: facts.metric(runs, "acc") for row, runs in rows.items()}
     orders = sorted({unit for found in values.values() for unit in found})
     if len(orders) < 2:
         return None
-    longest = max(map(len, rows))  # slanted names below the panel take their share of the height
+    longest = max(map(len, rows))  # slanted names below the panel need part of the height
     figure, (panel,) = canvas(width=max(WIDTH, 0.45 * len(rows) + 1), height=2.2 + 0.025 * longest)
     for order in orders:
         line = [values[row].get(order, math.nan) for row in values]
         panel.plot(range(len(values)), line, color="0.6", linewidth=0.7, zorder=1, label=order)
     for index, (row, found) in enumerate(values.items()):
-        style = look(index) | {"linestyle": "none"}
+        style = line_style(index) | {"linestyle": "none"}
         panel.plot([index] * len(found), list(found.values()), gid=row, zorder=2, **style)
     panel.set_xticks(range(len(values)), list(values), rotation=30, ha="right")
     panel.set(ylabel="ACC (%)", title=bench)
@@ -58,16 +58,16 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
         "order_effect",
         figure,
         f"ACC on {bench} for each of {len(orders)} orders; a grey line joins one order. Parallel "
-        "lines: the order moves all methods alike, which pairing takes out.",
+        "lines: the order changes all methods alike, and pairing removes this.",
     )
 
 
 Pairs = dict[tuple[int, int], significance.Pairing]
-"""By the numbers of two rows, the first below the second; pairs without common runs left out."""
+"""Differences by the numbers of two rows (first < second), without pairs that share no runs."""
 
 
 def _pairs(rows: Rows) -> Pairs:
-    """Every two rows over their common (order, seed) pairs, as the table takes differences."""
+    """The paired differences of all pairs of rows, computed as in the table."""
     unit = comparison.unit_of([run for runs in rows.values() for run in runs])
     values = [facts.places(runs, "acc") for runs in rows.values()]
     found = {
@@ -79,7 +79,7 @@ def _pairs(rows: Rows) -> Pairs:
 
 
 def pairwise(bench: str, rows: Rows) -> Drawn | None:
-    """Mean paired difference of row i to row j, starred where the max-T p is below 0.05."""
+    """Mean paired difference of row i to row j, with a star if the max-T p is below 0.05."""
     pairs = {place: p.differences for place, p in _pairs(rows).items()}
     if not pairs:
         return None
@@ -117,14 +117,14 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
 
 
 def _out_of_reach(units: int) -> str:
-    """Said where no pair could have earned a star, so that nobody reads its absence as equality."""
+    """A sentence if so few units cannot give p < 0.05: no star does then not mean equality."""
     if significance.smallest_p(units) < paired.ALPHA:
         return ""
     return f" With {units} orders no pair can reach it, whatever the differences."
 
 
 def parts(bench: str, rows: Rows) -> Drawn | None:
-    """Ablation: ACC and BWT of every configuration, where a method has several."""
+    """Ablation: ACC and BWT of every configuration of a method; None without several."""
     methods = [row.partition("[")[0] for row in rows]
     if len(set(methods)) == len(methods):
         return None
@@ -138,7 +138,7 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
                 continue
             mean, _ = significance.mean_std(found)
             half = significance.t_half_width(found)
-            colour = look(methods.index(row.partition("[")[0]))["color"]
+            colour = line_style(methods.index(row.partition("[")[0]))["color"]
             panel.errorbar(
                 [mean or 0.0],
                 [index],
@@ -161,8 +161,8 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
 
 
 def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
-    """ACC over each numeric setting that varies, one line per combination of the others."""
-    by_method: dict[str, list[load.Run]] = {}
+    """ACC against each numeric setting that varies, one line per combination of the others."""
+    by_method: dict[str, list[load.RunRecord]] = {}
     for runs in rows.values():
         for run in runs:
             by_method.setdefault(run.method, []).append(run)
@@ -174,8 +174,8 @@ def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
     return out
 
 
-def _sensitivity(bench: str, method: str, name: str, runs: list[load.Run]) -> Drawn | None:
-    lines: dict[str, dict[float, list[load.Run]]] = {}
+def _sensitivity(bench: str, method: str, name: str, runs: list[load.RunRecord]) -> Drawn | None:
+    lines: dict[str, dict[float, list[load.RunRecord]]] = {}
     for run in runs:
         others = {k: load.text(v) for k, v in load.settings(run).items() if k != name}
         rest = ",".join(f"{k}={v}" for k, v in sorted(others.items()))
@@ -192,7 +192,7 @@ def _sensitivity(bench: str, method: str, name: str, runs: list[load.Run]) -> Dr
         units = [list(facts.metric(found[x], "acc").values()) for x in xs]
         means = [float(np.mean(u)) for u in units]
         bars = [significance.mean_std(u)[1] or 0.0 for u in units]
-        panel.errorbar(xs, means, yerr=bars, capsize=2, label=names[index], **look(index))
+        panel.errorbar(xs, means, yerr=bars, capsize=2, label=names[index], **line_style(index))
     every = sorted({x for found in lines.values() for x in found})
     if min(every) > 0 and max(every) / min(every) >= 8:
         panel.set_xscale("log")
@@ -209,7 +209,7 @@ def _sensitivity(bench: str, method: str, name: str, runs: list[load.Run]) -> Dr
 
 
 def _short(texts: list[str]) -> list[str]:
-    """Only the settings in which the lines differ."""
+    """The texts reduced to the settings in which they differ."""
     split = [text.split(",") for text in texts]
     common = set(split[0]).intersection(*split[1:])
     return [",".join(part for part in parts_ if part not in common) or "all" for parts_ in split]

@@ -1,7 +1,7 @@
-"""One look for every figure: colours that colour-blind readers and grey printers can tell apart.
+"""The style of all figures: colours that can be distinguished by colour-blind readers and in grey.
 
-Okabe and Ito's (2008) palette, with a marker and a dash for each colour so that no line is told by
-its colour alone. Figures are made without pyplot: nothing global is changed, no display is needed.
+Okabe and Ito's (2008) palette, with a marker and a dash for each colour, so that no line is
+recognised by colour alone. pyplot is not used, so no global state changes and no display is needed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vPX>"
 DASHES = ("-", "--", "-.", ":")
 CROWD = 30
-"""Points of one row from which on they are drawn paler: their density then shows."""
+"""From this number of points on a row is drawn paler, so that the density is visible."""
 
 WIDTH = 3.4
-"""Inches of one column of a two-column paper."""
+"""Width of one column of a two-column paper, in inches."""
 
 RC: dict[Any, Any] = {
     "font.size": 8,
@@ -53,27 +53,27 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A finished figure with its words."""
+    """A finished figure with its name and caption."""
 
     name: str
     """File name without ending."""
     figure: Figure
     caption: str
-    """What it shows, of how many units, and what bars and bands mean."""
+    """What the figure shows, the number of units, and the meaning of bars and bands."""
 
     def _repr_png_(self) -> bytes:
-        """How notebooks show it."""
+        """The figure as PNG, for notebooks."""
         buffer = BytesIO()
         with styled():
             self.figure.savefig(buffer, format="png", dpi=150)
         return buffer.getvalue()
 
 
-def look(index: int) -> dict[str, Any]:
-    """Colour, marker and dash of the index-th row.
+def line_style(index: int) -> dict[str, Any]:
+    """Colour, marker and dash of the row number `index`.
 
-    Markers move on by one with each round of colours: without lines, colour and marker alone tell
-    64 rows apart.
+    After each round of colours the markers shift by one, so that colour and marker together
+    distinguish 64 rows, also without lines.
     """
     return {
         "color": COLOURS[index % len(COLOURS)],
@@ -85,7 +85,7 @@ def look(index: int) -> dict[str, Any]:
 def canvas(
     columns: int = 1, width: float = WIDTH, height: float = 2.4, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure and its panels, row by row. To be called, and drawn on, inside `styled`."""
+    """An empty figure and its panels, row by row. Call it and draw on it inside `styled`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False)
@@ -93,12 +93,12 @@ def canvas(
 
 
 def styled() -> AbstractContextManager[None]:
-    """The project's style while a figure is made; matplotlib's settings are as before after it."""
+    """Context manager that sets the project's style and then restores matplotlib's settings."""
     return matplotlib.rc_context(RC)
 
 
 def legend(figure: Figure, panel: Axes) -> None:
-    """One legend below all panels, where it hides nothing; the figure grows by its lines."""
+    """Add one legend below all panels; the figure becomes higher by its lines."""
     handles, names = panel.get_legend_handles_labels()
     longest = max(map(len, names))
     columns = 3 if longest < 15 else 2 if longest < 28 else 1
@@ -108,8 +108,8 @@ def legend(figure: Figure, panel: Axes) -> None:
 
 
 def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index: int) -> None:
-    """The points of the index-th row, and a large one with its name at their mean, above all."""
-    style = look(index) | {"linestyle": "none"}
+    """Draw the points of the row number `index`, and on top a large named point at their mean."""
+    style = line_style(index) | {"linestyle": "none"}
     panel.plot(xs, ys, alpha=0.35 if len(xs) <= CROWD else 0.12, gid=row, **style)
     mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
     style |= {"markersize": 8, "markeredgecolor": "white", "zorder": 3}
@@ -117,7 +117,7 @@ def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index
 
 
 def folded(row: str, most: int = 24) -> str:
-    """A row's name on as many lines as it needs, broken at its brackets and commas."""
+    """A row's name broken into lines at brackets and commas."""
     lines = [""]
     for piece in re.findall(r"[^,\[]*[,\[]?", row):
         if len(lines[-1]) + len(piece) > most and lines[-1]:
@@ -127,7 +127,7 @@ def folded(row: str, most: int = 24) -> str:
 
 
 def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: float) -> None:
-    """The numbers of a matrix into its cells; white on dark ones."""
+    """Write the numbers of a matrix into its cells, in white on dark cells."""
     size = max(4, 7 - max(0, len(values) - 8) * 0.25)
     for i, line in enumerate(values):
         for j, value in enumerate(line):

@@ -1,0 +1,1 @@
+"""Writes tables as text, Markdown, LaTeX, CSV and JSON."""

@@ -1,6 +1,8 @@
-"""The table for programs: CSV and JSON. Accuracies are fractions, bytes are bytes, missing values
-are empty (CSV) or null (JSON). What the caller adds (published figures, verdicts, details) comes
-as plain records."""
+"""Writes the table as CSV and JSON, for programs.
+
+Accuracies are fractions, memory is in bytes, missing values are empty (CSV) or null (JSON). The
+caller passes published figures, verdicts and details as plain records.
+"""
 
 from __future__ import annotations
 
@@ -47,23 +49,23 @@ COLUMNS = (
 )
 
 
-BESIDE = ("kind", "row", "source", "place", "how", "caution", "verdict", "why")
-"""Further columns where published figures stand below the table; `kind` is `measured`,
-`published` or `verdict`."""
+PUBLISHED_COLUMNS = ("kind", "row", "source", "place", "how", "caution", "verdict", "why")
+"""Additional columns of the CSV if it holds published figures; `kind` is `measured`, `published` or
+`verdict`."""
 
 
 def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
-    """One line per bench, method and metric; the paired columns are filled for the endpoints.
-    The average over benches, where the table has one, is the bench `average`.
+    """The table as CSV: one line per bench, method and metric.
 
-    Published figures in `records`, and the verdicts on them, are further lines of their own kind;
-    other records are for JSON only.
+    Columns of the paired comparison are filled for endpoints. The average over benches is the bench
+    `average`. Published figures in `records` and their verdicts are additional lines, marked by
+    `kind`; other records are for JSON only.
     """
     buffer = io.StringIO()
     lines = [] if table is None else _measured(table)
     columns: tuple[str, ...] = COLUMNS
     if records and "published" in records:
-        columns = (*COLUMNS, *BESIDE)
+        columns = (*COLUMNS, *PUBLISHED_COLUMNS)
         lines = [line | {"kind": "measured"} for line in lines]
         lines += [_published(figure) for figure in records["published"]]
         lines += [_verdict(found) for found in records.get("verdicts", ())]
@@ -88,7 +90,7 @@ def _published(figure: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Ours, and as its reference the published figure it was judged against."""
+    """The CSV line of a verdict: our value, with the published figure as the reference."""
     return {
         **found,
         "kind": "verdict",
@@ -103,7 +105,7 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
-    """The table, its paired differences, notes and further records as one JSON object."""
+    """The table, its paired differences, notes and the given records as one JSON object."""
     if table is None:
         return json.dumps({"schema": 1, **(records or {})}, indent=1, allow_nan=False) + "\n"
     means = [
@@ -140,7 +142,7 @@ def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> st
 
 
 def _means(table: Table) -> list[dict[str, Any]]:
-    """The means of every column and of the average; endpoints that no column shows included."""
+    """The means of every column and of the average, including endpoints without a column."""
     metrics = dict.fromkeys([*table.metrics, *table.endpoints])
     places = [
         (column, method, metric, table.entry(method, number, metric.key))
@@ -207,6 +209,6 @@ def _paired(d: Difference) -> dict[str, Any]:
 
 
 def _bca(d: Difference) -> dict[str, Any]:
-    """The bootstrap interval under its own name: with few units it covers less than it says."""
+    """The bootstrap interval under separate keys, because with few units it is too narrow."""
     found = None if d.column is AVERAGE else significance.bca_interval(d.differences, 1 - ALPHA)
     return {"bca_low": found and found.low, "bca_high": found and found.high}

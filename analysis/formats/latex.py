@@ -1,4 +1,4 @@
-r"""The table for a paper: booktabs tabulars, every number set by siunitx, digits as they stand.
+r"""Writes the table as LaTeX: booktabs tabulars, numbers set by siunitx with all their digits.
 
 `\num` keeps trailing zeros, aligns nothing away and follows the surrounding weight, so bold and
 underlined numbers need no special columns.
@@ -22,7 +22,7 @@ PREAMBLE = r"""\documentclass{article}
 \sisetup{separate-uncertainty=true,detect-all}
 \begin{document}
 """
-"""Everything that a document with these tables needs."""
+"""The packages that a document with these tables needs."""
 
 _ESCAPES = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -40,13 +40,13 @@ _NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)(?: ± (\d+(?:\.\d+)?))?")
 
 
 def tex(value: str) -> str:
-    """Escaped text; a hyphen before a number is a minus, `--` stays the dash it prints as."""
+    """The text escaped for LaTeX; a hyphen before a number becomes a minus, `--` stays a dash."""
     escaped = "".join(_ESCAPES.get(c, c) for c in value)
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
 
 def cell_tex(cell: Text) -> str:
-    r"""A printed cell: `63.45 ± 0.31` becomes `\num{63.45 +- 0.31}`, anything else is text."""
+    r"""A cell in LaTeX: `63.45 ± 0.31` becomes `\num{63.45 +- 0.31}`, other values are text."""
     found = _NUMBER.fullmatch(cell.value)
     if found is None:
         shown = tex(cell.value)
@@ -65,7 +65,7 @@ def cell_tex(cell: Text) -> str:
 
 
 def to_latex(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """Floating tables, one per block (see `table_of`), for a document with the packages named."""
+    """Floating tables, one per block (see `table_of`); begins with the list of needed packages."""
     body = "\n".join(table_of(block) for block in blocks(table, extra))
     return f"% needs \\usepackage{{adjustbox,booktabs,caption,siunitx}}\n{_SETUP}\n{body}"
 
@@ -77,17 +77,17 @@ PAGE = 38
 """Lines of a landscape page at 10 pt that a float may fill."""
 
 HEAD = 4
-"""Lines of a page that a grid takes besides its rows: title, spans, header, rules."""
+"""Lines of a page that a grid needs in addition to its rows: title, spans, header, rules."""
 
 NOTE = 180
-"""Characters of a caption on a line of that page."""
+"""Characters per line of a caption on that page."""
 
 
 def table_of(block: Block, caption: str = "", label: str = "") -> str:
     """A floating table of the block's grids; its notes follow the caption.
 
-    What is longer than a page goes on in further floats of the same number, the header repeated.
-    Notes that would fill more than half of a page become text, which breaks over pages.
+    A table longer than a page continues in floats with the same number and repeated headers. Notes
+    longer than half a page become ordinary text, which can break over pages.
     """
     notes = " ".join(tex(note) for note in block.notes)
     lines = -(-(len(caption) + len(notes)) // NOTE)
@@ -103,12 +103,12 @@ def table_of(block: Block, caption: str = "", label: str = "") -> str:
 
 
 def _pages(grids: Sequence[Grid], room: int) -> list[list[Grid]]:
-    """The grids, cut where a page is full; `room`: lines on the first one."""
+    """The grids, split into pages; `room`: number of lines on the first page."""
     pages: list[list[Grid]] = [[]]
     for grid in grids:
         rows = grid.rows
         while rows:
-            if room < HEAD + min(len(rows), 4):  # no heading with a row or two below it
+            if room < HEAD + min(len(rows), 4):  # no heading with only one or two rows below it
                 pages.append([])
                 room = PAGE - 2
             taken = rows[: room - HEAD]
@@ -127,7 +127,7 @@ def _float(grids: Sequence[Grid], text: str, label: str = "", again: bool = Fals
 
 
 def tabular(grid: Grid) -> str:
-    """One grid, no wider than the line."""
+    """One grid as a tabular, shrunk to the line width if it is wider."""
     columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
     lines = [r"\begin{tabular}{" + columns + "}", r"\toprule"]
     if any(title for title, _ in grid.spans):

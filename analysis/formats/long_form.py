@@ -1,4 +1,4 @@
-"""`--format long`: one line per cell and metric, for pandas, autorank, rliable and the like.
+"""Writes `--format long`: CSV with one line per cell and metric, for pandas, autorank or rliable.
 
 Values are in stored units (accuracies are fractions, bytes are bytes); a value that was not
 measured is an empty field, which pandas reads as NaN.
@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from analysis.runs import filters
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.tables.comparison import METRICS
 
@@ -29,14 +29,14 @@ COLUMNS = (
     "correct_images",
     "store",
 )
-"""`method` is the method's name, `label` the table's row; `protocol` tells the columns of one bench
-apart, where the table has several; `correct_images` names the file of single test images."""
+"""`method` is the method's name, `label` the table's row; `protocol` distinguishes several columns
+of one bench; `correct_images` names the file of correct test images."""
 
 
 def to_long(
     groups: Sequence[Group], labels: Mapping[str, str], metrics: Sequence[str], rows: Sequence[str]
 ) -> str:
-    """The CSV of all runs in the groups; rows in the order given, else by name."""
+    """The CSV of all runs in the groups; rows in the given order, else by name."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -48,12 +48,12 @@ def to_long(
     return buffer.getvalue()
 
 
-def _place(run: Run, label: str, rows: Sequence[str]) -> tuple[object, ...]:
+def _place(run: RunRecord, label: str, rows: Sequence[str]) -> tuple[object, ...]:
     at = rows.index(label) if rows else 0
     return at, filters.natural(label), filters.natural(run.order), run.seed
 
 
-def _line(run: Run, protocol: str, label: str, key: str) -> tuple[object, ...]:
+def _line(run: RunRecord, protocol: str, label: str, key: str) -> tuple[object, ...]:
     value = METRICS[key].read(run)
     where = (run.id, run.bench, protocol, run.method, label, run.order, run.seed, run.eval)
     return (*where, key, "" if value is None else value, run.correct_images or "", run.store)

@@ -1,7 +1,7 @@
-"""The table for people: aligned text, terminal, Markdown (LaTeX: `latex.py`).
+"""Writes the table as aligned text, for a terminal, and as Markdown (LaTeX: `latex.py`).
 
-All show the same grids (means; paired differences, one grid an endpoint), the same further blocks
-and notes. Accuracies are percentages here; what was not measured is `--`.
+All three show the same grids (means; paired differences, one grid per endpoint), additional blocks
+and notes. Accuracies are percentages; a value that was not measured is `--`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from analysis.tables.comparison import Table
 
 
 def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """Plain aligned text; a trailing * stands for bold."""
+    """The table as aligned text; a * after a value stands for bold."""
     parts = []
     for block in blocks(table, extra):
         shown = [
@@ -27,7 +27,7 @@ def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
 
 
 def _starred(note: str) -> str:
-    """The note as it reads where bold is a trailing star."""
+    """The note, worded for output in which a * after the value stands for bold."""
     for bold, star in (
         ("Bold:", "*:"),
         ("Bold ", "* behind a "),
@@ -38,7 +38,7 @@ def _starred(note: str) -> str:
 
 
 def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] = ()) -> None:
-    """Print for a terminal: bold is bold; benches stand below each other where it is narrow."""
+    """Print to a terminal with bold type; on a narrow terminal one grid per bench."""
     from rich.console import Console
     from rich.text import Text as RichText
 
@@ -51,7 +51,7 @@ def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] =
             for line in [[Text("")]] * (not first) + layout(grid):
                 styled = RichText.assemble(*((p.value, "bold" if p.strong else "") for p in line))
                 styled.rstrip()
-                console.print(styled, soft_wrap=True)  # a line too long is the terminal's to wrap
+                console.print(styled, soft_wrap=True)  # the terminal wraps long lines
             first = False
         console.print()
         for note in block.notes:
@@ -59,7 +59,7 @@ def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] =
 
 
 def _fitting(table: Table, width: int) -> list[Grid]:
-    """The grids, with one grid of means per bench if all of them together are too wide."""
+    """The grids; one grid of means per bench if one grid is wider than the terminal."""
     together = grids(table)
     means = [grid for grid in together if not grid.title]
     single = len(table.columns) == 1
@@ -71,7 +71,7 @@ def _width(grid: Grid) -> int:
 
 
 def layout(grid: Grid, star: str = "") -> list[Line]:
-    """The lines of a grid: title or bench names, header, rule, rows; `star` marks strong cells."""
+    """The lines of a grid: title or bench names, header, rule, rows; `star` follows bold cells."""
     body = [[c.shown + (star if c.strong else "") for c in row] for row in grid.rows]
     widths = [max(map(len, column)) for column in zip(grid.header, *body, strict=True)]
     title = Text(grid.title, strong=True) if grid.title else Text(_span_line(grid, widths))
@@ -102,7 +102,7 @@ def _aligned(
 
 
 def to_markdown(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """Markdown tables; the bench's name stands in front of each column title."""
+    """The table in Markdown; each column title begins with the name of its bench."""
     parts = []
     for block in blocks(table, extra):
         shown = [_markdown(grid) for grid in block.grids]

@@ -1,4 +1,4 @@
-"""Pieces of HTML: escaped text, sortable tables, notes, small curves. No page layout here."""
+"""Writes pieces of HTML: sortable tables, notes, lists, figures, small curves. No page layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"\s*[\[<>]?([+-]?\d+(?:\.\d+)?)")
 
 
 def table(grid: Grid, caption: str = "") -> str:
-    """A grid as a table whose columns can be sorted by buttons in their heads."""
+    """A grid as a table; buttons in the header sort its columns."""
     titles = [title for title, span in grid.spans for _ in range(span)]
     heads = []
     for index, name in enumerate(grid.header):
@@ -49,13 +49,13 @@ def _row(row: Sequence[Text], words: int) -> str:
 
 
 def block(found: Block, caption: str = "") -> str:
-    """Its tables, then its notes."""
+    """The tables of the block, then its notes."""
     tables = "\n".join(table(grid, caption if i == 0 else "") for i, grid in enumerate(found.grids))
     return tables + bullet_list(found.notes, "notes")
 
 
 def bullet_list(items: Iterable[str], css: str = "") -> str:
-    """A list of escaped lines; nothing for none."""
+    """A list of escaped lines; '' for no lines."""
     lines = "".join(f"<li>{escape(item)}</li>" for item in items)
     return f'<ul class="{css}">{lines}</ul>' if lines else ""
 
@@ -69,8 +69,8 @@ def plain_table(rows: Iterable[Sequence[str]], header: Sequence[str], caption: s
 def picture(drawn: Drawn) -> str:
     """A figure as an embedded SVG with its caption, which is also its text for screen readers.
 
-    One that is wider than a column gets a line of its own, and is scrolled on a phone rather than
-    shrunk until its letters cannot be read.
+    A figure wider than a column gets its own line; on a phone it is scrolled, because shrunk text
+    could not be read.
     """
     buffer = BytesIO()
     with styled():
@@ -91,7 +91,7 @@ def picture(drawn: Drawn) -> str:
 
 
 def curve(values: Sequence[float]) -> str:
-    """A small line of accuracies in percent; its text names every value."""
+    """A small curve of accuracies in percent; its text alternative lists every value."""
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)

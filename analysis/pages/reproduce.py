@@ -1,4 +1,4 @@
-"""The command that trains a cell again: every value spelled out, so that no default can drift."""
+"""Writes the command that trains a cell again, with every value, so that no default matters."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 NAMED = {"name", "eval"}
-"""Fields that stand at the front of the command."""
+"""Fields at the beginning of the command."""
 
 PATHS = {"root", "cache", "weights"}
-"""Fields that may hold a path, which no result records."""
+"""Fields that may hold a path. Results do not record paths."""
 
 FILL_IN = (
     "In these commands bench.root=DIR stands for the folder of the images and "
     "backbone.weights=PATH for the file of the weights on your machine: fill them in. The hashes "
     "beside them are checked before anything is trained."
 )
-"""What a page says that shows such commands."""
+"""Sentence for pages that show such commands."""
 
 
 def command(cell: Mapping[str, Any]) -> str:
-    """`python -m janus ...` for the cell of a result; composing it gives the same id.
+    """The command `python -m janus ...` for the cell of a result; it gives a cell with the same id.
 
-    Where the reader's own paths belong, DIR and PATH stand (see `FILL_IN`).
+    DIR and PATH stand for paths on the reader's machine (see `FILL_IN`).
     """
     bench, backbone = cell["bench"], cell["backbone"]
     words = [
@@ -35,7 +35,7 @@ def command(cell: Mapping[str, Any]) -> str:
         f"seed={cell['seed']}",
         f"eval={bench['eval']}",
     ]
-    if bench["source"] != "glyphs":  # which comes with the package
+    if bench["source"] != "glyphs":  # bundled with the package
         words.append("bench.root=DIR")
     local = backbone["weights"] not in ("bundled", "hub", "random")
     words.append(f"backbone.weights={'PATH' if local else backbone['weights']}")
@@ -62,7 +62,7 @@ def command(cell: Mapping[str, Any]) -> str:
 
 
 def _typed(value: Any) -> str:
-    """In Hydra's grammar, whose mappings take no quotes around their keys."""
+    """The value in Hydra's grammar, in which keys of mappings have no quotes."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_typed(v)}" for key, v in value.items()) + "}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""`REPRODUCIBILITY.md`: for each number of the tables its cells, commits and commands."""
+"""Writes `REPRODUCIBILITY.md`: for each number of the tables its cells, commits and commands."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from analysis.blocks.grid import NONE, number
 from analysis.pages.reproduce import FILL_IN, command
 from analysis.runs import load, protocol
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.selection import Selection, in_order
 from analysis.tables.comparison import Table
 
-FURTHER = (
+OTHER_TABLES = (
     "* Paired differences (`main.tex`): the cells of the row and those of its reference, above, "
     "over the orders and seeds that both have.",
     "* `details.tex`: ACC from the same cells as `main.tex`.",
@@ -20,11 +20,11 @@ FURTHER = (
     "* `published_*.tex`: copied from `analysis/published/figures.csv`; they hold no cell of ours.",
     "* `numbers.json`: `main.tex`, `details.tex` and `verdicts.tex` at full precision.",
 )
-"""Tables that rest on cells listed elsewhere on the page, or on none."""
+"""Lines on other tables, which use cells listed elsewhere on the page, or none."""
 
 
 def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], words: str) -> str:
-    """The page for these tables and figures, which `analysis/paper.py words` wrote."""
+    """The page for the tables and figures that `analysis/paper.py` wrote with options `words`."""
     parts = [
         "# Where each number comes from",
         "",
@@ -41,7 +41,7 @@ def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], wo
     parts += _protocols(chosen)
     for name, table in found.items():
         parts += [f"## tables/{name}.tex", "", *_numbers(chosen, table), ""]
-    parts += ["## Further tables", "", *FURTHER, ""]
+    parts += ["## Further tables", "", *OTHER_TABLES, ""]
     parts += ["## Figures", "", *(f"* `figures/{name}.pdf`" for name in drawn), ""]
     parts += ["All figures of a bench rest on all cells of that bench, listed here.", ""]
     parts += ["## Cells", "", FILL_IN, "", *_cells(chosen)]
@@ -64,7 +64,7 @@ def _protocols(chosen: Selection) -> list[str]:
 
 
 def _numbers(chosen: Selection, table: Table) -> list[str]:
-    """One line per number: value, n, commits, cells."""
+    """One line per number of the table: value, n, commits, cells."""
     metrics = " | ".join(metric.title for metric in table.metrics)
     out = [
         f"| bench | row | {metrics} | units | commits | cells |",
@@ -89,8 +89,8 @@ def _numbers(chosen: Selection, table: Table) -> list[str]:
     return out
 
 
-def commit(run: Run) -> str:
-    """The commit that trained the run, `+` behind it for a tree with uncommitted changes."""
+def commit(run: RunRecord) -> str:
+    """The commit that trained the run, followed by `+` if there were uncommitted changes."""
     git = load.provenance(run).get("git") or {}
     sha = str(git.get("sha") or "not recorded")[:12]
     return sha + ("+" if git.get("dirty") else "")

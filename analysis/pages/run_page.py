@@ -1,4 +1,4 @@
-"""One run in the report: configuration, curve, matrix, diagnostics, provenance, command."""
+"""The section of one run in the report: configuration, curve, matrix, diagnostics, provenance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from analysis.blocks.grid import NONE, Grid, Text
 from analysis.figures import facts
 from analysis.pages import html
 from analysis.pages.reproduce import command
-from analysis.runs import declared, filters, load
-from analysis.runs.load import Run
+from analysis.runs import filters, load, method_cautions
+from analysis.runs.load import RunRecord
 
 
-def section(run: Run, label: str) -> str:
-    """A closed block that opens to everything known of the run."""
+def section(run: RunRecord, label: str) -> str:
+    """A collapsed HTML block with everything known about the run, and the command to repeat it."""
     record = load.record(run)
     acc, bwt = run.metrics.get("acc"), run.metrics.get("bwt")
     title = (
@@ -28,7 +28,7 @@ def section(run: Run, label: str) -> str:
     parts = [
         f"<summary>{escape(title)}</summary>",
         f"<p><code>{run.id}</code> <code>{escape(str(run.path))}</code></p>",
-        *(f"<p>Note: {escape(text)}.</p>" for text in declared.of_run(run)),
+        *(f"<p>Note: {escape(text)}.</p>" for text in method_cautions.of_run(run)),
         "<h3>Train it again</h3>",
         f"<pre>{escape(command(record['cell']))}</pre>",
         html.curve([v for v in facts.curve(run) if v == v]),
@@ -41,8 +41,8 @@ def section(run: Run, label: str) -> str:
     return f'<details class="run" id="run-{run.id}">{"".join(parts)}</details>'
 
 
-def _configuration(run: Run, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The cell's fields; settings as the identity has them, with the number of their meaning."""
+def _configuration(run: RunRecord, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the cell, with settings as in the identity (`cosine@2`)."""
     marked = {f"method.{name}": v for name, v in run.identity["method"]["values"].items()}
     return filters.flat(cell) | marked
 
@@ -51,7 +51,7 @@ def _percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.2f}"
 
 
-def _matrix(run: Run) -> Grid:
+def _matrix(run: RunRecord) -> Grid:
     values = facts.matrix(run)
     header = ("after", *(str(j + 1) for j in range(len(values))))
     rows = tuple(
@@ -61,7 +61,7 @@ def _matrix(run: Run) -> Grid:
     return Grid("", (("", len(header)),), header, rows, words=1)
 
 
-def _metrics(run: Run) -> Grid:
+def _metrics(run: RunRecord) -> Grid:
     kinds = [("all classes", run.metrics), ("task given", run.metrics_in_task)]
     kinds += [("nearest mean", run.metrics_ncm)] if run.metrics_ncm else []
     names = list(run.metrics)
@@ -73,7 +73,7 @@ def _metrics(run: Run) -> Grid:
 
 
 def _diagnostics(tasks: Sequence[Mapping[str, Any] | None]) -> str:
-    """Means over blocks, a row per task; blocks themselves are in the result file."""
+    """A table with one row per task of means over blocks. (Single blocks: see the result file.)"""
     lines: list[dict[str, str]] = []
     for task in tasks:
         line = {}

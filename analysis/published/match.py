@@ -1,8 +1,8 @@
-"""Which published row a row of ours may be judged against, and what of it stands in the way.
+"""Matches our rows to published rows and says why a pair is not comparable.
 
-A verdict is about the method that was published. A part switched off, another setting, fewer
-images or other training makes another method of it, whatever the row is called: such a pair is
-shown, with the reason, and gets no verdict. Learning rates alone may be tuned.
+A verdict concerns the published method. With a part switched off, another setting, fewer images or
+other training it is another method, even under the same name: such a pair is shown with the reason
+and gets no verdict. Only learning rates may differ.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from functools import lru_cache
 from typing import Any
 
 from analysis.published.read_csv import Published
-from analysis.runs.load import Run, settings, text
+from analysis.runs.load import RunRecord, settings, text
 from janus.config.cell import Cell, TrainConfig
 from janus.config.compose import compose
 from janus.config.method_spec import method_spec, names, read_yaml
 
 RATES = ("lr", "head_lr")
-"""Settings that may be tuned for a bench without making another method."""
+"""Settings that may differ without making it another method: learning rates."""
 
 SWITCHES = {"oe": "estimate", "gr": "rectify", "dml": "margin_loss"}
-"""The parts that the rows of Janus-LoRA's published ablation are named by."""
+"""{part in the row names of Janus-LoRA's published ablation: our setting}."""
 
 FEWER = ("train_per_class", "test_per_class", "stored_side")
-"""Fields of a bench that no published figure has."""
+"""Fields of a bench that reduce the images; no published figure has them."""
 
 
 def variant_of(method: str, label: str) -> str:
-    """What a row's label has in brackets: `oe+gr` of `janus[oe+gr] [2]`, '' of `janus [2]`."""
+    """The text in brackets of a row's label: `oe+gr` for `janus[oe+gr] [2]`, '' for `janus [2]`."""
     inside = label.removeprefix(method)
     return inside[1:].partition("]")[0] if inside.startswith("[") else ""
 
 
 def same_row(method: str, label: str, figure: Published) -> bool:
-    """Whether the two are to be shown together: `janus[oe+gr]` is the published variant `oe+gr`; a
-    row without brackets, or named by its settings, goes with the whole method.
+    """Whether our row and the published figure are of the same method and variant.
+
+    `janus[oe+gr]` is the published variant `oe+gr`. A row without brackets, or one named by its
+    settings, matches the whole method.
     """
     variant = variant_of(method, label)
     return method == figure.method and (
@@ -43,8 +45,8 @@ def same_row(method: str, label: str, figure: Published) -> bool:
     )
 
 
-def obstacle(run: Run, figure: Published, allow: Collection[str] = ()) -> str:
-    """Why no run with the settings of `run` can confirm or refute `figure`; '' where it can."""
+def obstacle(run: RunRecord, figure: Published, allow: Collection[str] = ()) -> str:
+    """The reason why runs with these settings cannot confirm or refute `figure`; '' if they can."""
     if run.method not in names("method") or run.bench not in names("bench"):
         return "the method's own settings on this bench are not known here"
     if figure.variant and not _is_ablation(figure):
@@ -59,12 +61,12 @@ def _is_ablation(figure: Published) -> bool:
     return figure.method == "janus" and (figure.variant in ("none", "all") or parts <= {*SWITCHES})
 
 
-def _settings(run: Run, figure: Published) -> list[str]:
-    """Settings that differ from the method's own for the bench, with the published row's parts.
+def _settings(run: RunRecord, figure: Published) -> list[str]:
+    """Settings of the run that differ from those of the published row, as sentences.
 
-    Both as identities have them: a value with an earlier meaning differs (`cosine`, `cosine@2`), a
-    setting later than the run counts as its neutral value, and an earlier revision of the method's
-    code is another configuration.
+    The published row has the method's settings for the bench, with the row's parts switched on.
+    Values are compared as in identities: `cosine` and `cosine@2` differ, a setting that is newer
+    than the run has its neutral value, and another revision of the method's code differs.
     """
     neutral = method_spec(run.method).neutral
     method = _own(run.bench, run.method).method.identity()
@@ -76,20 +78,23 @@ def _settings(run: Run, figure: Published) -> list[str]:
     return _differing({n: v for n, v in ours.items() if n in own and n not in RATES}, own)
 
 
-def _images(run: Run) -> list[str]:
+def _images(run: RunRecord) -> list[str]:
     bench = run.cell["bench"]
     found = [f"{name}={text(bench[name])}" for name in FEWER if bench.get(name) is not None]
     return found + ["scored on validation images"] * (run.eval != "test")
 
 
-def _training(run: Run, stated: Collection[str]) -> list[str]:
-    """Training that is neither the bench's nor the method's own; stated epochs are compared."""
+def _training(run: RunRecord, stated: Collection[str]) -> list[str]:
+    """Training values that are neither those of the bench nor of the method, as sentences.
+
+    Epochs that the figure states are compared with the protocol instead.
+    """
     trained = run.cell["train"]
     unified = TrainConfig(**read_yaml("bench", run.bench).get("train", {}))
     shared, own = vars(unified), vars(_own(run.bench, run.method).train)
     asked = ["batch_size"] + ["epochs", "first_epochs"] * ("epochs" not in stated)
     ours = {n: trained[n] for n in asked}
-    ours |= {n: trained.get(n, shared[n]) for n in ("clip", "warmup")}  # older runs have none
+    ours |= {n: trained.get(n, shared[n]) for n in ("clip", "warmup")}  # older runs lack them
     return _differing({n: v for n, v in ours.items() if v != shared[n]}, own)
 
 
@@ -100,5 +105,5 @@ def _differing(ours: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 @lru_cache
 def _own(bench: str, method: str) -> Cell:
-    """The method on the bench as its file has it, whatever split a run used."""
+    """The cell of the method on the bench with the settings of its YAML, for any split."""
     return compose({"bench": bench, "method": method, "bench.split_sha256": "any"})

@@ -1,6 +1,6 @@
-"""The published figures that come with the project: `analysis/published/`, described in its README.
+"""Reads the published figures in `analysis/published/` (described in its README).
 
-Read only. An empty protocol field means unknown, and stays unknown: nothing here guesses.
+An empty protocol field means that the value is unknown; it is never guessed.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ SOURCES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
-    """One published number, with what is known of how it came about."""
+    """One published number with its source and the known parts of its protocol."""
 
     source: str
     place: str
     kind: str
     method: str
-    """Our name of the method."""
+    """The method's name in this project."""
     title: str
-    """The source's name."""
+    """The method's name in the source."""
     variant: str
     bench: str
     metric: str
@@ -49,22 +49,22 @@ class Published:
     """Mean and std as printed."""
     n: int | None
     n_stated: str
-    """Where the source states `n`; empty exactly where it does not."""
+    """The place where the source states `n`; '' if and only if `n` is None."""
     std_ddof: int | None
     varies: str
     caution: str
     protocol: dict[str, str]
-    """By the names of `PROTOCOL`; unknown ones are missing."""
+    """{field of `PROTOCOL`: value}, without unknown fields."""
 
     @property
     def row(self) -> str:
-        """The source's method name with its variant."""
+        """The method's name in the source, with its variant."""
         said = self.variant.lower() in self.title.lower() or self.variant in ("none", "all")
         return self.title if said else f"{self.title} ({self.variant})"
 
 
 @cache
-def figures() -> tuple[Published, ...]:
+def published_figures() -> tuple[Published, ...]:
     """Every published figure. Raises ConfigError when the file is damaged."""
     path = FOLDER / "figures.csv"
     try:
@@ -79,7 +79,7 @@ def _figure(row: dict[str, str]) -> Published:
         return int(row[key]) if row[key] else None
 
     if bool(row["n"]) != bool(row["n_stated"]):
-        raise ValueError(f"{row['source']}, {row['place']}: n stands only with n_stated")
+        raise ValueError(f"{row['source']}, {row['place']}: n and n_stated must be given together")
 
     plain = ("source", "place", "kind", "method", "title", "variant", "bench", "metric")
     return Published(
@@ -98,11 +98,11 @@ def _figure(row: dict[str, str]) -> Published:
 
 
 def summaries(benches: Iterable[str] = (), tasks: int | None = None) -> list[Published]:
-    """ACC, MAA and BWT of whole methods: what stands in tables, logs and reproductions."""
+    """The published ACC, MAA and BWT at the end of training, on these benches (all if none)."""
     wanted = set(benches)
     return [
         figure
-        for figure in figures()
+        for figure in published_figures()
         if figure.metric in ("acc", "maa", "bwt")
         and figure.at is None
         and (not wanted or figure.bench in wanted)

@@ -1,8 +1,8 @@
-"""Does our figure reproduce a published one? An interval of the difference, and a verdict.
+"""Decides whether our figure reproduces a published one, by an interval of the difference.
 
-The published side is a mean, a standard deviation and a number of runs, so the interval is Welch's
-(1947), unpaired. Where it is not known whether the deviation was divided by n or n - 1, n is
-assumed: the interval is then wider, never narrower, than it should be.
+A published figure is a mean, a standard deviation and a number of runs, so the interval is Welch's
+(1947), unpaired. If it is unknown whether the deviation was divided by n or n - 1, n is assumed:
+the interval may then be too wide, but never too narrow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from analysis.published.read_csv import PROTOCOL, Published
 
 MARGIN = 1.0
-"""Points of accuracy within which two figures count as the same."""
+"""Largest difference, in points of accuracy, between figures that count as equal."""
 
 REPRODUCED, DIFFERENT, INCONCLUSIVE, PROTOCOL_UNKNOWN, NOT_COMPARABLE = (
     "reproduced",
@@ -32,12 +32,12 @@ MEANINGS = {
     "be said (--allow FIELD takes the field to agree)",
     NOT_COMPARABLE: "a protocol field or the configuration differs, or a side has no n or no std",
 }
-"""What each word says, in the order in which they are explained."""
+"""The meaning of each verdict, in the order in which they are printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One side: percent, ddof-1 deviation, number of independent runs, and the protocol."""
+    """One side of a comparison: mean and std (ddof 1) in percent, number of runs, protocol."""
 
     mean: float
     std: float | None
@@ -45,18 +45,18 @@ class Sample:
     protocol: Mapping[str, str]
     ddof_known: bool = True
     several_orders: bool = False
-    """Whether the mean is over several class orders, which one published order cannot equal."""
+    """Whether the mean is over several class orders, so that one published order differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What can be said of ours against the published figure."""
+    """The result of comparing our figure with a published one."""
 
     word: str
     why: str
-    """For `not comparable`: what stands in the way. Else where the interval lies."""
+    """For `not comparable` the reason, else the position of the interval."""
     difference: float
-    """Ours minus published, points."""
+    """Our mean minus the published mean, in points."""
     low: float | None
     high: float | None
     unstated: tuple[str, ...]
@@ -80,12 +80,12 @@ def judge(
     margin: float = MARGIN,
     level: float = 0.95,
 ) -> Verdict:
-    """The verdict in one of the words of `MEANINGS`, with the interval of the difference.
+    """The verdict, one of the words of `MEANINGS`, with the interval of the difference.
 
-    not comparable: a protocol field differs, or ours are several orders and the published one is
-    not stated, unless `allow` names the field; or there is an `obstacle`, whatever is allowed; or
-    a side lacks n or std. protocol unknown: one side does not state a field that `allow` does not
-    name. reproduced, different and inconclusive rest on fields that are known or allowed.
+    not comparable: a protocol field differs, or we have several orders and the source states none
+    (both only if `allow` does not name the field); or there is an `obstacle`; or n or std is
+    missing on one side. protocol unknown: one side does not state a field, and `allow` does not
+    name it. The other verdicts need all fields to be known or allowed.
     """
     difference = ours.mean - published.mean
     differing = _differing(ours, published, allow)
@@ -112,7 +112,7 @@ def judge(
 
 
 def _differing(ours: Sample, published: Sample, allow: Collection[str]) -> dict[str, str]:
-    """What is said of each field that stands in the way of a verdict."""
+    """{protocol field that differs and is not allowed: text with both values}."""
     a, b = ours.protocol, published.protocol
     found = {n: f"{n} {a[n]} / {b[n]}" for n in PROTOCOL if n in a and n in b and a[n] != b[n]}
     if ours.several_orders and "order" not in b:

@@ -1,0 +1,1 @@
+"""Reads finished runs, filters them, and checks that they can be compared."""

@@ -1,8 +1,7 @@
-"""Rows that differ in more than the method: printed with footnotes, never tested.
+"""Marks the rows of a sweep in which every method was run as published: footnotes, no tests.
 
-A sweep that runs every method as it was published says so in its plan. Its rows stand in one
-column, each with a mark that leads to the protocol it was run under; no difference is taken, no
-value is bold.
+Such rows differ in more than the method. They are in one column, each with a mark that leads to its
+protocol; no differences are computed and no value is bold.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.runs import protocol
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import MISSING, Group
 
 AS_PUBLISHED = "as_published"
-"""The protocol that a sweep's plan gives to such cells."""
+"""The value of `protocol` in the sweep's list for such cells."""
 
 WARNING = (
     "Every row was run with the settings of its own publication: rows differ in more than the "
@@ -24,18 +23,20 @@ WARNING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
-    """One column per bench, rows with marks, and what the marks stand for."""
+class AsPublished:
+    """One group per bench, rows with marks, and notes that explain the marks."""
 
     groups: tuple[Group, ...]
     labels: dict[str, str]
-    """Run id to `bilora [2]`."""
+    """{run id: row name with its mark, e.g. `bilora [2]`}."""
     notes: tuple[str, ...]
 
 
-def mark(runs: Sequence[Run], labels: dict[str, str]) -> Unlike:
-    """The runs of each bench in one group; every protocol of a bench gets a number, in
-    the order of the rows' names."""
+def mark(runs: Sequence[RunRecord], labels: dict[str, str]) -> AsPublished:
+    """Put the runs of each bench into one group, and number the protocols of each bench.
+
+    Numbers follow the order of the row names.
+    """
     groups: list[Group] = []
     notes = [WARNING]
     marks: dict[str, list[int]] = {}
@@ -55,6 +56,6 @@ def mark(runs: Sequence[Run], labels: dict[str, str]) -> Unlike:
             if numbers[values] not in found:
                 found.append(numbers[values])
     named = {label: f"{label} [{','.join(map(str, found))}]" for label, found in marks.items()}
-    return Unlike(
+    return AsPublished(
         tuple(groups), {key: named.get(label, label) for key, label in labels.items()}, tuple(notes)
     )

@@ -1,8 +1,8 @@
-"""Reduced records of results already read, so that ten thousand runs load in a second or two.
+"""A cache of the results already read, so that ten thousand runs load in one or two seconds.
 
-Derived and never the truth: an entry counts only while its result file has the size and time it
-had when it was read, a damaged or foreign cache is ignored, and deleting it costs time alone.
-One Parquet file per store, outside the store, which may be read-only or shared.
+An entry is used only while its result file has the recorded size and time. A damaged cache, or one
+of another version, is ignored; deleting it costs only time. It is one Parquet file per store, kept
+outside the store, which may be read-only or shared.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from janus import metrics
 from janus.config.cell import SCHEMA
 
 WORTHWHILE = 200
-"""Fewest results for which a cache is kept: below, reading is faster than importing Parquet."""
+"""Fewest results for which a cache is used; for fewer, reading is faster than importing Parquet."""
 
 OFF = "JANUS_NO_CACHE"
 """Environment variable that turns the cache off."""
 
 SHARED = ("cell", "identity", "provenance")
-"""Mappings in a record whose larger parts are stored by themselves: many runs share them."""
+"""Mappings in a record whose larger parts are stored separately, because many runs share them."""
 
 ABSENT = object()
 """Stands for a part that a record does not have."""
@@ -36,12 +36,12 @@ Entry = tuple[str, dict[str, Any]]
 
 
 def worthwhile(results: int) -> bool:
-    """Whether a store with so many results is read through the cache."""
+    """Whether a store with this number of results is read through the cache."""
     return results >= WORTHWHILE and not os.environ.get(OFF)
 
 
 def stamp(result: Path, committed: str) -> str:
-    """Size and time of a result file and of the note that names its provenance."""
+    """Text of the size and time of a result file, and the time of its `committed.json`."""
     try:
         found = result.stat()
     except OSError:
@@ -54,9 +54,9 @@ def stamp(result: Path, committed: str) -> str:
 
 
 def read(root: Path) -> dict[str, Entry]:
-    """Entries by result file name; empty when there is no cache that this version wrote.
+    """Entries by name of the result file; {} if there is no cache of this version.
 
-    Parts that are equal in several records are one object in all of them: not to be changed.
+    Equal parts of several records are the same object, so they must not be changed.
     """
     path = _path(root)
     if not path.exists():
@@ -76,7 +76,7 @@ def read(root: Path) -> dict[str, Entry]:
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's values, each distinct text parsed once; `ABSENT` where there is none."""
+    """The values of a column, each distinct text parsed once; `ABSENT` for missing values."""
     out: list[Any] = []
     for chunk in column.chunks:
         known = [json.loads(text) for text in chunk.dictionary.to_pylist()] + [ABSENT]
@@ -85,7 +85,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]:
-    """The record that `_parts` took apart."""
+    """The record, joined again from the parts that `_parts` made."""
     record: dict[str, Any] = {}
     for (key, *inner), value in zip(keys, row, strict=True):
         if value is ABSENT:
@@ -98,7 +98,7 @@ def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]
 
 
 def write(root: Path, entries: Mapping[str, Entry]) -> None:
-    """Replace the store's cache; a full or read-only disk is no reason to fail."""
+    """Replace the store's cache. Does not fail on a full or read-only disk."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -124,7 +124,7 @@ def write(root: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def _parts(record: Mapping[str, Any]) -> dict[str, str]:
-    """JSON by key, with what many runs share by itself: `cell.bench`, `provenance.packages`."""
+    """The record as JSON texts by key; shared parts separately, e.g. `provenance.packages`."""
     out = {}
     for key, value in record.items():
         if key not in SHARED:
@@ -143,7 +143,7 @@ def _path(root: Path) -> Path:
 
 
 def _version() -> str:
-    """Changes whenever the code that reads results or computes their metrics does."""
+    """The cache's version: it changes with the code that reads results or computes metrics."""
     files = (Path(__file__).with_name("load.py"), Path(metrics.__file__))
     source = b"".join(path.read_bytes() for path in files)
     return f"{SCHEMA}-{hashlib.sha256(source).hexdigest()[:16]}"

@@ -1,9 +1,9 @@
-"""The results of a sweep in one small file, `docs/results/NAME.jsonl.gz`, and a store made of it.
+"""Packs the results of a sweep into `docs/results/NAME.jsonl.gz`, and makes a store from it.
 
-First line: the sweep's list of cells. Then one result a line, by id, as its run left it, with its
-provenance beside it. Diagnostics are rounded to four digits. Fields of the provenance that name
-a machine are left out. `python -m docs.figures` writes the figures of the documents from these
-files, so every reader can compute them again.
+The first line is the sweep's list of cells; then one line per result, sorted by id, with its
+provenance. Diagnostics are rounded to four digits, and provenance fields that name a machine are
+left out. `python -m docs.figures` makes the documents' figures from these files, so that every
+reader can compute them again.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from janus.store.store import Store
 SUFFIX = ".jsonl.gz"
 
 PRIVATE = ("host", "platform", "committed_at", "merged_from")
-"""Fields of a provenance that name a machine or a moment, and say nothing of the result."""
+"""Provenance fields that name a machine or a time; they do not affect the result."""
 
 DIGITS = 4
-"""Significant digits of what a result holds under `diagnostics`."""
+"""Significant digits that are kept of a result's `diagnostics`."""
 
 
 def names(folder: Path) -> list[str]:
-    """The sweeps whose results lie in the folder."""
+    """The names of the sweeps with results in the folder."""
     return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
 
 
 def pack(root: Path, name: str, folder: Path) -> Path:
-    """Write the results of the sweep `name` in the store at `root` into `folder`.
+    """Write the results of the sweep `name` in the store at `root` into `folder`; returns the file.
 
-    The same results give the same bytes. Raises ConfigError for a sweep that the store does not
-    list, and for one with missing results: a document must not show half of a sweep.
+    Equal results give equal bytes. Raises ConfigError for a sweep that is not in the store or has
+    missing results, because a document must not show an incomplete sweep.
     """
     listed = sweep_lists.find_sweep(name, [root])
     store = Store(root)
@@ -63,9 +63,10 @@ def pack(root: Path, name: str, folder: Path) -> Path:
 
 
 def unpack(folder: Path, sweeps: Sequence[str], root: Path) -> None:
-    """A run store at `root` with the results of these sweeps, for everything that reads stores.
+    """Write a run store at `root` with the results of these sweeps.
 
-    Plain files: nobody trains in this store, and claims would take a hundred times as long.
+    Files are written without claims, which would take a hundred times as long: nothing is trained
+    in this store.
     """
     store = Store(root)
     for name in sweeps:

@@ -1,7 +1,6 @@
-"""Which of the loaded runs enter the table: filters on any field, and names of rows.
+"""Filters runs by bench, row name and any field of the cell.
 
-A filter that no run could ever meet is a slip of the keyboard, and is answered with the nearest
-name that exists.
+A filter with an unknown name raises ConfigError with the nearest valid name.
 """
 
 from __future__ import annotations
@@ -10,19 +9,19 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.runs.load import Run, text
+from analysis.runs.load import RunRecord, text
 from janus.errors import ConfigError, suggest
 
 _LABEL = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
 
 
 def names(texts: Iterable[str]) -> list[str]:
-    """Names in texts like 'seqlora,janus[rank=4,margin=0]': commas in brackets do not split."""
+    """Names in texts like 'seqlora,janus[rank=4,margin=0]', split at commas outside brackets."""
     return [name for item in texts for name in _LABEL.findall(item)]
 
 
-def where(runs: Sequence[Run], conditions: Iterable[str]) -> list[Run]:
-    """The runs that meet every `key=value`; keys are dotted fields of the cell (`method.rank`).
+def where(runs: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
+    """The runs that satisfy every `key=value`; keys are dotted fields of the cell (`method.rank`).
 
     Several values for one key are alternatives. Raises ConfigError for a key that no run has.
     """
@@ -73,10 +72,12 @@ def _same(value: Any, wanted: str) -> bool:
         return False
 
 
-def benches(runs: Sequence[Run], wanted: Sequence[str], also: Collection[str] = ()) -> list[Run]:
-    """The runs on the wanted benches; all when none is named.
+def benches(
+    runs: Sequence[RunRecord], wanted: Sequence[str], also: Collection[str] = ()
+) -> list[RunRecord]:
+    """The runs on the benches in `wanted` (all if it is empty). Raises ConfigError for other names.
 
-    `also`: names that are right although no run is on them.
+    `also`: names that are valid although no run has this bench.
     """
     known = {run.bench for run in runs} | set(also)
     for name in wanted:
@@ -88,8 +89,8 @@ def benches(runs: Sequence[Run], wanted: Sequence[str], also: Collection[str] = 
 def rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
     """The labels that `wanted` names, in its order.
 
-    `janus` names every configuration of janus, `janus[rank=4]` those with this setting. Raises
-    ConfigError for a name that fits none.
+    `janus` selects every configuration of janus, `janus[rank=4]` those with this setting. Raises
+    ConfigError for a name that selects nothing.
     """
     out: list[str] = []
     for name in wanted:
@@ -101,7 +102,7 @@ def rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[st
 
 
 def natural(label: str) -> tuple[tuple[float, str], ...]:
-    """Sorts labels as people do: rank=5 before rank=20, and 0.9 before 0.98."""
+    """A sort key that compares numbers inside labels: rank=5 before rank=20."""
     parts = re.split(r"(\d+(?:\.\d+)?)", label)
     return tuple((float(p) if i % 2 else -1.0, "" if i % 2 else p) for i, p in enumerate(parts))
 
@@ -120,7 +121,7 @@ def _parts(label: str) -> tuple[str, set[str]]:
 
 
 def reference(labels: Collection[str], wanted: str | None, default: str = "janus") -> str | None:
-    """The one row that differences are taken to; None when nothing is asked and none fits.
+    """The row to which differences are computed; None if none is requested and no default fits.
 
     Raises ConfigError when the name fits no row, or several.
     """

@@ -1,11 +1,11 @@
-"""Runs as Weights & Biases recorded them: a project online, or a folder of offline runs.
+"""Reads runs from Weights & Biases: from an online project or a folder of offline runs.
 
-The store is the truth; this reads the copy, to look at runs whose store is elsewhere and to check
-that both agree. Offline files are read by wandb's own command (`wandb leet inspect`), which needs
-neither network nor login; wandb is imported only for a project online.
+The store is authoritative. W&B's copy serves to read runs whose store is elsewhere and to check
+that both agree. Offline files are read by wandb's command (`wandb leet inspect`), which needs
+neither network nor login; wandb is imported only for an online project.
 
-What is read is what `janus.tracking.wandb_rows` writes: in the configuration `cell` and `identity`;
-in the summary `metrics` (fractions) and the other facts of a result; in the history one row a task
+It reads what `janus.tracking.wandb_rows` writes: `cell` and `identity` in the configuration;
+`metrics` (fractions) and other fields of a result in the summary; in the history one row per task
 with `task` (from 0) and `accuracy`. The run id is the cell's id.
 """
 
@@ -26,33 +26,33 @@ from janus import metrics
 from janus.errors import ConfigError, DataError
 
 READERS = 4
-"""Files read side by side, each by a process of wandb's."""
+"""Number of files read in parallel, each by a process of wandb."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """One run as it was tracked."""
+    """One run as W&B recorded it."""
 
     id: str
     cell: Mapping[str, Any]
     metrics: Mapping[str, float]
     """Fractions; empty until the run has finished."""
     curve: tuple[float, ...]
-    """Accuracy over all images seen after each task, as far as it was logged."""
+    """Accuracy over all images seen after each task, up to the first task that was not logged."""
     state: str
     """`finished`, `running` (also: killed), `failed`, `crashed`."""
     config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     source: str = field(default="", compare=False)
-    """The folder or project that it was read from."""
+    """The folder or project that the run was read from."""
 
 
 def read_offline(folder: Path) -> list[Tracked]:
     """The runs in a folder of offline runs, searched at any depth, sorted by id.
 
-    A run that was stopped and went on has several files; their histories are joined, and what
-    started last has the last word. Raises ConfigError when there is no folder, DataError for a
-    file that wandb cannot read.
+    A run that was stopped and resumed has several files. Their histories are joined; for other
+    values the last file counts. Raises ConfigError if there is no such folder, DataError for a file
+    that wandb cannot read.
     """
     if not folder.is_dir():
         raise ConfigError(f"no folder {folder}. Give the one that holds the offline W&B runs")
@@ -74,7 +74,7 @@ def read_offline(folder: Path) -> list[Tracked]:
 
 
 def _online(project: str) -> Any:
-    """A `wandb.Api()`. Raises ConfigError where wandb refuses to log in."""
+    """A `wandb.Api()`. Raises ConfigError if wandb cannot log in."""
     import wandb
 
     try:
@@ -106,7 +106,7 @@ def _tracked(
 ) -> Tracked:
     found = {k: float(v) for k, v in dict(summary.get("metrics") or {}).items() if v is not None}
     curve: list[float] = []
-    while len(curve) in points:  # up to the first task that was not logged
+    while len(curve) in points:  # stops at the first task that was not logged
         curve.append(points[len(curve)])
     cell = config.get("cell") or {}
     return Tracked(key, cell, found, tuple(curve), state, config, summary, source)
@@ -122,7 +122,7 @@ def _points(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:
 
 @dataclass
 class Offline:
-    """One offline file; a run has as many as it had attempts."""
+    """One offline file; a run has one per attempt."""
 
     id: str = ""
     started: str = ""
@@ -133,13 +133,13 @@ class Offline:
     settings: dict[str, Any] = field(default_factory=dict)
     """Name, group, job type, tags and so on."""
     axes: dict[str, str] = field(default_factory=dict)
-    """{metric, or pattern of metrics: the one that it is drawn over}."""
+    """{metric, or pattern of metrics: the metric on its x axis}."""
     systems: list[dict[str, Any]] = field(default_factory=list)
-    """Samples of processor, memory, disk and accelerator."""
+    """Samples of the use of CPU, memory, disk and GPU."""
 
 
 def inspect(path: Path) -> Offline:
-    """What one file holds. Raises DataError when wandb cannot read it."""
+    """The contents of one offline file. Raises DataError if wandb cannot read it."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
@@ -172,9 +172,9 @@ def _add(kind: str, record: Mapping[str, Any], to: Offline) -> None:
 
 
 def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
-    """Finished runs as tables know them, with W&B in the store's place; others are skipped.
+    """The finished runs as records for tables; other runs are listed as skipped.
 
-    Each is verified as a result file is: its identity must hash to its id.
+    Each is verified like a result file: the hash of its identity must be its id.
     """
     runs, skipped = [], []
     for run in tracked:
@@ -193,14 +193,14 @@ def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
 
 
 def read(where: str) -> load.Loaded:
-    """Finished runs from a folder, or from the project `entity/project` online."""
+    """The finished runs of a folder, or of the online project `entity/project`."""
     if Path(where).is_dir() or where.count("/") != 1:
         return as_runs(read_offline(Path(where)))
     return as_runs(read_project(where))
 
 
 def disagreements(tracked: Iterable[Tracked], stored: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What finished tracked runs say otherwise than the stored results (by id); empty: nothing."""
+    """Sentences on differences between finished tracked runs and stored results (by id)."""
     out = []
     for run in tracked:
         if run.state != "finished":

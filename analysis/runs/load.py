@@ -1,8 +1,8 @@
-"""Read run stores into light, typed records, and name the configurations found in them.
+"""Reads the finished runs of run stores into records, and names their configurations.
 
-A file that is not a whole, current result is never used and never hidden: it is listed, with the
-reason, in `Loaded.skipped`. Configurations of one method that differ in any setting get different
-labels, so that nothing downstream can average them together.
+A file that is not a complete, valid result is not used; `Loaded.skipped` lists it with the reason.
+Configurations of a method that differ in any setting get different labels, so that they are never
+averaged together.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from janus.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """What tables need to know of one finished run."""
+class RunRecord:
+    """One finished run, with the data that tables need."""
 
     id: str
     store: Path
-    """Root of the store it was read from."""
+    """Root of the store."""
     path: Path
-    """Its result file, for readers that want the matrix or the diagnostics."""
+    """The result file, which also holds the matrix and the diagnostics."""
     schema: int
     bench: str
     method: str
@@ -41,47 +41,47 @@ class Run:
     """`test` or `validation`."""
     cell: Mapping[str, Any]
     identity: Mapping[str, Any]
-    """Everything that could change the result, as it was hashed into the id."""
+    """Everything that could change the result; its hash is the id."""
     weights_sha256: str
     split_sha256: str
     """Hashes verified when the run started."""
     metrics: Mapping[str, float | None]
-    """In stored units, by the names of `janus.metrics.METRICS`, computed from the run's counts;
-    None where not measured."""
+    """{key of `janus.metrics.METRICS`: value in stored units}, computed from the run's counts; None
+    if not measured."""
     metrics_in_task: Mapping[str, float | None]
-    """The same with the task given."""
+    """The same metrics with the task identity given."""
     metrics_ncm: Mapping[str, float | None]
-    """The same by nearest class mean, where a run measured it; else empty."""
+    """The same metrics by nearest class mean; {} if they were not measured."""
     kept_bytes: int | None
     correct_images: str | None = None
-    """Name of the file that says which test images it had right; None: trained before there was
-    one (see `janus.store.image_bits`)."""
+    """Name of the file of correct test images (see `janus.store.image_bits`); None for results of
+    versions that did not write one."""
     recorded: Mapping[str, Any] | None = None
-    """The provenance, where it came with the record; None: still to be read."""
+    """The provenance, if it is already known; None: not read yet."""
 
     @property
     def title(self) -> str:
-        """Short name for people, as `Cell.title`."""
+        """Short name to show, as `Cell.title`."""
         return f"{self.bench} {self.method} order={self.order} seed={self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The runs of some stores, and the files that were not usable."""
+    """The runs of some stores, and the files that could not be used."""
 
-    runs: list[Run]
+    runs: list[RunRecord]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
-    """(file, why it was left out)."""
+    """(file, reason why it was left out)."""
 
 
 def load(roots: Iterable[str | Path]) -> Loaded:
     """Every usable result of the stores at `roots`, sorted by id.
 
-    A cell found in several stores counts once; when its results differ the first store's stays
-    and the other file is listed as skipped. Of equal ones the first that names its file of single
-    test images is taken. Raises ConfigError for a root that is no folder.
+    A cell in several stores counts once. If its results differ, that of the first store is used and
+    the other file is listed as skipped. If they are equal, the first one with a file of correct
+    test images is used. Raises ConfigError for a root that is no folder.
     """
-    found: dict[str, Run] = {}
+    found: dict[str, RunRecord] = {}
     skipped: list[tuple[Path, str]] = []
     for root in dict.fromkeys(Path(r).expanduser().resolve() for r in roots):
         if not root.is_dir():
@@ -94,12 +94,12 @@ def load(roots: Iterable[str | Path]) -> Loaded:
             if first is not run and first.metrics != run.metrics:
                 skipped.append((path, f"differs from {first.path}, which is used"))
             elif first.correct_images is None and run.correct_images is not None:
-                found[run.id] = run  # the same result, trained again for its single images
+                found[run.id] = run  # the same result, trained again for its file of correct images
     return Loaded([found[key] for key in sorted(found)], skipped)
 
 
-def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
-    """(file, run, why not) for every result file, through the cache where the store is large."""
+def _read_store(root: Path) -> Iterator[tuple[Path, RunRecord | None, str]]:
+    """Yield (file, run or None, reason) for every result file; a large store uses the cache."""
     paths = _result_files(root)
     use = cache.worthwhile(len(paths))
     known = cache.read(root) if use else {}
@@ -129,22 +129,22 @@ def _read_store(root: Path) -> Iterator[tuple[Path, Run | None, str]]:
 
 
 def _result_files(root: Path) -> list[Path]:
-    """Result files by name; commits in progress (hidden names) are none."""
+    """The result files, sorted by name, without temporary files (hidden names)."""
     return sorted(
         (p for p in (root / "results").glob("*/*.json") if not p.name.startswith(".")),
         key=lambda p: p.name,
     )
 
 
-def _reduced(run: Run) -> dict[str, Any]:
-    """What `_from_record` needs to make the run again, and its provenance."""
+def _reduced(run: RunRecord) -> dict[str, Any]:
+    """The reduced record for the cache: all that `_from_record` needs, and the provenance."""
     left_out = {"store", "path", "bench", "method", "order", "seed", "eval", "recorded"}
     found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in left_out}
     return found | {"provenance": dict(provenance(run))}
 
 
-def read_run(path: Path, root: Path) -> Run:
-    """The run in one result file. Raises ValueError saying why the file cannot be used."""
+def read_run(path: Path, root: Path) -> RunRecord:
+    """The run in one result file. Raises ValueError with the reason if it cannot be used."""
     record = atomic_files.read_json(path)
     if record is None:
         raise ValueError("damaged: not readable as JSON")
@@ -155,10 +155,11 @@ def read_run(path: Path, root: Path) -> Run:
     return run_from(record, path, root)
 
 
-def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
-    """The run in the record of a result, its metrics computed from its counts.
+def run_from(record: Mapping[str, Any], path: Path, root: Path) -> RunRecord:
+    """The run in a result's record, with metrics computed from its counts.
 
-    Raises ValueError saying why it cannot be used: stored metrics that its counts contradict, say.
+    Raises ValueError with the reason if it cannot be used, e.g. if its counts contradict its
+    stored metrics.
     """
     if record.get("schema") != SCHEMA:
         raise ValueError(f"schema {record.get('schema')!r}; this version reads {SCHEMA}")
@@ -175,10 +176,10 @@ def run_from(record: Mapping[str, Any], path: Path, root: Path) -> Run:
     return run
 
 
-def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
-    identity = {**record["identity"]}  # covered by the id, unlike the copy in `cell`
+def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> RunRecord:
+    identity = {**record["identity"]}  # verified by the id, unlike the copy in `cell`
     kept, images = record.get("kept_bytes"), record.get("correct_images")
-    return Run(
+    return RunRecord(
         id=str(record["id"]),
         store=root,
         path=path,
@@ -201,7 +202,7 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> Run:
     )
 
 
-def _verify(run: Run) -> None:
+def _verify(run: RunRecord) -> None:
     """Raise ValueError unless file name, id and identity agree."""
     if run.path.stem != run.id:
         raise ValueError(f"holds cell {run.id}, not the one it is named after")
@@ -213,17 +214,17 @@ def _verify(run: Run) -> None:
         raise ValueError(f"damaged: its identity hashes to {digest}")
 
 
-def provenance(run: Run) -> Mapping[str, Any]:
-    """How the run came about (seconds, memory, numerics); empty when nothing was recorded."""
+def provenance(run: RunRecord) -> Mapping[str, Any]:
+    """The run's provenance (seconds, memory, numerics); {} if nothing was recorded."""
     if run.recorded is not None:
         return run.recorded
     found = _store(run.store).provenance(run.id) or {}
-    # a damaged record of how a result came about does not make the result wrong
+    # a damaged provenance does not make the result wrong
     return found if _is_sound(found) else {}
 
 
 def _is_sound(record: Mapping[str, Any]) -> bool:
-    """Whether the values of a provenance that tables read are of their kinds."""
+    """Whether the provenance values that tables use have the right types."""
     numerics = record.get("numerics", [])
     times = record.get("seconds_per_task", [])
     numbers = [record.get(name) for name in ("seconds", "peak_memory_bytes")]
@@ -238,23 +239,23 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
 _store = lru_cache(Store)  # resolving the same root ten thousand times takes a second
 
 
-def record(run: Run) -> Mapping[str, Any]:
-    """The whole result file, for what tables do not need: the matrix and the diagnostics."""
+def record(run: RunRecord) -> Mapping[str, Any]:
+    """The whole result file, including the matrix and the diagnostics."""
     return dict(json.loads(run.path.read_bytes()))
 
 
-def settings(run: Run) -> dict[str, Any]:
-    """Every value that makes the run's method what it is, with its revision."""
+def settings(run: RunRecord) -> dict[str, Any]:
+    """All settings of the run's method, and the revision of its code."""
     method = run.identity["method"]
     return {**method["values"], "revision": method["revision"]}
 
 
-def labels(runs: Iterable[Run]) -> dict[str, str]:
-    """For each run id the name of its configuration: `janus`, or `janus[margin=0,rank=4]`.
+def labels(runs: Iterable[RunRecord]) -> dict[str, str]:
+    """{run id: name of its configuration}, e.g. `janus` or `janus[margin=0,rank=4]`.
 
-    The brackets hold the settings in which runs of the same method differ on the same bench:
-    values that a method uses on one bench only do not split its row, and equal labels on a bench
-    mean equal settings. A setting that older results do not know counts as its neutral value.
+    The brackets hold the settings in which runs of the same method differ on the same bench. So
+    values that a method has only on one bench do not split its row, and on a bench equal labels
+    mean equal settings. A setting that an old result does not have counts as its neutral value.
     """
     runs = list(runs)
     neutral: dict[str, dict[str, Any]] = {}
@@ -295,12 +296,12 @@ def text(value: Any) -> str:
     """A setting as it is typed on the command line: true, null, 0.5, natural."""
     if isinstance(value, str):
         return value
-    if type(value) is int:  # by far the most common, and json.dumps is slow in millions
+    if type(value) is int:  # the most common type; json.dumps would be slow for millions
         return str(value)
     if value is None or isinstance(value, bool):
         return _WORDS[value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))  # 1.0 and 1 are one setting
+        return str(int(value))  # 1.0 and 1 are the same setting
     if isinstance(value, float) and math.isfinite(value):
         return repr(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,8 +1,8 @@
-"""Which runs may stand in one column: the fields that make two runs comparable, and the refusal.
+"""Checks that runs have the same protocol, and groups them into the columns of the table.
 
-Every hashed field of bench, backbone and train is protocol, so that a field added later is
-compared without anyone remembering it here. Hashes verified when the run started replace those
-declared beforehand; names that only people read are left out.
+Every identity field of bench, backbone and train is part of the protocol, so a field added later is
+compared without a change here. Hashes verified at the start of a run replace the declared ones;
+names that are only labels are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from analysis.runs.load import Run, text
+from analysis.runs.load import RunRecord, text
 from janus.errors import ComparisonError, ConfigError, suggest
 
 PARTS = ("bench", "backbone", "train")
@@ -22,32 +22,33 @@ REPLACED = {
     "backbone": {"name", "weights", "weights_sha256"},
     "train": set(),
 }
-"""Hashed fields that are the column's name, or are shown together with a verified hash."""
+"""Identity fields that are not compared: the column's name, and fields with a verified hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One protocol value of a run: how it compares and how it is shown."""
+    """One protocol value of a run, in a form to compare and a form to show."""
 
     key: str
     shown: str
 
 
 MISSING = Field("", "--")
-"""A field that results of this age did not record."""
+"""The value of a field that older results did not record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one bench that agree in every protocol field."""
+    """Runs of one bench that are equal in every protocol field."""
 
     bench: str
     protocol: tuple[tuple[str, str], ...]
-    """(field, value) of what tells this group from the bench's others; empty for the only one."""
-    runs: tuple[Run, ...]
+    """(field, value) pairs that distinguish this group from others of the bench; () if it is the
+    only one."""
+    runs: tuple[RunRecord, ...]
 
 
-def fields_of(run: Run) -> dict[str, Field]:
+def fields_of(run: RunRecord) -> dict[str, Field]:
     """The protocol of a run by field name: `weights`, `split`, `epochs`, `core`, ..."""
     parts = {name: run.identity[name] for name in (*PARTS, "core")}
     return _fields(json.dumps(parts), run.schema, run.weights_sha256, run.split_sha256)
@@ -80,12 +81,12 @@ def _hashed(name: str, sha256: str) -> Field:
 
 
 def split_by_protocol(
-    runs: Sequence[Run], labels: Mapping[str, str], allow: Collection[str] = ()
+    runs: Sequence[RunRecord], labels: Mapping[str, str], allow: Collection[str] = ()
 ) -> list[Group]:
-    """Groups of runs inside which every protocol field is equal; one per bench unless allowed.
+    """Groups of runs with equal protocols; one per bench, or more if `allow` names the difference.
 
-    Raises ComparisonError when runs of a bench differ in a field that `allow` does not name, and
-    ConfigError when `allow` names a field that does not exist.
+    Raises ComparisonError if runs of a bench differ in a field that is not in `allow`, ConfigError
+    if `allow` names an unknown field.
     """
     protocols = {run.id: fields_of(run) for run in runs}
     known = {name for protocol in protocols.values() for name in protocol}
@@ -104,11 +105,11 @@ def split_by_protocol(
 
 def _groups(
     bench: str,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     protocols: Mapping[str, Mapping[str, Field]],
     differing: Sequence[str],
 ) -> list[Group]:
-    parts: dict[tuple[Field, ...], list[Run]] = {}
+    parts: dict[tuple[Field, ...], list[RunRecord]] = {}
     for run in runs:
         protocol = protocols[run.id]
         parts.setdefault(tuple(protocol.get(n, MISSING) for n in differing), []).append(run)
@@ -126,12 +127,12 @@ def differing(protocols: Sequence[Mapping[str, Field]]) -> list[str]:
 
 def _refusal(
     bench: str,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     labels: Mapping[str, str],
     protocols: Mapping[str, Mapping[str, Field]],
     differing: Sequence[str],
 ) -> str:
-    """The message that lists, field by field, which values meet and who has them."""
+    """The error message: for each differing field its values and the rows that have them."""
     width = max(map(len, differing))
     lines = [f"  {name:{width}}  {_holders(name, runs, labels, protocols)}" for name in differing]
     return "\n".join(
@@ -147,7 +148,7 @@ def _refusal(
 
 def _holders(
     name: str,
-    runs: Sequence[Run],
+    runs: Sequence[RunRecord],
     labels: Mapping[str, str],
     protocols: Mapping[str, Mapping[str, Field]],
 ) -> str:

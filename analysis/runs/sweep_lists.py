@@ -1,8 +1,7 @@
-"""The cells a sweep planned, and which of them are still missing.
+"""Reads the list of cells that a sweep planned, and finds those that are missing.
 
-A plan is the sweep's own file, `<store>/sweeps/<name>.json`, or any JSON list of {"id", "title"}.
-Only a plan can say that a table is incomplete: the store alone knows what is there, not what
-should be.
+The list is the sweep's file `<store>/sweeps/<name>.json`, or any JSON list of {"id", "title"}. It
+is needed to report missing cells, because the store only knows the finished ones.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from janus.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class ListedCell:
     """One planned cell."""
 
     id: str
     title: str
     """'glyphs janus[none] order=3 seed=0': bench, row, order, seed."""
     row: str | None = None
-    """The sweep's name for the configuration, where it gave one: `janus[none]`."""
+    """The sweep's name for the configuration, e.g. `janus[none]`; None if it has none."""
     protocol: str = "unified"
-    """`as_published`: run with settings that the other rows do not share."""
+    """`unified`, or `as_published`: every row was run with the settings of its publication."""
 
     @property
     def bench(self) -> str:
@@ -42,16 +41,16 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The cells that should be in the table, and the command that runs them."""
+class SweepList:
+    """The cells of a sweep, and the command that runs them."""
 
     source: str
     command: str | None
-    cells: tuple[Planned, ...]
+    cells: tuple[ListedCell, ...]
 
 
-def read_plan(path: Path) -> Plan:
-    """The plan in a sweep file or a bare list of cells. Raises ConfigError when it is neither."""
+def read_sweep_list(path: Path) -> SweepList:
+    """The list in a sweep's file or a JSON list of cells. Raises ConfigError for other files."""
     record = atomic_files.read_json(path)
     if record is None:
         what = "is not JSON, or damaged" if path.is_file() else "is missing or no file"
@@ -59,17 +58,17 @@ def read_plan(path: Path) -> Plan:
     try:
         cells = record["cells"] if isinstance(record, dict) else record
         planned = tuple(
-            Planned(str(c["id"]), str(c["title"]), c.get("row"), c.get("protocol", "unified"))
+            ListedCell(str(c["id"]), str(c["title"]), c.get("row"), c.get("protocol", "unified"))
             for c in cells
         )
         command = record.get("command") if isinstance(record, dict) else None
         if not all(is_cell_id(cell.id) for cell in planned):
-            raise TypeError("an id in a plan is never taken for a path")
+            raise TypeError("an id must be a cell id, not a path")
     except (KeyError, TypeError, AttributeError):
         raise ConfigError(
             f'the plan {path} must hold a list of {{"id", "title"}}, or a sweep\'s file'
         ) from None
-    return Plan(str(path), _command(command), planned)
+    return SweepList(str(path), _command(command), planned)
 
 
 def _command(value: Any) -> str | None:
@@ -78,26 +77,26 @@ def _command(value: Any) -> str | None:
     return str(value) if value else None
 
 
-def find_sweep(name: str, roots: Sequence[Path]) -> Plan:
-    """The plan that the sweep `name` left in one of the stores."""
+def find_sweep(name: str, roots: Sequence[Path]) -> SweepList:
+    """The list that the sweep `name` wrote into one of the stores. Raises ConfigError if none."""
     check_name(name, "--sweep")
     known: set[str] = set()
     for root in roots:
         folder = root / "sweeps"
         if (folder / f"{name}.json").is_file():
-            return read_plan(folder / f"{name}.json")
+            return read_sweep_list(folder / f"{name}.json")
         known |= {p.stem for p in folder.glob("*.json")}
     hint = suggest(name, known) or f" Start it with: python -m sweeps run {name}"
     raise ConfigError(f"no sweep {name!r} in {', '.join(map(str, roots))}.{hint}")
 
 
-def missing(plan: Plan, done: Collection[str]) -> list[Planned]:
-    """The planned cells without a usable result, in the plan's order."""
+def missing(plan: SweepList, done: Collection[str]) -> list[ListedCell]:
+    """The planned cells without a usable result, in the order of the list."""
     return [cell for cell in plan.cells if cell.id not in done]
 
 
-def state(cell: Planned, roots: Sequence[Path]) -> str:
-    """Why a cell is missing, as its stores know it: failed (with cause), running, damaged, open."""
+def state(cell: ListedCell, roots: Sequence[Path]) -> str:
+    """Why a cell has no result: failed (with cause), running, damaged or open."""
     for root in roots:
         store = Store(root)
         found = store.status(cell.id)

@@ -1,4 +1,4 @@
-"""Statistics over several benches at once, with stratified bootstrap intervals.
+"""Statistics over several benches, with stratified bootstrap intervals.
 
 After Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the Statistical Precipice):
 interquartile mean, probability of improvement, performance profiles. `Scores` hold one array of
@@ -16,19 +16,19 @@ from analysis.stats.significance import Interval
 
 Values = NDArray[np.float64]
 DRAWS = 2_000
-"""Bootstrap resamples."""
+"""Number of bootstrap resamples."""
 
 Scores = Sequence[Values]
-"""One array per bench: the values of its units. Benches may have different numbers of units."""
+"""One array per bench with the values of its units. The number of units may differ."""
 
 
 def normalised(rows: Mapping[str, Scores]) -> dict[str, list[Values]]:
-    """The values of every row on a common scale: per bench minus the mean of the rows' means,
-    divided by the standard deviation (ddof 1) of all values of all rows on that bench.
+    """The values of every row on a common scale.
 
-    Without it the middle half of all values leaves out the hardest and the easiest bench. Distances
-    to the best and worst row would do too, but blow up noise where all rows are alike. A bench on
-    which nothing varies gives zeros.
+    For each bench: the value minus the mean of the rows' means, divided by the standard deviation
+    (ddof 1) of all values of all rows. Without a common scale the interquartile mean would leave
+    out the hardest and the easiest bench. (Scaling by the best and worst row would amplify noise
+    where all rows are alike.) A bench without any variation gives zeros.
     """
     out: dict[str, list[Values]] = {row: [] for row in rows}
     for number in range(len(next(iter(rows.values()), ()))):
@@ -43,8 +43,9 @@ def normalised(rows: Mapping[str, Scores]) -> dict[str, list[Values]]:
 
 
 def interquartile_mean(scores: Scores) -> float:
-    """Mean of the middle half of all values of all benches, for `normalised` scores; less swayed
-    by one odd bench than the mean. NaN for no values."""
+    """Mean of the middle half of the values of all benches; use it on `normalised` scores.
+
+    One unusual bench changes it less than the mean. NaN without values."""
     values = np.sort(np.concatenate([np.asarray(s, dtype=np.float64) for s in scores]))
     cut = len(values) // 4
     middle = values[cut : len(values) - cut]
@@ -52,9 +53,10 @@ def interquartile_mean(scores: Scores) -> float:
 
 
 def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
-    """How often a random unit of ours beats one of theirs on the same bench; ties count half.
+    """Probability that a random unit of ours is better than one of theirs on the same bench.
 
-    Mann and Whitney's U / (n m), averaged over benches. It says how often, not by how much.
+    Mann and Whitney's U / (n m), averaged over benches; ties count half. It measures how often ours
+    is better, not by how much.
     """
     shares = []
     for a, b in zip(ours, theirs, strict=True):
@@ -64,7 +66,7 @@ def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
 
 
 def performance_profile(scores: Scores, thresholds: Sequence[float]) -> Values:
-    """For each threshold the share of all values above it."""
+    """For each threshold the share of all values that are above it."""
     values = np.concatenate([np.asarray(s, dtype=np.float64) for s in scores])
     above = values[None, :] > np.asarray(thresholds)[:, None]
     return np.asarray(above.mean(axis=1), dtype=np.float64)
@@ -77,9 +79,9 @@ def profile_band(
     draws: int | None = None,
     seed: int = 0,
 ) -> tuple[Values, Values] | None:
-    """Percentile interval of the profile at each threshold, resampling units inside each bench.
+    """Percentile interval of the profile at each threshold; units are resampled inside each bench.
 
-    None when some bench has fewer than 3 units.
+    None if a bench has fewer than 3 units.
     """
     if any(len(values) < 3 for values in scores):
         return None
@@ -101,10 +103,10 @@ def bootstrap(
     draws: int | None = None,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of `statistic(*methods)`, resampling units inside each bench.
+    """Percentile interval of `statistic(*methods)`; units are resampled inside each bench.
 
-    `paired`: unit i is the same order for every method, and is drawn for all of them at once.
-    None when some bench has fewer than 3 units.
+    `paired`: unit i is the same order for every method, so it is drawn for all methods together.
+    None if a bench has fewer than 3 units.
     """
     if any(len(values) < 3 for scores in methods for values in scores):
         return None

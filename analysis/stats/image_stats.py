@@ -1,8 +1,8 @@
-"""Paired statistics over single test images. Pure functions of arrays; numpy only inside.
+"""Paired statistics over single test images: standard errors, intervals, McNemar's test.
 
-All orders of a bench are tested on the same images, so the images are a second sample beside the
-orders: a difference over n orders and m images is a mean over a table of n x m cells, whose rows
-and columns are both drawn. An interval over orders alone holds for these images only.
+All orders of a bench are tested on the same images, so the images are a second sample in addition
+to the orders: a difference over n orders and m images is the mean of an n x m table whose rows and
+columns are both random. An interval over orders alone is valid for these images only.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from analysis.stats.significance import Interval
 
 SMALLEST_P = 1e-12
-"""Smallest p that `flip_images_p` gives: its rounding errors are below that."""
+"""Smallest p that `flip_images_p` returns; its rounding errors are smaller."""
 
 DRAWS = 10_000
-"""Draws of the image bootstrap."""
+"""Number of draws of the image bootstrap."""
 
 
 def mcnemar_p(only_ours: int, only_theirs: int) -> float:
-    """Two-sided exact p of McNemar's (1947) test: among the images that one of two methods alone
-    has right, each method is as likely to be that one. No such image: 1.
+    """Two-sided exact p of McNemar's (1947) test for one pair of runs.
 
-    A binomial test of `only_ours` in `only_ours + only_theirs` at 1/2.
+    Hypothesis: of the images that only one method classifies correctly, each method has half. A
+    binomial test of `only_ours` in `only_ours + only_theirs` at 1/2; 1 without such images.
     """
     count, smaller = only_ours + only_theirs, min(only_ours, only_theirs)
     if only_ours == only_theirs:
@@ -38,15 +38,14 @@ def mcnemar_p(only_ours: int, only_theirs: int) -> float:
 
 
 def flip_images_p(sums: NDArray[np.int64]) -> float:
-    """Two-sided exact p of 'no image favours a method', for images that are seen in several orders.
+    """Two-sided exact p of McNemar's test for images that are tested in several orders.
 
-    sums (m,): per image, in how many orders our method alone was right minus theirs alone (any
-    common multiple of it). Whole images are flipped, since the same image in two orders is no
-    second draw; the share of all 2^m sign patterns whose |total| is at least the observed one.
-    With one order it is McNemar's exact test. Adding the orders' counts and testing them as one
-    binomial would take n orders of an image for n images: see
-    tests/analysis/stats/test_image_stats.py
-    for what that costs. p below 1e-12 is given as 1e-12.
+    Hypothesis: no image favours a method. sums (m,): per image the number of orders in which only
+    our method was correct minus the number in which only theirs was (or a common multiple). Signs
+    of whole images are flipped, since the same image in two orders is not a second sample. p is the
+    share of all 2^m sign patterns whose |total| is at least the observed one; with one order it is
+    McNemar's exact test. Adding the counts of n orders into one binomial test would treat one image
+    as n images (tests/analysis/stats/test_image_stats.py shows the error). p is at least 1e-12.
 
     The distribution of the total comes from its characteristic function, prod_i cos(s_i theta).
     """
@@ -68,25 +67,25 @@ def flip_images_p(sums: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TwoWay:
-    """A mean over units (orders) and images, with what is known of its error. Stored units."""
+    """A mean over units (orders) and images with its standard errors and interval, stored units."""
 
     mean: float
     units: int
     images: int
     se_units: float | None
-    """Standard error if only the units were drawn, the images being these; None for one unit."""
+    """Standard error over units for fixed images; None for one unit."""
     se_images: float | None
-    """Standard error if only the images were drawn, the units being these; None for one image."""
+    """Standard error over images for fixed units; None for one image."""
     se: float | None
-    """Standard error over both; None where one of them is None."""
+    """Standard error over units and images; None if one of the two is None."""
     freedom: float | None
-    """Its degrees of freedom (Satterthwaite)."""
+    """Degrees of freedom of `se` (Satterthwaite)."""
     interval: Interval | None
-    """Over both."""
+    """Interval over units and images."""
 
 
 def two_way(table: NDArray[np.float64], level: float = 0.95) -> TwoWay:
-    """The mean of `table` (n units, m images) and its interval over both, which are drawn apart.
+    """The mean of `table` (n units, m images) and its interval over units and images.
 
     Crossed random effects, d_oi = mu + a_o + b_i + e_oi: Var(mean) = s_a^2/n + s_b^2/m + s_e^2/nm.
     The mean squares of the two-way table give it without bias: (MS_units + MS_images - MS_rest) /
@@ -123,10 +122,10 @@ def two_way(table: NDArray[np.float64], level: float = 0.95) -> TwoWay:
 def image_bootstrap(
     values: NDArray[np.float64], level: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """Percentile interval of the mean of `values` (m images,) when images are drawn again.
+    """Percentile interval of the mean of `values` (m,) from a bootstrap over the m images.
 
-    Values repeat (an image is right or wrong in a few orders), so the draws of equal values are
-    counted, by one multinomial draw each: the same as drawing images. None for fewer than 2 images.
+    Only a few different values occur, so their counts are drawn from a multinomial distribution,
+    which is the same as drawing images. None for fewer than 2 images.
     """
     if len(values) < 2:
         return None
@@ -138,7 +137,7 @@ def image_bootstrap(
 
 
 def per_unit(cells: Sequence[tuple[str, NDArray[np.int8]]]) -> dict[str, NDArray[np.float64]]:
-    """(m,) by unit: the mean of its cells' differences. cells: (unit, difference (m,)) each."""
+    """{unit: mean (m,) of the differences of its cells}; cells: (unit, difference (m,)) each."""
     groups: dict[str, list[NDArray[np.int8]]] = {}
     for unit, difference in cells:
         groups.setdefault(unit, []).append(difference)
@@ -146,7 +145,7 @@ def per_unit(cells: Sequence[tuple[str, NDArray[np.int8]]]) -> dict[str, NDArray
 
 
 def image_sums(cells: Sequence[tuple[str, NDArray[np.int8]]]) -> NDArray[np.int64]:
-    """(m,): integers in the ratio of the image's mean over units, seeds averaged inside a unit."""
+    """(m,): integers proportional to each image's mean over units (seeds averaged in a unit)."""
     sizes: dict[str, int] = {}
     for unit, _ in cells:
         sizes[unit] = sizes.get(unit, 0) + 1

@@ -1,7 +1,7 @@
-"""Paired differences to the reference: means, intervals, tests, and the families they stand in.
+"""The paired test: differences between a row and the reference, with interval, p, corrections.
 
-A difference is of one row on one bench, or on the average over benches, in one endpoint. The
-tests of a bench, over all rows and endpoints, are one family; those of the average are another.
+A difference is of one row, one endpoint, and one bench or the average over benches. The tests of a
+bench over all rows and endpoints are one family; those of the average are another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALPHA = 0.05
 """Level of every test and interval."""
 
 CORRECTIONS = ("maxt", "holm", "none")
-"""What may decide which difference is marked: see `corrected`."""
+"""Corrections for many tests, one of which decides what is marked: see `corrected`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +26,24 @@ class Column:
 
     bench: str
     mark: int | None
-    """Footnote number, when the bench stands in the table under several protocols."""
+    """Footnote number, if the table has the bench with several protocols."""
     protocol: tuple[tuple[str, str], ...]
     unit: str
-    """`order` or `seed`: what is counted by n and assumed exchangeable. Of the average: `unit`."""
+    """`order` or `seed`: the exchangeable unit, counted by n. For the average: `unit`."""
 
     @property
     def title(self) -> str:
-        """The bench's name, with its footnote mark."""
+        """The bench's name with its footnote mark."""
         return self.bench if self.mark is None else f"{self.bench} [{self.mark}]"
 
 
 AVERAGE = Column("average", None, (), "unit")
-"""The mean over the benches of a table, each counted once."""
+"""The column of the mean over all benches, each counted once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """A row against the reference, paired, in stored units: row minus reference."""
+    """The paired difference, row minus reference, in stored units, with its statistics."""
 
     column: Column
     metric: str
@@ -51,56 +51,56 @@ class Difference:
     method: str
     reference: str
     by_unit: Mapping[str, float]
-    """The difference of each common unit; of the average by `bench unit`."""
+    """{common unit: difference}; for the average the keys are `bench unit`."""
     terms: Mapping[str, float]
-    """The same, divided by the number of units of its bench: what a sign pattern flips, and what
-    the mean over benches is the sum of, up to the number of benches."""
+    """The same differences divided by the number of units of the bench. Their signs are flipped in
+    the test; their sum, divided by the number of benches, is the mean."""
     mean: float | None
-    """Over common units; of the average: the mean of the benches' means."""
+    """Mean over common units; for the average the mean of the benches' means."""
     std: float | None
-    """Over units (ddof 1); None for the average."""
+    """Standard deviation over units (ddof 1); None for the average."""
     interval: Interval | None
-    """95 % t interval of the mean, of this difference alone."""
+    """95 % t interval of the mean, not corrected for other tests."""
     p: float | None
-    """Two-sided sign-flip test, uncorrected."""
+    """p of the two-sided sign-flip test, uncorrected."""
     p_maxt: float | None = None
-    """Adjusted within its family by step-down max-T."""
+    """p adjusted within its family by step-down max-T."""
     p_holm: float | None = None
-    """Adjusted within the same family by Holm's method."""
+    """p adjusted within its family by Holm's method."""
     family: int = 0
-    """Tests in the family."""
+    """Number of tests in the family."""
     p_smallest: float | None
-    """The smallest p that so many units can give."""
+    """The smallest p that this number of units can give."""
     d_z: float | None
-    """Mean / std of the differences, corrected for few units; None for the average."""
+    """Effect size: mean / std of the differences, corrected for few units; None for the average."""
     wins: int | None
     losses: int | None
-    """Units in which the row is better / worse; None for an endpoint that is not ranked."""
+    """Units in which the row is better / worse; None for an endpoint without ranking."""
     method_lacks: tuple[Place, ...] = ()
     reference_lacks: tuple[Place, ...] = ()
-    """(order, seed) pairs that the other one has: left out."""
+    """(order, seed) pairs that only the other one has, and that are left out."""
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """One per common unit."""
+        """The differences, one per common unit."""
         return tuple(self.by_unit.values())
 
     @property
     def n(self) -> int:
-        """Common units."""
+        """Number of common units."""
         return len(self.by_unit)
 
 
 def corrected(d: Difference, correction: str) -> float | None:
-    """The p that decides under one of CORRECTIONS."""
+    """The p of the difference under this correction, one of CORRECTIONS."""
     return {"maxt": d.p_maxt, "holm": d.p_holm, "none": d.p}[correction]
 
 
 def terms_of(pairings: Mapping[str, Pairing]) -> dict[str, float]:
-    """The differences of one or several benches, each divided by the number of its bench's units.
+    """The differences of one or several benches, each divided by the number of units of its bench.
 
-    Their sum is the sum of the benches' mean differences. Keys are `unit`, or `bench unit` where
-    there are several benches: an order of one bench is not the same order of another.
+    Their sum is the sum of the benches' mean differences. Keys are `unit`, or `bench unit` for
+    several benches, because an order of one bench is not an order of another.
     """
     named = _by_unit(pairings)
     counts = [len(pairing.differences) for pairing in pairings.values()]
@@ -124,10 +124,10 @@ def difference(
     names: tuple[str, str],
     pairings: Mapping[str, Pairing],
 ) -> Difference:
-    """The untested-against-others difference of one row: `pairings` by bench, one or several.
+    """The difference of one row before adjustment for other tests; `pairings`: one per bench.
 
-    `better`: +1 where more of the metric is better, -1 where less is, 0 where it is not ranked.
-    `names`: the row and the reference. Several benches must each have a common unit.
+    `better`: +1 if more of the metric is better, -1 if less is, 0 if it is not ranked. `names`: the
+    row and the reference. Of several benches each must have a common unit.
     """
     groups = [list(pairing.differences.values()) for pairing in pairings.values()]
     by_unit = _by_unit(pairings)
@@ -157,10 +157,9 @@ def difference(
 
 
 def adjust(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """The differences with their adjusted p; those of one column are a family.
+    """The differences with adjusted p; the differences of a column are one family.
 
-    Rows of a family may have different units: each takes part with those it has, and a sign
-    pattern flips a unit in every row that has it.
+    Rows of a family may have different units. A sign pattern flips a unit in every row that has it.
     """
     out = list(differences)
     families: dict[Column, list[int]] = {}
@@ -172,6 +171,6 @@ def adjust(differences: Sequence[Difference]) -> tuple[Difference, ...]:
         maxt = significance.max_t([out[i].terms for i in members])
         holm = significance.holm(alone)
         for i, p, together, stepped in zip(members, alone, maxt, holm, strict=True):
-            adjusted = max(p, together)  # both may be drawn: their sampling errors differ
+            adjusted = max(p, together)  # random patterns: sampling errors differ
             out[i] = replace(out[i], p_maxt=adjusted, p_holm=stepped, family=len(members))
     return tuple(out)

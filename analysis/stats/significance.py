@@ -1,12 +1,12 @@
-"""Paired statistics for few, expensive runs. Pure functions of numbers.
+"""Statistical functions for few runs: sign-flip test, max-T, Holm, intervals, effect size.
 
-The exchangeable unit is the order: seeds inside an order share its difficulty, so they are
-averaged before anything is tested. With n units the smallest two-sided p of a sign-flip test is
-2 / 2^n, whatever the data: four orders cannot show anything at 5 %.
+The exchangeable unit is the order: seeds of an order share its difficulty, so they are averaged
+before testing. With n units the smallest two-sided p of a sign-flip test is 2 / 2^n for any data,
+so four orders can never be significant at 5 %.
 
 scipy is imported where it is used: every table needs a t quantile (scipy.special, 0.1 s), only
-exports need scipy.stats (0.4 s). Sign flips are a product of matrices here and not
-scipy.stats.permutation_test, which takes 40 times as long; the tests compare the two.
+exports need scipy.stats (0.4 s). Sign flips are computed by a matrix product, because
+scipy.stats.permutation_test takes 40 times as long; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXACT_UP_TO = 14
-"""Most units for which all sign patterns are counted."""
+"""Most units for which all sign patterns are enumerated."""
 
 DRAWS = 100_000
-"""Random sign patterns above that."""
+"""Number of random sign patterns for more units."""
 
 BLOCK = 10_000
-"""Random sign patterns that are drawn at a time: bounds the memory."""
+"""Random sign patterns that are drawn at a time, to limit the memory."""
 
 Place = tuple[str, int]
-"""(order, seed): what two methods must share to be compared."""
+"""(order, seed): runs of two methods are compared if they share it."""
 
 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """(mean, standard deviation with ddof 1); None for what too few values cannot give.
+    """(mean, standard deviation with ddof 1), each None if there are too few values.
 
-    Values that differ by rounding only have a standard deviation of exactly 0.
+    Values that differ only by rounding have a standard deviation of exactly 0.
     """
     if not values:
         return None, None
@@ -48,7 +48,7 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval and how it was made."""
+    """A confidence interval and its method."""
 
     low: float
     high: float
@@ -57,11 +57,11 @@ class Interval:
 
 
 def t_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval | None:
-    """Student's t interval of the mean over groups of the groups' means.
+    """Student's t interval of the mean of the groups' means.
 
-    One group: the usual interval of its mean. Several (benches): the groups count alike and are
-    independent, their variances may differ, and the degrees of freedom are Satterthwaite's (1946).
-    None where a group has fewer than 2 values.
+    One group: the usual interval of its mean. Several groups (benches): each counts equally, they
+    are independent, their variances may differ, and the degrees of freedom are Satterthwaite's
+    (1946). None if a group has fewer than 2 values.
     """
     if not groups or any(len(group) < 2 for group in groups):
         return None
@@ -87,8 +87,8 @@ def d_z(differences: Sequence[float]) -> float | None:
     """Standardised mean of paired differences: mean / std (ddof 1) of the differences, times
     Hedges' (1981) factor 1 - 3 / (4 (n - 1) - 1) against the bias of few units.
 
-    It is not Hedges' g of two independent groups, whose std is that of the values. None where the
-    std is missing or zero, and for two units: there the factor is 0, which would read as no effect.
+    It is not Hedges' g of two independent groups, which uses the std of the values. None if the std
+    is missing or zero, and for two units, where the factor is 0 and would look like no effect.
     """
     mean, std = mean_std(differences)
     if mean is None or not std or len(differences) < 3:
@@ -97,10 +97,9 @@ def d_z(differences: Sequence[float]) -> float | None:
 
 
 def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[str, float]:
-    """The mean of each unit: per order over its seeds, or per (order, seed) as it is.
+    """The mean of each unit: for `order` over its seeds; for `seed` the values themselves.
 
-    `unit="seed"` is for streams with a single order, where seeds are all there is; what is
-    concluded then holds for that order only.
+    `unit="seed"` is for runs with a single order; conclusions are then valid for that order only.
     """
     groups: dict[str, list[float]] = {}
     for (order, seed), value in sorted(values.items()):
@@ -111,19 +110,19 @@ def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Differences of two methods over what they have in common."""
+    """Differences of two methods over their common units."""
 
     differences: dict[str, float]
     """Ours minus theirs, by unit."""
     only_ours: tuple[Place, ...]
     only_theirs: tuple[Place, ...]
-    """(order, seed) pairs that one of the two lacks: left out."""
+    """(order, seed) pairs that only one of the two has, and that are left out."""
 
 
 def pair(
     ours: Mapping[Place, float], theirs: Mapping[Place, float], unit: str = "order"
 ) -> Pairing:
-    """Differences ours - theirs over the (order, seed) pairs of both, averaged inside the unit."""
+    """Differences ours - theirs over common (order, seed) pairs, averaged inside each unit."""
     common = ours.keys() & theirs.keys()
     differences = {key: ours[key] - theirs[key] for key in common}
     return Pairing(
@@ -134,20 +133,20 @@ def pair(
 
 
 def smallest_p(units: int) -> float:
-    """The smallest p that `sign_flip_p` of this many units can give: 2 / 2^n while it is exact."""
+    """The smallest p that `sign_flip_p` can give with this number of units: 2 / 2^n if exact."""
     exact = min(1.0, 2.0 / 2.0**units)
     return exact if units <= EXACT_UP_TO else max(exact, 1 / (DRAWS + 1))
 
 
 def units_for_p(alpha: float) -> int:
-    """The fewest units whose smallest p is below `alpha`, a level above 1 / (DRAWS + 1)."""
+    """The fewest units whose smallest p is below `alpha`, which must exceed 1 / (DRAWS + 1)."""
     return next(n for n in range(1, 64) if smallest_p(n) < alpha)
 
 
 def attainable_level(units: int, alpha: float) -> float:
-    """The largest p below `alpha` that an exact sign-flip test of so many units can give.
+    """The largest p below `alpha` that an exact sign-flip test with this number of units can give.
 
-    Its p are multiples of 2 / 2^n: at 0.025, seven units reject at 0.0156 and never at 0.0312.
+    Its p values are multiples of 2 / 2^n: with seven units and alpha 0.025 it is 0.0156.
     """
     if units > EXACT_UP_TO:
         return alpha
@@ -156,11 +155,11 @@ def attainable_level(units: int, alpha: float) -> float:
 
 
 def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0) -> float:
-    """Two-sided p of 'the mean difference is 0' when signs of differences are exchangeable.
+    """Two-sided p of the sign-flip test that the mean difference is 0.
 
     Fisher's randomisation test: the share of sign patterns whose |mean| is at least the observed
-    one. All 2^n patterns up to n = 14; above that `draws` seeded random ones, counting the
-    observed pattern too (Phipson and Smyth 2010). No differences: 1.
+    one. All 2^n patterns up to n = 14; for more, `draws` seeded random patterns and the observed
+    one (Phipson and Smyth 2010). 1 without differences.
     """
     return max_t([{str(i): d for i, d in enumerate(differences)}], draws, seed)[0]
 
@@ -168,14 +167,14 @@ def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0)
 def max_t(rows: Sequence[Mapping[str, float]], draws: int = DRAWS, seed: int = 0) -> list[float]:
     """Adjusted p of many paired tests at once: step-down max-T (Westfall and Young 1993).
 
-    Each row holds the differences of one test by unit. A sign pattern flips whole units, in every
-    row that has the unit, so what rows share (the reference, the order) stays shared. A row's
-    statistic is |sum| / root of the sum of squares, which is |sum| in units of its own standard
-    deviation over all sign patterns: for rows of equally many units a monotone function of |t|,
-    defined without variance too, and never above the root of n, so that a row of few units cannot
-    hide one of many. The adjusted p of a row is the share of patterns in which the largest
-    statistic of the rows not above it reaches its own. Patterns are counted or drawn as in
-    `sign_flip_p`, which is this with one row.
+    Each row holds the differences of one test by unit. A sign pattern flips whole units in every
+    row that has the unit, which keeps the dependence of rows (same reference, same order). A row's
+    statistic is |sum| / root of the sum of squares, i.e. |sum| in units of its standard deviation
+    over all sign patterns. For rows with equally many units it is a monotone function of |t|; it is
+    defined without variance too, and at most the root of n, so that a row with few units cannot
+    hide one with many. The adjusted p of a row is the share of patterns in which the largest
+    statistic among the rows not ranked above it reaches the row's own. Patterns are enumerated or
+    drawn as in `sign_flip_p`, which is the case of one row.
     """
     units = list(dict.fromkeys(unit for row in rows for unit in row))
     values = np.array([[row.get(unit, 0.0) for row in rows] for unit in units])
@@ -184,13 +183,13 @@ def max_t(rows: Sequence[Mapping[str, float]], draws: int = DRAWS, seed: int = 0
     values = values / np.where(scale > 0, scale, 1.0)
     observed = np.abs(values.sum(axis=0))
     order = np.argsort(-observed, kind="stable")
-    # rounding must not turn a tie into a win: patterns of equal sum differ in the last bits
+    # rounding must not break ties: patterns of equal sum may differ in the last bits
     reached = (observed - 1e-9 * np.abs(values).sum(axis=0))[order]
     counts = np.zeros(len(rows))
     patterns = 0
     for signs in _sign_patterns(len(units), draws, seed):
         found = np.abs(signs @ values[:, order])
-        largest = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]  # of this row and later
+        largest = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]  # this row and later ones
         counts += (largest >= reached).sum(axis=0)
         patterns += len(signs)
     drawn = len(units) > EXACT_UP_TO
@@ -201,7 +200,7 @@ def max_t(rows: Sequence[Mapping[str, float]], draws: int = DRAWS, seed: int = 0
 
 
 def _sign_patterns(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """[pattern, unit] of +1 and -1, in blocks: all 2^n, or `draws` random ones above 14 units."""
+    """Blocks [pattern, unit] of +1 and -1: all 2^n patterns, or `draws` random ones for n > 14."""
     if n <= EXACT_UP_TO:
         yield np.asarray(2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1) - 1, dtype=np.float64)
         return
@@ -215,9 +214,9 @@ def _sign_patterns(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64
 def wilcoxon_p(differences: Sequence[float]) -> float:
     """Two-sided p of Wilcoxon's (1945) signed-rank test, by scipy; zero differences are dropped.
 
-    Differences that are equal to 12 digits share their mean rank: accuracies are quotients, whose
-    last bits mean nothing. Exact without ties up to 50 units and with ties up to 13; else by the
-    normal approximation. No differences but zeros: 1.
+    Differences that are equal to 12 digits share their mean rank, because the last bits of an
+    accuracy have no meaning. Exact up to 50 units without ties and up to 13 with ties; else the
+    normal approximation. 1 if all differences are zero.
     """
     from scipy.stats import wilcoxon
 
@@ -227,7 +226,7 @@ def wilcoxon_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values, in the order given (Holm 1979)."""
+    """Holm's step-down adjusted p values, in the given order (Holm 1979)."""
     adjusted = [0.0] * len(p_values)
     running = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -241,15 +240,15 @@ def bca_interval(
 ) -> Interval | None:
     """Bias-corrected and accelerated bootstrap interval (Efron 1987) of the mean, by scipy.
 
-    With few units it is too narrow (docs/compare.md has its measured coverage), so it stands in
-    JSON only. None for fewer than 3 units, and where differences do not vary.
+    With few units it is too narrow (docs/compare.md gives its measured coverage), so only JSON
+    holds it. None for fewer than 3 units, and if the differences do not vary.
     """
     if len(differences) < 3:
         return None
     from scipy.stats import bootstrap
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of differences that are all alike: None is returned
+        warnings.simplefilter("ignore")  # raised if all differences are equal: None is returned
         found = bootstrap(
             (np.asarray(differences, dtype=np.float64),),
             np.mean,
@@ -263,9 +262,9 @@ def bca_interval(
 
 
 def count_wins(differences: Iterable[float], better: int = 1) -> tuple[int, int]:
-    """(units where ours is better, units where theirs is); ties count for neither.
+    """(units where ours is better, units where theirs is better); ties count for neither.
 
-    `better`: +1 where more is better, -1 where less is.
+    `better`: +1 if more is better, -1 if less is.
     """
     listed = [better * d for d in differences]
     return sum(d > 0 for d in listed), sum(d < 0 for d in listed)

@@ -1,4 +1,4 @@
-"""Where the spread comes from, and how many more orders would settle a difference."""
+"""Splits variance into parts of order and seed; estimates how many more orders a test needs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from analysis.stats.significance import Place, attainable_level, smallest_p
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Standard deviations of the two sources of a value's spread, in stored units."""
+    """Standard deviations due to order and due to seed, in stored units."""
 
     order: float | None
-    """Between orders, the seeds' share taken off; None with fewer than 2 orders."""
+    """Between orders, without the part due to seeds; None with fewer than 2 orders."""
     seed: float | None
-    """Between seeds of one order; None when no order has 2 seeds: then `order` holds both."""
+    """Between seeds of an order; None if no order has 2 seeds (`order` then includes it)."""
     orders: int
     runs: int
 
     @property
     def order_share(self) -> float | None:
-        """Share of the variance that the order explains; None when it cannot be told."""
+        """Share of the variance that is due to the order; None if it cannot be computed."""
         if self.order is None or self.seed is None:
             return None
         whole = self.order**2 + self.seed**2
@@ -33,7 +33,7 @@ class Components:
 
 
 def components(values: Mapping[Place, float]) -> Components:
-    """Order and seed parts of the spread: one-way random-effects analysis of variance.
+    """The parts of order and seed, by one-way random-effects analysis of variance.
 
     Henderson's estimator for unequal group sizes (Searle, Casella and McCulloch 1992, ch. 3):
     seed^2 = MS_within, order^2 = max(0, (MS_between - MS_within) / n0).
@@ -56,8 +56,8 @@ def components(values: Mapping[Place, float]) -> Components:
     return Components(math.sqrt(order), None if seed is None else math.sqrt(seed), orders, runs)
 
 
-FURTHER = (0, 1, 2, 3, 4, 6, 8, 10, 14, 20, 30, 50, 80, 120, 200)
-"""Numbers of further units that are tried."""
+MORE_UNITS = (0, 1, 2, 3, 4, 6, 8, 10, 14, 20, 30, 50, 80, 120, 200)
+"""Numbers of additional units that are tried."""
 
 
 def units_to_decide(
@@ -67,25 +67,25 @@ def units_to_decide(
     draws: int = 2_000,
     seed: int = 0,
 ) -> int | None:
-    """Fewest further units after which a paired test would decide with probability `power`.
+    """Fewest additional units with which a paired test is significant with probability `power`.
 
-    Simulated from what is known now: each draw takes a true mean and deviation from their
-    posterior (normal differences, prior flat in mean and log deviation), adds new units to the
-    observed ones, and tests all of them. The t test stands in for the sign-flip test, at the level
-    that the sign-flip test of so many units can attain; too few units decide nothing. 0: the
-    units at hand decide already. None: not even 200 more, or fewer than 3 units to start from.
+    By simulation: each draw takes a true mean and deviation from their posterior (normal
+    differences, prior flat in mean and log deviation), adds new units to the observed ones, and
+    tests all of them. A t test replaces the sign-flip test, at the level that a sign-flip test with
+    this number of units can attain; with too few units nothing is significant. 0: the observed
+    units are enough. None: more than 200 are needed, or fewer than 3 units were observed.
     """
     values = np.asarray(differences, dtype=np.float64)
     n = len(values)
     if n < 3:
         return None
     spread = values.std(ddof=1)
-    if spread <= 1e-12 * np.abs(values).max():  # equal values, up to rounding
+    if spread <= 1e-12 * np.abs(values).max():  # values that are equal up to rounding
         return _without_spread(float(values.mean()), n, alpha)
     rng = np.random.default_rng(seed)
     sigma = spread * np.sqrt((n - 1) / rng.chisquare(n - 1, draws))
     mu = rng.normal(values.mean(), sigma / math.sqrt(n))
-    for further in FURTHER:
+    for further in MORE_UNITS:
         total = n + further
         if smallest_p(total) >= alpha:
             continue
@@ -104,7 +104,7 @@ def _without_spread(mean: float, n: int, alpha: float) -> int | None:
 def _decided(
     values: NDArray[np.float64], new: NDArray[np.float64], alpha: float
 ) -> NDArray[np.bool_]:
-    """For each row of `new` whether a t test over `values` and that row gives p < alpha."""
+    """For each row of `new`: whether a t test over `values` and this row gives p < alpha."""
     from scipy.special import stdtrit
 
     n = len(values) + new.shape[1]

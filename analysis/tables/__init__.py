@@ -1,0 +1,1 @@
+"""Builds the comparison table, its notes and its cautions."""

@@ -1,6 +1,6 @@
-"""Reasons to read a table with care: in what else than the method its rows differ, as sentences.
+"""Cautions below a table: sentences on differences between its rows other than the method.
 
-They stand under the table in every format, because a table is copied without its terminal.
+They are part of the table in every format, so that they are copied with it.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from analysis.runs.load import Run, provenance
+from analysis.runs.load import RunRecord, provenance
 from analysis.runs.protocol import Group
 from analysis.stats.paired import Difference
 from analysis.stats.significance import mean_std
 
 NAMED = 4
-"""Most rows that a sentence names."""
+"""Most rows named in a sentence."""
 
 Record = Mapping[str, Any]
 
 
 def of_runs(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
-    """Unequal seeds, devices, versions and commits of rows; doubtful runs."""
+    """Sentences on rows with unequal orders, seeds, devices, versions or commits, and on doubtful
+    runs."""
     runs = [run for group in groups for run in group.runs]
     records = {run.id: provenance(run) for run in runs}
     uneven = [f(group, labels) for group in groups for f in (_other_orders, _uneven_seeds)]
@@ -39,8 +40,8 @@ def of_runs(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
 
 
 def of_differences(differences: Sequence[Difference]) -> list[str]:
-    """Rows without a common run with the reference; differences that do not vary."""
-    first = differences[0].metric if differences else ""  # the others lack the same runs
+    """Sentences on rows without a common run with the reference, and on constant differences."""
+    first = differences[0].metric if differences else ""  # the other endpoints lack the same runs
     alone = [_place(d) for d in differences if d.metric == first and not d.n]
     equal = [_place(d) for d in differences if d.n > 1 and mean_std(list(d.terms.values()))[1] == 0]
     out = []
@@ -67,7 +68,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _other_orders(group: Group, labels: Mapping[str, str]) -> str:
-    """Rows with equally many, but other orders; rows with fewer are named by `notes`."""
+    """A sentence on rows with as many but different orders. (`notes` names rows with fewer.)"""
     orders: dict[str, set[str]] = {}
     for run in group.runs:
         orders.setdefault(labels[run.id], set()).add(run.order)
@@ -85,7 +86,7 @@ def _other_orders(group: Group, labels: Mapping[str, str]) -> str:
 
 
 def _uneven_seeds(group: Group, labels: Mapping[str, str]) -> str:
-    """Rows that have the same order with other seeds: their means are not like for like."""
+    """A sentence on rows that have different seeds of the same order, so that means differ."""
     seeds: dict[str, dict[str, set[int]]] = {}
     for run in group.runs:
         seeds.setdefault(run.order, {}).setdefault(labels[run.id], set()).add(run.seed)
@@ -111,7 +112,7 @@ def _span(counts: Sequence[int]) -> str:
 
 
 def _numerics(name: str) -> Callable[[Record], str | None]:
-    """What the run's attempts recorded: `A then B` for a run that went on elsewhere."""
+    """A function that reads this numerical setting: `A then B` if a run's attempts differ."""
 
     def read(record: Record) -> str | None:
         attempts = record.get("numerics") or []
@@ -137,11 +138,11 @@ ORIGINS: Mapping[str, Callable[[Record], str | None]] = {
     "versions of janus": _janus,
     "commits": _commit,
 }
-"""What may differ between the runs of two rows besides their settings, by the word for it."""
+"""Provenance that may differ between the runs of two rows, by its name in the sentence."""
 
 
 def _differs_between_rows(groups: Sequence[Group], found: Mapping[str, str | None]) -> bool:
-    """Whether two rows differ at a bench, order and seed that both have; unknown is not counted."""
+    """Whether two rows differ on a bench, order and seed that both have, where both are known."""
     places: dict[tuple[int, str, int], set[str]] = {}
     for number, group in enumerate(groups):
         for run in group.runs:
@@ -151,7 +152,7 @@ def _differs_between_rows(groups: Sequence[Group], found: Mapping[str, str | Non
 
 
 def _holders(
-    name: str, runs: Sequence[Run], labels: Mapping[str, str], found: Mapping[str, str | None]
+    name: str, runs: Sequence[RunRecord], labels: Mapping[str, str], found: Mapping[str, str | None]
 ) -> str:
     """`Rows differ in their devices (runs of each): A (janus: 4); B (seqlora: 4).`"""
     counts: dict[str, dict[str, int]] = {}

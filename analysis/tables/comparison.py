@@ -1,4 +1,4 @@
-"""The comparison table as data: what stands in it, before anyone decides how it looks.
+"""Builds the comparison table as data: its columns, means, tests and differences.
 
 Rows are method configurations, columns are (bench, metric). Inside a column every run has the same
 protocol. Means and deviations are over the bench's unit: the order, with seeds averaged inside it;
@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.runs import declared, filters
-from analysis.runs.load import Run, provenance
+from analysis.runs import filters, method_cautions
+from analysis.runs.load import RunRecord, provenance
 from analysis.runs.protocol import Group
 from analysis.stats import paired, significance
 from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference
@@ -23,21 +23,21 @@ from janus.metrics import METRICS as COMPUTED
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """One kind of column."""
+    """A metric that a column can show. To add a column, add an entry to `METRICS`."""
 
     key: str
     title: str
     scale: float = 100.0
-    """Multiplies the stored value for print: fractions become percentages."""
+    """Factor for printing the stored value: 100 turns fractions into percentages."""
     unit: str = "%"
     digits: int = 2
     better: int = 1
     """+1: more is better, -1: less is better, 0: not ranked."""
-    read: Callable[[Run], float | None]
+    read: Callable[[RunRecord], float | None]
 
 
 def _from_counts() -> Iterator[Metric]:
-    """A column for each metric that is computed from a run's counts."""
+    """Yield a column metric for each metric of `janus.metrics` that is computed from counts."""
     for metric in COMPUTED.values():
         yield Metric(
             key=metric.key,
@@ -50,27 +50,27 @@ def _from_counts() -> Iterator[Metric]:
         )
 
 
-def _computed(key: str) -> Callable[[Run], float | None]:
+def _computed(key: str) -> Callable[[RunRecord], float | None]:
     return lambda run: run.metrics.get(key)
 
 
-def _without_head(key: str) -> Callable[[Run], float | None]:
+def _without_head(key: str) -> Callable[[RunRecord], float | None]:
     return lambda run: run.metrics_ncm.get(key)
 
 
-def _in_task(key: str) -> Callable[[Run], float | None]:
+def _in_task(key: str) -> Callable[[RunRecord], float | None]:
     return lambda run: run.metrics_in_task.get(key)
 
 
-def _recorded(key: str) -> Callable[[Run], float | None]:
-    def read(run: Run) -> float | None:
+def _recorded(key: str) -> Callable[[RunRecord], float | None]:
+    def read(run: RunRecord) -> float | None:
         value = provenance(run).get(key)
         return float(value) if isinstance(value, int | float) else None
 
     return read
 
 
-def _kept(run: Run) -> float | None:
+def _kept(run: RunRecord) -> float | None:
     return None if run.kept_bytes is None else float(run.kept_bytes)
 
 
@@ -104,10 +104,10 @@ METRICS = {
         Metric(key="kept", title="Kept", scale=_MIB, unit="MiB", better=0, read=_kept),
     )
 }
-"""What a column can show; definitions of the accuracies are in `janus.metrics.METRICS`."""
+"""All metrics that a column can show, by key; `janus.metrics.METRICS` defines the accuracies."""
 
 PRIMARY = "acc"
-"""The endpoint of the paired comparison, unless another one is asked for."""
+"""The default endpoint of the paired comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,48 +117,48 @@ class Entry:
     mean: float | None
     std: float | None
     n: int
-    """Units with a value."""
+    """Number of units with a value."""
     runs: int
     best: bool = False
-    """Better than every other row of the column: each paired test against one has p < ALPHA."""
+    """Whether it is better than every other row: all paired tests against them have p < ALPHA."""
     second: bool = False
-    """The same among the rows that are left when the best one is taken away."""
+    """Whether it is better than every other row except the best one."""
     half_width: float | None = None
     """Half of the 95 % t interval of the mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Everything that is printed."""
+    """The whole table: columns, rows, means, differences and settings for printing."""
 
     columns: tuple[Column, ...]
     metrics: tuple[Metric, ...]
     methods: tuple[str, ...]
     entries: Mapping[tuple[str, int, str], Entry]
-    """By (method, column number, metric key); endpoints that no column shows included."""
+    """By (method, column number, metric key), including endpoints without a column."""
     averages: Mapping[tuple[str, str], Entry]
-    """Means over the benches by (method, metric key), for rows that were measured on all of them;
-    empty for a table of one bench, and where a bench stands under several protocols."""
+    """Means over the benches by (method, metric key), for rows that were measured on all benches.
+    Empty for one bench, and if a bench has several protocols."""
     reference: str | None
     endpoints: tuple[Metric, ...]
-    """What is compared with the reference."""
+    """The metrics that are compared with the reference."""
     differences: tuple[Difference, ...]
     """By endpoint, then column, then row."""
     correction: str = "maxt"
-    """One of `paired.CORRECTIONS`: whose p decides which difference is marked."""
+    """One of `paired.CORRECTIONS`; its p decides which difference is marked."""
     spread: str = "std"
-    """What stands behind ±: `std`, or `ci` for half of a 95 % t interval."""
+    """The value after ±: `std`, or `ci` for half of the 95 % t interval."""
     untested: tuple[str, ...] | None = None
-    """Notes on rows that are not alike; given, nothing in the table is tested."""
+    """Notes on rows that differ in more than the method. If given, nothing is tested."""
     cautions: tuple[str, ...] = ()
-    """In what else than the method the rows differ, and other reasons to read with care."""
+    """Sentences on differences of rows other than the method, and other cautions."""
 
     def entry(self, method: str, column: int, metric: str) -> Entry | None:
-        """The number at this place, or None when nothing was measured."""
+        """The entry of this row, column and metric; None if it was not measured."""
         return self.entries.get((method, column, metric))
 
     def units(self, method: str, column: int) -> int:
-        """Units of this column's bench that the method was measured on."""
+        """Number of units of this column's bench for which the method was measured."""
         found = (self.entry(method, column, metric.key) for metric in self.metrics)
         return max((entry.n for entry in found if entry), default=0)
 
@@ -178,9 +178,9 @@ def build(
     endpoints: Sequence[str] = (PRIMARY,),
     correction: str = "maxt",
 ) -> Table:
-    """The table of these runs; rows in the order given, else by name with the reference last.
+    """The table of these runs; rows in the given order, else by name with the reference last.
 
-    `untested`: notes on rows that differ in more than the method, which are then never compared.
+    `untested`: notes on rows that differ in more than the method; they are then not compared.
     """
     assert untested is None or reference is None
     methods = tuple(rows) if rows else _row_order(labels.values(), reference)
@@ -225,7 +225,7 @@ def build(
         spread=spread,
         untested=untested,
         cautions=(
-            *declared.of_rows(groups, labels),
+            *method_cautions.of_rows(groups, labels),
             *cautions.of_runs(groups, labels),
             *cautions.of_differences(adjusted),
         ),
@@ -238,13 +238,13 @@ def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
     )
 
 
-def unit_of(runs: Sequence[Run]) -> str:
-    """`order`, or `seed` when all runs share one order and seeds are all that varies."""
+def unit_of(runs: Sequence[RunRecord]) -> str:
+    """`order`; or `seed` if all runs have the same order."""
     return "order" if len({run.order for run in runs}) > 1 else "seed"
 
 
-def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
-    """The stored values of these metrics; what a run did not measure is left out."""
+def values_of(runs: Sequence[RunRecord], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
+    """The stored values of these metrics, without values that a run did not measure."""
     out: Values = {metric.key: {} for metric in metrics}
     for run in runs:
         for metric in metrics:
@@ -254,12 +254,12 @@ def values_of(runs: Sequence[Run], labels: Mapping[str, str], metrics: set[Metri
     return out
 
 
-Bench = tuple[Mapping[str, Mapping[Place, float]], str]
+BenchValues = tuple[Mapping[str, Mapping[Place, float]], str]
 """(values of one metric by row and place, the unit to average them to)."""
 
 
-def _entries(metric: Metric, benches: Sequence[Bench], tested: bool) -> dict[str, Entry]:
-    """What stands at each row: of one bench, or the mean over several for rows that have all."""
+def _entries(metric: Metric, benches: Sequence[BenchValues], tested: bool) -> dict[str, Entry]:
+    """The entry of each row: on one bench, or the mean over several for rows measured on all."""
     rows = [row for row in benches[0][0] if all(row in values for values, _ in benches)]
     best = _best(metric, rows, benches) if tested else None
     second = _best(metric, [row for row in rows if row != best], benches) if best else None
@@ -279,7 +279,7 @@ def _entries(metric: Metric, benches: Sequence[Bench], tested: bool) -> dict[str
     return out
 
 
-def _units(row: str, benches: Sequence[Bench]) -> list[list[float]]:
+def _units(row: str, benches: Sequence[BenchValues]) -> list[list[float]]:
     return [
         list(significance.average_units(values[row], unit).values()) for values, unit in benches
     ]
@@ -289,18 +289,18 @@ def _mean(groups: Sequence[Sequence[float]]) -> float:
     return math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups)
 
 
-def _best(metric: Metric, rows: Sequence[str], benches: Sequence[Bench]) -> str | None:
-    """The row that beats every other one, each in a paired sign-flip test at ALPHA, or None.
+def _best(metric: Metric, rows: Sequence[str], benches: Sequence[BenchValues]) -> str | None:
+    """The row that is better than every other one in paired sign-flip tests at ALPHA; or None.
 
-    An intersection-union test (Berger 1982): that the leader is better than all others is claimed
-    only where every single hypothesis 'not better than this one' is rejected, so the level holds
-    without a correction. The tests are two-sided because the leader was found in the same data.
+    An intersection-union test (Berger 1982): the leading row counts as better than all others only
+    if every hypothesis 'not better than this row' is rejected, so the level holds without a
+    correction. The tests are two-sided because the leader was selected on the same data.
     """
     if metric.better == 0 or len(rows) < 2:
         return None
     means = {row: metric.better * _mean(_units(row, benches)) for row in sorted(rows)}
     leader, *others = sorted(means, key=lambda row: means[row], reverse=True)
-    for row in others:  # the closest rival first: one p that is too large settles it
+    for row in others:  # the closest row first: one p that is too large decides
         pairings = {
             str(number): significance.pair(values[leader], values[row], unit)
             for number, (values, unit) in enumerate(benches)
@@ -320,10 +320,10 @@ def _compare(
     methods: Sequence[str],
     reference: str | None,
 ) -> list[Difference]:
-    """Unadjusted differences of one column, from the values of its bench or benches.
+    """The unadjusted differences of one column, from the values of its bench or benches.
 
-    Nothing for rows without a value on a bench; nor for those without a common unit on one of
-    several benches; nor without a reference.
+    Left out: rows without a value on a bench, and rows without a common unit on one of several
+    benches. [] without a reference.
     """
     if reference is None:
         return []

@@ -1,4 +1,4 @@
-"""What stands under the table: what each number is, what each mark claims and how it was tested."""
+"""The notes below a table: what each number is, what each mark means, and how it was tested."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference
 from analysis.tables.comparison import Table
 
 P_COLUMN = {"maxt": "p (max-T)", "holm": "p (Holm)", "none": "p"}
-"""The column whose p decides which difference is marked, by correction."""
+"""{correction: the column whose p decides which difference is marked}."""
 
 
 def notes(table: Table) -> list[str]:
-    """What a reader must know to read the numbers: one or two sentences each."""
+    """The notes of the table, each one or two sentences."""
     out = [_unit_note(table.columns, table.spread)]
     units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit != "%"]
     if units:
@@ -75,7 +75,7 @@ def _mark_notes(table: Table) -> list[str]:
 
 
 def _uneven_orders(table: Table) -> list[str]:
-    """Names the rows whose means are over fewer orders than those of another row."""
+    """Sentences that name rows whose means are over fewer orders than those of other rows."""
     out = []
     for number, column in enumerate(table.columns):
         counts = {m: n for m in table.methods if (n := table.units(m, number))}
@@ -134,7 +134,7 @@ def _smallest(tested: Sequence[Difference]) -> str:
 
 
 def _correction_note(table: Table, tested: Sequence[Difference]) -> str:
-    """The family, the correction over it and what a bold difference claims."""
+    """A note on the family of tests, its correction, and the meaning of a bold difference."""
     sizes = {d.column.title: d.family for d in tested}
     several = "; those of the average are another" if AVERAGE.title in sizes else ""
     counts = sorted(set(sizes.values()))
@@ -164,7 +164,7 @@ def _correction_note(table: Table, tested: Sequence[Difference]) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """A p value to four decimals, or `--`."""
+    """A p value as text with four decimals; `--` for None."""
     if p is None:
         return "--"
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import combinations
 from statistics import fmean
 
-from analysis.published.read_csv import figures
+from analysis.published.read_csv import published_figures
 from analysis.runs.load import text
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, code, listed, protocol, signed, table
@@ -80,7 +80,7 @@ def _published() -> dict[str, float]:
     """ACC of Janus-LoRA's Table 1, by our names of the rows."""
     return {
         f"janus[{figure.variant}]": figure.mean
-        for figure in figures()
+        for figure in published_figures()
         if figure.source == "janus-lora"
         and figure.place.startswith("Table 1")
         and figure.metric == "acc"
@@ -130,7 +130,9 @@ def _crowding(results: Results) -> str:
     if not all(found.values()):
         return ""
     printed = {
-        figure.place: figure.mean for figure in figures() if figure.place.startswith("angular-w")
+        figure.place: figure.mean
+        for figure in published_figures()
+        if figure.place.startswith("angular-w")
     }
     without, with_ = printed["angular-without-dml.png"], printed["angular-with-dml.png"]
     return (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.runs import committed, load, sweep_lists
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.stats import significance
 from analysis.tables import comparison
 from janus.errors import ConfigError
@@ -29,7 +29,7 @@ class Results:
     name: str
     store: Path
     """A run store that holds them."""
-    rows: Mapping[str, tuple[Run, ...]]
+    rows: Mapping[str, tuple[RunRecord, ...]]
     """Row of the sweep to its runs, by order and seed."""
     other: tuple[str, ...]
     """Rows with a cell that the sweep does not plan: of another revision, or with overrides."""
@@ -58,7 +58,7 @@ class Results:
         pairs = zip(self.units(row, metric), self.units(reference, metric), strict=True)
         return [ours - theirs for ours, theirs in pairs]
 
-    def some(self) -> Run:
+    def some(self) -> RunRecord:
         """Any of the runs, for what all of them share."""
         return next(iter(self.rows.values()))[0]
 
@@ -90,7 +90,7 @@ def read(store: Path, name: str) -> Results:
     for path, why in loaded.skipped:
         raise ConfigError(f"the committed result {path.stem} of {name} is not usable: {why}")
     runs = {run.id: run for run in loaded.runs}
-    rows: dict[str, list[Run]] = {}
+    rows: dict[str, list[RunRecord]] = {}
     for cell in listed.cells:
         rows.setdefault(str(cell.row), []).append(runs[cell.id])
     today = _planned(name)
@@ -100,7 +100,7 @@ def read(store: Path, name: str) -> Results:
     return Results(name, store, sorted_rows, tuple(other), tuple(absent))
 
 
-def _place(run: Run) -> tuple[int, str, int]:
+def _place(run: RunRecord) -> tuple[int, str, int]:
     return (int(run.order) if run.order.isdigit() else -1, run.order, run.seed)
 
 

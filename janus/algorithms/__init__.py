@@ -1,0 +1,1 @@
+"""Algorithms that methods share: losses, subspaces, rectification, ridge regression, k-means."""

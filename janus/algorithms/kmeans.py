@@ -1,4 +1,4 @@
-"""k-means on features: one call, one answer, whatever the thread count."""
+"""k-means clustering of features. The result does not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import Tensor
 from janus.keyed_random import key_number
 
 RESTARTS = 10
-"""Starts of which the one with the least inertia is kept."""
+"""Number of random starts; the clustering with the least inertia is kept."""
 
 
 def centroids(features: Tensor, count: int, key: tuple[str | int, ...]) -> Tensor:
-    """Centres (k, D) of `count` clusters of `features` (N, D), or fewer: one per distinct row.
+    """Centres (k, D) of the clusters of `features` (N, D): k = `count`, or the number of distinct
+    rows if that is smaller.
 
-    Lloyd's algorithm from k-means++ starts (scikit-learn) in float64 on one thread: sums in
-    parallel depend on the number of threads in their last bits.
+    Lloyd's algorithm from k-means++ starts (scikit-learn), in float64 on one thread, because the
+    last bits of parallel sums depend on the number of threads.
     """
     rows = features.detach().double().cpu()
     count = min(count, len(rows.unique(dim=0)))
@@ -28,6 +29,6 @@ def centroids(features: Tensor, count: int, key: tuple[str | int, ...]) -> Tenso
 
 
 def nearest(features: Tensor, centres: Tensor) -> Tensor:
-    """Index of the nearest centre (k, D) for each feature (N, D), Euclidean: (N,)."""
+    """Index (N,) of the centre (k, D) with the least Euclidean distance to each feature (N, D)."""
     with torch.autocast(features.device.type, enabled=False):
         return torch.cdist(features.float(), centres.float()).argmin(dim=1)

@@ -1,4 +1,7 @@
-"""Loss terms shared by methods. Shapes: B batch, C classes, D feature width."""
+"""Loss terms that several methods use: local cross-entropy, margin loss, triplet loss.
+
+Shapes: B batch, C classes, D feature width, P prototypes.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,19 @@ from torch.nn import functional
 
 
 def local_cross_entropy(logits: Tensor, labels: Tensor, first: int) -> Tensor:
-    """Cross-entropy over the current task's classes only: logits (B, C_task), labels from `first`.
+    """Cross-entropy over the classes of the current task only.
 
-    With all-class cross-entropy sequential fine-tuning collapses [seen]; every LoRA method of
-    this literature trains the new classes among themselves.
+    logits: (B, C_task); labels: (B,), counted over all tasks, `first` being the task's first class.
+    With cross-entropy over all classes sequential fine-tuning collapses [seen], so every LoRA
+    method of this literature trains with the logits of the new classes alone.
     """
     return functional.cross_entropy(logits.float(), labels - first)
 
 
 def nearest_old_cosine(features: Tensor, prototypes: Tensor, skip: Tensor | None = None) -> Tensor:
-    """Cosine of each feature (B, D) to its nearest prototype (P, D, unit rows): (B,).
+    """Cosine (B,) of each feature (B, D) to its nearest prototype (P, D, unit rows).
 
-    `skip` (B, P) marks prototypes of the sample's own class, which do not count (domain streams).
+    `skip` (B, P) marks prototypes to ignore: those of the sample's own class (domain streams).
     """
     return cosines(features, prototypes, skip).max(dim=-1).values
 
@@ -54,5 +58,5 @@ def augmented_triplet(
 
 
 def _unit_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances of unit rows; clamped so that the root has a gradient at zero."""
+    """Euclidean distances between unit rows; clamped, so that the root has a gradient at zero."""
     return (2 - 2 * x @ y.mT).clamp_min(1e-12).sqrt()

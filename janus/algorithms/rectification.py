@@ -1,8 +1,10 @@
-"""Gradient Rectification: the factor updates whose composite is the best safe full-weight update.
+"""Gradient Rectification: finds the updates of A and B whose product best matches a safe update.
+
+A full-weight update is safe when it does not change the outputs for inputs of past tasks.
 
 Shapes: A (r x k), B (m x r), weight W = W0 + s B A (m x k), D = safe full-weight gradient (m x k),
-V (k x q) orthonormal basis of protected inputs. Leading batch dimensions are allowed everywhere:
-all blocks and projections are solved in one call.
+V (k x q) orthonormal basis of protected inputs. All functions accept leading batch dimensions, so
+one call solves all blocks and projections.
 
 Source: Janus-LoRA (ICML 2026) gives the idea; its equations were not available, so the algebra
 below is derived here (docs/janus-lora.md) and tested against dense float64 least squares.
@@ -14,13 +16,14 @@ import torch
 from torch import Tensor
 
 LEAST_SQUARE = 1e-12
-"""Mean square length of A's rows, 1/3 where drawn, below which A counts as zero for damping."""
+"""Mean squared length of A's rows below which A counts as zero for damping (1/3 at its start)."""
 
 
 def relative_damping(a: Tensor, strength: float) -> Tensor:
-    """Damping lambda = strength * tr(A A^T) / r, one per matrix: (...,).
+    """Damping lambda = strength * tr(A A^T) / r, one number per matrix: (...,).
 
-    Positive also for an A of zeros (all inputs are protected), whose update is then zero, not 0/0.
+    It is positive even when A is zero (all inputs are protected), so that the update is then zero
+    instead of 0/0.
     """
     mean_square = a.square().sum((-2, -1)) / a.shape[-2]
     return strength * mean_square.clamp_min(LEAST_SQUARE)
@@ -39,12 +42,12 @@ def rectify(
     and X = R_b^T (B^T D A^T) R_a, the damped closed form [derived] is
         dA = (1/s) R_b (S_b + lam)^-1 (R_b^T B^T D - (M o X) R_a^T A)
         dB = (1/s) (D A^T R_a - B R_b (M o X)) (S_a + lam)^-1 R_a^T
-    and rows of dA stay in the row space of D and A, so a D with D V = 0 and an A with A V = 0
-    keep the weight update blind to V. Computed in float32 or better, also under autocast.
+    The rows of dA stay in the row space of D and A. So with D V = 0 and A V = 0 the weight update
+    does not act on V. Computed in float32 or better, also under autocast.
     """
     with torch.autocast(a.device.type, enabled=False):
         a, b, bt_d, d_at = (x.float() if x.dtype.itemsize < 4 else x for x in (a, b, bt_d, d_at))
-        # together: after every call a GPU is asked whether it converged, and waited for
+        # in one call: after each call the CPU waits for the GPU to report convergence
         (s_b, s_a), (r_b, r_a) = torch.linalg.eigh(torch.stack([b.mT @ b, a @ a.mT]))
         # rounding can leave eigenvalues of a zero matrix slightly negative
         s_b, s_a = s_b.clamp_min(0), s_a.clamp_min(0)
@@ -57,11 +60,11 @@ def rectify(
 
 
 def blind_rows(a: Tensor, v: Tensor, tolerance: float = 1e-4) -> Tensor:
-    """Projector (..., r, r) on {n : n^T A V = 0}, the combinations of A's rows blind to V.
+    """Projector P (..., r, r) on {n : n^T A V = 0}: combinations of A's rows orthogonal to V.
 
-    Constrained rectification [derived]: replacing A by (this @ A), and D A^T by (D A^T) @ this,
-    keeps the composite update exactly blind to V even though A itself reads V. The identity
-    when A V = 0; zero when every combination of rows reads V. Singular values below `tolerance`
+    Constrained rectification [derived]: with P A in place of A and D A^T P in place of D A^T the
+    update of the weight is exactly zero on V, although A V is not. P is the identity when A V = 0,
+    and zero when no combination of rows is orthogonal to V. Singular values below `tolerance`
     times |A| count as zero.
     """
     left, singular, _ = torch.linalg.svd(a @ v, full_matrices=False)
@@ -72,5 +75,5 @@ def blind_rows(a: Tensor, v: Tensor, tolerance: float = 1e-4) -> Tensor:
 
 
 def without(x: Tensor, v: Tensor) -> Tensor:
-    """x (I - V V^T): the part of the rows of x (..., n, k) that is blind to V (..., k, q)."""
+    """x (I - V V^T): the rows of x (..., n, k) without their part in the span of V (..., k, q)."""
     return x - (x @ v) @ v.mT

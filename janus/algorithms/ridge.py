@@ -1,7 +1,7 @@
 """Ridge regression from accumulated moments, and the choice of its penalty on held-out rows.
 
-Shapes: N rows, M features, C targets. Meant for float64, as penalties go down to 1e-8; only what
-`solve_directly` and `direct_errors` give in float32 is wanted for itself (RanPAC's own code).
+Shapes: N rows, M features, C targets. Use float64, since penalties go down to 1e-8. The exceptions
+are `solve_directly` and `direct_errors`, which repeat in float32 what RanPAC's own code computes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from janus.errors import RunError
 def solve_ridge(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
     """W = (G + penalty I)^-1 Q for G = H^T H (M, M) and Q = H^T Y (M, C): (M, C).
 
-    Cholesky, unless the penalty is lost in the rounding of G (M eps tr G), or rounding has made the
-    sum indefinite: then eigenvectors, those below that level left out. They span the null space of
-    H, where Q is nothing but rounding, which a penalty of 1e-8 would blow up.
+    Solved by Cholesky. If the penalty is below the rounding error of G (M eps tr G), or rounding
+    has made the sum indefinite, solved by eigenvectors without those below that level: these span
+    the null space of H, where Q holds only rounding errors, which a penalty of 1e-8 would amplify.
     """
     noise = len(gram) * torch.finfo(gram.dtype).eps * float(gram.trace())
     shifted = gram.clone()
@@ -37,9 +37,9 @@ def solve_ridge(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
 
 
 def solve_directly(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
-    """As `solve_ridge`, by one LU solve in the dtype of G and with nothing left out: (M, C).
+    """Like `solve_ridge`, by one LU solve in the dtype of G with all directions kept: (M, C).
 
-    Not finite where G + penalty I is singular.
+    The result is not finite where G + penalty I is singular.
     """
     shifted = gram.clone()
     shifted.diagonal().add_(penalty)
@@ -50,10 +50,10 @@ def solve_directly(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
 def held_out_errors(
     rows: Tensor, targets: Tensor, held: Tensor, wanted: Tensor, penalties: Sequence[float]
 ) -> list[float]:
-    """Mean squared error on (held, wanted) of the ridge fit on (rows, targets), per penalty.
+    """For each penalty the mean squared error on (held, wanted) of the fit on (rows, targets).
 
-    rows (N, M), targets (N, C). One eigendecomposition of the smaller of H H^T and H^T H serves
-    all penalties: H_v H^T (H H^T + p I)^-1 Y = H_v (H^T H + p I)^-1 H^T Y.
+    rows: (N, M); targets: (N, C). One eigendecomposition of the smaller of H H^T and H^T H serves
+    all penalties p: H_v H^T (H H^T + p I)^-1 Y = H_v (H^T H + p I)^-1 H^T Y.
     """
     if rows.shape[0] <= rows.shape[1]:
         values, vectors = torch.linalg.eigh(rows @ rows.mT)
@@ -68,9 +68,9 @@ def held_out_errors(
 def direct_errors(
     rows: Tensor, targets: Tensor, held: Tensor, wanted: Tensor, penalties: Sequence[float]
 ) -> list[float]:
-    """As `held_out_errors`, by one direct solve of M equations per penalty, in the dtype of rows.
+    """Like `held_out_errors`, by one direct solve of M equations per penalty, in the dtype of rows.
 
-    In float32 the error of a penalty that is lost in the rounding of G is rounding itself.
+    In float32 a penalty below the rounding error of G gives an error that is itself rounding.
     """
     gram, moment = rows.mT @ rows, rows.mT @ targets
     fits = (solve_directly(gram, moment, penalty) for penalty in penalties)
@@ -78,22 +78,22 @@ def direct_errors(
 
 
 def least(penalties: Sequence[float], errors: Sequence[float]) -> float:
-    """The penalty of the least error; of equal ones the first."""
+    """The penalty with the least error; among equal errors the first."""
     return penalties[errors.index(_least(errors))]
 
 
 def largest_within(penalties: Sequence[float], errors: Sequence[float], share: float) -> float:
     """The largest penalty whose error is at most (1 + share) times the least.
 
-    Where fewer rows than features interpolate, the error is flat from 0 up to the least eigenvalue
-    of H H^T, and the least one lies anywhere on the plateau, by its last digits.
+    With fewer rows than features the fit interpolates: the error is flat for all penalties below
+    the least eigenvalue of H H^T, so the position of its minimum would depend on rounding.
     """
     allowed = (1 + share) * _least(errors)
     return max(p for p, error in zip(penalties, errors, strict=True) if error <= allowed)
 
 
 def _least(errors: Sequence[float]) -> float:
-    """Raises RunError (cause `nan`) where no error is finite."""
+    """The least finite error. Raises RunError (cause `nan`) where none is finite."""
     finite = [error for error in errors if math.isfinite(error)]
     if not finite:
         raise RunError(

@@ -1,10 +1,10 @@
-"""Orthonormal bases of the inputs that past tasks used, one per block.
+"""Protected subspaces: orthonormal bases of the layer inputs of past tasks, one basis per block.
 
-K and V read the same input, so a block has one basis V (D x q). A *collector* sees the input rows
-of the current task batch by batch; `Basis.extend` then appends the directions that the task adds.
-Collectors: `Covariance` (exact second moment), `FrequentDirections` (sketch with a guarantee),
-`GramSchmidt` (greedy, batch by batch). The paper's own update rule was not available: the three
-are our readings of it [derived].
+The projections K and V have the same input, so a block has one basis V (D x q). A *collector*
+receives the input rows of the current task batch by batch; `Basis.extend` then appends the new
+directions to the basis. Collectors: `Covariance` (exact second moment), `FrequentDirections`
+(sketch with an error bound), `GramSchmidt` (greedy, batch by batch). The paper's own update rule
+was not available: the three are our readings of it [derived].
 
 Shapes: N rows (tokens), D width, q basis size.
 """
@@ -21,28 +21,28 @@ from janus.nn.matmul import add_second_moment
 
 
 class Collector(Protocol):
-    """Sees input rows (N, D) of one block and answers with a second-moment matrix."""
+    """Interface: accumulates input rows (N, D) of one block into a second-moment matrix."""
 
     def update(self, rows: Tensor, protected: Tensor) -> None:
-        """Take in rows (N, D); `protected` is the block's current basis (D, q)."""
+        """Add rows (N, D); `protected` is the block's current basis (D, q)."""
 
     def moment(self) -> Tensor:
-        """(D, D) float64 estimate of the (weighted) sum of x x^T over the rows seen."""
+        """(D, D) float64: estimate of the (weighted) sum of x x^T over all rows added."""
 
     def energy(self) -> float | None:
-        """Sum of squares of all rows, where the trace of `moment` does not give it."""
+        """Sum of squares of all rows; None where it is the trace of `moment`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and numbers that restore the collector."""
+        """State for a checkpoint: tensors and numbers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
 
 
 class Covariance:
-    """Running uncentred second moment C <- decay C + X^T X. Memory D x D.
+    """Running uncentred second moment C <- decay C + X^T X. Needs D x D numbers of memory.
 
-    C is symmetric: its lower half is never computed.
+    C is symmetric, so its lower half is never computed.
     """
 
     def __init__(self, width: int, decay: float = 1.0) -> None:
@@ -56,12 +56,12 @@ class Covariance:
         add_second_moment(self.total, rows, self.decay)
 
     def moment(self) -> Tensor:
-        """The sum itself, its lower half taken from the upper one."""
+        """C, with the lower half copied from the upper half."""
         upper = self.total.double().triu()
         return upper + upper.triu(1).mT
 
     def energy(self) -> float | None:
-        """The trace says it all."""
+        """None: the trace of `moment` is exact."""
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -134,10 +134,10 @@ class FrequentDirections:
 
 
 class GramSchmidt:
-    """Greedy: a batch adds the residual directions that hold more than `share` of its energy.
+    """Greedy basis: a batch adds the residual directions that hold more than `share` of its energy.
 
-    Order-dependent, at most `cap` directions; energies are tracked along the kept directions and
-    along the protected ones.
+    Depends on the order of the batches and keeps at most `cap` directions. Energies are summed
+    along the kept and along the protected directions.
     """
 
     def __init__(self, width: int, share: float, cap: int) -> None:
@@ -176,7 +176,7 @@ class GramSchmidt:
         return (directions * energies) @ directions.mT
 
     def energy(self) -> float | None:
-        """Counted exactly; directions that were never kept hold some of it."""
+        """Exact sum of squares, including directions that were not kept."""
         return self.seen
 
     def state_dict(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ DIVERGED = "the collected inputs are not finite: training diverged"
 def finite_energy(rows: Tensor) -> float:
     """Sum of squares of `rows`. Raises RunError (cause `nan`) where it is not finite.
 
-    Asked before an SVD, which fails on such rows with an error of its own or not at all.
+    To be called before an SVD, which may fail on such rows with an unclear error or not fail.
     """
     energy = float(rows.double().square().sum())
     if not energy < torch.inf:
@@ -205,11 +205,11 @@ def finite_energy(rows: Tensor) -> float:
 
 
 ROUNDING = torch.finfo(torch.float32).eps
-"""Residuals below this share of a moment's norm are not told from zero: rows are float32."""
+"""Residuals below this share of a moment's norm count as zero, since rows are float32."""
 
 
 class Basis:
-    """The protected basis of one block: grows at task ends, never shrinks."""
+    """The protected basis of one block. It grows at the end of a task and never shrinks."""
 
     def __init__(self, width: int) -> None:
         self.v = torch.zeros(width, 0)
@@ -236,7 +236,7 @@ class Basis:
         one_sided: bool = False,
         seen: float | None = None,
     ) -> float:
-        """Append the leading residual directions of `moment` (D, D) and return the captured share.
+        """Append the leading residual directions of `moment` (D, D); returns the captured share.
 
         Directions are added until V captures at least the share `energy` of the task's inputs.
         spectrum='variance' measures shares in sigma^2 (LoRA-DRS), 'squared' in sigma^4: InfLoRA
@@ -244,8 +244,8 @@ class Basis:
         far fewer directions at the same threshold. The residual is P C P with P = I - V V^T, or
         P C with `one_sided` (InfLoRA's code [seen], whose first task also stops one direction
         short of the threshold). `seen` is the true sum of squares where the trace of `moment`
-        falls short of it (sigma^2 only): then the threshold may be out of reach, and V takes the
-        directions that `moment` holds, no more. Float64: two nearly equal sums are compared.
+        is smaller (sigma^2 only). The threshold may then be out of reach: V takes all directions
+        of `moment` and no more. Float64, because two nearly equal sums are compared.
         """
         if not bool(torch.isfinite(moment).all()):
             raise RunError(DIVERGED, cause="nan")
@@ -269,15 +269,15 @@ class Basis:
         need = 0 if have >= energy else int((captured < energy - 1e-12).sum()) + 1
         if one_sided and self.size == 0:
             need = max(need - 1, 1)
-        # vectors of residuals that are rounding are arbitrary: they may even lie in V
+        # singular vectors of residuals that are only rounding are arbitrary and may even lie in V
         held = int((values > ROUNDING * torch.linalg.matrix_norm(moment)).sum())
         need = min(need, held, width - self.size)
         new = vectors[:, :need]
         grown, _ = torch.linalg.qr(torch.cat([v, new], 1)) if need else (v, None)
         # QR may flip signs; keep the old columns bit for bit and append the new ones
         grown = torch.cat([self.v.to(moment.device), grown[:, self.size :].float()], 1)
-        # plain strides even for one column, as a checkpoint restores them: strides pick the BLAS
-        # routine and so the last bits
+        # plain strides even for one column, as after a checkpoint: strides decide which BLAS
+        # routine runs and so the last bits
         self.v = grown.clone(memory_format=torch.contiguous_format)
         return have if need == 0 else float(captured[need - 1])
 
@@ -287,7 +287,7 @@ def _singular(matrix: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
     if not symmetric:
         left, values, _ = torch.linalg.svd(matrix)
         return left, values
-    # half the time of an SVD
+    # takes half the time of an SVD
     values, vectors = torch.linalg.eigh(matrix)
     values, order = values.abs().sort(descending=True, stable=True)
     return vectors[:, order], values
@@ -295,9 +295,9 @@ def _singular(matrix: Tensor, symmetric: bool) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def leading_span(moment: Tensor, energy: float) -> Tensor:
-    """(D, k) orthonormal: fewest leading eigenvectors of `moment` whose sigma^2 reach `energy`.
+    """(D, k) orthonormal: the fewest leading eigenvectors of `moment` that hold the share `energy`.
 
-    Raises RunError (cause `nan`) where the moment is not finite.
+    Shares are of sigma^2. Raises RunError (cause `nan`) where the moment is not finite.
     """
     if not bool(torch.isfinite(moment).all()):
         raise RunError(DIVERGED, cause="nan")
@@ -310,25 +310,26 @@ def leading_span(moment: Tensor, energy: float) -> Tensor:
 
 
 def complement(span: Tensor) -> Tensor:
-    """(D, D - k) orthonormal basis of what is orthogonal to `span` (D, k)."""
+    """(D, D - k) orthonormal basis of the orthogonal complement of `span` (D, k)."""
     full, _ = torch.linalg.qr(span.double(), mode="complete")
     rest: Tensor = full[:, span.shape[1] :].float().clone(memory_format=torch.contiguous_format)
     return rest
 
 
 def padded(parts: list[Tensor]) -> Tensor:
-    """Bases (D, k_i) as one (blocks, D, k_max) tensor; zero columns change nothing."""
+    """Bases (D, k_i) as one tensor (blocks, D, k_max), filled up with zero columns."""
     widest = max(part.shape[1] for part in parts)
     return torch.stack([torch.nn.functional.pad(p, (0, widest - p.shape[1])) for p in parts])
 
 
 def energy_at(task: int, tasks: int, energy: float, rises: bool) -> float:
-    """Threshold of task `task` (from 0): energy, or energy + (1 - energy) task / tasks [seen]."""
+    """Energy threshold of a task (from 0): `energy`, or if it `rises`
+    energy + (1 - energy) task / tasks [seen]."""
     return energy + (1 - energy) * task / tasks if rises else energy
 
 
-def stacked(bases: list[Basis]) -> Tensor:
-    """All bases as one (blocks, D, q_max) tensor; missing columns are zero and change nothing."""
+def stacked_bases(bases: list[Basis]) -> Tensor:
+    """All bases as one tensor (blocks, D, q_max), filled up with zero columns."""
     return padded([b.v for b in bases])
 
 

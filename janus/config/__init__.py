@@ -1,0 +1,1 @@
+"""Configuration: the cell and its identity, YAML files, overrides, help texts. No torch."""

@@ -1,8 +1,8 @@
-"""The typed description of one planned run, and its identity.
+"""`Cell`, the typed description of one run, and its identity (the hash that names the result).
 
-`Cell` and its parts are frozen dataclasses, validated when they are built; YAML and the command
-line only fill them (see `compose.py`). Nothing here imports torch: planning ten thousand cells
-must cost seconds. What a method may set is declared in its YAML and checked by `method_spec.py`.
+`Cell` and its parts are frozen dataclasses, validated when they are built; `compose.py` fills them
+from YAML and the command line. Nothing here imports torch, so that planning ten thousand cells
+takes seconds. The settings of a method are declared in its YAML and checked by `method_spec.py`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 """Kernels of the test-time resize, both antialiased; training crops are always bilinear."""
 
 CORE_REVISION = 3
-"""Bumped whenever a change of the shared loop alters results; part of every cell's identity."""
+"""Raised when a change of the shared loop changes results; part of every cell's identity."""
 
 SCHEMA = 1
-"""Version of `result.json`."""
+"""Version of the format of `result.json`."""
 
 Value = bool | int | float | str | None
-"""What a method setting may hold."""
+"""Type of a method setting's value."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -46,15 +46,15 @@ def require(condition: bool, message: str) -> None:
 
 
 class _Part:
-    """What the parts of a cell have in common."""
+    """Base class of the parts of a cell."""
 
     def identity(self) -> dict[str, Any]:
-        """Everything of this part that can change a result."""
+        """The fields of this part that can change a result."""
         return _hashed(self)
 
     @cached_property
     def canonical(self) -> str:
-        """The identity as canonical JSON; kept, because thousands of cells share their parts."""
+        """The identity as canonical JSON; cached, because thousands of cells share their parts."""
         return canonical(self.identity())
 
 
@@ -65,7 +65,7 @@ class BenchConfig(_Part):
     name: str
     """Name of the bench; also selects sections of method files."""
     source: str
-    """Which loader of `janus.data` reads the images."""
+    """Name of the loader in `janus.data` that reads the images."""
     scenario: str = "class"
     """`class`: new classes each task; `domain`: the same classes, a new domain each task."""
     classes: int
@@ -87,8 +87,8 @@ class BenchConfig(_Part):
     root: str | None = field(default=None, metadata={"identity": False})
     """Folder of the data set; null: bundled with the package."""
     cache: str | None = field(default=None, metadata={"identity": False})
-    """Folder of what `janus.data` writes (arrays, checks), with one of its own for each bench and
-    root; null: `.janus` inside the root."""
+    """Folder for the files that `janus.data` writes (arrays, checks), with a sub-folder for each
+    bench and root; null: `.janus` inside the root."""
     crop_scale: float = field(default=0.08, metadata={"neutral": 0.08})
     """Smallest share of the image's area that a random-resized crop keeps; the largest is 1."""
     crop_ratio: float = field(default=4 / 3, metadata={"neutral": 4 / 3})
@@ -158,14 +158,15 @@ class BenchConfig(_Part):
 
     @property
     def words(self) -> str:
-        """What follows `python -m janus.data check` for these images and this cache."""
+        """The arguments of `python -m janus.data check` for these images and this cache."""
         where = {"bench.root": self.root, "bench.cache": self.cache}
         return shlex.join([self.name, *(f"{k}={v}" for k, v in where.items() if v is not None)])
 
     @property
     def cache_folder(self) -> Path:
-        """Where `janus.data` keeps what it wrote about this bench: about the images in this root,
-        which other roots that share the cache must never be taken for.
+        """Folder for the files that `janus.data` writes about this bench.
+
+        A shared cache has one folder per root, so that images of different roots are never mixed.
         """
         root = Path(self.root or ".").expanduser()
         if self.cache is None:
@@ -178,12 +179,12 @@ class BenchConfig(_Part):
 
     @property
     def split_file(self) -> Path:
-        """What `python -m janus.data check` found: the split's hash, classes and domains."""
+        """File in which `python -m janus.data check` records the split's hash, classes, domains."""
         return self.cache_folder / f"split-{self.source}-{self.split}-{self.scenario}.json"
 
     @property
     def prepared_folder(self) -> Path:
-        """Where the decoded arrays of this bench and split lie, or would lie."""
+        """Folder of the decoded arrays of this bench and split; it need not exist."""
         side = "" if self.stored_side is None else f"-{self.stored_side}"
         kind = "-domains" if self.scenario == "domain" else ""
         return self.cache_folder / f"{self.source}-{self.split}{kind}{side}"
@@ -191,7 +192,7 @@ class BenchConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig(_Part):
-    """A timm vision transformer, its weights, and how pixels reach it."""
+    """A timm vision transformer, its weights, and the normalisation of its input."""
 
     name: str
     """Name of the backbone."""
@@ -237,7 +238,7 @@ class BackboneConfig(_Part):
         require(self.channels in (1, 3), f"backbone.channels must be 1 or 3, got {self.channels}")
 
     def identity(self) -> dict[str, Any]:
-        """As of every part; a weight file counts by its hash, not by where it lies."""
+        """The identity, in which a weight file is represented by its hash, not by its path."""
         found = _hashed(self)
         if self.weights not in ("bundled", "hub", "random"):
             found["weights"] = "file"
@@ -246,25 +247,25 @@ class BackboneConfig(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(_Part):
-    """What every method of a comparison shares."""
+    """Training values that all methods of a comparison share."""
 
     epochs: int = 20
     """Passes over each task's training images."""
     first_epochs: int | None = None
-    """Epochs of the first task, where it differs."""
+    """Epochs of the first task; null: as for the other tasks."""
     batch_size: int = 128
     """Images per step; the last batch of an epoch may be smaller."""
     precision: str = "fp32"
     """`fp32`, or `bf16` autocast of the forward pass."""
     accumulate: int = field(default=1, metadata={"neutral": 1})
-    """Parts in which a batch is passed, one after another, their gradients added up: less memory,
-    the same step up to rounding."""
+    """Number of parts into which a batch is split; they are passed one after another and their
+    gradients are added. Needs less memory; the step is the same up to rounding."""
     clip: float | None = field(default=None, metadata={"neutral": None})
-    """Largest norm of a step's gradients, of all trained parameters together, as the optimiser gets
-    them (rectified); null: as they are."""
+    """Largest norm of a step's gradients over all trained parameters, after rectification; null:
+    no clipping."""
     warmup: float = field(default=0.0, metadata={"neutral": 0.0})
-    """Epochs, also fractions, at the start of each task in which all rates rise linearly: over n
-    steps by the factors 1/(n + 1) to n/(n + 1) of the schedule."""
+    """Epochs (may be a fraction) at the start of each task in which all learning rates rise
+    linearly: over n steps by the factors 1/(n + 1) to n/(n + 1) of the schedule."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"train.epochs must be at least 1, got {self.epochs}")
@@ -302,21 +303,21 @@ class MethodConfig(_Part):
     name: str
     """Name of the method: a file in `janus/conf/method`."""
     revision: int = 1
-    """Bumped when the method's code changes its results."""
+    """Raised when a change of the method's code changes its results."""
     values: Mapping[str, Value] = field(default_factory=dict)
     """Every setting of the method."""
     neutral: Mapping[str, Value] = field(default_factory=dict, metadata={"identity": False})
-    """Settings added later, with the value that reproduces earlier behaviour: left out of the
-    identity while they hold it, so that old results stay valid."""
+    """Settings added later, with the value that reproduces earlier results. A setting with this
+    value is left out of the identity, so that old results stay valid."""
     revised: Mapping[str, Mapping[str, int]] = field(
         default_factory=dict, metadata={"identity": False}
     )
-    """Settings whose values changed their meaning, {schedule: {cosine: 2}}: in the identity such a
-    value is written with the number, `cosine@2`. Empty in cells made before the change, which
-    therefore keep their ids."""
+    """Values whose meaning changed, with the number of the new meaning: {schedule: {cosine: 2}}.
+    The identity holds such a value with its number, `cosine@2`. Empty in cells made before the
+    change, so their ids stay the same."""
 
     def identity(self) -> dict[str, Any]:
-        """As of every part, without settings that hold their neutral value."""
+        """The identity, without settings that hold their neutral value."""
         found = _hashed(self)
         found["values"] = {
             name: self._marked(name, value)
@@ -326,7 +327,7 @@ class MethodConfig(_Part):
         return found
 
     def _marked(self, name: str, value: Value) -> Value:
-        """`value`, with the number of its meaning where that is not the first."""
+        """`value`, followed by the number of its meaning if that is not 1 (`cosine@2`)."""
         meanings = self.revised.get(name)
         if not meanings or not isinstance(value, str) or value not in meanings:
             return value
@@ -342,11 +343,11 @@ class Cell:
     method: MethodConfig
     train: TrainConfig
     order: str = "natural"
-    """`natural`; the seed number of a permutation of the classes (or domains); one that papers
-    used: `pilot1993` and `coda1`, with any number; or your own: [3,1,2,0], or @FILE with a class a
-    line (see `janus.config.own_order`)."""
+    """Order of the classes (or domains): `natural`; the seed number of a permutation; an order of
+    other papers, `pilot1993` or `coda1` (with any number); or your own: [3,1,2,0], or @FILE with
+    one class per line (see `janus.config.own_order`)."""
     seed: int = 0
-    """Seeds everything random but the order."""
+    """Seed of everything random except the order."""
     own_order: str | None = None
     """The list behind an order of one's own, as compact JSON; `order` is then a name for it."""
 
@@ -392,7 +393,7 @@ _PARTS = ("bench", "backbone", "method", "train")
 def _hashed(part: Any) -> dict[str, Any]:
     """The fields of a config dataclass that belong to a cell's identity.
 
-    A field added later is left out while it holds its `neutral` value: old results stay valid.
+    A field added later is left out if it holds its `neutral` value, so that old results stay valid.
     """
     values = asdict(part)
     return {

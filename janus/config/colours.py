@@ -1,4 +1,4 @@
-"""Mean and std of each colour, as a backbone's pixels are normalised with."""
+"""Parses the mean and std per colour with which a backbone's pixels are normalised."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from janus.errors import ConfigError
 
 Colours = tuple[tuple[float, float], ...]
-"""(mean, std) of red, green and blue."""
+"""(mean, std), each with one number for red, green and blue."""
 
 IMAGENET: Colours = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
-"""Over ImageNet, as torchvision's models take them [seen: torchvision's documentation]."""
+"""Mean and std of ImageNet as torchvision's models use them [seen: torchvision's documentation]."""
 
 
 def parse_colours(text: str) -> Colours:
@@ -34,8 +34,8 @@ def parse_colours(text: str) -> Colours:
 def with_colours(values: Mapping[str, Any]) -> dict[str, Any]:
     """A backbone's values with lists for `mean` and `std` turned into `colour_stats`.
 
-    Three equal numbers are one for all, and ImageNet's are `imagenet_stats`: equal pixels are equal
-    cells.
+    Three equal numbers become one number, and ImageNet's become `imagenet_stats`, so that equal
+    pixels mean equal cells.
     """
     mean, std = values.get("mean", 0.0), values.get("std", 1.0)
     if not isinstance(mean, list) and not isinstance(std, list):
@@ -52,6 +52,6 @@ def with_colours(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _floats(values: list[Any]) -> list[Any]:
-    """Whole numbers as floats, so that 0 and 0.0 are one text."""
+    """Whole numbers converted to float, so that 0 and 0.0 give the same text."""
     plain = (v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
     return [float(v) for v in plain] if len(values) == 3 else values

@@ -1,4 +1,4 @@
-"""From names and dotted overrides to a checked `Cell`.
+"""Composes a checked `Cell` from names, YAML files and dotted overrides.
 
 Precedence, lowest first: dataclass default, bench file (its backbone and training section),
 method file, the method's section for that bench (or for the bench that its file names in
@@ -33,9 +33,9 @@ TOP = ("bench", "backbone", "method", "order", "seed", "eval")
 def compose(overrides: Mapping[str, Any]) -> Cell:
     """Build the cell that `overrides` describe, e.g. {'bench': 'glyphs', 'method.rank': 4}.
 
-    A setting that is not read beside the others' values (`needs`) is taken at its default: runs
-    that cannot differ are one cell. Raises ConfigError for unknown names, wrong types and values
-    out of range, each with the nearest valid choice.
+    A setting that the other values make inactive (`needs` in its YAML) gets its default, so that
+    runs that cannot differ are the same cell. Raises ConfigError for unknown names, wrong types and
+    values out of range, with the nearest valid choice.
     """
     given = dict(overrides)
     bench_name, method_name = str(given.pop("bench", "glyphs")), str(given.pop("method", "janus"))
@@ -88,24 +88,26 @@ def valid_keys(method: str) -> list[str]:
 
 
 def _as_read(spec: MethodSpec, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values`, with the default where nothing reads a setting."""
+    """`values`, in which every inactive setting has its default."""
     settings = spec.settings
-    return {n: settings[n].default if spec.unmet(n, values) else v for n, v in values.items()}
+    return {
+        n: settings[n].default if spec.inactive_because(n, values) else v for n, v in values.items()
+    }
 
 
 def unread(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
-    """Overrides of `cell` that nothing reads, each with the value of a setting that is why."""
+    """A sentence for each override that has no effect, with the value that makes it inactive."""
     spec = method_spec(cell.method.name)
     told = []
     for key in overrides:
         part, _, name = key.partition(".")
-        if part == "method" and name and (why := spec.unmet(name, cell.method.values)):
+        if part == "method" and name and (why := spec.inactive_because(name, cell.method.values)):
             told.append(f"{key} has no effect with {why}")
     return told
 
 
 def cautions(cell: Cell) -> list[str]:
-    """What is to be said before `cell` is trained; nothing of most."""
+    """Cautions to print before `cell` is trained; [] for most cells."""
     told = method_spec(cell.method.name).cautions_of(cell.method.values)
     if cell.own_order is not None and cell.bench.scenario == "class":
         told += partly_ordered(cell.own_order, cell.bench.classes)
@@ -118,7 +120,7 @@ def _assign(layers: dict[str, dict[str, Any]], spec: MethodSpec, key: str, value
         spec.check(name, value)
     elif part == "bench" and name in VIRTUAL:
         if not isinstance(layers["bench"].get("tasks"), list):
-            layers["bench"].pop("tasks", None)  # the bench's own number of tasks gives way
+            layers["bench"].pop("tasks", None)  # replaces the bench's number of tasks
     elif part not in PARTS or name not in {f.name for f in fields(PARTS[part])}:
         raise ConfigError(f"unknown key {key!r}.{suggest(key, valid_keys(spec.name))}")
     layers[part][name] = value
@@ -146,7 +148,7 @@ _EXAMPLES: dict[Any, Any] = {int: 0, float: 0.0, str: "", bool: False}
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    """Check `value` against an annotation of the config dataclasses."""
+    """`value`, checked against the type annotation of a field of a config dataclass."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in options:
         return None
@@ -159,16 +161,14 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 
 
 def _with_split(given: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what `python -m janus.data check` found out about a split that is not declared, and
-    the sizes of its tasks.
-    """
+    """Fill in task sizes, and for an undeclared split what `janus.data check` recorded."""
     values = {k: v for k, v in given.items() if k not in ("tasks", "task_sizes", *VIRTUAL)}
     cut = {k: v for k, v in given.items() if k not in values}
     return with_task_sizes(_with_classes(values) | cut)
 
 
 def _with_classes(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the number of classes and the hash of a split that is not declared."""
+    """Fill in the recorded number of classes and hash of an undeclared split."""
     if values.get("split_sha256") is not None:
         return values
     classes = values.get("classes")
@@ -186,9 +186,9 @@ def _with_classes(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:
-    """Fill in the hash of a local weight file: the file is part of the cell's identity.
+    """Fill in the hash of a local weight file, which is part of the cell's identity.
 
-    Raises ConfigError where there is no such file, DataError where it is no sound weight file.
+    Raises ConfigError if there is no such file, DataError if it is damaged or no weight file.
     """
     if backbone.weights in ("bundled", "hub", "random"):
         return backbone
@@ -214,7 +214,7 @@ def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:
 
 @lru_cache(maxsize=64)
 def file_sha256(path: str, size: int, mtime_ns: int) -> str:
-    """SHA-256 of a file; size and modification time only key the cache."""
+    """SHA-256 of a file. Cached; size and modification time are only part of the cache's key."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):

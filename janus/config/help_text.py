@@ -1,4 +1,4 @@
-"""Help texts made from the configuration itself: fields, settings, benches, methods."""
+"""Writes the texts of `python -m janus --help` and `--list` from the configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from janus.config.method_spec import MethodSpec, alternatives, method_spec, name
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """The one-line docstring under each field of a config dataclass."""
+    """The docstring under each field of a config dataclass, as one line, by field name."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
@@ -76,7 +76,7 @@ def _setting_lines(spec: MethodSpec, cell: Cell) -> Iterator[str]:
 
 
 def _shown(wanted: Value | list[Value]) -> str:
-    """'fd', 'cosine or cosine_half', 'empty'."""
+    """The values as text: 'fd', 'cosine or cosine_half', or 'empty'."""
     return " or ".join(str(v).lower() or "empty" for v in alternatives(wanted))
 
 
@@ -86,7 +86,7 @@ def _line(name: str, default: Any, text: str) -> str:
 
 
 def list_methods() -> str:
-    """The zoo, by family: name, paper, what is kept, what is trained, where defaults come from."""
+    """The methods by family: name, paper, what each keeps and trains, source of its defaults."""
     specs = sorted(
         (method_spec(name) for name in names("method")), key=lambda s: (s.family, s.name)
     )
@@ -114,7 +114,7 @@ LEGEND = (
 
 
 def _wrapped(head: str, text: str) -> list[str]:
-    """`text` beside `head`, in 100 columns."""
+    """`head` with `text` to its right, wrapped at 100 columns."""
     return textwrap.wrap(
         text, 98, initial_indent=f"{head:<17}", subsequent_indent=" " * 17, break_on_hyphens=False
     )

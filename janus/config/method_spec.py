@@ -1,8 +1,9 @@
-"""What each method may be told: settings declared in YAML, readable without importing torch.
+"""Reads and checks the YAML declaration of each method: its settings, sources and formulas.
 
 A method's YAML names its code, its paper, and every setting with default, range, meaning and
 provenance tag (`seen`, `derived`, `absent`; see docs/janus-lora.md), plus its published or tuned
-values per bench. Method code receives the checked values; it declares no defaults of its own.
+values per bench. Method code receives the checked values and declares no defaults. Does not import
+torch.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from janus.errors import ConfigError, suggest
 
 TAGS = ("seen", "derived", "tuned", "absent", "choice")
 MOST_INTEGER = 1 << 63
-"""Integers are smaller: what counts in 64 bits cannot hold this one."""
+"""Integers must be smaller than this, so that they fit into 64 bits."""
 _MISSING = object()
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML reads `1e-3` as a string; YAML 1.2 and every reader of this project mean a float."""
+    """YAML loader that reads `1e-3` as a float, as YAML 1.2 does; PyYAML reads it as a string."""
 
 
 _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
@@ -47,7 +48,7 @@ def read_yaml(group: str, name: str) -> dict[str, Any]:
 
 @cache
 def _parsed(group: str, name: str) -> dict[str, Any]:
-    """Parsed once: every cell of a sweep asks for its bench and its backbone."""
+    """The parsed file; cached, because every cell of a sweep needs its bench and backbone."""
     path = files("janus") / "conf" / group / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")
@@ -67,7 +68,7 @@ def names(group: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One thing a method may be told."""
+    """One declared setting of a method."""
 
     default: Value
     help: str
@@ -81,14 +82,14 @@ class Setting:
     neutral: Any = _MISSING
     """Value that reproduces results made before this setting existed."""
     revised: Mapping[str, int] = field(default_factory=dict)
-    """Values (text) whose meaning changed, with the number of their meaning from 2 on: {cosine: 2}
-    is written `cosine@2` in the identity of a cell, so that no older result is taken for a new one.
-    On the command line the value keeps its name."""
+    """Values whose meaning changed, with the number of the new meaning (from 2): {cosine: 2} is
+    written `cosine@2` in the identity of a cell, so that no old result is taken for a new one. On
+    the command line the value keeps its name."""
     epochs: bool = False
-    """The text must name epochs (see `epoch_numbers`)."""
+    """Whether the value must be a text of epochs (see `epoch_numbers`)."""
     needs: Mapping[str, Value | list[Value]] = field(default_factory=dict)
-    """Settings that must hold these values for this one to be read, e.g. {estimator: fd}; a list
-    holds alternatives."""
+    """Values of other settings that make this one active, e.g. {estimator: fd}; a list holds
+    alternatives."""
 
     def check(self, where: str, value: Any) -> Any:
         """`value` in this setting's type. Raises ConfigError naming `where` and what is allowed."""
@@ -121,9 +122,9 @@ class Setting:
 
 
 def epoch_numbers(text: str) -> tuple[int, ...]:
-    """The epochs in a text like '4+6+8': whole numbers from 1 on, rising; none in ''.
+    """The epochs in a text like '4+6+8': increasing whole numbers from 1; () for ''.
 
-    Raises ValueError for any other text. (A comma would span a grid of values in a sweep.)
+    Raises ValueError for any other text. (Not separated by commas, which give a grid in a sweep.)
     """
     found = tuple(int(part) for part in text.split("+")) if text else ()
     if text != "+".join(map(str, found)) or any(a >= b for a, b in itertools.pairwise((0, *found))):
@@ -132,13 +133,13 @@ def epoch_numbers(text: str) -> tuple[int, ...]:
 
 
 def _short(value: int | float) -> str:
-    """The number, cut where nobody reads on."""
+    """The number as text, shortened if it is very long."""
     text = str(value)
     return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"
 
 
 def _as_type_of(example: Value, value: Any, where: str) -> Value:
-    """Convert losslessly to the type of `example`: int to float, nothing else."""
+    """`value` in the type of `example`. The only conversion is a lossless int to float."""
     if isinstance(example, bool):
         if isinstance(value, bool):
             return value
@@ -167,7 +168,7 @@ def _as_type_of(example: Value, value: Any, where: str) -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Caution:
-    """What a combination of settings comes to, where nobody would choose it for that."""
+    """A warning about a combination of settings with an effect that users do not expect."""
 
     when: Mapping[str, Value | list[Value]]
     """The combination; a list holds alternatives."""
@@ -185,11 +186,11 @@ class MethodSpec:
     family: str
     paper: str
     code: str
-    """`module:Class` of the implementation."""
+    """The implementation, as `module:Class`."""
     revision: int
     settings: Mapping[str, Setting]
     benches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Values per bench; a key with a dot reaches beyond the method, e.g. `train.epochs`."""
+    """Values per bench; a key with a dot sets a field outside the method, e.g. `train.epochs`."""
     keeps: str = ""
     """What is kept between tasks."""
     trains: str = ""
@@ -198,16 +199,16 @@ class MethodSpec:
     """Where the defaults come from."""
     domains: str = "shared head"
     """Domain-incremental streams: `shared head` (policy A), `inferred domain` (policy B), `class
-    means`, or `no` with the reason. With a shared head, which nothing protects, the loop also
-    measures nearest class mean."""
+    means`, or `no` with the reason. A shared head is not protected from forgetting, so the loop
+    then also measures the nearest class mean."""
     equations: tuple[str, ...] = ()
     """The defining equations, for docs/methods.md."""
     choices: tuple[str, ...] = ()
-    """What the source does not say, and what we chose."""
+    """Our choices where the source is silent."""
     guards: tuple[str, ...] = ()
     """Tests that guard the defining property, as `file::function` below tests/."""
     cautions: tuple[Caution, ...] = ()
-    """Told before a run starts, and wherever its results are shown."""
+    """Warnings shown before a run starts and wherever its results are shown."""
 
     def check(self, name: str, value: Any) -> Value:
         """`value` for the setting `name`. Raises ConfigError with the nearest valid setting."""
@@ -217,20 +218,20 @@ class MethodSpec:
         checked: Value = self.settings[name].check(f"method.{name}", value)
         return checked
 
-    def unmet(self, name: str, values: Mapping[str, Value]) -> str | None:
-        """What keeps the setting `name` from being read under `values`; None: it is read.
+    def inactive_because(self, name: str, values: Mapping[str, Value]) -> str | None:
+        """The setting that makes `name` inactive, or None if `name` is active.
 
         For example 'method.estimator=cov'.
         """
         for other, wanted in self.settings[name].needs.items():
-            if why := self.unmet(other, values):
+            if why := self.inactive_because(other, values):
                 return why
             if values[other] not in alternatives(wanted):
                 return f"method.{other}={str(values[other]).lower()}"
         return None
 
     def cautions_of(self, values: Mapping[str, Value]) -> list[str]:
-        """What is to be said of a run with these values; those of an older run may be fewer."""
+        """Cautions for a run with these values; an older run may have fewer settings."""
         held = {name: setting.default for name, setting in self.settings.items()}
         held |= {**self.neutral, **values}
         return [
@@ -241,7 +242,7 @@ class MethodSpec:
 
     @property
     def neutral(self) -> dict[str, Value]:
-        """Late settings and the value with which they leave old identities unchanged."""
+        """Settings added later, with the value that leaves old identities unchanged."""
         return {n: s.neutral for n, s in self.settings.items() if s.neutral is not _MISSING}
 
     @property
@@ -272,7 +273,7 @@ def method_spec(name: str) -> MethodSpec:
 def _check_names(
     wanted: Mapping[str, Value | list[Value]], settings: Mapping[str, Setting], where: str
 ) -> None:
-    """Raise ConfigError unless `wanted` names settings of the method and values they may hold."""
+    """Raise ConfigError unless `wanted` holds settings of the method with allowed values."""
     for name, values in wanted.items():
         if name not in settings:
             raise ConfigError(f"{where}: no setting {name!r}.{suggest(name, settings)}")
@@ -281,14 +282,15 @@ def _check_names(
 
 
 def alternatives(wanted: Value | list[Value]) -> list[Value]:
-    """The values of `needs` under which a setting is read."""
+    """The values in `needs` that make a setting active, as a list."""
     return wanted if isinstance(wanted, list) else [wanted]
 
 
 def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:
-    """Take `extends` and `settings` out of a method's record; parents may extend others.
+    """Remove `extends` and `settings` from a method's record; returns all its settings by name.
 
-    A variant of a method extends it by name: it inherits settings, never values per bench.
+    A method that extends another inherits its settings (also those it inherited itself), but not
+    its values per bench.
     """
     settings: dict[str, Setting] = {}
     for parent in record.pop("extends", []):
@@ -299,7 +301,7 @@ def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:
 def _read_settings(
     block: Mapping[str, Any], inherited: Mapping[str, Setting], name: str
 ) -> dict[str, Setting]:
-    """Parse a `settings:` block; a bare value overrides only an inherited setting's default."""
+    """Parse a `settings:` block; a bare value changes only the default of an inherited setting."""
     parsed: dict[str, Setting] = {}
     for key, entry in block.items():
         where = f"janus/conf/method/{name}.yaml: {key}"

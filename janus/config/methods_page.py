@@ -1,4 +1,4 @@
-"""The fidelity sheet, docs/methods.md, made from what the methods' YAML files declare:
+"""Writes docs/methods.md, the page of all methods, from their YAML files:
 
     python -m janus.config.methods_page > docs/methods.md
 

@@ -1,7 +1,7 @@
-"""The KEY=VALUE words of every command line.
+"""Parses the KEY=VALUE overrides of every command line.
 
-Values follow Hydra's grammar, which gives commas, brackets, quotes and `#` a meaning. A path may
-hold all of these, so the text after `=` of a key that names a path is taken as it is.
+Values follow Hydra's grammar, in which commas, brackets, quotes and `#` have a meaning. A path may
+contain all of these, so the value of a key that is a path is taken literally.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ PATH_KEYS = ("bench.root", "bench.cache", "backbone.weights", "store")
 
 
 def path_override(word: str) -> tuple[str, str | None] | None:
-    """(key, path) of a word whose key names a path; None for any other word.
+    """(key, path) if the word's key is a path; None for any other word.
 
-    `~` is the home folder, `null` is None, and one pair of quotes around the whole path is left
-    out: Hydra's grammar needed it. Raises ConfigError for an empty path.
+    `~` is the home folder and `null` is None. One pair of quotes around the whole path is removed,
+    because Hydra's grammar needs them. Raises ConfigError for an empty path.
     """
     key, equals, value = word.partition("=")
     if not equals or key not in PATH_KEYS:
@@ -36,10 +36,10 @@ def path_override(word: str) -> tuple[str, str | None] | None:
 
 
 def parse_overrides(words: list[str]) -> dict[str, Any]:
-    """`key=value` words to a flat mapping: paths as they are, the rest by Hydra's grammar.
+    """A flat mapping of `key=value` words: paths literally, other values by Hydra's grammar.
 
-    Raises ConfigError for a word that is no `key=value`, that holds several values, or that gives a
-    key a second, other value.
+    Raises ConfigError for a word that is not `key=value`, that has several values, or that gives a
+    key a second, different value.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -52,7 +52,7 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         try:
             override = OverridesParser.create().parse_override(word)
             value = override.value()
-        except (HydraException, ValueError):  # a ValueError: a number of thousands of digits
+        except (HydraException, ValueError):  # ValueError: a number with thousands of digits
             raise ConfigError(
                 f"cannot read {word!r}: write key=value, and quote a value that holds any of "
                 "= , ( ) [ ] # : key='\"a=b\"'"

@@ -1,4 +1,4 @@
-"""Orders that a user writes down: a list of classes (or domains), by number or by name."""
+"""Parses a user's own order of classes (or domains): a list of numbers or names, or a file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from janus.errors import ConfigError, suggest
 
 NAMED = re.compile(r"natural|(pilot|coda)?(0|[1-9][0-9]*)")
-"""Orders that have a name: see `janus.data.class_orders`."""
+"""Pattern of orders that have a name: see `janus.data.class_orders`."""
 
 OWN = re.compile(r"own-[0-9a-f]{8}")
-"""How an order that was written down is called in tables and titles."""
+"""Pattern of the name that a user's own order gets in tables and titles."""
 
 
 def parse_order(given: Any) -> tuple[str, str | None]:
     """(name, list) of an order as typed: a name, `[3,1,2]`, `@file` or a path of a text file.
 
-    The list is compact JSON of numbers or names, None for an order that has a name of its own. A
-    file holds one class a line; empty lines and lines that begin with # do not count. Raises
-    ConfigError for anything else.
+    The list is compact JSON of numbers or names; None for an order that has a name. A file holds
+    one class per line; empty lines and lines that begin with # are ignored. Raises ConfigError for
+    anything else.
     """
     if isinstance(given, list | tuple):
         return _named(list(given), "order")
@@ -56,13 +56,13 @@ def parse_order(given: Any) -> tuple[str, str | None]:
 
 
 def _number(entry: Any) -> Any:
-    """The number that a text spells, else the text."""
+    """The text as a number if it consists of digits, else unchanged."""
     spelt = isinstance(entry, str) and entry.isascii() and entry.isdigit()
     return int(entry) if spelt else entry
 
 
 def _named(entries: Sequence[Any], where: str) -> tuple[str, str | None]:
-    """Name and list of an order. Raises ConfigError unless all are numbers, or all are names."""
+    """(name, list) of an order. Raises ConfigError unless all entries are numbers or all names."""
     numbers = all(isinstance(e, int) and not isinstance(e, bool) and e >= 0 for e in entries)
     texts = all(isinstance(e, str) and e for e in entries)
     if not entries or not (numbers or texts):
@@ -80,7 +80,7 @@ def _named(entries: Sequence[Any], where: str) -> tuple[str, str | None]:
 
 
 def partly_ordered(listed: str, classes: int) -> list[str]:
-    """A sentence on a list that leaves classes out; nothing of a whole one."""
+    """A sentence if the list leaves out classes; [] if it is complete."""
     count = len(json.loads(listed))
     if count >= classes:
         return []
@@ -88,7 +88,7 @@ def partly_ordered(listed: str, classes: int) -> list[str]:
 
 
 def check_numbers(listed: str, classes: int) -> None:
-    """Raise ConfigError for a number in the list that is no class; 0 classes: not known yet."""
+    """Raise ConfigError if the list holds a number that is no class. 0 classes: number unknown."""
     beyond = [e for e in json.loads(listed) if isinstance(e, int) and e >= classes]
     if classes and beyond:
         raise ConfigError(
@@ -97,15 +97,15 @@ def check_numbers(listed: str, classes: int) -> None:
 
 
 def name_of(listed: str) -> str:
-    """'own-3f2a9c01': the name of an order, from its list."""
+    """The name of an order, made from the hash of its list: 'own-3f2a9c01'."""
     return f"own-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
 
 
 def resolve(listed: str, names: Sequence[str]) -> list[int]:
-    """The permutation of the classes (or domains) called `names` that the list gives.
+    """The permutation that the list gives, as indices into `names` (classes or domains).
 
-    What the list leaves out follows in its own order. Raises ConfigError for an entry that is none
-    of them, with the nearest name.
+    Classes that are not listed follow in natural order. Raises ConfigError for an unknown entry,
+    with the nearest name.
     """
     numbers = {name: index for index, name in enumerate(names)}
     found = []

@@ -1,4 +1,4 @@
-"""How many classes (or domains) each task has, from the ways in which people write it."""
+"""Parses the number of classes (or domains) of each task from several ways to write it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from janus.errors import ConfigError
 
 VIRTUAL = ("first", "increment")
-"""Keys of a bench that are typed but not stored: they give `task_sizes`."""
+"""Keys of a bench that users may type; they are converted to `task_sizes` and not stored."""
 
 
 def even(units: int, tasks: int) -> list[int]:
-    """`units` classes or domains in `tasks` tasks; the first tasks take one more each."""
+    """Sizes of `tasks` tasks with `units` classes or domains in all; the first ones may have one
+    more than the last."""
     least, more = divmod(units, tasks)
     return [least + (index < more) for index in range(tasks)]
 
@@ -29,12 +30,12 @@ def parse(text: str) -> list[int]:
 
 
 def with_task_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A bench's values with `tasks` and `task_sizes` filled in; other values as they are.
+    """A bench's values with `tasks` and `task_sizes` filled in; other values are unchanged.
 
-    Takes `tasks: [20, 10, 10]`; or `first: 50` and `increment: 10`, where the last task takes what
-    is left; or `task_sizes` as text. Sizes of an even cut are left out, so that equal cuts are
-    equal cells. Raises ConfigError when sizes do not add up to the classes, or several ways are
-    mixed.
+    Accepts `tasks: [20, 10, 10]`; or `first: 50` and `increment: 10`, where the last task gets the
+    remaining classes; or `task_sizes` as text. Even sizes are left out, so that equal streams are
+    equal cells. Raises ConfigError when the sizes do not add up to the number of classes, or when
+    several ways are mixed.
     """
     found = dict(values)
     first, increment = (found.pop(key, None) for key in VIRTUAL)
@@ -70,7 +71,7 @@ def with_task_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _steps(first: Any, increment: Any, classes: Any) -> list[int]:
-    """Sizes of a base session of `first` classes and steps of `increment`."""
+    """Task sizes: `first` classes, then `increment` each. Raises ConfigError for invalid values."""
     for name, value in (("first", first), ("increment", increment)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(
@@ -86,7 +87,7 @@ def _steps(first: Any, increment: Any, classes: Any) -> list[int]:
 
 
 def sizes_of(tasks: int, task_sizes: str | None, units: int) -> Sequence[int]:
-    """Classes (or domains) of each task, of `units` in all. Raises ConfigError when they differ."""
+    """Classes (or domains) of each task. Raises ConfigError unless they add up to `units`."""
     if task_sizes is None:
         return even(units, tasks)
     sizes = parse(task_sizes)

@@ -1,0 +1,1 @@
+"""Images: benches, files, transforms, class orders, and the stream of tasks."""

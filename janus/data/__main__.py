@@ -1,8 +1,9 @@
-"""`python -m janus.data list|check|fetch|prepare`: the images behind the benches.
+"""The command `python -m janus.data list|check|fetch|prepare`: the images of the benches.
 
-`list` says what is known and present; `check BENCH` reads everything and says what it found;
-`fetch BENCH` downloads, and is the only command that does; `prepare BENCH` decodes once, so that
-all runs share one memory-mapped copy. Overrides such as bench.root=DIR follow, as for a run.
+`list` prints all benches and whether their images are present; `check BENCH` reads all images and
+prints what the bench holds; `fetch BENCH` downloads them (no other command does); `prepare BENCH`
+decodes them once, so that all runs share one memory-mapped copy. Overrides such as bench.root=DIR
+follow, as for a run.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from janus.errors import ConfigError, DataError
 from janus.one_line import one_line
 
 UNKNOWN = 1 << 30
-"""Stands for the number of classes where it is yet to be found."""
+"""Placeholder for the number of classes while it is unknown."""
 
 
 def bench_of(name: str, overrides: dict[str, Any]) -> BenchConfig:
-    """The bench's configuration; its class count may still be unknown."""
+    """The bench's configuration; its number of classes may be UNKNOWN.
+
+    Raises ConfigError for an override that is not of the bench.
+    """
     given = {"bench.classes": UNKNOWN} if not read_yaml("bench", name).get("classes") else {}
     if wrong := [k for k in overrides if not k.startswith("bench.") or k == "bench.eval"]:
         raise ConfigError(
@@ -39,7 +43,7 @@ def bench_of(name: str, overrides: dict[str, Any]) -> BenchConfig:
 
 
 def list_benches() -> int:
-    """Print what is known about every bench."""
+    """Print one line for every bench: present or missing, size, tasks, source, licence."""
     out = sys.stdout.write
     out(f"{'bench':<18} {'images':<11} {'size':>7}  {'tasks':<14} where from; licence\n")
     for name in names("bench"):
@@ -60,7 +64,7 @@ def list_benches() -> int:
 
 
 def check(config: BenchConfig, words: str) -> int:
-    """Read every image, print what the bench holds, and keep its split's hash."""
+    """Read every image, print what the bench holds, and record the hash of its split."""
     from janus.data import load_bench as benches
     from janus.data.files import memory_mapped
     from janus.data.files.copies import copies
@@ -132,20 +136,22 @@ def prepare(config: BenchConfig, words: str) -> int:
 
 
 def fetch_bench(config: BenchConfig, words: str) -> int:
-    """Download and unpack what may be downloaded."""
+    """Download and unpack the bench's archives. Raises DataError if it has none."""
     from janus.data.files.download import fetch
 
     origin = ORIGINS[config.name]
     if not origin.downloads:
-        raise DataError(f"bench {config.name} cannot be fetched by us; get it so: {origin.how}")
+        raise DataError(
+            f"bench {config.name} cannot be downloaded by this command. How to get it: {origin.how}"
+        )
     root = Path(config.root or ".").expanduser()
 
-    def report(done: int, total: int) -> None:
+    def show_progress(done: int, total: int) -> None:
         sys.stderr.write(f"\r{done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
     for download in origin.downloads:
-        path = fetch(download, root, report)
-        sys.stdout.write(f"\n{path} is whole and unpacked\n")
+        path = fetch(download, root, show_progress)
+        sys.stdout.write(f"\n{path} is complete and unpacked\n")
     sys.stdout.write(f"{origin.how}\nnext: python -m janus.data check {words}\n")
     return 0
 
@@ -174,7 +180,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def run(words: Sequence[str]) -> int:
-    """`main`, with every foreseen error as one line on stderr and its exit status."""
+    """Run `main`; print every expected error as one line on stderr. Returns the exit status."""
     try:
         return one_line(main, words)
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
-"""Orders of classes (or domains): natural, seeded, and those that papers used, each by name.
+"""Makes the order of classes (or domains) from its name: natural, seeded, or as in other papers.
 
-Order alone moves InfLoRA's MAA on ImageNet-R from 80.60 to 82.35 (its shipped logs) [seen].
+The order alone changes InfLoRA's MAA on ImageNet-R from 80.60 to 82.35 (its shipped logs) [seen].
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from janus.config.own_order import resolve
 
 
 def make_order(order: str, names: Sequence[str], own_order: str | None = None) -> list[int]:
-    """The permutation that an order names; its numbers are also written into every result.
+    """The permutation for the order called `order`; every result records it, too.
 
-    natural: as numbered (InfLoRA, LoRA-DRS, BiLoRA). N: numpy's default_rng(N), ours.
+    natural: as numbered (InfLoRA, LoRA-DRS, BiLoRA). N: numpy's default_rng(N), our choice.
     pilotN: np.random.seed(N), then np.random.permutation; PILOT and SD-LoRA use N = 1993.
     codaN: random.seed(N), then random.shuffle; N > 0 (CODA-Prompt's trial 0 is natural). [seen]
     own-...: the user's own list, `own_order`.

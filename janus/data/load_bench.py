@@ -1,6 +1,7 @@
-"""Benches in memory: load a data set, verify its hash, and make the split a cell asks for.
+"""Loads a bench: reads the data set, verifies its hash, and makes the split that a cell needs.
 
-A loader returns `Images` for train and test; everything else (validation split, caps) is shared.
+To add a bench, write a loader that returns a `Bench` and add it to `LOADERS`. The validation split
+and the caps on images per class are made here, for all loaders.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ VALIDATION_SHARE = 0.2
 
 
 def load(config: BenchConfig) -> Bench:
-    """The bench's images. Raises DataError when they are missing, damaged or not the declared."""
+    """The bench's images. Raises DataError if they are missing, damaged or another split."""
     bench = _prepared(config) or read(config)
     _verify(config, bench)
     if config.eval == "validation":
@@ -45,7 +46,7 @@ def load(config: BenchConfig) -> Bench:
 
 
 def _prepared(config: BenchConfig) -> Bench | None:
-    """The prepared arrays, unless they were made from another split than the declared one."""
+    """The prepared arrays; None if there are none, or if they hold another split than declared."""
     found = memory_mapped.find(config)
     if found is not None and config.split_sha256 not in (None, found.sha256):
         log.warning(
@@ -70,9 +71,9 @@ def _prepared(config: BenchConfig) -> Bench | None:
 
 
 def read(config: BenchConfig) -> Bench:
-    """All of the bench from its original files, whatever was declared or prepared.
+    """The whole bench from its original files, without regard to prepared arrays or hashes.
 
-    Raises DataError for what would fail half way through a run.
+    Raises DataError for everything that would make a run fail later.
     """
     if config.source not in LOADERS:
         raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
@@ -85,27 +86,27 @@ def read(config: BenchConfig) -> Bench:
 
 
 def _verify(config: BenchConfig, bench: Bench) -> None:
-    """Refuse data that is not the declared split."""
+    """Raise DataError if the data is not the declared split."""
     if config.split_sha256 == bench.sha256:
         return
     declare = f"bench.split_sha256={bench.sha256}"
-    if config.eval == "validation":  # without the test files the hash found may be nobody's
+    if config.eval == "validation":  # without the test files this hash may be wrong
         declare = "the hash that it prints, as bench.split_sha256"
     look = f"python -m janus.data check {config.words}"
     if config.split_sha256 is None:
         raise DataError(
-            f"the split of bench {config.name} is not declared, so its results could not be told "
-            f"from those of another: {look} shows what it is; then declare it: {declare}"
+            f"the split of bench {config.name} is not declared, so its results could be confused "
+            f"with those of another split. Look at it with: {look}; then declare it: {declare}"
         )
     raise DataError(
         f"the data of {config.name} is not the declared split {config.split!r}: SHA-256 "
         f"{bench.sha256[:16]}…, declared {config.split_sha256[:16]}…. Restore the original "
-        f"files; or look at these with {look}, and declare them, under another identity: {declare}"
+        f"files; or check these with {look}, and declare them (results get other ids): {declare}"
     )
 
 
 def _check(config: BenchConfig, bench: Bench) -> None:
-    """Refuse what would fail half way through a run, naming everything that is wrong."""
+    """Raise DataError naming everything that would make a run fail later."""
     problems = []
     if len(bench.class_names) != config.classes:
         problems.append(f"{len(bench.class_names)} classes, bench.classes={config.classes}")
@@ -121,7 +122,7 @@ def _check(config: BenchConfig, bench: Bench) -> None:
 
 
 def _faults(config: BenchConfig, bench: Bench, parts: Mapping[str, Images]) -> list[str]:
-    """Labels out of range, classes and domains without images."""
+    """Problems as sentences: labels out of range, classes and domains without images."""
     problems = []
     for name, images in parts.items():
         apart = config.scenario == "domain" and not (bench.shared_test and name == "test")
@@ -132,10 +133,10 @@ def _faults(config: BenchConfig, bench: Bench, parts: Mapping[str, Images]) -> l
 
 
 def _validation(bench: Bench, per_domain: bool) -> Bench:
-    """A fixed 20 % of each class's (and domain's) training images replaces the test set.
+    """The bench with a fixed 20 % of each class's (and domain's) training images as test set.
 
-    Whole groups are held out as far as possible, since the test set holds other groups too.
-    The choice depends on the data alone, on no seed.
+    As far as possible whole groups are held out, because the test set has other groups than the
+    training set, too. The choice depends only on the data, not on a seed.
     """
     train = bench.train
     if not len(train):
@@ -157,7 +158,7 @@ def _validation(bench: Bench, per_domain: bool) -> Bench:
 
 
 def _capped(images: Images, config: BenchConfig, count: int) -> Images:
-    """The same `count` images of every class (and domain) in every run."""
+    """At most `count` images of every class (and domain), the same ones in every run."""
     generator = numpy_generator("cap", config.name)
     shuffled = torch.from_numpy(generator.permutation(len(images)))
     kinds = images.labels
@@ -178,7 +179,7 @@ def _load_glyphs(config: BenchConfig) -> Bench:
 
 @lru_cache(maxsize=1)
 def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
-    """The glyphs, unpacked once by a process that trains many cells on them."""
+    """The bundled glyphs; cached for processes that train many cells on them."""
     data = bundle.load(path)
     parts = {
         split: Images(
@@ -200,14 +201,14 @@ def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
 
 LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "glyphs": _load_glyphs,
-    "fashion": fashion.load,
-    "cifar100": cifar.load,
-    "cars": cars.load,
+    "fashion": fashion.load_fashion,
+    "cifar100": cifar.load_cifar100,
+    "cars": cars.load_cars,
     "imagenet_r": list_files.load_imagenet_r,
-    "core50": core50.load,
+    "core50": core50.load_core50,
     "domainnet": list_files.load_domainnet,
-    "folder": folders.load,
-    "folder_subset": folders.load,
+    "folder": folders.load_folders,
+    "folder_subset": folders.load_folders,
 }
 
 __all__ = ["LOADERS", "Bench", "Images", "load", "read"]

@@ -1,4 +1,4 @@
-"""Streams: a bench cut into tasks under an order, and the batches of each task.
+"""Cuts a bench into a stream of tasks under a class order, and makes the batches of each task.
 
 Class-incremental: classes are permuted, split evenly, and re-numbered in order of appearance, so
 task t owns the labels [first, first + count). Domain-incremental: the order permutes domains and
@@ -23,17 +23,17 @@ from janus.data.class_orders import make_order
 from janus.data.images.images import Bench, Images, joined_images
 from janus.data.images.prefetch import DEPTH, ahead
 from janus.data.images.transforms import plain_view, to_device, train_view
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 from janus.keyed_random import generator
 from janus.store.image_bits import name_of_test_set
 
 EVAL_BATCH = 256
-"""Images per forward pass when nothing is trained. Part of the numerics: do not tune per run."""
+"""Images per forward pass without training. It changes the last bits, so it is not a setting."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method trains on. B images."""
+    """A batch of B images, as a method receives it."""
 
     images: Tensor
     """float (B, C, H, W), ready for the backbone; features (B, D) for a method whose network is
@@ -46,11 +46,11 @@ class Batch:
     """(B, D) features of the pretrained network, for a method that asks for them (`AsksPretrained`)
     and where they are known before the images come"""
     start: int = 0
-    """place of the first image in the step's batch, of which this may be a part (see step.py)"""
+    """position of the first image in the step's batch, of which this may be a part (see step.py)"""
 
 
 Job = Callable[[], Batch]
-"""Makes one batch, whichever thread calls it."""
+"""A function that makes one batch; any thread may call it."""
 
 OnBatch = Callable[[], None]
 """Called after every batch: a run then counts it and writes its heartbeat."""
@@ -62,10 +62,10 @@ def ignore_batch() -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """One step of the stream, as a method may see it: its own training data, nothing else."""
+    """One task of the stream. A method sees only this task's training data."""
 
     index: int
-    """0-based."""
+    """Number of the task, from 0."""
     count: int
     """Number of tasks T."""
     first: int
@@ -75,7 +75,7 @@ class Task:
     seen: int
     """Number of classes seen so far, this task included."""
     fresh: int
-    """How many of this task's classes were never seen before."""
+    """Number of this task's classes that no earlier task had."""
     epochs: int
     """Training epochs of this task."""
     cell: Cell
@@ -85,11 +85,11 @@ class Task:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in one epoch; the last one may be smaller."""
+        """Number of batches in one epoch; the last one may be smaller."""
         return -(-len(self.train) // self.cell.train.batch_size)
 
     def train_batches(self, epoch: int | str, start: int = 0) -> Iterator[Batch]:
-        """Shuffled, augmented batches from step `start` on; a pure function of its arguments."""
+        """Shuffled, augmented batches from step `start` on. Equal arguments give equal batches."""
         threads = torch.get_num_threads() if self.cell.bench.augment == "crop" else 1
         jobs = self._train_jobs(epoch, start)
         return _reported(_made(jobs, self.train, self.device, threads), self.on_batch)
@@ -114,7 +114,7 @@ class Task:
 def plain_batches(
     images: Images, cell: Cell, device: torch.device, on_batch: OnBatch = ignore_batch
 ) -> Iterator[Batch]:
-    """All of `images`, in order, under the test transform."""
+    """Batches of all `images`, in order, with the test transform."""
 
     def make(index: Tensor) -> Batch:
         part = images.take(index)
@@ -128,10 +128,12 @@ def plain_batches(
 def _made(
     jobs: Iterator[Job], images: Images, device: torch.device, threads: int = 1
 ) -> Iterator[Batch]:
-    """The batches: made in threads where that helps, since workers decode or the GPU copies while
-    the loop computes, or there are several `threads` to make them.
+    """Run the jobs and yield their batches.
+
+    The jobs run ahead in other threads where that saves time: if images are decoded, if batches are
+    copied to a GPU, or if there are several `threads`.
     """
-    if isinstance(images.store, Ragged) or device.type == "cuda":
+    if isinstance(images.store, VariedSizeImages) or device.type == "cuda":
         return ahead(jobs)
     return ahead(jobs, min(threads, DEPTH)) if threads > 1 else (job() for job in jobs)
 
@@ -154,15 +156,15 @@ class Stream:
 
     tasks: tuple[Task, ...]
     tests: tuple[Images, ...]
-    """Test images of each task, labels re-numbered like the training labels; or one set, tested
-    after every task."""
+    """Test images of each task, labels re-numbered like the training labels; or one shared test
+    set, evaluated after every task."""
     order: tuple[int, ...]
     """Original class (or domain) numbers in order of appearance."""
     names: tuple[tuple[str, ...], ...]
     """Class (or domain) names of each task."""
     places: tuple[Tensor, ...] = field(compare=False)
-    """Where each image of `tests` stands in the bench's test set, int64; the same image has the
-    same place in every order."""
+    """For each image of `tests` its index in the bench's test set, int64. It is the same in every
+    order."""
     test_set: str
     """Name of the bench's test set in its order (see `image_bits.name_of_test_set`)."""
     on_batch: OnBatch = field(default=ignore_batch, repr=False, compare=False)
@@ -173,7 +175,7 @@ class Stream:
         return len(self.tests) < len(self.tasks)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Classes (or domains) of each task and how many images it trains and tests on."""
+        """For each task its classes (or domains) and its numbers of training and test images."""
         tests = cycle(self.tests) if self.shared_test else self.tests
         return [
             {
@@ -188,8 +190,8 @@ class Stream:
 def cut(bench: Bench, cell: Cell, device: torch.device, on_batch: OnBatch = ignore_batch) -> Stream:
     """Cut `bench` into the tasks of `cell`; every pass over their images calls `on_batch`.
 
-    Class counts that do not divide evenly put one more class into each of the first tasks, unless
-    the bench says how many classes each task has.
+    If the classes do not divide evenly, each of the first tasks has one class more, unless the
+    bench sets the number of classes of each task.
     """
     domain = cell.bench.scenario == "domain"
     units = len(bench.domain_names) if domain else len(bench.class_names)
@@ -249,9 +251,9 @@ def cut(bench: Bench, cell: Cell, device: torch.device, on_batch: OnBatch = igno
 
 
 def _by_task(images: Images, place: Tensor, domain: bool) -> tuple[Tensor, ...]:
-    """Which images belong to each task, in file order.
+    """Indices of the images of each task, in file order.
 
-    place: (classes or domains,) the task of each. One pass, however many tasks there are.
+    place: (classes or domains,) the task of each. Takes one pass for any number of tasks.
     """
     task = place[images.domains if domain else images.labels]
     sizes = task.bincount(minlength=int(place.max()) + 1)
@@ -265,7 +267,7 @@ def _parts(images: Images, rows: Sequence[Tensor], new_label: Tensor) -> tuple[I
 
 
 def tasks_of(stream: Stream, joint: bool) -> tuple[Task, ...]:
-    """What a method trains on, one after another: the stream's tasks, or all joined as one."""
+    """The tasks that a method trains on: the stream's tasks, or one joined task if `joint`."""
     return (joined(stream),) if joint else stream.tasks
 
 

@@ -1,0 +1,1 @@
+"""What is measured after each task: accuracy and diagnostics."""

@@ -1,4 +1,7 @@
-"""Accuracy counts and feature-space diagnostics after a task. Looks at test images, keeps none."""
+"""Measures after a task: correct counts on the test images, and feature-space diagnostics.
+
+No test image or test feature is kept.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from janus.methods.base.method import Method
 from janus.methods.base.precomputable import predict_batch
 from janus.nn.heads import Prototypes
 
-PROBE_IMAGES = 256
-"""Most test images of past tasks that the null-space diagnostics look at."""
+MOST_PAST_IMAGES = 256
+"""Most test images of past tasks that the null-space diagnostics use."""
 
 
 @dataclass
@@ -27,23 +30,24 @@ class Counts:
     """One row of the accuracy matrix."""
 
     correct: list[int] = field(default_factory=list)
-    """Per task: right among all classes seen."""
+    """Per task: images classified correctly among all classes seen."""
     correct_in_task: list[int] = field(default_factory=list)
-    """Per task: right among that task's own classes (task identity given)."""
+    """Per task: images classified correctly among the task's own classes (task identity given)."""
     correct_ncm: list[int] | None = None
-    """Per task: right by the nearest class mean, where means were given."""
+    """Per task: images classified correctly by the nearest class mean; None without means."""
 
 
 @dataclass
 class Evaluation:
-    """What one pass over the test images gives."""
+    """The results of one pass over the test images."""
 
     counts: Counts
     right: Tensor
-    """bool (N,), on the CPU: whether each image was right among all classes seen; in the order of
-    the tests, task after task."""
+    """bool (N,) on the CPU: whether each image was classified correctly among all classes seen,
+    task after task."""
     newest: tuple[Tensor, Tensor] | None
-    """(features, labels) of the last task's images."""
+    """(features, labels) of the test images of the last task; None if the method has no single
+    feature space."""
 
 
 @torch.no_grad()
@@ -55,11 +59,10 @@ def evaluate(
     device: torch.device,
     means: Prototypes | None = None,
 ) -> Evaluation:
-    """Evaluate on the tests of tasks 0..upto (or the shared one).
+    """Evaluate the method on the test images of tasks 0..upto (or on the shared test set).
 
-    All tests pass as one row of full batches: five hundred small tasks cost what their images cost.
-    Features are None for methods that have no single feature space. `means`: class means for a
-    second count by nearest mean, on the same features.
+    The images of all tasks are joined and cut into full batches, so many small tasks take no
+    longer than one large task. `means`: class means for a second count, by the nearest mean.
     """
     tests = stream.tests[:1] if stream.shared_test else stream.tests[: upto + 1]
     sizes = torch.tensor([len(images) for images in tests], device=device)
@@ -78,7 +81,7 @@ def evaluate(
         label = torch.arange(logits.shape[1], device=device)
         foreign = (label < first[task, None]) | (label >= end[task, None])
         best, own = logits.masked_fill(foreign, float("-inf")).max(1)
-        # -inf: the method sent the image to another task, so it names no class of this one
+        # -inf: the method assigned the image to another task, so it predicts no class of this one
         named = best > float("-inf")
         hits[1].index_add_(0, task, ((own == batch.labels) & named).long())
         if found is not None and means is not None:
@@ -87,25 +90,26 @@ def evaluate(
         if found is not None and start + len(task) > newest:
             features.append(found[max(0, newest - start) :].float())
         start += len(task)
-    every = hits.tolist()  # one wait for the device
+    every = hits.tolist()  # waits for the device only once
     counts = Counts(every[0], every[1], every[2] if means is not None and features else None)
     newest_seen = (torch.cat(features), tests[-1].labels.to(device)) if features else None
     return Evaluation(counts, torch.cat(right).cpu(), newest_seen)
 
 
 def _spans(stream: Stream, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """First class and the one after the last, (count,) each, of the first tasks."""
+    """First class and end (last class + 1) of each of the first `count` tasks: (count,) each."""
     spans = [(task.first, task.first + task.classes) for task in stream.tasks[:count]]
     first, end = torch.tensor(spans, device=device).unbind(1)
     return first, end
 
 
-def invasion(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str, float]:
-    """How far the new task's test features reach into old classes' regions.
+def old_class_overlap(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str, float]:
+    """How close the new task's test features lie to the centres of old classes.
 
-    danger: mean cosine to the nearest class centre of earlier tasks (test-image centres, measured
-    when each task ended); danger_above_half: share above 0.5; own_centre: mean cosine to the own
-    class centre. Adds the new centres to `old`, which belongs to the diagnostics, not the method.
+    danger: mean cosine to the nearest class centre of earlier tasks (centres of test images,
+    measured when each task ended); danger_above_half: share of images whose cosine is above 0.5;
+    own_centre: mean cosine to the image's own class centre. Adds the new centres to `old`, which
+    is used for diagnostics only, never by the method. {} without features.
     """
     if newest is None:
         return {}
@@ -124,12 +128,15 @@ def invasion(newest: tuple[Tensor, Tensor] | None, old: Prototypes) -> dict[str,
     return facts
 
 
-def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Tensor]:
-    """Prepared test images of earlier tasks, evenly spaced, at most PROBE_IMAGES in all."""
+def sample_past_images(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Tensor]:
+    """At most MOST_PAST_IMAGES test images of earlier tasks, evenly spaced, in batches of 64.
+
+    Each batch is float (B, C, H, W), ready for the backbone.
+    """
     if not tests:
         return []
-    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), PROBE_IMAGES)).round().long()
-    each = PROBE_IMAGES // len(chosen)
+    chosen = torch.linspace(0, len(tests) - 1, min(len(tests), MOST_PAST_IMAGES)).round().long()
+    each = MOST_PAST_IMAGES // len(chosen)
     ends = torch.tensor([len(images) for images in tests]).cumsum(0)
     index = []
     for task in chosen.tolist():
@@ -141,7 +148,7 @@ def probe(tests: Sequence[Images], cell: Cell, device: torch.device) -> list[Ten
 
 
 def tree_bytes(tree: Any) -> int:
-    """Bytes of all tensors in a tree of dicts and lists."""
+    """Total bytes of all tensors in nested dicts and lists."""
     if isinstance(tree, Tensor):
         return tree.numel() * tree.element_size()
     children = tree.values() if isinstance(tree, dict) else tree

@@ -1,5 +1,6 @@
-"""What the loop measures at the end of every task: counts, diagnostics, and the class means of
-domain streams. Test images are looked at here and nothing of them reaches the method.
+"""Collects what is measured at the end of every task: counts, diagnostics, correct test images.
+
+Also keeps the class means of domain streams. Test images are used here only, never by the method.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from janus.config.cell import Cell
 from janus.config.method_spec import method_spec
 from janus.data.stream import Stream, Task
 from janus.errors import RunError
-from janus.evaluation.accuracy import evaluate, invasion, probe
+from janus.evaluation.accuracy import evaluate, old_class_overlap, sample_past_images
 from janus.methods.base.method import Method
 from janus.nn.heads import Prototypes
 from janus.store.correct_images import FIELD, name_of
@@ -24,7 +25,7 @@ from janus.store.image_bits import ImageBits, encode
 
 
 class Measurements:
-    """The accuracy matrices and diagnostics of one run, as far as it has come."""
+    """The accuracy matrices and diagnostics of one run, for the tasks finished so far."""
 
     def __init__(self, method: Method, stream: Stream, cell: Cell, device: torch.device) -> None:
         self.method, self.stream, self.cell, self.device = method, stream, cell, device
@@ -37,34 +38,39 @@ class Measurements:
         walked at every checkpoint."""
         self.places = torch.cat(stream.places)
         self.right: list[Tensor] = []
-        """Which test images were right after each finished task: packed bits, as `_packed` makes
-        them. Fewer rows than tasks where a run began before there were any."""
+        """After each finished task: which test images were correct, as packed bits (see `_packed`).
+        Fewer entries than tasks if an older version, which did not record them, began the run."""
         width = method.context.width
         self.centres = Prototypes(width, device)
         """Class centres of test images, for the diagnostics."""
         self.means: Prototypes | None = None
-        """Means of the method's own training features by (class, domain), each from the end of
-        its task: a nearest-class-mean classifier to stand beside a shared head that nothing
-        protects. None: not measured."""
+        """Means of the method's training features by (class, domain), taken at the end of the
+        task: a nearest-class-mean classifier for comparison with an unprotected shared head.
+        None: not measured."""
         shared = method_spec(cell.method.name).domains.startswith("shared head")
         if cell.bench.scenario == "domain" and shared:
             self.means = Prototypes(width, device)
 
     @torch.no_grad()
     def after(self, task: Task) -> None:
-        """Fill one row of each matrix and one entry of the diagnostics."""
+        """Measure after `task`: adds one row to each matrix and one entry to the diagnostics.
+
+        Raises RunError (cause `nan`) when a measurement is not finite.
+        """
         joint = self.method.joint
         upto = len(self.stream.tasks) - 1 if joint else task.index
         if self.means is not None:
             self._add_means(task)
         found = evaluate(self.method, self.stream, upto, self.cell, self.device, self.means)
         if found.counts.correct_ncm is None:
-            self.means = None  # no single feature space to take means in
+            self.means = None  # the method has no single feature space
         own_tests = not self.stream.shared_test
-        past = probe(self.stream.tests[: task.index] if own_tests else (), self.cell, self.device)
+        past = sample_past_images(
+            self.stream.tests[: task.index] if own_tests else (), self.cell, self.device
+        )
         facts = {"task": task.index, **self.method.diagnose(past)}
         if not joint and own_tests:
-            facts |= invasion(found.newest, self.centres)
+            facts |= old_class_overlap(found.newest, self.centres)
         entry = vars(found.counts) | {"diagnostics": facts}
         self._append(entry)
         self.right.append(self._packed(found.right))
@@ -72,15 +78,15 @@ class Measurements:
             self.task_records.append(json.dumps(entry, allow_nan=False))
         except ValueError:
             raise RunError(
-                f"what was measured after task {task.index} holds NaN or infinity: are the weights "
-                "or images sound? Otherwise lower the learning rate (method.lr)",
+                f"the measurements after task {task.index} hold NaN or infinity: check the weights "
+                "and images, or lower the learning rate (method.lr)",
                 cause="nan",
             ) from None
 
     def _packed(self, right: Tensor) -> Tensor:
-        """uint8 (ceil(N / 8),): bits of the N test images by their places in the test set.
+        """uint8 (ceil(N / 8),): one bit per test image, ordered as in the test set.
 
-        right: bool (n,), of the first n images of the stream's tests.
+        right: bool (n,) for the first n images of the stream's tests.
         """
         bits = torch.zeros(len(self.places), dtype=torch.bool)
         bits[self.places[: len(right)]] = right
@@ -93,7 +99,8 @@ class Measurements:
         self.diagnostics.append(entry["diagnostics"])
 
     def _add_means(self, task: Task) -> None:
-        """One extra pass, by the loop and not by the method: `passes` does not count it."""
+        """Add class means by one extra pass over the task. `passes` does not count it, because the
+        method does not use it."""
         assert self.means is not None
         features, labels = self.method.task_features(task)
         domains = task.train.domains.to(labels.device)
@@ -102,16 +109,16 @@ class Measurements:
             self.means.add(features[mine], labels[mine])
 
     def totals(self) -> list[int]:
-        """Test images of each task, or of the one test set."""
+        """Number of test images of each task, or of the one shared test set."""
         return [len(images) for images in self.stream.tests]
 
     def accuracy(self) -> float | None:
-        """Over all test images seen, after the last finished task."""
+        """Image-weighted accuracy after the last finished task; None if none is measured."""
         point = metrics.after_task(self.correct[-1], self.totals()) if self.correct else None
         return point[0] if point else None
 
     def matrices(self) -> dict[str, Any]:
-        """The counts and diagnostics of a result, as far as they go."""
+        """The counts and diagnostics of the tasks finished so far, under the keys of a result."""
         found: dict[str, Any] = {
             "correct": self.correct,
             "correct_in_task": self.correct_in_task,
@@ -140,7 +147,7 @@ class Measurements:
         return encode(found)
 
     def facts(self) -> dict[str, Any]:
-        """The measured part of a result."""
+        """The measured part of a result: counts, diagnostics, metrics, name of the image file."""
         found, totals = self.matrices(), self.totals()
         if (images := self.images()) is not None:
             found[FIELD] = name_of(images)
@@ -150,7 +157,7 @@ class Measurements:
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """Continues in `load_state_dict`, bit for bit."""
+        """State for a checkpoint; `load_state_dict` restores it bit for bit."""
         return {
             "told": self.task_records,  # the key of checkpoints of earlier versions
             "right": torch.stack(self.right) if self.right else torch.empty(0, dtype=torch.uint8),

@@ -1,4 +1,4 @@
-"""How this process takes memory from the system, and gives it back."""
+"""Settings of the C memory allocator: keep large blocks for reuse, or return them to the system."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from malloc.h
 
 
 def reuse_large_blocks() -> bool:
-    """Keep freed blocks of up to 1 GiB for the next batch; whether the C library agreed.
+    """Keep freed blocks of up to 1 GiB for the next batch. Returns whether the C library accepted.
 
-    By default glibc maps every block above 32 MiB anew and the kernel zeroes its pages, which for a
-    batch of 64 images of 224 x 224 takes longer than to make it (tests/perf/input_path.py). So do
-    the heaps of 64 MiB that threads get for themselves: all share one. Never changes a result.
+    By default glibc requests every block above 32 MiB from the kernel, which fills it with zeros:
+    for a batch of 64 images of 224 x 224 that takes longer than computing the batch
+    (tests/perf/input_path.py). The separate 64 MiB heap of each thread has the same cost, so all
+    threads share one heap. Results do not change.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -29,10 +30,10 @@ def reuse_large_blocks() -> bool:
     return all(answers)
 
 
-def give_back() -> None:
-    """Return freed memory, which `reuse_large_blocks` holds on to, to the system and the GPU.
+def release_memory() -> None:
+    """Return freed memory, which `reuse_large_blocks` keeps, to the system and to the GPU.
 
-    A worker trains one cell after another: what the last one used is not the next one's.
+    A worker trains one cell after another; memory of the last cell must not count for the next.
     """
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,9 +1,9 @@
-"""What is asked of a GPU before anything runs on it: float32 that is float32, the same every time.
+"""Settings that make a GPU compute deterministically and in true float32.
 
-A run that is killed and resumed has to end with the same bytes. By default several kernels of a
-transformer's training do not give them on a GPU: the backward passes of fused attention add in the
-order in which blocks arrive, cuDNN's convolutions are chosen by the clock, and float32 products may
-round their operands to TF32 (10 bits), which the exactness of protected subspaces does not survive.
+A run that is killed and resumed must end with the same bytes. By default that fails on a GPU:
+fused attention sums its gradients in the order in which blocks finish, cuDNN chooses convolutions
+by timing them, and float32 products may round their operands to TF32 (10 bits), which is too
+coarse for exactly protected subspaces.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 import torch
 
 
-def settle(device: torch.device) -> None:
-    """Choose repeatable kernels and unrounded float32, until this process ends. Nothing on a CPU.
+def make_deterministic(device: torch.device) -> None:
+    """Use deterministic kernels and unrounded float32 until this process ends. No effect on a CPU.
 
-    To be called before the first tensor reaches `device`. Operators for which torch has no
-    repeatable kernel raise RuntimeError from then on.
+    Call it before the first tensor is on `device`. From then on an operator without a
+    deterministic kernel raises RuntimeError.
     """
     if device.type != "cuda":
         return
-    # read by cuBLAS when it starts; earlier releases of torch refuse to be repeatable without it
+    # cuBLAS reads it at start; older torch refuses deterministic mode without it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
-    # cuDNN's attention is not repeatable, and builds a plan for every shape of a batch
+    # cuDNN's attention is not deterministic, and builds a plan for every batch shape
     torch.backends.cuda.enable_cudnn_sdp(False)
     torch.use_deterministic_algorithms(True)
-    # nothing here reads memory that it has not written: filling it would only cost kernels
+    # no code here reads unwritten memory, so filling it would only cost time
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def choices() -> dict[str, Any]:
-    """What decides the last bits of results on a GPU, besides its name: part of their record."""
+def cuda_record() -> dict[str, Any]:
+    """The settings and versions that decide the last bits of results on a GPU, for provenance."""
     return {
         "cuda": torch.version.cuda,
         "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),

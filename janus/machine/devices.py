@@ -1,6 +1,6 @@
-"""Processors of this machine: their names, and which of them to train on.
+"""Names of this machine's CPU and GPUs, and the choice of the device to train on.
 
-Torch is imported only to pick one: plans compare names with past runs, without it.
+Only `pick_device` imports torch: planning compares device names with past runs and must be fast.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from janus.errors import ConfigError, suggest
 
 
 def cpu_name() -> str:
-    """Model name of the processor."""
+    """Model name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -24,7 +24,7 @@ def cpu_name() -> str:
 
 
 def gpu_names(driver: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """Names of the GPUs that the NVIDIA driver lists (Linux); as torch names them."""
+    """Names of the GPUs that the NVIDIA driver lists (Linux), spelt as torch spells them."""
     found = []
     for path in sorted(driver.glob("*/information")):
         for line in path.read_text().splitlines():
@@ -35,7 +35,7 @@ def gpu_names(driver: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
 
 
 def pick_device(name: str) -> str:
-    """'auto' resolved; raises ConfigError for a device this machine does not have."""
+    """The device to use; 'auto' becomes cuda or cpu. Raises ConfigError for a missing device."""
     import torch
 
     if name == "auto":

@@ -1,4 +1,4 @@
-"""timm, without the tracker that it imports wherever one is installed: half a second of each start.
+"""Imports timm without wandb, which timm would import too where it is installed (half a second).
 
 from janus.machine.import_timm import timm
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 _hide = "wandb" not in sys.modules
 if _hide:
-    sys.modules["wandb"] = None  # type: ignore[assignment]  # timm does without what it cannot import
+    sys.modules["wandb"] = None  # type: ignore[assignment]  # timm works without wandb
 try:
     import timm as _timm
 finally:
@@ -21,16 +21,15 @@ finally:
 timm: Any = _timm
 
 FilterFn = Callable[[Any, Any], Any]
-"""timm's `checkpoint_filter_fn` of a model: (tensors by name, model) to tensors by the model's
-names, position embeddings resized."""
+"""Type of timm's `checkpoint_filter_fn`: from (tensors by name, model) to tensors under the
+model's names, with position embeddings resized."""
 
 
 def create_unloaded(name: str, kwargs: Mapping[str, Any]) -> tuple[Any, FilterFn | None]:
-    """An untrained model, and what timm would pass published weights of it through, if anything.
+    """An untrained model, and timm's `checkpoint_filter_fn` for its published weights (or None).
 
-    timm keeps that function to itself: it is bound to the model's name, not found on the model. So
-    timm is asked for the model with weights, and its loader, which would load them leniently, is
-    replaced for the moment by one that only remembers what it was given.
+    timm does not expose that function. So the model is requested with weights while timm's loader
+    is replaced by one that loads nothing and only records its arguments.
     """
     builder = timm.models._builder
     original, given = builder.load_pretrained, {}

@@ -1,4 +1,7 @@
-"""How a result came about: code, machine, libraries, numerics. Never part of the result itself."""
+"""Records the provenance of a result: code, machine, library versions, memory, numerical settings.
+
+Provenance is stored beside the result and is never part of it.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,14 @@ import torch
 
 from janus import atomic_files
 from janus.machine import determinism
-from janus.machine.allocator import give_back
+from janus.machine.allocator import release_memory
 from janus.machine.devices import cpu_name
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janus-lora")
 
 
 def numerics(device: torch.device) -> dict[str, Any]:
-    """What decides the last bits of a result. Equal records promise equal bytes."""
+    """The settings that decide the last bits of a result: equal records mean equal result bytes."""
     on_gpu = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
@@ -33,28 +36,31 @@ def numerics(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "timm": _version("timm"),
-    } | (determinism.choices() | {"cpu": cpu_name()} if on_gpu else {})
+    } | (determinism.cuda_record() | {"cpu": cpu_name()} if on_gpu else {})
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting anew: a process may train several cells (off Linux it cannot)."""
-    give_back()
+    """Restart the measurement of peak memory, because a process may train several cells.
+
+    On systems other than Linux the peak of the host memory cannot be reset.
+    """
+    release_memory()
     if device.type == "cuda":
-        torch.cuda.init()  # with a number ("cuda:1"), the next line does not
+        torch.cuda.init()  # for "cuda:1" the next line would not initialise CUDA
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def device_memory_bytes(device: torch.device) -> int | None:
-    """Memory of the whole GPU, of which `peak_memory_bytes` is a part; None on a CPU."""
+    """Total memory of the GPU in bytes; None on a CPU."""
     if device.type != "cuda":
         return None
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak of the process (resident set, or allocated on the GPU)."""
+    """Peak memory of this process in bytes: allocated on the GPU, or resident in host memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
@@ -70,7 +76,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 @lru_cache
 def machine() -> dict[str, Any]:
-    """Host, processor, Python and package versions, and the code's git state."""
+    """Host, CPU, GPUs, Python and package versions, and the git state of the code."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
@@ -91,9 +97,9 @@ def _version(name: str) -> str:
 
 
 def _git() -> dict[str, Any]:
-    """Commit and dirty flag of the working tree the code runs from; empty outside one.
+    """Commit and dirty flag of the working tree that holds the code; empty outside a work tree.
 
-    A copy of the code that jobs run from carries both in `snapshot.json`.
+    For the copy of the code that cluster jobs run, both come from its `snapshot.json`.
     """
     here = Path(__file__).resolve().parent
     record = atomic_files.read_record(here.parent / "snapshot.json")
@@ -109,7 +115,7 @@ def _git() -> dict[str, Any]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    # a package installed into some other repository's tree is not that repository's code
+    # a package installed inside another repository does not belong to that repository
     tracked = ask("ls-files", "--error-unmatch", "__init__.py")
     sha = ask("rev-parse", "HEAD") if tracked else None
     return {"sha": sha, "dirty": bool(ask("status", "--porcelain", "."))} if sha else {}

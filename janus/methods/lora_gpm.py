@@ -59,7 +59,7 @@ class LoraGpm(Rectifiable, ProtectedLora):
         """Cross-entropy; `both` needs G V beside the factor gradients."""
         if self.protects and self.context.settings["variant"] == "both":
             for layer in self.layers:
-                layer.start_probe(self.bases[layer.block].v)
+                layer.tap_gradient(self.bases[layer.block].v)
         return super().loss(batch)
 
     @torch.no_grad()
@@ -76,8 +76,8 @@ class LoraGpm(Rectifiable, ProtectedLora):
         for layer, basis in zip(self.layers, self.bases, strict=True):
             if not basis.size or layer.a.grad is None:
                 continue
-            if layer.probe is not None and layer.b.grad is not None:
-                v, zero = layer.probe
+            if layer.gradient_tap is not None and layer.b.grad is not None:
+                v, zero = layer.gradient_tap
                 if zero.grad is not None:
                     layer.b.grad -= layer.scale * zero.grad @ (layer.a @ v).mT
             layer.a.grad = without(layer.a.grad, basis.v)

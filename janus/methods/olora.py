@@ -53,7 +53,7 @@ class OLora(LoraMethod):
 
     def _start_training(self, task: Task) -> None:
         super()._start_training(task)
-        self.old_rows = self.bank.wide_a() if len(self.bank) else None
+        self.old_rows = self.bank.stacked_rows() if len(self.bank) else None
 
     def extra_loss(self, features: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The penalty against earlier rows, and those on the new adapter's size if asked for."""

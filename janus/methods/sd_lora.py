@@ -102,7 +102,7 @@ class SdLora(LoraMethod):
         return super().features(images)
 
     def _set_magnitudes(self, magnitudes: Tensor) -> None:
-        gains = self.bank.row_gains(magnitudes[:-1]) if len(self.bank) else None
+        gains = self.bank.gains_per_rank(magnitudes[:-1]) if len(self.bank) else None
         for layer in self.layers:
             layer.scale, layer.gains = magnitudes[-1], gains
 
@@ -124,8 +124,8 @@ class SdLora(LoraMethod):
         now = torch.stack([self.magnitudes[-1] * (x.b @ x.a) for x in self.layers])
         if not len(self.bank):
             return now
-        moved = self.bank.row_gains((self.magnitudes - self.started_at)[:-1])
-        wide = [self.bank.wide(x.block, unit=True) for x in self.layers]
+        moved = self.bank.gains_per_rank((self.magnitudes - self.started_at)[:-1])
+        wide = [self.bank.stacked(x.block, unit=True) for x in self.layers]
         return now + torch.stack([(b * moved) @ a for a, b in wide])
 
     @contextmanager

@@ -1,0 +1,1 @@
+"""Parts of the network: backbone, LoRA, bottleneck adapters, prompts, heads, faster products."""

@@ -4,9 +4,9 @@
       \\-> down (D x K) -> ReLU -> up (K x D), * scale --------^
 
 The adapter reads the residual stream before norm2 and adds beside the MLP, as in the code of
-RanPAC and EASE [seen: PILOT]; that code also drops out a tenth of the hidden units in training,
-which we leave out [choice]. The MLP is wrapped and norm2 only listened to; timm's block is never
-re-implemented. Several adapters can exist; `use` says which one the network runs with.
+RanPAC and EASE [seen: PILOT]. That code also applies dropout of 0.1 to the hidden units in
+training, which we leave out [choice]. The MLP is wrapped and norm2 has a hook; timm's block is not
+re-implemented. Several adapters can exist; `use` selects the one that the network runs with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from janus.keyed_random import generator
 
 
 class Bottleneck(nn.Module):
-    """scale * up(relu(down(h))) of one block. Starts as zero: `up` is zero."""
+    """The adapter of one block: scale * up(relu(down(h))). Zero at first, since `up` is zero."""
 
     def __init__(self, width: int, size: int, scale: float) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class Bottleneck(nn.Module):
         self.up = nn.utils.skip_init(nn.Linear, size, width)
 
     def forward(self, h: Tensor) -> Tensor:
-        """The adapter's share of the block's output: (B, N, D) -> (B, N, D)."""
+        """The adapter's output, to be added to that of the MLP: (B, N, D) -> (B, N, D)."""
         share: Tensor = self.scale * self.up(functional.relu(self.down(h)))
         return share
 
     @torch.no_grad()
     def start(self, key: tuple[str | int, ...]) -> None:
-        """`down` as kaiming_uniform(a=sqrt 5) draws it, bound 1/sqrt(D); all else 0 [seen]."""
+        """Draw `down` like kaiming_uniform(a=sqrt 5), bound 1/sqrt(D); all else is 0 [seen]."""
         weight = self.down.weight
         draw = torch.rand(weight.shape, generator=generator("adapter", *key))
         weight.copy_((2 * draw - 1) * weight.shape[1] ** -0.5)
@@ -55,14 +55,14 @@ class AdaptedMlp(nn.Module):
         self.width = width
         self.adapter: Bottleneck | None = None
         self.stream: Tensor | None = None
-        """The residual stream that norm2 has just read, until the MLP is called."""
+        """The input of norm2, kept until the MLP is called; None without an adapter."""
         block.norm2.register_forward_pre_hook(self._listen)  # type: ignore[union-attr, operator]
 
     def _listen(self, norm: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.stream = inputs[0] if self.adapter is not None else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """mlp(x) with the adapter's share added."""
+        """mlp(x) plus the adapter's output."""
         out: Tensor = self.mlp(x)  # type: ignore[operator]
         if self.adapter is None:
             return out
@@ -72,7 +72,7 @@ class AdaptedMlp(nn.Module):
 
 
 def attach(model: nn.Module) -> list[AdaptedMlp]:
-    """Wrap every block's MLP of a timm ViT in place; no adapter is in use yet.
+    """Wrap the MLP of every block of a timm ViT in place; no adapter is in use yet.
 
     Raises ConfigError when the model's blocks have no `norm2` and `mlp`.
     """
@@ -97,7 +97,7 @@ def new_adapter(
     key: tuple[str | int, ...],
     device: torch.device,
 ) -> nn.ModuleList:
-    """One fresh Bottleneck per block, drawn from the keyed generator; trainable."""
+    """A new trainable adapter: one Bottleneck per block, drawn from the generator of `key`."""
     adapter = nn.ModuleList()
     for block, layer in enumerate(layers):
         part = Bottleneck(layer.width, size, scale)
@@ -127,7 +127,7 @@ class AdapterList(list[nn.ModuleList]):
 
 
 def use(layers: list[AdaptedMlp], adapter: nn.ModuleList | None) -> None:
-    """Run the network with this adapter from now on; None: as it was pretrained."""
+    """Run the network with this adapter from now on; None: without any adapter."""
     for block, layer in enumerate(layers):
         part = None if adapter is None else adapter[block]
         assert part is None or isinstance(part, Bottleneck)

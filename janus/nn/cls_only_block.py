@@ -1,11 +1,11 @@
-"""The last block of a timm ViT, computed for the one token that its features come from.
+"""Computes the last block of a timm ViT for the CLS token only, from which the feature is taken.
 
-    blocks 1 .. L-1   all tokens, timm's own
-    block L           K and V of all tokens; Q, attention, projection and MLP of the CLS row alone
+    blocks 1 .. L-1   all tokens, by timm's own code
+    block L           K and V of all tokens; Q, attention, projection and MLP of the CLS row only
 
-With token pooling nothing else of the last block reaches the feature: the same function with less
-arithmetic, about 6 % of a step of 12 blocks. Only for the layout that `fits` recognises, and only
-inside `model(images)`: every other model, block or caller gets timm's own forward.
+With token pooling the other rows of the last block do not reach the feature, so the result is the
+same and a step of 12 blocks takes about 6 % less arithmetic. Applied only if `fits` accepts the
+attention, and only inside `model(images)`; everything else runs timm's own forward.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from janus.machine.import_timm import timm
-from janus.nn.cast_cache import choose
+from janus.nn.cast_cache import set_attention_kernel
 from janus.nn.lora import LoraQKV, project
 
 Attention: Any = timm.models.vision_transformer.Attention
@@ -24,13 +24,13 @@ Block: Any = timm.models.vision_transformer.Block
 VisionTransformer: Any = timm.models.vision_transformer.VisionTransformer
 
 
-class ClsBlock(Block):  # type: ignore[misc]
-    """timm's Block; while `cls_only`, its output is the CLS row: (B, N, D) -> (B, 1, D)."""
+class ClsOnlyBlock(Block):  # type: ignore[misc]
+    """timm's Block; while `cls_only` is set it returns the CLS row: (B, N, D) -> (B, 1, D)."""
 
     cls_only = False
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Row 0 of the block's output, or all rows."""
+        """Row 0 of the block's output if `cls_only`, else all rows."""
         if not self.cls_only or args or kwargs or not fits(self.attn):
             every: Tensor = super().forward(x, *args, **kwargs)
             return every
@@ -39,8 +39,8 @@ class ClsBlock(Block):  # type: ignore[misc]
         return out
 
 
-class LeanViT(VisionTransformer):  # type: ignore[misc]
-    """timm's VisionTransformer; called as a whole, it asks the last block for its CLS row."""
+class ClsOnlyViT(VisionTransformer):  # type: ignore[misc]
+    """timm's VisionTransformer, whose `forward` computes only the CLS row of the last block."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Images (B, C, H, W) to features (B, D)."""
@@ -54,10 +54,10 @@ class LeanViT(VisionTransformer):  # type: ignore[misc]
 
 
 def fits(attn: Any) -> bool:
-    """Whether attention is timm's plain one: no norms, no gate, no dropout, a fused qkv."""
+    """Whether this is timm's plain attention: no norms, gate or dropout, and a fused qkv."""
     if type(attn) is not Attention or attn.attn_drop.p:
         return False
-    # by name: some were added by later versions of timm
+    # by name, because later versions of timm added some of them
     parts = (getattr(attn, name, None) for name in ("q_norm", "k_norm", "norm", "gate"))
     bare = all(part is None or isinstance(part, nn.Identity) for part in parts)
     return bare and isinstance(attn.qkv, nn.Linear | LoraQKV)
@@ -74,7 +74,7 @@ def attend(attn: Any, x: Tensor) -> Tensor:
     heads = (attn.num_heads, attn.head_dim)
     q = query.unflatten(-1, heads).transpose(1, 2)
     k, v = rest.unflatten(-1, (2, *heads)).permute(2, 0, 3, 1, 4).unbind(0)
-    choose(attn, (x,))
+    set_attention_kernel(attn, (x,))
     if attn.fused_attn:
         found = functional.scaled_dot_product_attention(q, k, v)
     else:
@@ -83,10 +83,11 @@ def attend(attn: Any, x: Tensor) -> Tensor:
     return out
 
 
-def leave_out(model: nn.Module) -> nn.Module:
-    """Let `model(images)` leave out what its feature does not need. Changes the model in place.
+def compute_cls_only(model: nn.Module) -> nn.Module:
+    """Make `model(images)` compute only the CLS row of the last block. Changes the model in place.
 
-    No name, weight or state changes; `forward_features` goes on giving all tokens.
+    Names, weights and state stay the same; `forward_features` still returns all tokens. A model of
+    another architecture is returned unchanged.
     """
     vit: Any = model
     if (
@@ -96,6 +97,6 @@ def leave_out(model: nn.Module) -> nn.Module:
         and isinstance(vit.norm, nn.LayerNorm | nn.Identity)
         and type(vit.blocks[-1]) is Block
     ):
-        vit.blocks[-1].__class__ = ClsBlock
-        vit.__class__ = LeanViT
+        vit.blocks[-1].__class__ = ClsOnlyBlock
+        vit.__class__ = ClsOnlyViT
     return model

@@ -1,8 +1,8 @@
-"""Weight updates with few Fourier coefficients: Re(IFFT2(Theta)), Theta sparse and real.
+"""BiLoRA's weight updates from few Fourier coefficients: Re(IFFT2(Theta)), Theta sparse and real.
 
 For real Theta the real part is the inverse transform of the Hermitian mean of Theta(u, v) and
-Theta(-u, -v). So only half the spectrum is filled, and all blocks and projections of a step cost
-one batched `irfft2`. `dense` is the same thing written out, for tests.
+Theta(-u, -v). So only half the spectrum is filled, and one batched `irfft2` serves all blocks and
+projections of a step. `dense` computes the same without this shortcut, for tests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from janus.nn.lora import LoraQKV, project
 
 
 class HalfSpectrum:
-    """Where the coefficients at `positions` (n,) of a flat D x D grid lie in the half spectrum."""
+    """Maps coefficients at `positions` (n,) of a flat D x D grid to places in the half spectrum."""
 
     def __init__(self, positions: Tensor, width: int) -> None:
         self.width, self.columns = width, width // 2 + 1
@@ -58,7 +58,7 @@ class DenseQKV(LoraQKV):
         """(targets, D, D); may carry a gradient."""
 
     def part(self, x: Tensor, rows: slice) -> Tensor:
-        """Whole thirds `rows` of the projection under the updated weight."""
+        """Output of the updated projection for `rows`, which are whole thirds (q, k, v)."""
         if self.delta is None or not self.enabled:
             return project(self.linear, x, rows)
         thirds = list(self.linear.weight.split(self.width))
@@ -70,7 +70,7 @@ class DenseQKV(LoraQKV):
 
     @torch.no_grad()
     def update(self) -> Tensor:
-        """The update (targets, D, D); zero when there is none."""
+        """The weight update (targets, D, D); zero when none is set."""
         nothing = torch.zeros(len(self.targets), self.width, self.width, device=self.a.device)
         return nothing if self.delta is None else self.delta.detach()
 

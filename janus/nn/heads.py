@@ -21,8 +21,8 @@ class LinearHeads(nn.Module):
         zero_bias: bool = False,
         deviation: float | None = None,
     ) -> None:
-        """A head starts uniform in +-`bound`, by default 1/sqrt(D) as torch's Linear, or normal
-        with the standard `deviation`; the biases too, or at 0 with `zero_bias`.
+        """Weights start uniform in +-`bound` (default 1/sqrt(D), as torch's Linear), or normal with
+        standard `deviation`; so do biases, which `zero_bias` sets to 0 instead.
         """
         super().__init__()
         self.width = width
@@ -31,11 +31,11 @@ class LinearHeads(nn.Module):
         self.parts = nn.ModuleList()
 
     def grow(self, classes: int, key: tuple[str | int, ...], device: torch.device) -> nn.Linear:
-        """Freeze the heads so far and append one for `classes` new classes.
+        """Freeze the existing heads and append one for `classes` new classes; returns it.
 
-        Its start is drawn from a keyed generator.
+        Its start values are drawn from the generator of `key`.
         """
-        for last in self.parts[-1:]:  # those before it are frozen already
+        for last in self.parts[-1:]:  # earlier heads are already frozen
             last.requires_grad_(False)
         head: nn.Linear = nn.utils.skip_init(nn.Linear, self.width, classes)
         draw = generator("head", *key, len(self.parts))
@@ -51,7 +51,7 @@ class LinearHeads(nn.Module):
         return head
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits over all classes seen: (B, C). One product, however many heads there are."""
+        """Logits over all classes seen: (B, C), by one product for all heads."""
         if len(self.parts) == 1:
             only: Tensor = self.parts[0](features)
             return only
@@ -102,7 +102,7 @@ class CosineHead(nn.Module):
 
 
 class Prototypes:
-    """Unit class means, keyed by (class, domain); computed once and never updated."""
+    """Unit class means, one per (class, domain); computed once and never updated."""
 
     def __init__(self, width: int, device: torch.device) -> None:
         self.means = torch.zeros(0, width, device=device)
@@ -119,7 +119,7 @@ class Prototypes:
         self.classes = torch.cat([self.classes, present])
 
     def logits(self, features: Tensor, classes: int) -> Tensor:
-        """Cosine to the nearest prototype of each class: (B, classes); -inf for unseen classes."""
+        """Cosine to the nearest prototype of each class: (B, classes); -inf without a prototype."""
         with torch.autocast(features.device.type, enabled=False):
             cosine = functional.normalize(features.float(), dim=-1) @ self.means.mT
         out = cosine.new_full((features.shape[0], classes), float("-inf"))
@@ -127,7 +127,7 @@ class Prototypes:
         return out.scatter_reduce(1, index, cosine, reduce="amax")
 
     def own_class(self, labels: Tensor) -> Tensor:
-        """(B, P) mask of the prototypes that belong to each sample's own class."""
+        """Mask (B, P): true where a prototype belongs to the sample's own class."""
         return labels[:, None] == self.classes[None, :]
 
     def state_dict(self) -> dict[str, Any]:

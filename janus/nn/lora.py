@@ -1,12 +1,12 @@
-"""Low-rank adapters on slices of a vision transformer's fused qkv projection.
+"""LoRA: low-rank adapters on q, k and v of a vision transformer's fused qkv projection.
 
     x (B, N, D) --> Linear qkv (frozen) -------------------> q | k | v  (B, N, 3D)
                 \\-> A (targets*r x D) -> B per target, * s ------^ added to the target thirds
-                \\-> frozen adapters of earlier tasks, if any ----^ (see bank.py)
+                \\-> frozen adapters of earlier tasks, if any ----^ (see lora_bank.py)
 
-The Linear is wrapped; timm's attention is not re-implemented here, so fused attention, compilation
-and every timm ViT with a fused `qkv` stay as they are. The last block may ask for its parts alone
-(lean.py).
+The Linear is wrapped and timm's attention is not re-implemented, so fused attention, compilation
+and every timm ViT with a fused `qkv` keep working. The last block may compute parts of the
+projection only (cls_only_block.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from janus.nn import matmul
 from janus.nn.cast_cache import FrozenLinear, as_operand
 
 Tap = Callable[[int, Tensor], None]
-"""Called with (block index, layer input (rows, D)) while it is installed."""
+"""A function that receives (block index, layer input (rows, D)) in every forward pass."""
 
 
 class LoraQKV(nn.Module):
@@ -42,27 +42,27 @@ class LoraQKV(nn.Module):
         self.b = nn.Parameter(torch.zeros(len(targets), width, rank))
         self.enabled = True
         self.tap: Tap | None = None
-        self.probe: tuple[Tensor, Tensor] | None = None
+        self.gradient_tap: tuple[Tensor, Tensor] | None = None
         self.frozen: tuple[Tensor, Tensor] | None = None
-        """A (targets, R, D) and B (targets, D, R) that add to the output and are not trained."""
+        """A (targets, R, D) and B (targets, D, R) that add to the output without being trained."""
         self.gains: Tensor | None = None
         """Factor (R,) of each frozen rank-one term; may carry a gradient."""
         self.routing: Tensor | None = None
-        """R (targets, r, r) between A and B: the update becomes s B R A."""
+        """R (targets, r, r), inserted between A and B: the update becomes s B R A."""
 
     def rows(self, target: int) -> slice:
-        """Output rows of the fused projection that belong to a target."""
+        """Output rows of the fused projection that belong to the target with this number."""
         start = "qkv".index(self.targets[target]) * self.width
         return slice(start, start + self.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """qkv(x) with the adapters' share added: (B, N, D) -> (B, N, 3D)."""
+        """qkv(x) plus the adapters' output: (B, N, D) -> (B, N, 3D)."""
         x = as_operand(x)
         self._show(x)
         return self.part(x, slice(0, 3 * self.width))
 
     def cls_and_rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """q of the first token (B, 1, D) and k | v of all (B, N, 2D): what a CLS row needs."""
+        """q of the CLS token (B, 1, D), and k | v of all tokens (B, N, 2D)."""
         x = as_operand(x)
         self._show(x)
         width = self.width
@@ -73,8 +73,8 @@ class LoraQKV(nn.Module):
             self.tap(self.block, x.detach().reshape(-1, self.width))
 
     def part(self, x: Tensor, rows: slice) -> Tensor:
-        """Whole thirds `rows` of the adapted projection of x."""
-        # token by token: what is added to in place must be no view, or autograd copies gradients
+        """Output of the adapted projection of x for `rows`, which are whole thirds (q, k, v)."""
+        # one row per token: adding in place to a view would make autograd copy gradients
         tokens = x.flatten(0, -2)
         out = project(self.linear, tokens, rows)
         if self.enabled:
@@ -82,8 +82,8 @@ class LoraQKV(nn.Module):
         return out.view(*x.shape[:-1], -1)
 
     def _adapted(self, out: Tensor, x: Tensor, rows: slice) -> Tensor:
-        """`out` (tokens, thirds) plus what adapters add to these thirds, in place."""
-        # targets stand in the order of the thirds, so those of a part are neighbours
+        """Add the adapters' output for these thirds to `out` (tokens, thirds), in place."""
+        # targets are in the order q, k, v, so those of a part are neighbours
         starts = [self.rows(target).start for target in range(len(self.targets))]
         inside = [target for target, start in enumerate(starts) if rows.start <= start < rows.stop]
         if not inside:
@@ -94,9 +94,9 @@ class LoraQKV(nn.Module):
         if self.frozen is not None:
             a, b = self.frozen
             out = self._add(out, at, x, a[mine], b[mine], self.gains)
-        if self.probe is not None:
-            # adds zero; its gradient is G V without G (see `start_probe`)
-            basis, zero = self.probe
+        if self.gradient_tap is not None:
+            # adds zero; its gradient is G V without G (see `tap_gradient`)
+            basis, zero = self.gradient_tap
             for start, up in zip(at, zero[mine], strict=True):
                 out = add_products(out, x @ basis, up[None], [start])
         return out
@@ -110,25 +110,25 @@ class LoraQKV(nn.Module):
         b: Tensor,
         gains: Tensor | None = None,
     ) -> Tensor:
-        """`out` plus B diag(gains) A x on the thirds that start at columns `at`."""
+        """Add B diag(gains) A x to the thirds of `out` that start at columns `at`."""
         hidden = matmul.linear(x, a.flatten(0, 1))
         if gains is not None:
             hidden = (hidden.unflatten(-1, a.shape[:2]) * gains).flatten(-2)
         return add_products(out, hidden, b, at)
 
     def up(self) -> Tensor:
-        """What follows A: s B, or s B R under a routing matrix; (targets, D, r)."""
+        """The factor to the left of A: s B, or s B R with a routing matrix; (targets, D, r)."""
         return self.scale * (self.b if self.routing is None else self.b @ self.routing)
 
-    def start_probe(self, basis: Tensor) -> None:
-        """Let backward also add (dL/dW) V, (targets, D, q), to `probe[1].grad`.
+    def tap_gradient(self, basis: Tensor) -> None:
+        """Make backward also add (dL/dW) V, (targets, D, q), to `gradient_tap[1].grad`.
 
-        A probe that is there stays: a step may have several backward passes.
+        A tap that exists is kept, because a step may have several backward passes.
         """
-        if self.probe is not None:
+        if self.gradient_tap is not None:
             return
         zero = torch.zeros(len(self.targets), self.width, basis.shape[1], device=basis.device)
-        self.probe = (basis, zero.requires_grad_())
+        self.gradient_tap = (basis, zero.requires_grad_())
 
     @torch.no_grad()
     def update(self) -> Tensor:
@@ -143,7 +143,7 @@ class LoraQKV(nn.Module):
         self.b.zero_()
 
     def slices(self) -> list[Tensor]:
-        """The frozen weight's rows that merging may have changed, one (D, D) view per target."""
+        """The rows of the frozen weight that `merge` changes: one (D, D) view per target."""
         return [self.linear.weight.detach()[self.rows(t)] for t in range(len(self.targets))]
 
 
@@ -186,10 +186,11 @@ class _AddProducts(Function):
 
 
 def add_products(out: Tensor, hidden: Tensor, up: Tensor, at: list[int]) -> Tensor:
-    """`out` (N, W) with hidden_p up_p^T added to the columns from at[p] on, in place.
+    """Add hidden_p up_p^T to the columns of `out` (N, W) that start at at[p], in place.
 
-    hidden: (N, P r), one part of r columns after another; up: (P, D, r). Written out because
-    `out[..., rows] += product` copies the whole gradient twice per slice in its backward pass.
+    hidden: (N, P r), parts of r columns one after another; up: (P, D, r). A custom autograd
+    function, because the backward pass of `out[..., rows] += product` copies the whole gradient
+    twice per slice.
     """
     added: Tensor = _AddProducts.apply(out, hidden.to(out.dtype), up.to(out.dtype), at)
     return added
@@ -201,7 +202,7 @@ Layer = TypeVar("Layer", bound=LoraQKV)
 def attach(
     model: nn.Module, targets: str, rank: int, scale: float, first: int = 0
 ) -> list[LoraQKV]:
-    """Wrap the `attn.qkv` of a timm ViT's blocks in place and return the wrappers.
+    """Wrap `attn.qkv` in the blocks of a timm ViT in place; returns the wrappers.
 
     `first` as in `wrap`. Raises ConfigError when the model has no fused qkv or the rank does not
     fit its width.
@@ -226,7 +227,7 @@ def qkv_width(model: nn.Module) -> int:
 def wrap(model: nn.Module, make: Callable[[nn.Linear, int], Layer], first: int = 0) -> list[Layer]:
     """Replace the blocks' `attn.qkv` by `make(qkv, block index)`, on the same device.
 
-    `first` > 0: only that many of the first blocks, all where there are fewer.
+    `first` > 0: only in that many of the first blocks (in all blocks if there are fewer).
     """
     qkv_width(model)
     layers = []
@@ -241,7 +242,7 @@ def wrap(model: nn.Module, make: Callable[[nn.Linear, int], Layer], first: int =
 
 @torch.no_grad()
 def start_a(layer: LoraQKV, key: tuple[str | int, ...]) -> None:
-    """Draw A as kaiming_uniform(a=sqrt 5) does, bound 1/sqrt(D) [seen: InfLoRA]; B = 0."""
+    """Draw A like kaiming_uniform(a=sqrt 5), bound 1/sqrt(D) [seen: InfLoRA]; set B to 0."""
     bound = layer.width**-0.5
     draw = torch.rand(layer.a.shape, generator=generator("lora-a", *key, layer.block))
     layer.a.copy_((2 * draw - 1) * bound)
@@ -249,7 +250,7 @@ def start_a(layer: LoraQKV, key: tuple[str | int, ...]) -> None:
 
 
 class tapped:  # noqa: N801 (reads as a verb at the call: `with tapped(layers, collect):`)
-    """While active, every layer's input rows are handed to `tap`."""
+    """Context manager: while it is active, `tap` receives the input rows of every layer."""
 
     def __init__(self, layers: list[LoraQKV], tap: Tap) -> None:
         self.layers, self.tap = layers, tap

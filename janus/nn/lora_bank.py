@@ -1,8 +1,9 @@
-"""Adapters of finished tasks: kept one by one, summed with gains, or selected as experts.
+"""Stores the LoRA adapters of finished tasks: to sum them with gains, or to select one of them.
 
-A bank never changes what it was given. `install` lets the network add all entries to its output in
-one wide pair per block (SD-LoRA's directions; with negative gains, a network without them);
-`pairs` hands out one entry (CoLoR's experts); `wide_a` stacks the rows (O-LoRA's penalty).
+Stored adapters never change. `install` makes the network add all entries to its output, stacked
+into one pair per block (SD-LoRA's directions; with negative gains, a network without them);
+`pairs` returns one entry (CoLoR's experts); `stacked_rows` stacks the rows of all A (O-LoRA's
+penalty).
 
 Shapes: L blocks, P target projections, r rank of an entry, R sum of ranks, n entries, D width.
 """
@@ -26,47 +27,47 @@ class AdapterBank:
     def __init__(self) -> None:
         self.entries: list[list[Pair]] = []
         self._owners: tuple[list[int], Tensor] = ([], torch.empty(0, dtype=torch.long))
-        """Ranks of the entries, and the entry of each rank-one term, on the device of the gains."""
+        """The ranks of the entries, and a tensor with the entry of each rank-one term."""
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @torch.no_grad()
     def add(self, layers: Sequence[LoraQKV]) -> None:
-        """Append copies of the layers' current A and B."""
+        """Append copies of the current A and B of all layers as a new entry."""
         self.entries.append([(x.a.detach().clone(), x.b.detach().clone()) for x in layers])
 
     def pairs(self, index: int) -> list[Pair]:
-        """The entry `index`, one pair per block."""
+        """The entry number `index`: one pair per block."""
         return self.entries[index]
 
-    def wide(self, block: int, unit: bool) -> Pair:
-        """All entries of a block side by side: A (P, R, D) and B (P, D, R).
+    def stacked(self, block: int, unit: bool) -> Pair:
+        """All entries of a block stacked along the rank: A (P, R, D) and B (P, D, R).
 
-        unit: B is divided by |B|_F |A|_F of its own entry and projection (SD-LoRA); an entry whose
-        B is zero has no direction and stays zero.
+        unit: divide each B by |B|_F |A|_F of its entry and projection (SD-LoRA). An entry whose B
+        is zero has no direction and stays zero.
         """
         pairs = [entry[block] for entry in self.entries]
         ups = [b / _norms(a, b) if unit else b for a, b in pairs]
         return torch.cat([a for a, _ in pairs], dim=-2), torch.cat(ups, dim=-1)
 
-    def wide_a(self) -> Tensor:
-        """Rows of all entries: (L, P, R, D). Needs one entry at least."""
+    def stacked_rows(self) -> Tensor:
+        """Rows of A of all entries: (L, P, R, D). Needs at least one entry."""
         return torch.stack([torch.cat(rows, dim=-2) for rows in self._rows_by_block()])
 
     def _rows_by_block(self) -> list[list[Tensor]]:
         return [[pair[0] for pair in block] for block in zip(*self.entries, strict=True)]
 
     def install(self, layers: Sequence[LoraQKV], unit: bool) -> None:
-        """Let every layer add its wide pair; gains are the caller's, see `row_gains`."""
+        """Make every layer add its stacked pair. The caller sets the gains (`gains_per_rank`)."""
         for layer in layers:
-            layer.frozen = self.wide(layer.block, unit) if self.entries else None
+            layer.frozen = self.stacked(layer.block, unit) if self.entries else None
 
-    def row_gains(self, gains: Tensor) -> Tensor:
-        """One factor per entry (n,) spread over its rank-one terms: (R,)."""
+    def gains_per_rank(self, gains: Tensor) -> Tensor:
+        """Repeat one gain per entry (n,) for each of its rank-one terms: (R,)."""
         ranks = self._ranks()
         if self._owners[0] != ranks:
-            # once a task: it has to wait for the device
+            # once per task, because it waits for the device
             self._owners = ranks, _owners(ranks).to(gains.device)
         return gains[self._owners[1]]
 
@@ -84,15 +85,15 @@ class AdapterBank:
         member = torch.nn.functional.one_hot(_owners(ranks), len(ranks)).double().mT.to(device)
         total = torch.zeros(len(ranks), len(ranks), dtype=torch.float64, device=device)
         for block in range(len(self.entries[0])):
-            a, b = (x.double() for x in self.wide(block, unit=True))
+            a, b = (x.double() for x in self.stacked(block, unit=True))
             total += member @ ((b.mT @ b) * (a @ a.mT)).sum(0) @ member.mT
         return total
 
     def fit_last(self) -> tuple[Tensor, float]:
-        """Least squares of the newest unit direction on the older ones.
+        """Least-squares fit of the newest unit direction by the older ones.
 
         Returns the coefficients (n - 1,) and the squared residual as a share of the direction's
-        squared norm: 0 when the older ones span it, 1 when it is orthogonal to them all.
+        squared norm: 0 when the older directions span it, 1 when it is orthogonal to all of them.
         """
         gram = self.gram()
         old, along, whole = gram[:-1, :-1], gram[:-1, -1], gram[-1, -1]
@@ -110,11 +111,11 @@ class AdapterBank:
 
 
 def _owners(ranks: list[int]) -> Tensor:
-    """The entry that each rank-one term belongs to: (R,)."""
+    """The number of the entry that each rank-one term belongs to: (R,)."""
     return torch.tensor([entry for entry, rank in enumerate(ranks) for _ in range(rank)])
 
 
 def _norms(a: Tensor, b: Tensor) -> Tensor:
-    """|B|_F |A|_F per target, (P, 1, 1); 1 where it is zero."""
+    """|B|_F |A|_F per target: (P, 1, 1), with 1 in place of 0."""
     size = b.norm(dim=(-2, -1), keepdim=True) * a.norm(dim=(-2, -1), keepdim=True)
     return torch.where(size > 0, size, torch.ones_like(size))

@@ -1,10 +1,10 @@
-"""float32 products on a CPU, by the faster of the two libraries that torch brings.
+"""Matrix products in float32 on a CPU by MKL or oneDNN, whichever is faster on this processor.
 
-torch hands them to MKL, which on AMD's processors reaches half of what oneDNN does (`python -m
-tests.perf.kernels`: "qkv, fp32"). No setting of torch changes that without also letting oneDNN
-round to bf16, so the operator is called that torch.compile would use. The sums are the same, added
-up in another order. Which library it is follows from the processor, whose name every result
-records.
+torch uses MKL, which reaches half of oneDNN's speed on AMD processors (`python -m
+tests.perf.kernels`: "qkv, fp32"). No setting of torch selects oneDNN without also allowing it to
+round to bf16, so this module calls the operator that torch.compile would use. The terms of each
+sum are the same, in another order. The choice depends only on the processor, whose name every
+result records.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from torch.nn import functional
 from janus.machine.devices import cpu_name
 
 SMALLEST = 2**13
-"""Entries of a weight from which on the product outweighs the longer way to it."""
+"""Smallest number of weight entries for which oneDNN's faster product repays its overhead."""
 
 STRIP = 128
-"""Columns of a second moment that are computed in one product on a CPU."""
+"""Columns of a second moment computed per product on a CPU."""
 
 
 @cache
 def prefers_onednn() -> bool:
-    """Whether this is a processor of AMD's, and torch has oneDNN and its operator."""
-    # by the very name that `numerics` records: equal records promise equal bytes
+    """Whether this is an AMD processor and torch has oneDNN with the operator used here."""
+    # by the name that `numerics` records, because equal records mean equal bytes
     if not cpu_name().startswith("AMD "):
         return False
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b: (..., D), (W, D), (W,) -> (..., W); `functional.linear` where that is as fast."""
+    """x W^T + b: (..., D), (W, D), (W,) -> (..., W). Uses oneDNN only where it is faster."""
     if not _takes(x, weight):
         return functional.linear(x, weight, bias)
     out: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
-    # a view only where it must be one: autograd copies gradients of views that are added to
+    # a view only if needed: autograd copies the gradients of views that are added to in place
     return out if x.dim() == 2 else out.view(*x.shape[:-1], -1)
 
 
 def add_second_moment(total: Tensor, rows: Tensor, decay: float = 1.0) -> None:
     """total <- decay total + X^T X in float32, in place, on and above the diagonal.
 
-    total: (D, D); rows X: (N, D), float32 or bf16. On a CPU in strips of columns, of which what
-    stands left of the diagonal block is left out; on a GPU, where narrow products leave most of it
-    idle, in one product, which takes bf16 rows as they are.
+    total: (D, D); rows X: (N, D), float32 or bf16. On a CPU the product is computed in strips of
+    columns, each without its part below the diagonal block. On a GPU it is one product (narrow
+    ones would use little of the GPU), directly on bf16 rows.
     """
     if rows.device.type == "cuda" and rows.dtype == torch.bfloat16:
         total.mul_(decay).add_(torch.mm(rows.mT, rows, out_dtype=torch.float32))
@@ -75,14 +75,14 @@ def _takes(x: Tensor, weight: Tensor) -> bool:
         and weight.numel() >= SMALLEST
         and prefers_onednn()
         and not torch.is_autocast_enabled("cpu")
-        # torch.compile takes this operator with constant weights only
+        # torch.compile accepts this operator with constant weights only
         and not torch.compiler.is_compiling()
     )
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """a b^T + bias, all of two dimensions; b may be the transpose of what lies in memory."""
-    # other layouts send oneDNN to its reference code, a thousand times slower
+    """a b^T + bias for matrices; b may be a transposed view."""
+    # for other layouts oneDNN uses its reference code, a thousand times slower
     if not b.is_contiguous() and not b.mT.is_contiguous():
         b = b.contiguous()
     out: Tensor = torch.ops.mkldnn._linear_pointwise(a.contiguous(), b, bias, "none", [], "")

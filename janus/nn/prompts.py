@@ -1,13 +1,13 @@
-"""A frozen vision transformer run with prompts, and the query that selects them.
+"""Runs a frozen vision transformer with prompts, and computes the query that selects prompts.
 
     query   plain pass, no gradient          -> CLS feature q (B, D)
     prefix  extra keys and values in blocks  -> CLS feature (B, D)
     tokens  extra tokens beside the image's  -> their mean output (B, D)
 
-timm's attention is never re-implemented. A prefixed block gets one empty slot per prefix vector
-at the end of its sequence; the qkv output of these slots is replaced by (0, key, value) and what
-attention writes there is cut off again. So fused attention, query and key norms, gates and every
-timm ViT with a fused `qkv` stay as they are, and a pass without prefix is timm's own.
+timm's attention is not re-implemented. The sequence of a block with a prefix gets one extra token
+per prefix vector at its end; the qkv output of these tokens is replaced by (0, key, value), and
+their attention output is cut off. So fused attention, query and key norms, gates and every timm
+ViT with a fused `qkv` keep working, and a pass without prefix is timm's own.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class PrefixQKV(nn.Module):
         super().__init__()
         self.linear = linear
         self.prefix: Tensor | None = None
-        """(B or 1, 2, L, A): keys and values after projection, A = heads * head width."""
+        """Projected keys and values (B or 1, 2, L, A), A = heads * head width; None: no prefix."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N + L, D) -> (B, N + L, 3A); the last L inputs are not looked at."""
+        """(B, N + L, D) -> (B, N + L, 3A); the last L inputs are ignored."""
         if self.prefix is None:
             out: Tensor = self.linear(x)
             return out
@@ -63,10 +63,10 @@ class PrefixAttention(nn.Module):
 
 
 class PromptedViT:
-    """Three ways to run one frozen timm ViT; `blocks` are those that can take a prefix."""
+    """Runs one frozen timm ViT plain, with prefixes, or with prompt tokens."""
 
     def __init__(self, model: nn.Module, blocks: Sequence[int]) -> None:
-        """Wraps `attn` of the given blocks in place.
+        """Wrap `attn` in place in the given `blocks`, which can then take a prefix.
 
         Raises ConfigError when the model has no fused qkv.
         """
@@ -85,7 +85,7 @@ class PromptedViT:
 
     @torch.no_grad()
     def query(self, images: Tensor) -> Tensor:
-        """CLS features (B, D) of the plain network, float32, without gradient."""
+        """CLS features (B, D) of the network without prompts, in float32, without gradient."""
         found: Tensor = self.model(images)
         return found.float()
 
@@ -103,7 +103,8 @@ class PromptedViT:
     def beside_tokens(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Mean output (B, D) of `tokens` (B or 1, L, D), which enter the first block.
 
-        They stand after the image's tokens: attention does not care, and CLS stays in front.
+        They are appended after the image's tokens: their position does not matter to attention,
+        and CLS stays first.
         """
 
         def append(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -132,7 +133,7 @@ def depth(model: nn.Module) -> int:
 
 
 def half(length: int) -> int:
-    """Keys (or values) of a prefix of `length`. Raises ConfigError when it cannot be halved."""
+    """Number of keys (= of values) of a prefix of `length`. Raises ConfigError if that is odd."""
     if length % 2:
         raise ConfigError(
             f"a prefix is half keys, half values: its length must be even, got {length}; "
@@ -148,5 +149,5 @@ def cosine(query: Tensor, keys: Tensor) -> Tensor:
 
 
 def uniform(shape: Sequence[int], low: float, high: float, *key: str | int) -> Tensor:
-    """Draw a start value from the generator that `key` names."""
+    """Draw start values uniformly in [low, high] from the generator of `key`."""
     return low + (high - low) * torch.rand(*shape, generator=generator(*key))

@@ -1,4 +1,4 @@
-"""The frozen timm vision transformer of a run, and how pixels reach it."""
+"""Builds the frozen timm vision transformer (the backbone) of a run and loads its weights."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import torch
 from torch import nn
 
 from janus.config.cell import BackboneConfig
-from janus.machine.determinism import settle
-from janus.weights.fit import Record, load
+from janus.machine.determinism import make_deterministic
+from janus.weights.fit import Record, load_weights
 from janus.weights.model import create
 from janus.weights.resolve import weight_file
 
 
 def build(config: BackboneConfig, device: torch.device) -> nn.Module:
-    """The transformer in eval mode, every parameter frozen; `model(x)` gives features (B, D).
+    """The transformer in eval mode with frozen parameters; `model(x)` returns features (B, D).
 
-    As `build_recorded`, without the record.
+    Like `build_recorded`, without the record.
     """
     return build_recorded(config, device)[0]
 
 
 def build_recorded(config: BackboneConfig, device: torch.device) -> tuple[nn.Module, Record]:
-    """(the transformer, how its weight file was mapped to it).
+    """(the transformer, the record of how its weight file was mapped to it).
 
-    The feature is the CLS token after the final LayerNorm. On a GPU the process computes repeatably
-    from now on (see determinism.py). Raises DataError for weights that are missing, damaged, or of
-    another architecture, and ConfigError for a model that timm cannot make.
+    The feature is the CLS token after the final LayerNorm. On a GPU this process computes
+    deterministically from now on (see determinism.py). Raises DataError for weights that are
+    missing, damaged, or of another architecture, and ConfigError for a model that timm cannot make.
     """
-    settle(device)
-    from janus.nn.cast_cache import choose_attention, keep_casts
-    from janus.nn.cls_only_block import leave_out
+    make_deterministic(device)
+    from janus.nn.cast_cache import hook_attention_kernel, keep_casts
+    from janus.nn.cls_only_block import compute_cls_only
 
     path = weight_file(config)
     made = create(config)
-    record = Record() if path is None else load(made, path)
+    record = Record() if path is None else load_weights(made, path)
     model = made.network.to(device).eval().requires_grad_(False)
-    return leave_out(choose_attention(keep_casts(model))), record
+    return compute_cls_only(hook_attention_kernel(keep_casts(model))), record

@@ -1,0 +1,1 @@
+"""Observers of a run: progress on the terminal, Weights & Biases."""

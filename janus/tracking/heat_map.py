@@ -1,4 +1,7 @@
-"""An accuracy matrix as a picture: rows are moments, columns the tasks tested, numbers percent."""
+"""Draws the accuracy matrix as a heat map for Weights & Biases.
+
+Rows: after which task; columns: tested on which task; numbers: percent.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 36
-"""Pixels of a cell."""
+"""Side of one entry, in pixels."""
 LOW, HIGH = (247, 251, 255), (8, 48, 107)
-"""Colours of 0 and 100 %: light to dark blue, readable in grey too."""
+"""Colours of 0 and 100 %: light to dark blue, readable in grey print too."""
 
 
 def draw(accuracy: Mapping[tuple[int, int], float]) -> Image.Image:
-    """`accuracy`: {(after task, on task): fraction}, both from 0; what is missing stays white."""
+    """The picture of `accuracy`: {(after task, on task): fraction}, tasks from 0.
+
+    Missing entries stay white.
+    """
     rows = 1 + max((t for t, _ in accuracy), default=0)
     columns = 1 + max((j for _, j in accuracy), default=0)
     picture = Image.new("RGB", ((columns + 1) * SIDE, (rows + 1) * SIDE), "white")

@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 
 def percent(value: float | None) -> str:
-    """A fraction as percentage text; '--' where nothing was measured."""
+    """A fraction as a percentage with two decimals; '--' if it was not measured."""
     return "--" if value is None else f"{100 * value:.2f}"
 
 
 def clock(seconds: float | None) -> str:
-    """Seconds as 1:02:03 or 2:03; '--' when unknown."""
+    """Seconds as text, 1:02:03 or 2:03; '--' if unknown."""
     if seconds is None:
         return "--"
     minutes, second = divmod(int(seconds), 60)
@@ -27,7 +27,7 @@ def clock(seconds: float | None) -> str:
 
 
 class PlainProgress:
-    """One line per finished task."""
+    """Observer that prints one line per finished task."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -44,7 +44,7 @@ class PlainProgress:
         return None
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Print finished tasks."""
+        """Print a line if the event is a finished task."""
         if event == "task":
             line = (
                 f"task {facts['task'] + 1}/{facts['tasks']}  accuracy so far "
@@ -55,7 +55,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """A bar with task, epoch, loss, accuracy so far and time left, redrawn in place."""
+    """Observer that redraws one bar: task, epoch, loss, accuracy so far, time left."""
 
     def __init__(self, title: str) -> None:
         self.bar = Progress(
@@ -83,7 +83,7 @@ class LiveProgress:
         self.live.stop()
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Move the bar."""
+        """Update the bar after a step or a finished task."""
         if event == "step":
             share = (facts["task"] + facts["step"] / max(1, facts["steps"])) / facts["tasks"]
             self.bar.update(
@@ -105,5 +105,5 @@ class LiveProgress:
 
 
 def make_progress(title: str) -> PlainProgress | LiveProgress:
-    """The live display on a terminal, plain lines otherwise."""
+    """The live bar if stderr is a terminal, else plain lines."""
     return LiveProgress(title) if sys.stderr.isatty() else PlainProgress()

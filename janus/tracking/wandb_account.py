@@ -1,6 +1,6 @@
-"""What the environment says about Weights & Biases: is there a key, which project, on or off.
+"""Reads the environment's settings for Weights & Biases: API key, project, mode.
 
-Read without importing wandb, so that it costs nothing to ask. The names are wandb's own.
+Does not import wandb, which is slow. The variables have wandb's own names.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from janus.errors import ConfigError, suggest
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
-"""Where keys are kept under when WANDB_BASE_URL is not set: wandb changed its default host."""
+"""Hosts under which netrc may hold the key if WANDB_BASE_URL is not set (the default changed)."""
 
 PROJECT = "janus"
-"""Project of runs when WANDB_PROJECT is not set."""
+"""Name of the project if WANDB_PROJECT is not set."""
 
 MODES = ("online", "offline", "disabled")
 
@@ -37,7 +37,10 @@ def has_key(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def mode(environment: Mapping[str, str] = os.environ) -> str:
-    """`online`, `offline` or `disabled`: as WANDB_MODE says, else online where there is a key."""
+    """`online`, `offline` or `disabled`: WANDB_MODE if set, else `online` if there is a key.
+
+    Raises ConfigError for another value of WANDB_MODE.
+    """
     asked = environment.get("WANDB_MODE")
     if not asked:
         return "online" if has_key(environment) else "offline"
@@ -53,5 +56,5 @@ def wanted(tracker: str) -> bool:
 
 
 def project(environment: Mapping[str, str] = os.environ) -> str:
-    """The project that runs go to."""
+    """Name of the W&B project that runs are logged to."""
     return environment.get("WANDB_PROJECT") or PROJECT

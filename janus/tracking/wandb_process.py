@@ -1,11 +1,11 @@
-"""The process that talks to Weights & Biases, told what to log by lines of JSON on its input.
+"""The separate process that logs runs to Weights & Biases. It reads JSON messages from stdin.
 
-A process of its own, so that whatever happens to wandb, its service, the network or the disk
-happens here: the trainer (`janus.tracking.wandb_tracker`) never waits for it. One process serves
-the runs of one trainer in turn, because importing wandb takes longer than logging a run. It ends
-when its input does, and on the first error, which it tells in one line.
+It is separate so that the trainer (`janus.tracking.wandb_tracker`) never waits for wandb, its
+service, the network or the disk. One process logs the runs of one trainer one after another,
+because importing wandb takes longer than logging a run. It ends when stdin is closed, or at the
+first error, which it prints as one line.
 
-The only file that imports wandb while a run is trained.
+No other module imports wandb while a run is trained.
 """
 
 from __future__ import annotations
@@ -28,44 +28,43 @@ from typing import IO, Any
 
 from janus.tracking import wandb_account
 from janus.tracking.heat_map import draw
-from janus.tracking.wandb_tracker import COMPLAINT
-from janus.tracking.wandb_tracker import _children as children
+from janus.tracking.wandb_tracker import WARNING_PREFIX, child_processes
 
 REACH_S = 4.0
-"""Seconds that the server may take for its first answer."""
+"""Seconds to wait for the server's first answer."""
 INIT_S = 30.0
-"""Seconds to reach the server, if WANDB_INIT_TIMEOUT names none; then the run stays on disk."""
-PARTING_S = 60
-"""Seconds that are left for the last run when the trainer is gone."""
-HANDOVER_S = PARTING_S + 15.0
-"""Seconds that the process of an earlier attempt at the same run may take to end."""
+"""Seconds to reach the server unless WANDB_INIT_TIMEOUT is set; after that the run is offline."""
+LAST_RUN_S = 60
+"""Seconds that this process has to finish the last run after the trainer has ended."""
+HANDOVER_S = LAST_RUN_S + 15.0
+"""Seconds to wait for the logging process of an earlier attempt at the same run to end."""
 
 
-class Run:
-    """One run at W&B, written in steps that only grow."""
+class WandbRun:
+    """One run at W&B. Steps of its history only increase."""
 
-    def __init__(self, told: Mapping[str, Any], mode: str) -> None:
+    def __init__(self, message: Mapping[str, Any], mode: str) -> None:
         import wandb
 
         self.wandb = wandb
-        folder = Path(told["folder"])
+        folder = Path(message["folder"])
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
-        self.alone = alone(folder / "wandb" / "writer.lock")
-        # tables wait for their upload in this folder, by default in the home of this machine
+        self.lock = hold_lock(folder / "wandb" / "writer.lock")
+        # wandb stores tables here until they are uploaded; its default is the home folder
         os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
         if mode == "online" and (why := unreachable()):
-            complain(f"cannot reach the server: {why}; the run is kept offline")
+            warn(f"cannot reach the server: {why}; the run is kept offline")
             mode = "offline"
         self.last = last_step(folder) if mode == "offline" else -1
         try:
-            self.run = self._init(told, mode)
+            self.run = self._init(message, mode)
         except wandb.errors.Error as error:
             if mode == "offline":
                 raise
-            complain(f"cannot log in or reach the server: {error}; the run is kept offline")
-            wandb.teardown()  # its service still holds the run of the failed start
+            warn(f"cannot log in or reach the server: {error}; the run is kept offline")
+            wandb.teardown()  # wandb's service still holds the run whose start failed
             self.last = last_step(folder)
-            self.run = self._init(told, "offline")
+            self.run = self._init(message, "offline")
         if not self.run.offline:
             self.last = self.run.starting_step - 1
         for name in ("task", "train/position"):
@@ -73,34 +72,34 @@ class Run:
         self.run.define_metric("train/*", step_metric="train/position", step_sync=False)
         self.run.define_metric("*", step_metric="task", step_sync=False)
 
-    def _init(self, told: Mapping[str, Any], mode: Any) -> Any:
+    def _init(self, message: Mapping[str, Any], mode: Any) -> Any:
         settings = self.wandb.Settings(
             console="off",
             silent=True,
-            disable_git=True,  # the code's state is in the provenance
+            disable_git=True,  # the provenance holds the state of the code
             save_code=False,
-            x_save_requirements=False,  # versions are in the provenance; listing them takes longer
-            x_stats_pid=told["pid"],
+            x_save_requirements=False,  # the provenance holds the versions; listing them is slow
+            x_stats_pid=message["pid"],
             init_timeout=_init_timeout(mode),
         )
         return self.wandb.init(
             mode=mode,
-            dir=told["folder"],
-            id=told["id"],
+            dir=message["folder"],
+            id=message["id"],
             resume="allow" if mode == "online" else None,
             project=wandb_account.project(),
             settings=settings,
-            **told["run"],
+            **message["run"],
         )
 
     def log(self, step: int, row: Mapping[str, Any]) -> None:
-        """Add a row of the history unless it, or a later one, is there."""
+        """Add a row to the history, unless a row of this or a later step exists."""
         if step > self.last:
             self.run.log(dict(row), step=step, commit=True)
             self.last = step
 
     def matrix(self, step: int, columns: list[str | int], data: list[Any]) -> None:
-        """The accuracy matrix, as a table and as a picture."""
+        """Log the accuracy matrix as a table and as a picture."""
         cells = {(row[0], row[1]): row[2] for row in data}
         images = {
             "accuracy_matrix": self.wandb.Table(columns=columns, data=data),
@@ -109,7 +108,10 @@ class Run:
         self.log(step, images)
 
     def end(self, exit_code: int) -> None:
-        """Close the run; online, this waits until all of it is uploaded."""
+        """Close the run. Online, this waits until everything is uploaded.
+
+        Raises ConnectionError if the server cannot be reached.
+        """
         online = not self.run.offline
         if online and (why := unreachable()):
             raise ConnectionError(f"{why}; `python -m sweeps sync` uploads the rest")
@@ -117,17 +119,18 @@ class Run:
         self.run.finish(exit_code=exit_code)
         if online and exit_code == 0:
             file.with_suffix(".wandb.synced").touch()  # as `wandb sync` marks what it uploaded
-        self.alone.close()
+        self.lock.close()
 
 
 def unreachable() -> str:
-    """Why the server gives no answer within REACH_S seconds; '' when it gives any, even an error.
+    """The reason why the server does not answer within REACH_S seconds; '' if it answers.
 
-    wandb itself tries for much longer, and to finish an online run without a server without end.
+    Any answer counts, even an error. wandb itself would retry for much longer, and without a server
+    it would never finish an online run.
     """
     import wandb
 
-    url = str(wandb.setup().settings.base_url)  # of the environment or wandb's own files
+    url = str(wandb.setup().settings.base_url)  # from the environment or wandb's settings
     try:
         with urllib.request.urlopen(url, timeout=REACH_S):
             return ""
@@ -135,21 +138,22 @@ def unreachable() -> str:
         return ""
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        # whose certificates wandb trusts is its own affair
+        # wandb may trust other certificates, so this error decides nothing
         return "" if isinstance(reason, ssl.SSLError) else f"{url}: {reason}"
 
 
 def _init_timeout(mode: str) -> float:
-    """Nobody waits for us: offline, where only a busy machine can be the cause, wait for long."""
+    """Seconds that wandb.init may take. Long if offline: only a busy machine can delay it then,
+    and no trainer waits for this process."""
     return float(os.environ.get("WANDB_INIT_TIMEOUT") or (INIT_S if mode == "online" else 600.0))
 
 
-def alone(lock: Path) -> IO[str]:
-    """Hold `lock` until the answer is closed, or this process ends.
+def hold_lock(lock: Path) -> IO[str]:
+    """Lock the file `lock`; the lock is held until the returned stream is closed.
 
-    A trainer that was killed may have left a process that still writes its last rows: whoever goes
-    on with the run must see them all. Not waited for without end, and not at all where the file
-    system knows no locks.
+    A killed trainer may have left a logging process that still writes its last rows, which the
+    next attempt must find. Waits at most HANDOVER_S seconds, and not at all on a file system
+    without locks.
     """
     held, deadline = lock.open("w"), time.monotonic() + HANDOVER_S
     while time.monotonic() < deadline:
@@ -165,7 +169,7 @@ def alone(lock: Path) -> IO[str]:
 
 
 def last_step(folder: Path) -> int:
-    """The last step that the files of earlier attempts hold; -1 for none."""
+    """The last step in the offline files of earlier attempts; -1 if there is none."""
     found = [-1]
     for path in folder.glob("wandb/*run-*/run-*.wandb"):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
@@ -179,26 +183,26 @@ def last_step(folder: Path) -> int:
 
 
 def serve(lines: IO[str]) -> None:
-    """Do what each line tells; leave no run open."""
-    run: Run | None = None
+    """Execute the message on each line; at the end of the input close a run that is still open."""
+    run: WandbRun | None = None
     mode = wandb_account.mode()
-    for told in _messages(lines):
-        match told["do"]:
+    for message in _messages(lines):
+        match message["do"]:
             case "open":
-                run = Run(told, mode)
+                run = WandbRun(message, mode)
             case "log" if run:
-                for step, row in told["rows"]:
+                for step, row in message["rows"]:
                     run.log(step, row)
             case "summary" if run:
-                run.run.summary.update(told["summary"])
+                run.run.summary.update(message["summary"])
             case "matrix" if run:
-                run.matrix(told["step"], told["columns"], told["data"])
+                run.matrix(message["step"], message["columns"], message["data"])
             case "close" if run:
-                run.end(told["exit_code"])
+                run.end(message["exit_code"])
                 run = None
-                if told["mark"]:
-                    Path(told["mark"]).touch()
-    signal.alarm(PARTING_S)  # the trainer is gone: nobody is left to end a process that hangs
+                if message["mark"]:
+                    Path(message["mark"]).touch()
+    signal.alarm(LAST_RUN_S)  # the trainer has ended and cannot stop a hanging process
     if run:
         run.end(1)
 
@@ -210,9 +214,9 @@ def _messages(lines: IO[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def complain(what: str) -> None:
-    """One line, which the trainer passes on as a warning."""
-    sys.stderr.write(f"{COMPLAINT}{' '.join(what.split())[:500]}\n")
+def warn(what: str) -> None:
+    """Print one line, which the trainer shows as a warning."""
+    sys.stderr.write(f"{WARNING_PREFIX}{' '.join(what.split())[:500]}\n")
     sys.stderr.flush()
 
 
@@ -224,15 +228,17 @@ def main() -> int:
     try:
         serve(sys.stdin)
     except ModuleNotFoundError as error:
-        complain(f"{error}; install it with: pip install wandb")
-    except Exception as error:  # one line instead of a traceback, whatever wandb raises
-        complain(f"{type(error).__name__}: {error}")
+        warn(f"{error}; install it with: pip install wandb")
+    except Exception as error:  # print one line instead of a traceback, whatever wandb raises
+        warn(f"{type(error).__name__}: {error}")
     else:
         return 0
-    for pid in children(os.getpid()):  # wandb's service would try to reach the server for ever
+    for pid in child_processes(
+        os.getpid()
+    ):  # wandb's service would try to reach the server for ever
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    os._exit(1)  # not through wandb's own exit hooks, which may wait for a service that is gone
+    os._exit(1)  # skips wandb's exit hooks, which may wait for a service that has ended
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What of a run goes to Weights & Biases: history rows, configuration, summary. Plain data only.
+"""Turns a run into the rows, configuration and summary that are logged to Weights & Biases.
 
-Every row has a step that depends on nothing but where training stands, so an attempt that goes on
-after a kill, or writes again what is there already, lands on the same steps: rows up to the last
-one that is there are left out, and what was lost is written from the matrices.
+The step of a row depends only on the position in training. So an attempt that resumes after a kill
+uses the same steps: it leaves out rows that exist and writes lost rows again from the matrices.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from janus import metrics
 from janus.config.cell import canonical
 
 STEPS = 100
-"""Steps of a task in W&B's history: 99 for progress inside it, the last for its end."""
+"""Steps per task in W&B's history: 99 for progress inside the task, the last for its end."""
 
 CURVES = {
     "accuracy": "acc",
@@ -23,7 +22,7 @@ CURVES = {
     "forgetting": "forgetting",
     "learning_acc": "learning_acc",
 }
-"""Names in the history, and in `janus.metrics.summarise` of the tasks so far."""
+"""Curve names in the history, with the metric (see `janus.metrics`) over the tasks so far."""
 
 FACTS = (
     "schema",
@@ -36,15 +35,15 @@ FACTS = (
     "total",
     *(f"{name}{kind}" for name in ("correct", "metrics") for kind in metrics.KINDS),
 )
-"""Parts of a result that go into the summary under their own names."""
+"""Fields of a result that are copied into the summary."""
 
 Row = dict[str, Any]
 
 
 def config(cell: Mapping[str, Any], identity: Mapping[str, Any], about: Mapping[str, Any]) -> Row:
-    """A run's configuration: the whole cell, and its main fields by one word each.
+    """A run's configuration: the whole cell, plus its main fields under short names.
 
-    `about`: the sweep and the row of its table that the cell belongs to, where there are any.
+    `about`: the cell's `sweep` and its `row` in the sweep's table, if it belongs to a sweep.
     """
     method = str(cell["method"]["name"])
     return {
@@ -56,7 +55,7 @@ def config(cell: Mapping[str, Any], identity: Mapping[str, Any], about: Mapping[
         "seed": cell["seed"],
         "sweep": about.get("sweep"),
         "cell": dict(cell),
-        "identity": canonical(identity),  # as text, which W&B leaves as it is: 1.0 would become 1
+        "identity": canonical(identity),  # as text, because W&B would change the number 1.0 into 1
     }
 
 
@@ -65,7 +64,7 @@ def task_rows(facts: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
     beside = {"seconds": facts["seconds_per_task"], "diagnostics": facts["diagnostics"]}
     for task, counts in enumerate(facts["correct"]):
         if counts is None:
-            continue  # methods that train on all tasks at once are measured at the end only
+            continue  # methods that train on all tasks at once are measured only at the end
         row: Row = {"task": task}
         for kind in metrics.KINDS:
             row |= _curves(facts.get(f"correct{kind}"), facts["total"], task, kind)
@@ -80,18 +79,21 @@ def task_rows(facts: Mapping[str, Any]) -> Iterator[tuple[int, Row]]:
 
 
 def _curves(rows: Sequence[metrics.Row] | None, total: Sequence[int], task: int, kind: str) -> Row:
-    """The metrics of the stream as it was after `task`; what is not defined is left out."""
+    """The metrics after `task`, as if the stream ended there; undefined ones are left out."""
     if not rows or rows[task] is None:
         return {}
     found = metrics.summarise(rows[: task + 1], total)
     if len(total) == 1:
-        found["learning_acc"] = None  # one test set for all tasks: the first row does not show it
+        found["learning_acc"] = None  # a shared test set, which row 0 cannot show
     named = {f"{name}{kind}": found[key] for name, key in CURVES.items()}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def diagnostics(facts: Mapping[str, Any]) -> Row:
-    """One value per key: lists become `name/00`, `name/01`, ... (blocks, from the input on)."""
+    """The diagnostics as one value per key: a list over blocks becomes `name/00`, `name/01`, ...
+
+    Blocks are counted from the input.
+    """
     flat: Row = {}
     for name, value in facts.items():
         if name != "task":
@@ -111,9 +113,9 @@ def _flatten(name: str, value: Any, into: Row) -> None:
 
 
 def progress_row(facts: Mapping[str, Any]) -> tuple[int, Row]:
-    """(step, row) of a moment inside a task; `position` is in tasks, so 2.5 is half of the third.
+    """(step, row) for progress inside a task. `position` counts tasks: 2.5 is half of the third.
 
-    Many moments fall on one step: the first that is written stays.
+    Several rows may have the same step; the first one that is written is kept.
     """
     share = min(1.0, facts["step"] / max(1, facts["steps"]))
     step = facts["task"] * STEPS + int(share * (STEPS - 2))
@@ -122,9 +124,9 @@ def progress_row(facts: Mapping[str, Any]) -> tuple[int, Row]:
 
 
 def summary(result: Mapping[str, Any], provenance: Mapping[str, Any]) -> Row:
-    """What the finished run says of itself, enough to compare it without its store."""
+    """The summary of a finished run: enough to compare it without its store."""
     found = {name: result[name] for name in FACTS if name in result}
-    return found | {"provenance": dict(provenance), "failure": None}  # of an earlier attempt
+    return found | {"provenance": dict(provenance), "failure": None}  # clears an earlier failure
 
 
 def matrix_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:

@@ -27,22 +27,22 @@ from janus.store.store import Store
 from janus.tracking import wandb_rows
 
 COMPLETE = "complete"
-"""File in a run's `wandb` folder when all of it is written."""
+"""Name of the file in a run's `wandb` folder that marks a completely logged run."""
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
-"""Seconds that the process may take to finish when the trainer has nothing left to do."""
-COMPLAINT = "tracker: "
-"""How the process begins a line that people should see."""
+"""Seconds that the trainer waits at its end for the logging process to finish."""
+WARNING_PREFIX = "tracker: "
+"""Start of the lines that the logging process wants to be shown to the user."""
 BACKLOG = 1000
-"""Messages waiting for a slow process from which on those that are not essential are dropped."""
+"""Number of waiting messages above which messages that are not essential are dropped."""
 ATTEMPTS = 3
-"""Processes in a row that may fail before tracking is given up."""
+"""Logging processes that may fail before tracking is switched off."""
 
 
-class Child:
-    """One process that talks to W&B."""
+class LoggingProcess:
+    """A running logging process and the queue of messages to it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         home = str(Path(janus.__file__).resolve().parent.parent)
@@ -51,7 +51,7 @@ class Child:
             "WANDB__SERVICE_WAIT": "300",  # a full machine is slow to start wandb's service
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
-            "WANDB_ERROR_REPORTING": "false",  # no reports to wandb's makers unless asked for
+            "WANDB_ERROR_REPORTING": "false",  # no error reports to the makers of wandb
             **environment,
         }
         self.process = subprocess.Popen(
@@ -68,13 +68,13 @@ class Child:
             threading.Thread(target=work, daemon=True).start()
 
     def send(self, message: Mapping[str, Any], essential: bool = True) -> None:
-        """Queue a message; never waits."""
+        """Queue a message without waiting."""
         if essential or self.waiting.qsize() < BACKLOG:
             self.waiting.put(json.dumps(message) + "\n")
 
     def _write(self) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError, ValueError):  # the process is gone: `_listen` has told why
+        with suppress(OSError, ValueError):  # the process has ended: `_listen` has logged why
             while (line := self.waiting.get()) is not None:
                 self.process.stdin.write(line)
                 self.process.stdin.flush()
@@ -85,32 +85,32 @@ class Child:
         assert self.process.stderr is not None
         with suppress(OSError, ValueError):
             for line in self.process.stderr:
-                ours = line.startswith(COMPLAINT)  # the rest is chat of wandb's
-                text = line.removeprefix(COMPLAINT).rstrip()
+                ours = line.startswith(WARNING_PREFIX)  # other lines come from wandb itself
+                text = line.removeprefix(WARNING_PREFIX).rstrip()
                 log.log(logging.WARNING if ours else logging.INFO, "W&B: %s", text)
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process still runs."""
         return self.process.poll() is None
 
     def close(self, patience_s: float) -> bool:
-        """Let it finish, end it after `patience_s`; whether it finished well."""
+        """Wait for the process to end; kill it after `patience_s`. Returns whether it succeeded."""
         self.waiting.put(None)
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(patience_s) == 0
         log.warning("W&B: not finished after %.0f s; `sweeps sync` uploads the rest", patience_s)
-        # the process before its service, whose end it would complain of
-        for pid in [self.process.pid, *_children(self.process.pid)]:
+        # kill the process before its service, whose end it would report as an error
+        for pid in [self.process.pid, *child_processes(self.process.pid)]:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
         return False
 
 
-def _children(ancestor: int) -> list[int]:
-    """All that `ancestor` started, and those again: wandb's service has a monitor of its own.
+def child_processes(ancestor: int) -> list[int]:
+    """Process ids of all descendants of `ancestor`: wandb's service starts a monitor, for example.
 
-    A process that is stopped does not notice that its parent has ended.
+    They have to be ended one by one, since they may not notice that their parent has ended.
     """
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -118,13 +118,13 @@ def _children(ancestor: int) -> list[int]:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             parents[int(entry.name)] = int(fields[1])
     found = [ancestor]
-    for known in found:  # grows while it is walked
+    for known in found:  # grows during the loop
         found += [pid for pid, parent in parents.items() if parent == known]
     return found[1:]
 
 
 def is_complete(run_dir: Path) -> bool:
-    """Whether all of a finished run was written, by whichever attempt."""
+    """Whether a finished run was logged completely, by any of its attempts."""
     return (run_dir / "wandb" / COMPLETE).exists()
 
 
@@ -136,7 +136,7 @@ class WandbTracker:
     ) -> None:
         self.tracking, self.cell, self.about = tracking, cell, about
         self.folder = store.run_dir(cell.id)
-        self.child: Child | None = None
+        self.child: LoggingProcess | None = None
         self.sent = -1
 
     def notify(self, event: str, facts: Mapping[str, Any]) -> None:
@@ -160,20 +160,20 @@ class WandbTracker:
         if self.child is None:
             return
         cell, sweep = facts["cell"], self.about.get("sweep")
-        told = wandb_rows.config(cell, self.cell.identity(), self.about)
+        shown = wandb_rows.config(cell, self.cell.identity(), self.about)
         tuning = cell["bench"]["eval"] != "test"
         run = {
-            "name": f"{told['bench']} {told['row']} order={told['order']} seed={told['seed']}",
+            "name": f"{shown['bench']} {shown['row']} order={shown['order']} seed={shown['seed']}",
             "group": sweep,
             "job_type": "tuning" if tuning else "train",
-            "tags": [str(tag)[:64] for tag in (told["bench"], told["method"], sweep) if tag],
-            "config": told,
+            "tags": [str(tag)[:64] for tag in (shown["bench"], shown["method"], sweep) if tag],
+            "config": shown,
         }
         where = {"id": self.cell.id, "folder": str(self.folder), "pid": os.getpid()}
         self.child.send({"do": "open", "run": run, **where})
 
     def _rows(self, facts: Mapping[str, Any]) -> None:
-        """The rows of finished tasks that were not sent yet."""
+        """Send the rows of finished tasks that were not sent yet."""
         assert self.child is not None
         rows = [(step, row) for step, row in wandb_rows.task_rows(facts) if step > self.sent]
         if rows:
@@ -211,24 +211,24 @@ class Tracking:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment or {}
-        """Variables of the process that differ from ours."""
-        self._child: Child | None = None
+        """Environment variables of the logging process that differ from this process."""
+        self._child: LoggingProcess | None = None
         self._failed = 0
 
-    def child(self) -> Child | None:
-        """A process that runs; None when too many have failed."""
+    def child(self) -> LoggingProcess | None:
+        """A running logging process; starts one if needed. None after too many failures."""
         if self._child is not None and not self._child.alive():
             self._failed += 1
             self._child = None
         if self._child is None and self._failed < ATTEMPTS:
-            self._child = Child(self._environment)
+            self._child = LoggingProcess(self._environment)
         return self._child
 
     @contextmanager
     def observe(
         self, cell: Cell, store: Store, about: Mapping[str, Any] | None
     ) -> Iterator[WandbTracker | None]:
-        """An observer of one run; None when `about` is."""
+        """Context manager that gives an observer of one run; None if `about` is None."""
         if about is None:
             yield None
             return
@@ -238,13 +238,13 @@ class Tracking:
         finally:
             tracker.end()
 
-    def catch_up(self, backlog: int = 20) -> None:
-        """Wait until few messages are left; for those who replay many runs and train none."""
+    def wait_for_backlog(self, backlog: int = 20) -> None:
+        """Wait until at most `backlog` messages are waiting; for replaying many runs."""
         while self._child and self._child.alive() and self._child.waiting.qsize() > backlog:
             time.sleep(0.02)
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
-        """Wait for what is not logged yet, but not for long. No process is left afterwards."""
+        """Wait at most `patience_s` for messages not logged yet, then end the process."""
         if self._child is not None:
             self._child.close(patience_s)
             self._child = None

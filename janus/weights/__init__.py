@@ -1,0 +1,1 @@
+"""Weight files: find, read, map to timm's names, check, convert."""

@@ -1,4 +1,4 @@
-"""`python -m janus.weights`: fetch, check, convert and audit weight files."""
+"""The command `python -m janus.weights`: fetch, check, convert and audit weight files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _fetch(given: argparse.Namespace) -> str:
     tag = read_yaml("backbone", given.name)["model"] if known else given.name
     try:
         path = Path(hf_hub_download(HUB.format(model=tag), HUB_FILE))
-    except Exception as error:  # the hub's client raises a dozen kinds; all mean the same here
+    except Exception as error:  # the hub's client raises a dozen classes of error
         raise DataError(f"cannot fetch {HUB.format(model=tag)}: {error}") from error
     stat = path.stat()
     return f"{path}\nsha256 {file_sha256(str(path), stat.st_size, stat.st_mtime_ns)}"
@@ -62,7 +62,8 @@ def _audit(given: argparse.Namespace) -> str:
 
 
 def model_config(name: str, weights: str | Path) -> BackboneConfig:
-    """A backbone of this package, or a timm model at 224 pixels, with the file `weights`."""
+    """Configuration of a backbone of this package, or of a timm model at 224 pixels, whose weights
+    are the file `weights`."""
     known = read_yaml("backbone", name) if name in names("backbone") else {"model": name}
     values = known | {"weights": str(Path(weights).expanduser()), "weights_sha256": None}
     return BackboneConfig(name=name, **values)
@@ -102,7 +103,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def run(words: Sequence[str]) -> int:
-    """The command line, with every foreseen error as one line on stderr and its exit status."""
+    """Run the command line; print expected errors as one line on stderr. Returns the status."""
     try:
         return one_line(_main, words)
     except KeyboardInterrupt:

@@ -1,9 +1,9 @@
-"""From any weight file that is read to a .safetensors file with timm's names.
+"""Converts a weight file into a .safetensors file with timm's names.
 
     python -m janus.weights convert IN OUT.safetensors [--model NAME] [--strip PREFIX]
 
-What was stripped, renamed and left out stands in the metadata of the new file, from where it comes
-into the provenance of every run on it.
+The metadata of the new file records what was stripped, renamed and left out; the provenance of
+every run that uses the file repeats it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ from janus.config.cell import BackboneConfig
 from janus.config.compose import file_sha256
 from janus.errors import ConfigError, DataError
 from janus.weight_header import kind_of
-from janus.weights.fit import METADATA, Record, mapped
+from janus.weights.fit import METADATA, Record, map_weights
 from janus.weights.names import to_timm
 from janus.weights.read import read
 
 VIT = ("patch_embed", "blocks", "cls_token", "pos_embed")
-"""First parts of a vision transformer's names in timm, for a file whose model is not said."""
+"""First parts of the tensor names of timm's ViTs, for a file whose model is not given."""
 
 
 def convert(source: Path, out: Path, config: BackboneConfig | None, strip: str = "") -> str:
-    """Write `out`; returns what was done, for the screen.
+    """Write `out` from `source`; returns a line that says what was done.
 
-    With `config` the file must fit its model as in a run; position embeddings keep the size they
-    have in the file. Without it, names alone are translated. Objects of other classes in a pickle
-    are left out, and none of their code runs. Raises DataError, and ConfigError where `out` exists.
+    With `config` the file must fit the model as in a run; position embeddings keep the size they
+    have in the file. Without it only names are translated. Pickled objects that are no tensors
+    are left out, and their code is not run. Raises DataError for a file that cannot be converted,
+    ConfigError when `out` exists.
     """
     source, out = source.expanduser(), out.expanduser()
     if out.suffix != ".safetensors":
@@ -73,15 +74,15 @@ def _checked(source: Path, config: BackboneConfig, strip: str) -> tuple[dict[str
     from janus.weights.model import create
 
     model = create(config)
-    state, record = mapped(source, model, strip, stand_ins=True)
+    state, record = map_weights(source, model, strip, stand_ins=True)
     raw, _ = _names_alone(source, strip)
-    if set(state) <= set(raw):  # timm's own translation was not needed: keep the sizes of the file
+    if set(state) <= set(raw):  # timm's translation was not needed: keep the file's sizes
         state, record.changed = {name: raw[name] for name in state}, {}
     return state, record
 
 
 def _from_jax(source: Path, config: BackboneConfig | None) -> tuple[dict[str, Tensor], Record]:
-    """timm's own reader of the archives that Google published, made strict."""
+    """Read a JAX archive, as Google published ViTs, by timm's reader; every tensor must be set."""
     from janus.weights.model import create
 
     if config is None:
@@ -110,7 +111,7 @@ def _from_jax(source: Path, config: BackboneConfig | None) -> tuple[dict[str, Te
 
 
 def _size_of_jax(source: Path) -> tuple[int, int]:
-    """(side of the images in pixels, 0 where it is not square; number of blocks)."""
+    """(side of the images in pixels, or 0 if they are not square; number of blocks)."""
     with np.load(source, allow_pickle=False) as archive:
         names = list(archive.files)
         shape = {name: archive[name].shape for name in names if "embed" in name}

@@ -1,13 +1,13 @@
-"""A weight file into a network: every tensor of the network from the file, or DataError.
+"""Loads a weight file into a network. Every tensor must come from the file, else DataError.
 
-    read   its tensors (`read.py`)
-    map    its names to timm's (`names.py`, then timm's own `checkpoint_filter_fn`)
-    fit    all the network's tensors there, of its shapes, finite; nothing left over but heads and
-           what pretraining keeps beside the network
+    read   the tensors of the file (`read.py`)
+    map    their names to timm's (`names.py`, then timm's own `checkpoint_filter_fn`)
+    fit    check that all tensors of the network are there, finite and of the right shape, and that
+           only heads and parts used for pretraining are left over
     load   strictly
 
-What was done stands in a record, for the screen, the provenance of the run, and the metadata of
-files that the converter writes.
+A `Record` of these steps is printed, stored in the provenance of the run, and written into the
+metadata of converted files.
 """
 
 from __future__ import annotations
@@ -26,51 +26,54 @@ from torch import Tensor, nn
 from janus.config.cell import canonical
 from janus.errors import DataError
 from janus.weight_header import kind_of, metadata_of
-from janus.weights.names import BESIDE, HEADS, Mapped, note, to_timm
+from janus.weights.names import HEADS, PRETRAINING_PARTS, Mapped, record_rename, to_timm
 from janus.weights.read import read
 
-if TYPE_CHECKING:  # importing it imports timm, which takes a second and more
+if TYPE_CHECKING:  # importing this module imports timm, which takes more than a second
     from janus.machine.import_timm import FilterFn
 
 METADATA = "janus_mapping"
-"""Key of a converted file's metadata under which its mapping stands, as JSON."""
+"""Key in the metadata of a converted file under which its Record is stored as JSON."""
 
 GUIDE = "See docs/weights.md"
 
 
 @dataclass
 class Record:
-    """What was done to the names and shapes of a file."""
+    """How the names and shapes of a weight file were changed to fit the network."""
 
     tensors: int = 0
-    """Of the network, all of them from the file."""
+    """Number of tensors of the network; all come from the file."""
     taken: str = ""
-    """Keys of the file under which the tensors lay: `state_dict`."""
+    """Keys in the file that led to the tensors, e.g. `state_dict`."""
     stripped: str = ""
-    """Prefix taken off all names."""
+    """Prefix removed from all names."""
     renamed: dict[str, str] = field(default_factory=dict)
-    """{pattern of a name in the file: pattern in timm}; `*` stands for a number."""
+    """{name pattern in the file: name pattern in timm}; `*` stands for a number."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """Tensors of heads and of pretraining that the network has no use for, by module."""
+    """Number of unused tensors (heads, parts of pretraining) by module."""
     changed: dict[str, str] = field(default_factory=dict)
-    """{name: what happened to its values}: position embeddings of another image size."""
+    """{name: how its values were changed}, e.g. position embeddings that were resized."""
     converted: dict[str, Any] = field(default_factory=dict)
-    """The record that the converter left in the file."""
+    """The record that the converter wrote into the file; {} for other files."""
 
     def facts(self) -> dict[str, Any]:
-        """What is not empty, as plain data."""
+        """The fields that are not empty, as plain data."""
         return {name: value for name, value in vars(self).items() if value}
 
     @property
     def names(self) -> dict[str, Any]:
-        """What was done to find the names; empty where they were timm's already."""
+        """How timm's names were found; empty if the file already had them."""
         done = {"taken": self.taken, "stripped": self.stripped, "renamed": self.renamed}
         return {key: value for key, value in done.items() if value}
 
     @property
     def mark(self) -> str:
-        """'' where the names were timm's: set apart from the file's own hash, it keeps features of
-        versions that left the network random at all other names from being taken for these."""
+        """Text that distinguishes cached features of this mapping; '' if the names were timm's.
+
+        Earlier versions left the network random where names did not match. Their features must
+        not be taken for features of the mapped weights, although the file's hash is the same.
+        """
         return f" {canonical(self.names)}" if self.names else ""
 
     def __str__(self) -> str:
@@ -94,7 +97,7 @@ class Record:
 
 @dataclass
 class Model:
-    """A network without its weights, and what timm says of it."""
+    """A network whose weights are not loaded yet, and timm's filter for published weights."""
 
     name: str
     network: nn.Module
@@ -106,23 +109,26 @@ class Model:
         return dict(self.network.state_dict())
 
 
-def load(model: Model, path: Path) -> Record:
-    """Fill the network from the file; returns what was done. Raises DataError, see above."""
-    state, record = mapped(path, model)
+def load_weights(model: Model, path: Path) -> Record:
+    """Load the file into the network in place; returns the record. Raises DataError (see above)."""
+    state, record = map_weights(path, model)
     model.network.load_state_dict(state, strict=True)
     return record
 
 
-def mapped(
+def map_weights(
     path: Path, model: Model, prefix: str = "", stand_ins: bool = False
 ) -> tuple[dict[str, Tensor], Record]:
-    """The network's tensors from the file, and the record. Raises DataError."""
+    """(the network's tensors by timm's names, the record). Raises DataError for a misfit.
+
+    prefix: an additional prefix to remove; stand_ins: see `read`.
+    """
     state, taken = read(path, stand_ins)
     expected = model.expected
     found = to_timm(state, {name.split(".")[0] for name in expected}, prefix)
     record = Record(len(expected), taken, found.stripped, found.renamed, dict(found.left_out))
     if kind_of(path) == "safetensors" and (text := metadata_of(path).get(METADATA)):
-        with suppress(ValueError, TypeError):  # others may use the key for something else
+        with suppress(ValueError, TypeError):  # other programs may use the key too
             record.converted = dict(json.loads(text))
     try:
         fitted = _fit(found, model, record)
@@ -131,8 +137,8 @@ def mapped(
     return fitted, record
 
 
-class _Misfit(Exception):  # noqa: N818 (a sentence, until it is a DataError with the file's name)
-    """The file is not of this network; says why and what to do."""
+class _Misfit(Exception):  # noqa: N818 (internal: becomes a DataError that names the file)
+    """The file does not fit the network; the text says why and what to do."""
 
 
 def _fit(found: Mapped, model: Model, record: Record) -> dict[str, Tensor]:
@@ -140,7 +146,7 @@ def _fit(found: Mapped, model: Model, record: Record) -> dict[str, Tensor]:
     _check_patches(found.state, expected)
     state = _through_timm(found, model, record)
     for name in [name for name in state if name not in expected]:
-        if (part := name.split(".")[0]) in BESIDE | HEADS:
+        if (part := name.split(".")[0]) in PRETRAINING_PARTS | HEADS:
             record.left_out[part] = record.left_out.get(part, 0) + 1
             del state[name]
     _sum_channels(state, model, record)
@@ -163,9 +169,10 @@ def _fit(found: Mapped, model: Model, record: Record) -> dict[str, Tensor]:
 
 
 def _through_timm(found: Mapped, model: Model, record: Record) -> dict[str, Tensor]:
-    """timm's own translation of published weights: names, and position embeddings of another size.
+    """The tensors after timm's translation of names and of position embeddings of another size.
 
-    Where it does not understand the file, the names as they are: what is wrong is told from them.
+    If timm cannot translate the file, its tensors unchanged: the error message is then made from
+    their names.
     """
     if model.filter_fn is None:
         return dict(found.state)
@@ -180,7 +187,7 @@ def _through_timm(found: Mapped, model: Model, record: Record) -> dict[str, Tens
         source = place.get(tensor.data_ptr())
         if before is None and source is not None:
             kept.add(source)
-            note(record.renamed, source, name)
+            record_rename(record.renamed, source, name)
         if before is not None and before.shape != tensor.shape:
             # DINOv2 with registers: timm adds the first position to the CLS token
             parted = "parted from cls_token, " if "register_tokens" in found.state else ""
@@ -191,7 +198,7 @@ def _through_timm(found: Mapped, model: Model, record: Record) -> dict[str, Tens
 
 
 def _sum_channels(state: dict[str, Tensor], model: Model, record: Record) -> None:
-    """Colour weights for a grey network: their sum, as if the grey image were given three times."""
+    """For a grey network, sum colour weights over the channels: equal to three equal channels."""
     first = getattr(model.network, "pretrained_cfg", {}).get("first_conv")
     name = f"{first}.weight"
     given, own = state.get(name), model.expected.get(name)
@@ -206,7 +213,7 @@ def _sum_channels(state: dict[str, Tensor], model: Model, record: Record) -> Non
 
 
 def _check_patches(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Patches of another size could be resampled, but that is another network than the file's."""
+    """Raise _Misfit for patches of another size: resampled, they would be another network."""
     name = "patch_embed.proj.weight"
     given, own = state.get(name), expected.get(name)
     if given is None or own is None or given.ndim != 4 or own.ndim != 4:
@@ -256,7 +263,7 @@ def _advice(
 
 
 def _unknown_prefix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """The prefix under which the whole network stands, '' where there is none."""
+    """The prefix that all names of the network have in the file; '' if there is none."""
     first = next(iter(expected))
     ends = [name.removesuffix(first) for name in state if name.endswith(f".{first}")]
     return next((p for p in ends if all(f"{p}{name}" in state for name in expected)), "")

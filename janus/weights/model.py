@@ -1,4 +1,4 @@
-"""A timm model before any weights are loaded into it."""
+"""Creates a timm model without loading weights into it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from janus.weights.fit import Model
 
 
 def create(config: BackboneConfig) -> Model:
-    """The untrained network; the same random weights each time. Raises ConfigError."""
+    """The untrained network, with the same random weights each time. Raises ConfigError."""
     from janus.machine.import_timm import create_unloaded
 
     kwargs: dict[str, Any] = dict(config.model_kwargs)
     kwargs |= {"img_size": config.image_size, "in_chans": config.channels, "num_classes": 0}
     with torch.random.fork_rng(devices=[]):
-        # timm draws initial weights from the global generator: give it a private, fixed one
+        # timm draws initial weights from the global generator: replace it by a fixed, private state
         torch.manual_seed(key_number("backbone", config.name) % 2**31)
         try:
             network, filter_fn = create_unloaded(config.model, kwargs)

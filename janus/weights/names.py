@@ -1,10 +1,10 @@
-"""From the names in a weight file to timm's: prefixes stripped, Hugging Face's names translated.
+"""Translates tensor names of a weight file to timm's: strips prefixes, maps Hugging Face's names.
 
     module.base_encoder.blocks.0.norm1.weight             MoCo-v3       blocks.0.norm1.weight
     vit.encoder.layer.0.layernorm_before.weight           Hugging Face  blocks.0.norm1.weight
     vit.encoder.layer.0.attention.attention.query.weight  a third of    blocks.0.attn.qkv.weight
 
-Names decide, never shapes: what is not known here keeps its name, and `weights/fit.py` refuses it.
+Only names are used, never shapes. An unknown name stays as it is, and `weights/fit.py` refuses it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ WRAPPERS = (
     "_orig_mod",
     "state_dict",
     "model",
-    "teacher",  # what DINO, iBOT and DINOv2 evaluate
-    "target_encoder",  # what I-JEPA evaluates
+    "teacher",  # the network that DINO, iBOT and DINOv2 evaluate
+    "target_encoder",  # the network that I-JEPA evaluates
     "base_encoder",
     "encoder_q",
     "student",
@@ -36,10 +36,10 @@ WRAPPERS = (
     "dinov2",
     "dinov2_with_registers",
 )
-"""Names that training code puts around a network, as a key of the file or before a dot. Where
-several stand side by side, the first of them holds the network."""
+"""Names under which training code stores a network: a key of the file, or a prefix before a dot.
+If a file has several, the first one in this list holds the network."""
 
-BESIDE = frozenset(
+PRETRAINING_PARTS = frozenset(
     (
         *("student", "momentum_encoder", "encoder_k", "queue", "queue_ptr", "predictor"),
         *("projector", "decoder", "decoder_embed", "decoder_blocks", "decoder_norm"),
@@ -47,7 +47,7 @@ BESIDE = frozenset(
         *("ibot_head", "dino_loss", "ibot_patch_loss"),
     )
 )
-"""What pretraining keeps beside the network and fine-tuning leaves out."""
+"""Modules that are used only for pretraining and are left out."""
 
 HEADS = frozenset(
     (
@@ -55,13 +55,13 @@ HEADS = frozenset(
         *("pre_logits", "pooler"),
     )
 )
-"""What stands behind the features."""
+"""Modules after the features: classifiers and poolers, which are left out."""
 
 TIMM_CONVERTS = frozenset(("visual", "vision_encoder", "radio_model", "preprocessor", "beit3"))
-"""Where names begin that timm's own `checkpoint_filter_fn` translates: OpenAI's, OpenCLIP's, ..."""
+"""First parts of names that timm's `checkpoint_filter_fn` translates (OpenAI, OpenCLIP, ...)."""
 
 HUGGING_FACE = "embeddings"
-"""The module that every vision transformer of Hugging Face has, and none of timm."""
+"""A module of every vision transformer of Hugging Face, and of no model of timm."""
 
 _BLOCK = r"(?:encoder\.)?layers?\.(\d+)\."
 _RULES = [
@@ -85,36 +85,36 @@ _PARTS = [
     (_BLOCK + r"attention\.([qkv]_proj)\.", r"blocks.\1.attn.qkv."),
     (_BLOCK + r"mlp\.(gate_proj|up_proj)\.", r"blocks.\1.mlp.fc1."),
 ]
-"""Tensors that timm has as one, below each other in this order."""
+"""Tensors that timm stores as one: concatenated in the order of `_ORDER`."""
 _ORDER = ("query", "key", "value", "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 _WHOLE = {"query": 3, "q_proj": 3, "gate_proj": 2}
 
 
 @dataclass
 class Mapped:
-    """Tensors under timm's names, and how they came to them."""
+    """Tensors under timm's names, and how the names were changed."""
 
     state: dict[str, Tensor]
     stripped: str = ""
-    """The prefix that was taken off, with its dot."""
+    """The prefix that was removed, with its dot."""
     renamed: dict[str, str] = field(default_factory=dict)
-    """{pattern of the file's names: pattern of timm's}, a `*` for each number."""
+    """{name pattern in the file: name pattern in timm}; `*` stands for a number."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Tensors outside the prefix that pretraining kept beside the network, by module."""
+    """Number of tensors outside the prefix that belong to pretraining or heads, by module."""
 
 
 def to_timm(state: Mapping[str, Tensor], own: Collection[str], prefix: str = "") -> Mapped:
-    """`state` under timm's names; `own`: the first parts of the model's names (`blocks`, ...).
+    """`state` under timm's names. `own`: the first parts of the model's names (`blocks`, ...).
 
-    prefix: one that the user names, with its dot, taken off before those that are known.
+    prefix: a prefix given by the user, with its dot; removed before the known ones.
     """
     prefix = _prefix(state, own, prefix)
     found = Mapped({}, stripped=prefix)
     for name, tensor in state.items():
         if name.startswith(prefix):
             found.state[name.removeprefix(prefix)] = tensor
-        elif part_beside(name, prefix) in BESIDE | HEADS:
-            found.left_out[part_beside(name, prefix)] += 1
+        elif part_outside(name, prefix) in PRETRAINING_PARTS | HEADS:
+            found.left_out[part_outside(name, prefix)] += 1
         else:
             found.state[name] = tensor
     if HUGGING_FACE in _first_parts(found.state):
@@ -132,8 +132,8 @@ def _prefix(names: Collection[str], own: Collection[str], prefix: str) -> str:
         prefix += f"{wrapper}."
 
 
-def part_beside(name: str, prefix: str) -> str:
-    """The module of `name` where it parts from `prefix`: 'a.c.d' beside 'a.b.' is of 'c'."""
+def part_outside(name: str, prefix: str) -> str:
+    """The first part of `name` that differs from `prefix`: 'c' for 'a.c.d' and prefix 'a.b.'."""
     for wrapper in prefix.split("."):
         if not wrapper or not name.startswith(f"{wrapper}."):
             break
@@ -146,7 +146,7 @@ def _first_parts(names: Iterable[str]) -> set[str]:
 
 
 def _from_hugging_face(found: Mapped) -> None:
-    """Translate in place; a name that no rule knows stays."""
+    """Translate Hugging Face's names in place; a name without a rule stays."""
     pieces: dict[str, dict[str, str]] = {}
     state: dict[str, Tensor] = {}
     for name, tensor in found.state.items():
@@ -158,9 +158,9 @@ def _from_hugging_face(found: Mapped) -> None:
         else:
             ours = _translated(name)
             if ours in state or (ours != name and ours in found.state):
-                ours = name  # the file has both: this one is left over
+                ours = name  # the file has both names: this tensor stays left over
             state[ours] = tensor
-            note(found.renamed, name, ours)
+            record_rename(found.renamed, name, ours)
     for whole, named in pieces.items():
         ordered = sorted(named, key=_ORDER.index)
         complete = len(ordered) == _WHOLE.get(ordered[0])
@@ -168,7 +168,7 @@ def _from_hugging_face(found: Mapped) -> None:
             state[whole] = torch.cat([found.state[named[part]] for part in ordered])
         for name in named.values():
             if complete:
-                note(found.renamed, name, whole)
+                record_rename(found.renamed, name, whole)
             else:
                 state[name] = found.state[name]
     found.state = state
@@ -181,8 +181,8 @@ def _translated(name: str) -> str:
     return name
 
 
-def note(renamed: dict[str, str], theirs: str, ours: str) -> None:
-    """Write down a new name once for all blocks: `*` stands for a number."""
+def record_rename(renamed: dict[str, str], theirs: str, ours: str) -> None:
+    """Record a renaming once for all blocks, with `*` in place of a number."""
     if theirs != ours:
         renamed[_pattern(theirs)] = _pattern(ours)
 

@@ -1,7 +1,7 @@
-"""The tensors of a weight file, by the file's own names. No code that a file holds is ever run.
+"""Reads the tensors of a weight file, under the file's names, without running code from the file.
 
-.safetensors files, and what torch.save wrote (.pth, .pt, .bin): those by torch's `weights_only`
-reader, which refuses objects of all but a few harmless classes.
+Reads .safetensors files and files of torch.save (.pth, .pt, .bin). The latter are read by torch's
+`weights_only` reader, which refuses objects of all but a few harmless classes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from janus.weights.names import WRAPPERS
 
 
 def read(path: Path, stand_ins: bool = False) -> tuple[dict[str, Tensor], str]:
-    """(tensors by the file's names, the keys under which they lay). Raises DataError.
+    """(tensors by the file's names, the keys in the file that led to them). Raises DataError.
 
-    stand_ins: objects of classes that are not read stand there as empty ones, instead of a
-    refusal; nothing of their code runs.
+    stand_ins: replace objects of other classes by empty objects instead of refusing the file; their
+    code is not run.
     """
     stat = path.stat()
     readable(path, stat.st_size, stat.st_mtime_ns)
@@ -79,22 +79,22 @@ def _unpickled(path: Path, stand_ins: bool) -> Any:
 
 
 def _classes(path: Path) -> list[str]:
-    """Names of what the pickle would import; nothing is imported. Empty where it is not known."""
+    """Names of the classes that the pickle would import. Imports nothing; [] if unknown."""
     try:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (ValueError, RuntimeError):  # of before torch 1.6
+    except (ValueError, RuntimeError):  # a file of torch before 1.6
         return []
     return sorted(set(found) - {"argparse.Namespace"})
 
 
 class _StandIn:
-    """Takes the place of an object whose class is not read."""
+    """Empty object in place of one whose class is not read."""
 
     def __new__(cls, *_: object, **__: object) -> _StandIn:
         return object.__new__(cls)
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Whatever it is given is dropped."""
+        """Ignore all arguments."""
 
     def __setstate__(self, _: object) -> None:
-        """Nothing is kept."""
+        """Ignore the state."""

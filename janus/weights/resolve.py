@@ -1,8 +1,8 @@
-"""Where weight files lie, and whether they are what they say. No silent network.
+"""Finds the weight file of a backbone on this machine and verifies its hash. Never downloads.
 
 Weights are bundled with the package, a local file (.safetensors, .pth, .pt, .bin), random (for
 tests), or already in the hub's local cache. Only `python -m janus.weights fetch NAME` uses the
-network. Torch is imported where tensors are looked at: `check` and `convert`.
+network. Only `check` imports torch, because it reads tensors.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from janus.store.store import Store
 from janus.weight_header import KINDS
 
 HUB = "timm/{model}"
-"""The repository of a timm model with its full tag."""
+"""Name of the hub repository of a timm model; `model` is its full tag."""
 HUB_FILE = "model.safetensors"
 
 
 def weight_file(config: BackboneConfig) -> Path | None:
-    """Where the weights lie on this machine; None for random weights. Never uses the network.
+    """Path of the weights on this machine; None for random weights. Never uses the network.
 
-    Raises DataError naming the command that fetches what is missing.
+    Raises DataError if they are missing, with the command that fetches them.
     """
     if config.weights == "random":
         return None
@@ -56,14 +56,14 @@ def _cached_hub_file(config: BackboneConfig) -> Path:
 
 
 def _fetch_name(config: BackboneConfig) -> str:
-    """The short name where it means these hub weights, else the full timm tag."""
+    """The backbone's short name if it stands for these hub weights, else the full timm tag."""
     file = read_yaml("backbone", config.name) if config.name in names("backbone") else {}
     same = file.get("weights", "hub") == "hub" and file.get("model") == config.model
     return config.name if same else config.model
 
 
 def verify(config: BackboneConfig) -> str:
-    """SHA-256 of the weights ('random' for random ones). Raises DataError on a mismatch."""
+    """SHA-256 of the weight file, or 'random'. Raises DataError if it is not the declared hash."""
     path = weight_file(config)
     if path is None:
         return "random"
@@ -79,29 +79,29 @@ def verify(config: BackboneConfig) -> str:
 
 
 def check(backbones: Iterable[BackboneConfig]) -> list[str]:
-    """Map every weight file that does not come with the package to its model, before any work.
+    """Check, before any work, that every weight file from outside the package fits its model.
 
-    Returns a line for each file: what was done to its names and shapes. Equal backbones are looked
-    at once. Raises DataError where a file is not the model's, and as `verify` and `create` do.
+    Returns a line for each file: how its names and shapes were changed. Equal backbones are checked
+    once. Raises DataError if a file does not fit, and what `verify` and `create` raise.
     """
     distinct = {b.canonical: b for b in backbones if b.weights not in ("bundled", "random")}
     lines = []
     for backbone in distinct.values():
-        from janus.weights.fit import mapped
+        from janus.weights.fit import map_weights
         from janus.weights.model import create
 
         verify(backbone)
         path = weight_file(backbone)
         assert path is not None
-        _, record = mapped(path, create(backbone))
+        _, record = map_weights(path, create(backbone))
         lines.append(f"{backbone.model} from {path}: {record}")
     return lines
 
 
 def was_unchecked(store: Store, cell_id: str) -> bool:
-    """Whether a result on a local weight file says nothing of how its file was loaded.
+    """Whether a result on a local weight file has no record of how the file was loaded.
 
-    Such results are of versions that trained on random weights where a file's names did not match.
+    Such results are from versions that used random weights where the file's names did not match.
     """
     result = atomic_files.read_record(store.result_path(cell_id))
     try:

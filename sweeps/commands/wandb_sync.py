@@ -99,7 +99,7 @@ def write_missing(store: Store, record: Mapping[str, Any]) -> int:
             with tracking.observe(cell_from_dict(result["cell"]), store, about) as tracker:
                 assert tracker is not None
                 tracker.replay(result, store.provenance(entry["id"]) or {})
-            tracking.catch_up()
+            tracking.wait_for_backlog()
     finally:
         tracking.close(WRITING_S)
     return sum(is_complete(folders[cell_id]) for cell_id in todo)

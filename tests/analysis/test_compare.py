@@ -246,12 +246,12 @@ def test_names_split_at_commas_outside_brackets():
 
 def test_a_sweeps_own_row_names_head_the_table(tmp_path):
     """Seven switches of one method read better as `janus[none]` than as their settings."""
-    from analysis.runs.sweep_lists import read_plan
+    from analysis.runs.sweep_lists import read_sweep_list
 
     path = tmp_path / "plan.json"
     title = "glyphs janus[none,lr=1e-3] order=0 seed=0"
     path.write_text(json.dumps({"cells": [{"id": "a" * 16, "title": title, "row": "janus[none]"}]}))
-    cell = read_plan(path).cells[0]
+    cell = read_sweep_list(path).cells[0]
     assert (cell.bench, cell.method, cell.row) == ("glyphs", "janus", "janus[none]")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis import figures
-from analysis.figures import blocks, curves, facts, spread, style
+from analysis.figures import curves, facts, inside_network, spread, style
 from analysis.published import read_csv
 from analysis.runs import load, protocol
 from analysis.tables import comparison
@@ -215,12 +215,12 @@ def test_published_figures_show_the_files_numbers():
         if r["metric"] == "acc_after_task":
             x, y = trajectory[r["title"]]
             assert y[x.index(int(r["at"]))] == float(r["mean"])
-    bars = [bar.get_height() for bar in blocks.published_violation().figure.axes[0].patches]
+    bars = [bar.get_height() for bar in inside_network.published_violation().figure.axes[0].patches]
     assert sorted(bars) == sorted(float(r["mean"]) for r in rows if r["metric"] == "violation_k")
 
 
 def test_rows_differ_in_marker_or_dash_and_not_in_colour_alone():
-    looks = [style.look(i) for i in range(16)]
+    looks = [style.line_style(i) for i in range(16)]
     assert len({(look["marker"], look["linestyle"]) for look in looks}) == 16
 
 
@@ -250,7 +250,7 @@ def test_only_settings_in_which_lines_differ_name_them():
 
 
 def test_points_without_lines_tell_more_rows_apart_than_there_are_colours():
-    looks = [style.look(i) for i in range(64)]
+    looks = [style.line_style(i) for i in range(64)]
     assert len({(look["color"], look["marker"]) for look in looks}) == 64
 
 

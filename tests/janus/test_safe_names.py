@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from analysis.runs.sweep_lists import read_plan
+from analysis.runs.sweep_lists import read_sweep_list
 from janus.config.compose import compose
 from janus.errors import ConfigError
 from janus.safe_names import check_name
@@ -40,7 +40,7 @@ def test_an_id_in_a_given_list_is_never_taken_for_a_path(cell_id, tmp_path):
     with pytest.raises(ConfigError, match="damaged"):
         read_list(store, "mine", "python -m sweeps run mine")
     with pytest.raises(ConfigError, match="must hold a list"):
-        read_plan(path)
+        read_sweep_list(path)
 
 
 def test_status_finds_a_sweep_of_ones_own_by_its_name(tmp_path, capsys):

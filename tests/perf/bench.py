@@ -26,7 +26,7 @@ import torch
 from torch.nn import functional
 
 from janus.machine.allocator import reuse_large_blocks
-from janus.machine.determinism import settle
+from janus.machine.determinism import make_deterministic
 from janus.machine.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
 from tests.perf import flops
 from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
@@ -156,7 +156,7 @@ def main() -> None:
         clock.use_cpu_time()
     reuse_large_blocks()
     hardware = {key: machine()[key] for key in ("cpu", "cores", "gpus", "python", "packages")}
-    settle(torch.device(given.device))
+    make_deterministic(torch.device(given.device))
     record = {"numerics": numerics(torch.device(given.device)), "machine": hardware, "rows": {}}
     committed = rows_of(FIGURES, record)
     if given.json:

@@ -27,9 +27,9 @@ from torchvision import transforms
 
 from janus.config.cell import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.data.files import memory_mapped
-from janus.data.files.decoded import Files
+from janus.data.files.decoded import ImageFiles
+from janus.data.images.flat_images import FlatImages
 from janus.data.images.images import Bench, Images
-from janus.data.images.stored import Stored
 from janus.data.stream import Task
 from janus.machine.allocator import reuse_large_blocks
 
@@ -62,7 +62,7 @@ class PerImage(Dataset):
         return self.transform(Image.fromarray(self.arrays[at])), 0
 
 
-def task_of(store: torch.Tensor | Stored | Files, count: int, batch: int = BATCH) -> Task:
+def task_of(store: torch.Tensor | FlatImages | ImageFiles, count: int, batch: int = BATCH) -> Task:
     """A task whose training images are all of `store`."""
     labels = torch.arange(count) % 10
     zeros = torch.zeros(count, dtype=torch.long)
@@ -134,10 +134,10 @@ def jpegs(folder: Path, count: int) -> list[Path]:
     return made
 
 
-def stored_jpegs(folder: Path, files: list[Path]) -> tuple[Stored, Files]:
+def stored_jpegs(folder: Path, files: list[Path]) -> tuple[FlatImages, ImageFiles]:
     """The same images prepared (memory-mapped) and as files."""
     sizes = torch.tensor([Image.open(p).size[::-1] for p in files])
-    from_disk = Files(folder, tuple(p.name for p in files), sizes, None)
+    from_disk = ImageFiles(folder, tuple(p.name for p in files), sizes, None)
     labels = torch.arange(len(files)) % 10
     zeros = torch.zeros_like(labels)
     images = Images(from_disk, labels, zeros, zeros)
@@ -145,7 +145,7 @@ def stored_jpegs(folder: Path, files: list[Path]) -> tuple[Stored, Files]:
     names = tuple("0123456789")
     memory_mapped.write(Bench(images, images.take(labels[:10]), names, ("all",), "0" * 64), config)
     found = memory_mapped.find(config)
-    assert found is not None and isinstance(found.train.store, Stored)
+    assert found is not None and isinstance(found.train.store, FlatImages)
     return found.train.store, from_disk
 
 

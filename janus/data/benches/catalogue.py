@@ -1,4 +1,4 @@
-"""What `python -m janus.data` knows about each bench: where it comes from, and on what terms."""
+"""The origin of each bench's images: size, licence, how to get them, expected number of images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Download:
 
     url: str
     md5: str
-    """Published sum; a file that does not have it is not used."""
+    """Published checksum; a file with another one is refused."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A data set's papers."""
+    """Where the images of a data set come from."""
 
     size: str
     licence: str
@@ -24,12 +24,12 @@ class Origin:
     """How to get it, in one sentence."""
     downloads: tuple[Download, ...] = ()
     counts: tuple[int, int] | None = None
-    """Training and test images of the published split."""
+    """Numbers of training and test images in the published split."""
     checked: bool = True
-    """Whether `counts` were seen in a source, not remembered."""
+    """Whether `counts` were read in a source, not written from memory."""
 
     def compare(self, train: int, test: int) -> str:
-        """A line for `check` where so many images are not those of the published split."""
+        """A line for `check` if the numbers differ from the published split; '' if they agree."""
         if self.counts is None or self.counts == (train, test):
             return ""
         doubt = "" if self.checked else " (from memory, unchecked)"

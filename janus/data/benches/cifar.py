@@ -1,6 +1,6 @@
-"""CIFAR-100 from its python pickles, read without running anything they could name.
+"""Loads CIFAR-100 from its Python pickles without running code from them.
 
-A pickle is a program; ours may build numpy arrays and plain containers and call nothing else.
+A pickle can call functions; this reader allows only numpy arrays and plain containers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from numpy._core.multiarray import _reconstruct
 
 from janus.config.cell import BenchConfig
-from janus.data.files.unopened import known_sums
+from janus.data.files.known_checksums import known_checksums
 from janus.data.images.images import Bench, Images
 from janus.errors import DataError
 
@@ -24,7 +24,7 @@ MD5 = {
     "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
     "meta": "7973b15100ade9c7d40fb424638fde48",
 }
-"""Published sums of the three files, as torchvision lists them."""
+"""Published checksums of the three files, as torchvision lists them."""
 
 
 ALLOWED: dict[tuple[str, str], Any] = {
@@ -34,14 +34,14 @@ ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
 }
-"""All that a pickled array of bytes names, under numpy's old and new paths."""
+"""Names that a pickled array of bytes uses, under numpy's old and new module paths."""
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """The permitted object. Raises UnpicklingError for any other name."""
+        """The object of this name if it is allowed. Raises UnpicklingError for any other name."""
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no array of bytes needs")
+            raise pickle.UnpicklingError(f"it uses {module}.{name}, which no array needs")
         return ALLOWED[module, name]
 
 
@@ -50,7 +50,7 @@ def read_pickle(path: Path) -> tuple[dict[str, Any], str]:
     try:
         with open(path, "rb") as stream:
             record = _ArraysOnly(stream, encoding="latin1").load()
-    except Exception as error:  # a damaged pickle can make the reader raise anything
+    except Exception as error:  # for a damaged pickle the reader may raise any exception
         raise _damaged(path, error) from None
     if not isinstance(record, dict):
         raise _damaged(path, "it holds no mapping")
@@ -63,15 +63,15 @@ def _damaged(path: Path, why: object) -> DataError:
 
 
 def split_hash(sums: dict[str, str]) -> str:
-    """The hash of the split: that of the three files' MD5 sums."""
+    """The hash of the split, made from the MD5 sums of the three files."""
     text = "\n".join(f"{sums[name]}  {name}" for name in ("train", "test", "meta"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(config: BenchConfig) -> Bench:
+def load_cifar100(config: BenchConfig) -> Bench:
     """Both splits, 3 x 32 x 32, fine labels. Raises DataError for missing or damaged files.
 
-    Under `eval=validation` there are no test images, and their sum is the known one.
+    Under `eval=validation` the test file is not opened: its known checksum is used.
     """
     root = Path(config.root or ".").expanduser()
     folder = root / "cifar-100-python" if (root / "cifar-100-python").is_dir() else root
@@ -81,7 +81,7 @@ def load(config: BenchConfig) -> Bench:
             f"python -m janus.data fetch {config.name} bench.root={root}"
         )
     meta, sums = read_pickle(folder / "meta")
-    found = {"meta": sums} | known_sums(config, {"test": MD5["test"]})
+    found = {"meta": sums} | known_checksums(config, {"test": MD5["test"]})
     parts = {}
     for name in ("train", "test") if config.eval == "test" else ("train",):
         record, found[name] = read_pickle(folder / name)

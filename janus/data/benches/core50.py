@@ -1,4 +1,4 @@
-"""CORe50 (Lomonaco and Maltoni 2017), domain-incremental: a session a task, one fixed test set.
+"""Loads CORe50 (Lomonaco and Maltoni 2017): one session per task, one test set for all tasks.
 
 Files: core50_128x128/s<session>/o<object>/C_<session>_<object>_<frame>.png.
 """
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from janus.config.cell import BenchConfig
 from janus.data.files.decoded import from_files
-from janus.data.files.split import Split, images_in, listing
+from janus.data.files.split import DataSplit, images_in, listing
 from janus.data.images.images import Bench
 from janus.errors import DataError
 
 SESSIONS = tuple(range(1, 12))
 TEST_SESSIONS = (3, 7, 10)
-"""Tested in the published protocols of this bench [seen: three independent loaders of it]."""
+"""Sessions of the test set in the published protocols [seen: three independent loaders]."""
 
 
-def load(config: BenchConfig) -> Bench:
-    """Eight sessions of training images, three of test images that belong to no task."""
+def load_core50(config: BenchConfig) -> Bench:
+    """The bench: eight training sessions, and three test sessions that belong to no task."""
     root = Path(config.root or ".").expanduser()
     root = root / "core50_128x128" if (root / "core50_128x128").is_dir() else root
     if missing := [f"s{n}" for n in SESSIONS if not (root / f"s{n}").is_dir()]:
@@ -33,7 +33,7 @@ def load(config: BenchConfig) -> Bench:
     train = [_session(root, n, config.classes) for n in trained]
     test = [row for n in TEST_SESSIONS for row in _session(root, n, config.classes)]
     rows = [(path, label, domain) for domain, part in enumerate(train) for path, label in part]
-    split = Split(
+    split = DataSplit(
         root,
         listing([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]),
         listing([path for path, _ in test], [label for _, label in test]),

@@ -1,6 +1,6 @@
-"""Fashion-MNIST from its four gzipped IDX files (Xiao, Rasul and Vollgraf, arXiv 1708.07747).
+"""Loads Fashion-MNIST from four gzipped IDX files (Xiao, Rasul and Vollgraf, arXiv 1708.07747).
 
-The split's hash is that of the decompressed files, so that it is the same whoever compressed them.
+The split's hash is made from the decompressed bytes, so that the compression does not matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from janus.config.cell import BenchConfig
-from janus.data.files.unopened import known_sums
+from janus.data.files.known_checksums import known_checksums
 from janus.data.images.images import Bench, Images
 from janus.errors import DataError
 
@@ -36,7 +36,7 @@ INSTALL = "apt-get install dataset-fashion-mnist"
 """The Debian package of the four files; it puts them into /usr/share/datasets/fashion-mnist."""
 
 MOST_BYTES = 1 << 32
-"""Larger announcements in a header are damage, not data."""
+"""Largest size that a header may announce; a larger one means that the file is damaged."""
 
 PARTS = {"train": "train", "test": "t10k"}
 FILES = {
@@ -47,13 +47,13 @@ TEST_SUMS = {
     FILES["test"][0]: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     FILES["test"][1]: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-"""SHA-256 of the published test files, decompressed: they are not opened to validate."""
+"""SHA-256 of the published test files, decompressed; validation runs do not open these files."""
 
 
-def load(config: BenchConfig) -> Bench:
+def load_fashion(config: BenchConfig) -> Bench:
     """Both splits, 1 x 28 x 28. Raises DataError for files that are missing or damaged.
 
-    Under `eval=validation` there are no test images, and their sums are the known ones.
+    Under `eval=validation` the test files are not opened: their known checksums are used.
     """
     root = Path(config.root or ".").expanduser()
     wanted = [root / name for pair in FILES.values() for name in pair]
@@ -63,7 +63,7 @@ def load(config: BenchConfig) -> Bench:
             f"{INSTALL}; elsewhere put the four files of Fashion-MNIST into a folder and name it: "
             "bench.root=DIR"
         )
-    parts, sums = {}, known_sums(config, TEST_SUMS)
+    parts, sums = {}, known_checksums(config, TEST_SUMS)
     for split in ("train", "test") if config.eval == "test" else ("train",):
         names = FILES[split]
         (pixels, hash_pixels), (labels, hash_labels) = (read_idx(root / n) for n in names)
@@ -86,7 +86,7 @@ def load(config: BenchConfig) -> Bench:
 
 
 def _images(pixels: Tensor, labels: Tensor) -> Images:
-    """Without domains; every image is a source of its own."""
+    """The images without domains; each image forms its own group."""
     return Images(pixels[:, None], labels, torch.zeros_like(labels), torch.arange(len(labels)))
 
 
@@ -106,7 +106,7 @@ def read_idx(path: Path) -> tuple[np.ndarray, str]:
             count = math.prod(shape)
             if count > MOST_BYTES:
                 raise DataError(f"{path} is damaged: its header announces {shape}")
-            values = stream.read(count + 1)  # one more than there should be
+            values = stream.read(count + 1)  # one byte more than expected
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}); install or copy it again") from None
     if len(values) != count:

@@ -1,12 +1,12 @@
-"""Benches that are folders of class folders: CUB-200, ImageNet-A, VTAB, ImageNet-100, yours.
+"""Loads benches that are class folders: CUB-200, ImageNet-A, VTAB, ImageNet-100, your own images.
 
-Layouts, `CLASS` standing for one folder per class:
-    ROOT/train/CLASS/..., ROOT/test/CLASS/...        names and case as in ROLES; without a test
-                                                     folder, `val` is taken for it
-    ROOT/CLASS/...                                   split by us: a fifth of each class is tested
+Layouts, with one folder CLASS per class:
+    ROOT/train/CLASS/..., ROOT/test/CLASS/...        other names: see ROLES; without a test folder,
+                                                     `val` is the test folder
+    ROOT/CLASS/...                                   a fifth of each class becomes the test set
     ROOT/DOMAIN/CLASS/..., and ROOT/train/DOMAIN/CLASS/...   with bench.scenario=domain
-Only `bench.split=own` may be split by us: `folders` means the train and test folders that somebody
-published, and a fifth of our choice must never pass for them.
+A test set is split off only with `bench.split=own`. `folders` means published train and test
+folders, and a test set of our choice must not be taken for the published one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from janus.config.cell import BenchConfig
 from janus.data.files.decoded import from_files
 from janus.data.files.split import (
+    DataSplit,
     Listing,
-    Split,
     class_folders,
     folders_of,
     images_in,
@@ -32,21 +32,21 @@ from janus.data.images.images import Bench
 from janus.errors import DataError
 
 TEST_SHARE = 5
-"""One image of so many is tested where there is no test folder."""
+"""Without a test folder, one image in so many is a test image."""
 ROLES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
     "val": ("val", "valid", "validation"),
 }
-"""Names of a split's folders, in small letters."""
+"""Names of train, test and validation folders, in lower case."""
 Found = dict[tuple[str, str], list[str]]
 """Image paths, relative to the root, by (domain, class)."""
 
 
-def load(config: BenchConfig, below: str = "") -> Bench:
+def load_folders(config: BenchConfig, below: str = "") -> Bench:
     """The bench in `config.root`. Raises DataError naming everything that is wrong with it.
 
-    `below`: a folder of that name inside the root is taken instead of the root, where it exists.
+    `below`: name of a folder inside the root that replaces the root if it exists.
     """
     if config.root is None:
         raise DataError(f"bench {config.name} needs its folder: bench.root=DIR")
@@ -55,8 +55,8 @@ def load(config: BenchConfig, below: str = "") -> Bench:
     return from_files(config, find_split(root, config))
 
 
-def find_split(root: Path, config: BenchConfig) -> Split:
-    """Which file is what, from the names of the folders."""
+def find_split(root: Path, config: BenchConfig) -> DataSplit:
+    """The split of the files in `root`, from the names of their folders."""
     chosen = _chosen(root, config)
     found = _roles(root)
     trained, held = found.get("train"), found.get("test", found.get("val"))
@@ -67,9 +67,9 @@ def find_split(root: Path, config: BenchConfig) -> Split:
         )
     if held is None and config.split != "own":
         raise DataError(
-            f"bench {config.name}: {root} has no folders train and test, and its split is the one "
-            f"that such folders give. To have a fifth of each class tested, as a bench of your "
-            f"own: bench=folder bench.root={root}"
+            f"bench {config.name}: {root} has no folders train and test, which its split needs. To "
+            f"test on a fifth of each class, use it as a bench of your own: bench=folder "
+            f"bench.root={root}"
         )
     if trained is not None and held is not None:
         train, test = (_scan(root, part, config.scenario) for part in (trained, held))
@@ -81,7 +81,7 @@ def find_split(root: Path, config: BenchConfig) -> Split:
     if chosen is not None:
         refuse([f"no folder of class {c}" for c in chosen if c not in classes], f"{root}")
         classes = chosen
-    return Split(
+    return DataSplit(
         root,
         _listing(train, domains, classes),
         _listing(test, domains, classes),
@@ -92,12 +92,12 @@ def find_split(root: Path, config: BenchConfig) -> Split:
 
 
 def role(name: str) -> str | None:
-    """train, test or val where a folder is called so in any case; else None."""
+    """The role of a folder of this name (train, test or val; any case); None for other names."""
     return next((r for r, known in ROLES.items() if name.lower() in known), None)
 
 
 def _roles(root: Path) -> dict[str, str]:
-    """The folder of each role in `root`. Raises DataError where two have one role."""
+    """The folder of each role in `root`. Raises DataError if two folders have the same role."""
     found: dict[str, str] = {}
     for name in class_folders(root):
         kind = role(name)
@@ -113,7 +113,7 @@ def _roles(root: Path) -> dict[str, str]:
 def _no_split_below(
     root: Path, part: str, domains: list[str], classes: list[str], scenario: str
 ) -> None:
-    """Refuse a split's folders, or the folder that a zip wraps around everything, as classes."""
+    """Raise DataError if the class folders are in fact train/test folders or one outer folder."""
     base = root / part
     if scenario == "domain":
         if {"train"} < {r for r in map(role, classes) if r}:
@@ -141,7 +141,7 @@ def _no_split_below(
 
 
 def _notes(root: Path, trained: str | None, held: str | None) -> tuple[str, ...]:
-    """A line for each folder beside the split's, and for each suffix, that is left out."""
+    """A line for each folder and for each file suffix that is left out."""
     if trained is None or held is None:
         used, lines = [root], []
     else:
@@ -159,7 +159,7 @@ def _notes(root: Path, trained: str | None, held: str | None) -> tuple[str, ...]
 
 
 def _kinds(*parts: Found) -> list[str]:
-    """A line on how many images have which suffix, where they have several."""
+    """A line with the number of images per suffix, if there are several suffixes."""
     counts = Counter(
         os.path.splitext(path)[1].lower()
         for part in parts
@@ -172,7 +172,10 @@ def _kinds(*parts: Found) -> list[str]:
 
 
 def _chosen(root: Path, config: BenchConfig) -> list[str] | None:
-    """The classes that ROOT/classes.txt lists, one a line, in its order; None without it."""
+    """The classes in ROOT/classes.txt, one per line; None for a bench that uses all classes.
+
+    Raises DataError if the bench needs the file and it is missing.
+    """
     path = root / "classes.txt"
     if config.source != "folder_subset":
         return None
@@ -185,7 +188,7 @@ def _chosen(root: Path, config: BenchConfig) -> list[str] | None:
 
 
 def _scan(root: Path, part: str, scenario: str) -> Found:
-    """Images below root/part, by domain and class."""
+    """Paths of the images below root/part, by (domain, class)."""
     base = root / part
     found: Found = {}
     for domain in class_folders(base) if scenario == "domain" else ["all"]:
@@ -197,9 +200,10 @@ def _scan(root: Path, part: str, scenario: str) -> Found:
 
 
 def _divide(found: Found) -> tuple[Found, Found]:
-    """Without a test folder: the fifth of each class (and domain) whose paths hash lowest.
+    """(train, test) for images without a test folder: a fifth of each class (and domain) is test.
 
-    By hash, so that the choice needs no seed and hardly moves when images are added.
+    These are the paths with the lowest hashes. So the choice needs no seed and hardly changes when
+    images are added.
     """
     train, test = {}, {}
     for key, paths in found.items():

@@ -1,6 +1,6 @@
-"""Benches cut by list files: ImageNet-R and DomainNet.
+"""Loads benches whose split is given by list files: ImageNet-R and DomainNet.
 
-Three 24,000/6,000 splits of ImageNet-R circulate [seen], and bench.split says which is meant:
+Three 24,000/6,000 splits of ImageNet-R are in use [seen]; bench.split selects one:
 `coda_sorted`: the list files of CODA-Prompt (also InfLoRA's and Mammoth's), classes numbered by
 sorted wnid; `coda_listed`: the same files with the numbers they give, another natural order;
 `folders`: train/ and test/ folders on disk, as PILOT distributes them and as InfLoRA's loader
@@ -16,16 +16,16 @@ from pathlib import Path
 from janus.config.cell import BenchConfig
 from janus.data.benches import folders
 from janus.data.files.decoded import from_files
-from janus.data.files.split import Listing, Split, listing, refuse
+from janus.data.files.split import DataSplit, Listing, listing, refuse
 from janus.data.images.images import Bench
 from janus.errors import DataError, suggest
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
-"""DomainNet's, in the order of InfLoRA's list [seen]."""
+"""The domains of DomainNet, in the order of InfLoRA's list [seen]."""
 Rows = tuple[list[str], list[int]]
 CODA_BLOBS = {"train": "a039907f", "test": "23c3881c"}
-"""Git's names (SHA-1, first digits) of ImageNet-R's list files in CODA-Prompt, InfLoRA and Mammoth,
-which ship the same bytes [seen]."""
+"""First digits of the git hashes (SHA-1) of ImageNet-R's list files. CODA-Prompt, InfLoRA and
+Mammoth ship the same bytes [seen]."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 def read_yaml_list(path: Path) -> Rows:
     """(paths, targets) of a list file with the keys `data` and `targets`.
 
-    Line by line: a YAML parser needs minutes for DomainNet's 400,000 lines.
+    Read line by line, because a YAML parser takes minutes for DomainNet's 400,000 lines.
     """
     blocks: dict[str, list[str]] = {}
     current: list[str] | None = None
@@ -74,10 +74,10 @@ def _numbers(words: list[str], count: int, path: Path) -> list[int]:
         raise DataError(f"{path}: a target is no number: {error}") from None
 
 
-def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: int) -> Split:
-    """The split that two lists give; of each path, the last `depth` parts count.
+def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: int) -> DataSplit:
+    """The split that two lists give; only the last `depth` parts of each path are used.
 
-    `..._sorted` numbers the class folders by name, every other split as the lists do.
+    Splits called `..._sorted` number the classes by folder name, all others as the lists do.
     """
     rows = {
         name: (["/".join(p.split("/")[-depth:]) for p in paths], targets)
@@ -92,11 +92,11 @@ def split_of(root: Path, train: Rows, test: Rows, config: BenchConfig, depth: in
         domains = [_domain(p) for p in paths] if depth == 3 else []
         parts[name] = listing(paths, labels, domains)
     domain_names = DOMAINS if depth == 3 else ("all",)
-    return Split(root, parts["train"], parts["test"], names, domain_names)
+    return DataSplit(root, parts["train"], parts["test"], names, domain_names)
 
 
 def _warn_of_copies(train: list[str], test: list[str]) -> None:
-    """No published list is known to hold a file twice; but a published list is not refused."""
+    """Warn about files listed twice. (Not an error, since a published list is used as it is.)"""
     if tested := sorted(set(train) & set(test)):
         log.warning("%d files are trained on and tested, such as %s", len(tested), tested[0])
     for name, paths in (("training", train), ("test", test)):
@@ -112,7 +112,7 @@ def _domain(path: str) -> int:
 
 
 def _class_names(rows: dict[str, Rows], config: BenchConfig) -> tuple[str, ...]:
-    """Class folders in the order that the split's name asks for."""
+    """Class folders in the order of their numbers. Raises DataError for inconsistent lists."""
     of: dict[int, str] = {}
     problems = []
     for name, (paths, targets) in rows.items():
@@ -135,11 +135,11 @@ def _class_names(rows: dict[str, Rows], config: BenchConfig) -> tuple[str, ...]:
 
 
 def load_imagenet_r(config: BenchConfig) -> Bench:
-    """ImageNet-R under one of its three splits. Raises DataError naming what is missing."""
+    """ImageNet-R with one of its three splits. Raises DataError naming what is missing."""
     root = Path(config.root or ".").expanduser()
     images = root / "imagenet-r" if (root / "imagenet-r").is_dir() else root
     if config.split == "folders":
-        return folders.load(config, below="imagenet-r")
+        return folders.load_folders(config, below="imagenet-r")
     _known(config, ("coda_sorted", "coda_listed", "folders"))
     lists = [root / f"imagenet-r_{part}.yaml" for part in ("train", "test")]
     _present(config, lists, "utils/splits of InfLoRA or dataloaders/splits of CODA-Prompt")
@@ -154,7 +154,7 @@ def load_imagenet_r(config: BenchConfig) -> Bench:
 
 
 def _is(path: Path, blob: str) -> bool:
-    """Whether Git would name the file's bytes so."""
+    """Whether the git hash of the file's bytes begins with `blob`."""
     content = path.read_bytes()
     digest = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
     digest.update(content)
@@ -162,7 +162,7 @@ def _is(path: Path, blob: str) -> bool:
 
 
 def load_domainnet(config: BenchConfig) -> Bench:
-    """DomainNet: `official` per-domain lists, or CODA's lists over all domains."""
+    """DomainNet with the `official` lists per domain, or with CODA's lists over all domains."""
     root = Path(config.root or ".").expanduser()
     _known(config, ("official", "coda_sorted", "coda_listed"))
     if config.split == "official":

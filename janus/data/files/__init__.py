@@ -1,0 +1,1 @@
+"""Image files: checks, splits, downloads, decoded and memory-mapped copies."""

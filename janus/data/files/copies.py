@@ -1,22 +1,22 @@
-"""Images that a split holds more than once: in training and test, or under two classes."""
+"""Finds duplicate images in a split: in both training and test, or in two classes."""
 
 from __future__ import annotations
 
-from janus.data.files.decoded import Files
+from janus.data.files.decoded import ImageFiles
 from janus.data.images.images import Bench
 
 EXAMPLES = 3
-"""Pairs of files that a line names."""
+"""Number of pairs of files named in a line."""
 
 
 def copies(bench: Bench) -> list[str]:
-    """A line for each kind of copy that there is, with its number and the first examples.
+    """A line for each kind of duplicate: how many there are, and the first examples.
 
-    Copies have the same bytes (SHA-256). None are told of where images are no files.
+    Duplicates have the same bytes (SHA-256). [] for a bench whose images are not files.
     """
     files: dict[bytes, list[tuple[str, str, int]]] = {}
     for part, images in (("train", bench.train), ("test", bench.test)):
-        if part not in bench.digests or not isinstance(images.store, Files):
+        if part not in bench.digests or not isinstance(images.store, ImageFiles):
             continue
         rows = zip(bench.digests[part], images.store.paths, images.labels.tolist(), strict=True)
         for digest, path, label in rows:
@@ -32,7 +32,7 @@ def copies(bench: Bench) -> list[str]:
 
 
 def _first_unequal(found: list[tuple[str, str, int]], column: int) -> tuple[str, str]:
-    """Paths of the first file and of the first one that differs from it in `column`."""
+    """Paths of the first file and of the first file that differs from it in `column`."""
     other = next(f for f in found if f[column] != found[0][column])
     return found[0][1], other[1]
 

@@ -1,8 +1,8 @@
-"""Benches whose images are files: checked once, then decoded as they are needed.
+"""Benches whose images are files: all files are checked once, then decoded when needed.
 
-The first run decodes every image to find damaged ones and to learn the sizes; what it found is kept
-in the bench's cache folder, so that later runs start at once. A file that has changed since, in
-size or in time, is reason to look at all of them again.
+The first run decodes every image to find damaged ones and to record the sizes. The record is kept
+in the bench's cache folder, so that later runs start at once. If the size or time of any file has
+changed, all files are checked again.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from torch import Tensor
 from janus import atomic_files
 from janus.config.cell import BenchConfig
 from janus.data.files.grey import to_rgb
+from janus.data.files.known_checksums import known_checksums
 from janus.data.files.scan import Examined, examine, stamps
-from janus.data.files.split import Listing, Split, faults, refuse
-from janus.data.files.unopened import known_sums
+from janus.data.files.split import DataSplit, Listing, faults, refuse
 from janus.data.images.images import Bench, Images
-from janus.data.images.varied_size import Ragged, shorter_side
+from janus.data.images.varied_size import VariedSizeImages, shorter_side
 from janus.errors import DataError, RunError
 
 log = logging.getLogger(__name__)
 
 
-class Files(Ragged):
-    """Images decoded from their files by worker threads."""
+class ImageFiles(VariedSizeImages):
+    """Images that worker threads decode from their files."""
 
     def __init__(self, root: Path, paths: tuple[str, ...], sizes: Tensor, side: int | None) -> None:
-        """`sizes`: int64 (N, 2) as stored; `side`: shorter side to which larger ones are cut."""
+        """`sizes`: int64 (N, 2) of the files; `side`: larger images are reduced to this shorter
+        side; None: never."""
         super().__init__()
         self.root, self.paths, self.side = root, paths, side
         self._sizes = torch.tensor([reduced(h, w, side) for h, w in sizes.tolist()]).view(-1, 2)
@@ -57,17 +58,16 @@ class Files(Ragged):
 
 
 def reduced(height: int, width: int, side: int | None) -> tuple[int, int]:
-    """Size after images with a shorter side above `side` are reduced to it."""
+    """(height, width) of an image after reduction to the shorter side `side`, if it is larger."""
     if side is None or min(height, width) <= side:
         return height, width
     return shorter_side(height, width, side)
 
 
 def decode(path: Path, side: int | None) -> np.ndarray:
-    """uint8 (H, W, 3) as `grey.to_rgb` converts it; reduced, bilinear with antialiasing,
-    where asked.
+    """The image as uint8 (H, W, 3), converted by `grey.to_rgb` and reduced to `side` if larger.
 
-    Orientation tags are not applied: torchvision's loader does not either.
+    Reduction is bilinear with antialiasing. Orientation tags are ignored, as in torchvision.
     """
     with Image.open(path) as image:
         picture = to_rgb(image)
@@ -77,14 +77,14 @@ def decode(path: Path, side: int | None) -> np.ndarray:
     return np.array(picture)
 
 
-def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) -> Bench:
+def from_files(config: BenchConfig, split: DataSplit, *, shared_test: bool = False) -> Bench:
     """The bench of `split`. Raises DataError naming every bad file and every empty class or domain.
 
     Under `eval=validation` the test files are not opened, and the test store stays empty.
     `shared_test`: the test images belong to no domain.
     """
     _refuse_names(split)
-    parts, sums, digests = {}, known_sums(config, {}), {}
+    parts, sums, digests = {}, known_checksums(config, {}), {}
     problems: list[str] = []
     for name, part in (("train", split.train), ("test", split.test)):
         apart = config.scenario == "domain" and not (shared_test and name == "test")
@@ -97,7 +97,7 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
             sizes, sums[name] = torch.from_numpy(found.sizes), found.content
             digests[name] = found.digests
         parts[name] = Images(
-            Files(split.root, part.paths, sizes, config.stored_side),
+            ImageFiles(split.root, part.paths, sizes, config.stored_side),
             torch.from_numpy(part.labels),
             torch.from_numpy(part.domains),
             torch.arange(len(part)),
@@ -123,9 +123,10 @@ def from_files(config: BenchConfig, split: Split, *, shared_test: bool = False) 
     )
 
 
-def _refuse_names(split: Split) -> None:
-    """Refuse names that are not UTF-8, as archives from other systems leave them. Raises
-    DataError: such names can be neither printed nor kept in a record.
+def _refuse_names(split: DataSplit) -> None:
+    """Raise DataError for file names that are not UTF-8, as some archives give them.
+
+    Such names can be neither printed nor recorded.
     """
     strange = [
         ascii(path)
@@ -140,8 +141,8 @@ def _refuse_names(split: Split) -> None:
         )
 
 
-def _examined(config: BenchConfig, split: Split, part: Listing) -> Examined:
-    """What the files are, from the last check of the same files or from a new one."""
+def _examined(config: BenchConfig, split: DataSplit, part: Listing) -> Examined:
+    """Sizes and hashes of the files, from the record of an earlier check or from a new check."""
     key = hashlib.sha256(os.fsencode("\n".join(part.paths))).hexdigest()[:16]
     path = config.cache_folder / f"examined-{key}.safetensors"
     now = torch.from_numpy(stamps(split.root, part.paths))
@@ -176,7 +177,7 @@ def _write(path: Path, record: bytes) -> None:
 
 
 def _known(path: Path, now: Tensor) -> Examined | None:
-    """What is on record, if each file still has the size and time that it had then."""
+    """The recorded check, if every file still has the recorded size and time; else None."""
     try:
         with safe_open(str(path), "pt") as record:
             if not torch.equal(record.get_tensor("stamps"), now):

@@ -1,4 +1,4 @@
-"""Downloads, for `python -m janus.data fetch` alone: resumable, checked, then unpacked."""
+"""Downloads archives for `python -m janus.data fetch`: resumes, checks the hash, unpacks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from janus.data.benches.catalogue import Download
 from janus.errors import DataError
 
 BLOCK = 1 << 20
-Report = Callable[[int, int], None]
-"""Called with (bytes so far, bytes in all)."""
+OnProgress = Callable[[int, int], None]
+"""A function called with (bytes received, bytes in all)."""
 
 
-def fetch(download: Download, root: Path, report: Report) -> Path:
-    """Download into `root`, going on where an earlier attempt stopped, and unpack there.
+def fetch(download: Download, root: Path, on_progress: OnProgress) -> Path:
+    """Download into `root`, continuing an earlier attempt, and unpack there; returns the archive.
 
-    Raises DataError when the server or the archive fails; what has arrived is kept for the next
-    attempt, unless its sum is wrong.
+    Raises DataError if the download fails or the archive is damaged. A partial download is kept
+    for the next attempt; a complete one with a wrong checksum is deleted.
     """
     root.mkdir(parents=True, exist_ok=True)
     target = root / download.url.rsplit("/", 1)[-1]
@@ -35,7 +35,7 @@ def fetch(download: Download, root: Path, report: Report) -> Path:
             )
     else:
         part = target.with_name(target.name + ".part")
-        _download(download.url, part, report)
+        _download(download.url, part, on_progress)
         found = _md5(part)
         if found != download.md5:
             part.unlink()
@@ -48,22 +48,22 @@ def fetch(download: Download, root: Path, report: Report) -> Path:
     return target
 
 
-def _download(url: str, part: Path, report: Report) -> None:
+def _download(url: str, part: Path, on_progress: OnProgress) -> None:
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             if answer.status != 206:
-                done = 0  # the server starts again from the beginning
+                done = 0  # the server sends the file from its beginning
             total = done + int(answer.headers.get("Content-Length") or 0)
             with open(part, "ab" if done else "wb") as stream:
                 while block := answer.read(BLOCK):
                     stream.write(block)
                     done += len(block)
-                    report(done, total)
+                    on_progress(done, total)
     except urllib.error.HTTPError as error:
         if error.code == 416 and done:
-            return  # it was whole already
+            return  # the file was already complete
         raise DataError(f"{url}: {error}. Run the same command again to go on") from None
     except (OSError, http.client.HTTPException) as error:
         raise DataError(f"{url}: {error}. Run the same command again to go on") from None
@@ -72,7 +72,7 @@ def _download(url: str, part: Path, report: Report) -> None:
 
 
 def unpack(archive: Path, root: Path) -> None:
-    """Unpack a tar archive below `root`; members that lead out of it are refused."""
+    """Unpack a tar archive into `root`. Raises DataError if it is damaged or leaves the folder."""
     try:
         with tarfile.open(archive) as members:
             members.extractall(root, filter="data")

@@ -1,10 +1,10 @@
-"""Images as 8-bit RGB: grey levels of 16-bit and float images are scaled, not cut off.
+"""Converts images to 8-bit RGB. Levels of 16-bit and float grey images are scaled, not clipped.
 
 Pillow's own conversion sets every level above 255 to white. Instead [choice]:
-    16-bit grey   level / 65535, whatever the lightest level of the file is
+    16-bit grey   level / 65535, even if no level of the file is that light
     float grey    values from 0 to 1
-    32-bit grey   refused: no scale is declared for it; so are floats outside 0 to 1
-All other images are converted by Pillow, as ever.
+    32-bit grey   refused, because its scale is unknown; so are floats outside 0 to 1
+Pillow converts all other images.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 DEEP = ("I", "F")
-"""Pillow's modes with more than 8 bits begin so: I, I;16, I;16B, I;16L, I;16N and F."""
+"""First letters of Pillow's modes with more than 8 bits: I, I;16, I;16B, I;16L, I;16N and F."""
 MARK = b"grey levels scaled, 1"
-"""Joined to the checksum of a deep file: its pixels are others than those that earlier versions
-decoded, so its split is another one, and no old identity gets new pixels."""
+"""Added to the checksum of a file with more than 8 bits. Earlier versions decoded other pixels from
+it, so its split must have another hash: no old identity may get new pixels."""
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -25,7 +25,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` with 8 bits per colour. Raises ValueError for levels without a known scale."""
+    """`image` as RGB with 8 bits per colour. Raises ValueError if the scale is unknown."""
     if not is_deep(image):
         return image.convert("RGB")
     levels = np.asarray(image)
@@ -36,7 +36,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
                 f"{levels.max():g}; save it as 16-bit grey or divide by its largest level"
             )
         levels = levels * 65535
-    elif image.mode == "I" and image.format not in ("PNG", "PPM"):  # there I stands for 16 bits
+    elif image.mode == "I" and image.format not in ("PNG", "PPM"):  # there mode I means 16 bits
         raise ValueError("32-bit levels have no known scale; save it as 16-bit grey")
     bytes_ = np.rint(levels.astype(np.float64) / 257).clip(0, 255).astype(np.uint8)
     return Image.fromarray(bytes_).convert("RGB")

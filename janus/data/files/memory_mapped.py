@@ -1,7 +1,8 @@
-"""Benches decoded once into memory-mapped bytes, shared by every run on a machine.
+"""Prepared benches: all images decoded once into files that every run on a machine memory-maps.
 
 A folder holds `train.u8` and `test.u8` (all pixels, one image after another), `index.safetensors`
-(labels, domains, groups, sizes) and `manifest.json`, written last: without it there is no bench.
+(labels, domains, groups, sizes) and `manifest.json`. The manifest is written last, so a folder
+without it is incomplete and not used.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from torch import Tensor
 from janus import atomic_files
 from janus.config.cell import BenchConfig
 from janus.data.files import stale
+from janus.data.images.flat_images import FlatImages
 from janus.data.images.images import Bench, Images
-from janus.data.images.stored import Stored
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 from janus.errors import DataError, RunError
 
 CHUNK = 64
-"""Images decoded at a time."""
+"""Number of images decoded at a time."""
 
 
 def write(bench: Bench, config: BenchConfig) -> Path:
-    """Decode every image of `bench` and write the folder; returns it. Raises DataError."""
+    """Decode every image of `bench` and write the folder; returns it.
+
+    Raises DataError if an image cannot be read or the disk is too small.
+    """
     folder = config.prepared_folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
@@ -64,18 +68,18 @@ def write(bench: Bench, config: BenchConfig) -> Path:
         "bytes": {n: (folder / f"{n}.u8").stat().st_size for n in parts},
         "sha256": sums,
     }
-    stale.keep(folder, bench)
+    stale.record_files(folder, bench)
     atomic_files.replace(folder / "manifest.json", atomic_files.json_writer(manifest))
     return folder
 
 
 def find(config: BenchConfig) -> Bench | None:
-    """The prepared bench, memory-mapped; None where there is none. Raises DataError if damaged.
+    """The prepared bench, memory-mapped; None if there is none. Raises DataError if it is damaged.
 
-    Under `eval=validation` the test pixels are not opened, and there are no test images.
+    Under `eval=validation` the test pixels are not opened, and the bench has no test images.
     """
     if config.root is None and config.cache is None:
-        return None  # bundled with the package
+        return None  # the bench is bundled with the package
     folder = config.prepared_folder
     manifest = atomic_files.read_record(folder / "manifest.json")
     if not manifest:
@@ -101,7 +105,7 @@ def find(config: BenchConfig) -> Bench | None:
 
 
 def verify(config: BenchConfig) -> list[str]:
-    """Names of the arrays whose bytes are no longer those that were written."""
+    """Names of the arrays whose hash differs from the manifest's."""
     folder = config.prepared_folder
     bundled = config.root is None and config.cache is None
     manifest = {} if bundled else atomic_files.read_record(folder / "manifest.json")
@@ -116,23 +120,25 @@ def _damaged(folder: Path, config: BenchConfig, why: object) -> DataError:
 
 
 def _channels(images: Images) -> int:
-    return 3 if isinstance(images.store, Ragged) else images.store.shape[1]
+    return 3 if isinstance(images.store, VariedSizeImages) else images.store.shape[1]
 
 
 def _shape(images: Images) -> list[int] | None:
-    """(C, H, W) where all images have one; None where sizes differ."""
-    return None if isinstance(images.store, Ragged) else list(images.store.shape[1:])
+    """(C, H, W) if all images have the same size, else None."""
+    return None if isinstance(images.store, VariedSizeImages) else list(images.store.shape[1:])
 
 
 def _sizes(images: Images) -> Tensor:
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         return images.store.sizes(images.where())
     return torch.tensor(images.store.shape[2:]).repeat(len(images), 1)
 
 
 def _write_pixels(path: Path, images: Images) -> str:
-    """All pixels, in order, as a new file: the bytes of the old one may be mapped by runs that go
-    on, which would see other pixels, or die where the file ends. Returns the file's SHA-256.
+    """Write all pixels, in order, into a new file; returns its SHA-256.
+
+    Not into the old file, because running cells may have mapped it: they would read wrong pixels,
+    or crash beyond its end.
     """
     digest = hashlib.sha256()
 
@@ -142,7 +148,7 @@ def _write_pixels(path: Path, images: Images) -> str:
                 digest.update(block)
                 stream.write(block)
 
-    path.unlink(missing_ok=True)  # its space is needed; a run that maps the old bytes keeps them
+    path.unlink(missing_ok=True)  # frees its space; runs that mapped the old file keep it
     try:
         atomic_files.replace(path, fill)
     except RunError:
@@ -152,7 +158,7 @@ def _write_pixels(path: Path, images: Images) -> str:
 
 def _blocks(images: Images) -> Iterator[bytes]:
     for rows in images.where().split(CHUNK):
-        if isinstance(images.store, Ragged):
+        if isinstance(images.store, VariedSizeImages):
             for image in images.store.read(rows):
                 yield image.contiguous().numpy().tobytes()
         else:
@@ -163,7 +169,7 @@ def _images(folder: Path, name: str, manifest: dict[str, Any], index: dict[str, 
     path, count = folder / f"{name}.u8", manifest["bytes"][name]
     flat = torch.from_file(str(path), shared=False, size=count, dtype=torch.uint8)
     shape = manifest["shape"][name]
-    store = Stored(flat, index[f"{name}_sizes"]) if shape is None else flat.view(-1, *shape)
+    store = FlatImages(flat, index[f"{name}_sizes"]) if shape is None else flat.view(-1, *shape)
     return Images(store, *(index[f"{name}_{n}"] for n in ("labels", "domains", "groups")))
 
 

@@ -1,4 +1,4 @@
-"""What `python -m janus.data check` shows of a bench: counts per task and one picture."""
+"""Makes the overview that `python -m janus.data check` shows: counts per task, and a picture."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from janus.data.images.images import Bench, Images
-from janus.data.images.varied_size import Ragged, centre, resize, shorter_side
+from janus.data.images.varied_size import VariedSizeImages, centre, resize, shorter_side
 
 SIDE = 64
-"""Pixels of one image in the picture."""
+"""Side of one image in the picture, in pixels."""
 GAP = 8
 """Pixels between tasks."""
 COLUMNS = 40
-"""Images in a line of the picture; a task with more classes goes on in the next line."""
+"""Images per line of the picture; a task with more classes continues in the next line."""
 
 
 def shares(bench: Bench, tasks: int, domain: bool) -> list[list[int]]:
@@ -27,7 +27,7 @@ def shares(bench: Bench, tasks: int, domain: bool) -> list[list[int]]:
 
 
 def table(bench: Bench, tasks: int, domain: bool) -> str:
-    """Images of each task, and the smallest and largest class in it."""
+    """A text table: images of each task, and the sizes of its smallest and largest class."""
     rows = [f"{'task':>4} {'train':>8} {'test':>8}  images per class (train, test)"]
     rows[0] += "; all tasks have the same test images" if bench.shared_test else ""
     for index, share in enumerate(shares(bench, tasks, domain)):
@@ -43,13 +43,13 @@ def table(bench: Bench, tasks: int, domain: bool) -> str:
 
 
 def counts(bench: Bench) -> str:
-    """A line for each class (of each domain): images to train on and to test on; tab-separated."""
+    """A tab-separated table: for each class (of each domain) its training and test images."""
     most = len(bench.class_names)
     found = [
         torch.bincount(i.domains * most + i.labels, minlength=most * len(bench.domain_names))
         for i in (bench.train, bench.test)
     ]
-    if bench.shared_test:  # its images belong to no domain of training
+    if bench.shared_test:  # its images belong to no training domain
         found[1] = torch.bincount(bench.test.labels, minlength=most).repeat(len(bench.domain_names))
     lines = ["domain\tclass\ttrain\ttest"]
     for at, (train, test) in enumerate(torch.stack(found, 1).tolist()):
@@ -65,7 +65,7 @@ def _per_class(images: Images, share: list[int], domain: bool) -> Tensor:
 
 
 def picture(bench: Bench, tasks: int, domain: bool, path: Path) -> None:
-    """Write a PNG: a training image of each class of each task, with a gap between tasks."""
+    """Write a PNG with one training image of each class of each task, and a gap between tasks."""
     cuts = shares(bench, tasks, domain)
     labels, domains = bench.train.labels, bench.train.domains
     rows = []
@@ -84,7 +84,7 @@ def picture(bench: Bench, tasks: int, domain: bool, path: Path) -> None:
 
 
 def _lines(images: Images, picked: list[int], width: int) -> np.ndarray:
-    """The images at `picked`, `width` in a line, and a gap below the last line."""
+    """uint8 (H, W, 3): the images at `picked`, `width` per line, with a gap below the last line."""
     canvas = np.full((-(-len(picked) // width) * SIDE + GAP, width * SIDE, 3), 64, dtype=np.uint8)
     for number, at in enumerate(picked):
         y, x = SIDE * (number // width), SIDE * (number % width)
@@ -94,7 +94,7 @@ def _lines(images: Images, picked: list[int], width: int) -> np.ndarray:
 
 def _thumbnail(images: Images, at: int) -> np.ndarray:
     row = int(images.where()[at])
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         image = images.store.image(row)
     else:
         image = images.store[row].permute(1, 2, 0).expand(-1, -1, 3)

@@ -1,4 +1,4 @@
-"""Every image file looked at once, before training: is it sound, how large, and what is in it?"""
+"""Checks every image file once before training: can it be decoded, its size, its hash."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from janus.data.files.grey import MARK, is_deep, to_rgb
 from janus.data.images.varied_size import usable_cores
 
 MOST_PIXELS = 100_000_000
-"""Larger images are refused: decoding one takes more memory than a worker may have."""
+"""Most pixels of an image; decoding a larger one may need more memory than a worker has."""
 MOST_ASPECT = 1000
-"""Longer strips are refused: this one has 65 megapixels at a shorter side of 256."""
+"""Largest ratio of an image's sides; with it a shorter side of 256 means 65 megapixels."""
 
 BLOCK = 1024
-"""Images handed to the threads at a time: DomainNet's 400,000 at once would take 700 MB."""
+"""Images given to the threads at a time; DomainNet's 400,000 at once would take 700 MB."""
 
-TELL_S = 30.0
-"""Seconds between two lines of progress."""
+PROGRESS_S = 30.0
+"""Seconds between two progress messages."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What the files of one part of a split were found to be."""
+    """The result of checking the files of one part (train or test) of a split. N files."""
 
     sizes: np.ndarray
-    """int64 (N, 2): height and width; zero for wrong ones"""
+    """int64 (N, 2): height and width; zero for bad files"""
     content: str
-    """SHA-256 of the SHA-256 of each file, in order"""
+    """SHA-256 over the digests of all files, in order"""
     problems: list[str]
     digests: np.ndarray
-    """uint8 (N, 32): SHA-256 of each file; zero for wrong ones"""
+    """uint8 (N, 32): SHA-256 of each file; zero for bad files"""
 
 
 def stamps(root: Path, paths: Sequence[str]) -> np.ndarray:
-    """int64 (N, 2): bytes and time of the last change (ns) of each file; -1 where there is none."""
+    """int64 (N, 2): size in bytes and time of the last change (ns) of each file; -1 if missing."""
     found = np.full((len(paths), 2), -1, dtype=np.int64)
     for row, path in enumerate(paths):
         with suppress(OSError):
@@ -61,7 +61,7 @@ def stamps(root: Path, paths: Sequence[str]) -> np.ndarray:
 def examine(root: Path, paths: Sequence[str]) -> Examined:
     """Read and decode each image once.
 
-    Wrong are files that are missing, damaged, too large, no files, or links out of the root.
+    Bad files are missing, damaged, too large, not regular files, or links out of the root.
     """
     inside = root.resolve()
     safe = {folder: _stays(root / folder, inside) for folder in {os.path.dirname(p) for p in paths}}
@@ -83,17 +83,17 @@ def examine(root: Path, paths: Sequence[str]) -> Examined:
             return f"{path} is missing"
         except Image.DecompressionBombError:
             return f"{path} has far too many pixels"
-        except Exception as error:  # Pillow raises whatever a damaged file makes it raise
+        except Exception as error:  # for a damaged file Pillow may raise any exception
             return f"{path} cannot be decoded ({error})"
         return f"{path} {size}" if isinstance(size, str) else (size, digest)
 
     with ThreadPoolExecutor(usable_cores()) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the limit
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MOST_PIXELS is the limit
         found: list[tuple[tuple[int, int], bytes] | str] = []
         told = time.monotonic()
         for start in range(0, len(paths), BLOCK):
             found += pool.map(look, paths[start : start + BLOCK])
-            if time.monotonic() - told > TELL_S:
+            if time.monotonic() - told > PROGRESS_S:
                 log.warning("%d of %d images are checked", len(found), len(paths))
                 told = time.monotonic()
     problems = [f for f in found if isinstance(f, str)]
@@ -105,8 +105,9 @@ def examine(root: Path, paths: Sequence[str]) -> Examined:
 
 
 def _decoded(stream: BinaryIO) -> tuple[tuple[int, int] | str, bool]:
-    """Height and width of an image that could be decoded, or what is wrong with its size; and
-    whether its grey levels were scaled. Raises ValueError for levels without a known scale.
+    """((height, width) or a text on what is wrong with the size, whether grey levels were scaled).
+
+    Raises ValueError for grey levels of unknown scale, and what Pillow raises for a damaged file.
     """
     with Image.open(stream) as image:
         width, height = image.size

@@ -1,6 +1,6 @@
-"""A split as data: which file is which class of which domain, and the hash that names it.
+"""A bench's split as lists of files with class and domain, the hash of the split, and its checks.
 
-Everything that can be wrong with it is looked for before training, and named at once.
+All problems of a split are found before training and reported together.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from janus.errors import DataError, RunError
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 SUFFIXES = (*JPEG, ".png", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
-"""Folders, in small letters, that systems leave beside images; no classes, as hidden ones."""
+"""Folders (in lower case) that operating systems create; ignored like hidden folders."""
 LITTER = ("thumbs.db", "desktop.ini")
-"""Files of the same kind: left out without a word."""
+"""Files (in lower case) that operating systems create; ignored without a message."""
 NAMED = 20
-"""Problems that one message spells out; the rest are counted."""
+"""Most problems that an error message names; further ones are only counted."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The labelled files of one part of a split."""
+    """The labelled files of one part (train or test) of a split. N files."""
 
     paths: tuple[str, ...]
     """Relative to the root, with forward slashes."""
@@ -44,14 +44,14 @@ class Listing:
 
 
 def listing(paths: Sequence[str], labels: Iterable[int], domains: Iterable[int] = ()) -> Listing:
-    """A listing; without domains, everything lies in domain 0."""
+    """A Listing of these values; without `domains` all files are in domain 0."""
     where = np.array(list(domains), dtype=np.int64)
     where = where if len(where) else np.zeros(len(paths), dtype=np.int64)
     return Listing(tuple(paths), np.array(list(labels), dtype=np.int64), where)
 
 
 @dataclass(frozen=True)
-class Split:
+class DataSplit:
     """Train and test files of a bench."""
 
     root: Path
@@ -60,11 +60,12 @@ class Split:
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...] = ("all",)
     notes: tuple[str, ...] = ()
-    """What was left out, a line each."""
+    """Lines on files and folders that were left out."""
 
     def sha256(self, content: Mapping[str, str]) -> str:
-        """Hash of both lists (paths, labels, domains) and of what the files hold: `content`, by
-        part, as `examine` gives it. Wherever the root lies.
+        """Hash of both lists (relative paths, labels, domains) and of the files' bytes.
+
+        `content`: the hash of the bytes by part (train, test), from `examine`.
         """
         digest = hashlib.sha256()
         for name, part in (("train", self.train), ("test", self.test)):
@@ -76,21 +77,22 @@ class Split:
 
 
 def refuse(problems: Sequence[str], what: str, record: Path | None = None) -> None:
-    """Raise DataError naming all `problems`, if there are any: the first NAMED in the message, and
-    where there are more, all of them in the file `record`.
+    """Raise DataError if there are `problems`. The message names the first NAMED of them.
+
+    If there are more, all of them are written into the file `record`.
     """
     if not problems:
         return
     more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
     if more and record is not None:
-        with suppress(OSError, RunError):  # a folder that cannot be written to is a lesser problem
+        with suppress(OSError, RunError):  # a missing record is no reason to hide the problems
             atomic_files.replace(
                 record, atomic_files.text_writer("\n".join(map(_shown, problems)) + "\n")
             )
             more += f" (all are in {record})"
     raise DataError(
-        f"{len(problems)} problem(s) with {what}: {'; '.join(problems[:NAMED])}{more}. Mend or "
-        "remove these, then look again with: python -m janus.data check BENCH"
+        f"{len(problems)} problem(s) with {what}: {'; '.join(problems[:NAMED])}{more}. Correct "
+        "or remove these, then check again with: python -m janus.data check BENCH"
     )
 
 
@@ -101,9 +103,7 @@ def faults(
     class_names: Sequence[str],
     domain_names: Sequence[str] = (),
 ) -> list[str]:
-    """Labels of train or test that are out of range, and classes (and, where named, domains)
-    without images, as problems.
-    """
+    """Problems as sentences: labels out of range, classes (and named domains) without images."""
     known = (labels >= 0) & (labels < len(class_names))
     wrong = np.flatnonzero(~known)
     found = [f"label {labels[n]} of {part} image {n} is out of range" for n in wrong]
@@ -114,14 +114,14 @@ def faults(
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders, sorted; hidden ones and JUNK are no classes.
+    """Names of the sub-folders, sorted, without hidden ones and JUNK.
 
-    Raises DataError where there are none.
+    Raises DataError if there are none.
     """
     if not folder.is_dir():
         raise DataError(
-            f"there is no folder {folder}. Name that of the images: bench.root=DIR; where they "
-            "come from says: python -m janus.data list"
+            f"there is no folder {folder}. Give the folder of the images: bench.root=DIR. "
+            "How to get them: python -m janus.data list"
         )
     names = folders_of(folder)
     if not names:
@@ -133,13 +133,14 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def folders_of(folder: Path) -> list[str]:
-    """Names of the sub-folders, sorted, without hidden ones and JUNK; there may be none."""
+    """Names of the sub-folders, sorted, without hidden ones and JUNK; may be []."""
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not _skipped(e.name))
 
 
 def images_in(folder: Path) -> list[str]:
-    """Image files anywhere below `folder`, relative to it, sorted. Links to folders are not
-    followed but named among them: `examine` refuses these.
+    """Paths of all image files below `folder`, relative to it, sorted.
+
+    Links to folders are not followed but are in the list, so that `examine` refuses them.
     """
     found = []
     for where, folders, files in os.walk(folder):
@@ -154,8 +155,9 @@ def images_in(folder: Path) -> list[str]:
 
 
 def others_in(folder: Path) -> Counter[str]:
-    """How many files below `folder` are no images by their suffix, by suffix in small letters;
-    "without a suffix" for those that have none.
+    """Number of files below `folder` that are no images, by suffix in lower case.
+
+    Files without a suffix are counted as "without a suffix".
     """
     found: Counter[str] = Counter()
     for _, folders, files in os.walk(folder):
@@ -171,5 +173,5 @@ def _skipped(name: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """`text` with what is not UTF-8 in a file's name written as an escape."""
+    """`text` with bytes of a file name that are not UTF-8 written as escapes."""
     return text.encode(errors="backslashreplace").decode()

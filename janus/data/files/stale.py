@@ -1,4 +1,4 @@
-"""Whether the images are still those that `prepare` decoded: sizes and times of the files."""
+"""Checks by size and time whether image files have changed since `prepare` decoded them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from janus import atomic_files
-from janus.data.files.decoded import Files
+from janus.data.files.decoded import ImageFiles
 from janus.data.files.scan import stamps
 from janus.data.files.split import SUFFIXES, folders_of, images_in
 from janus.data.images.images import Bench
 
 NAME = "files.tsv"
-"""In the prepared folder: the root, then path, bytes and time of the last change (ns)."""
+"""File in the prepared folder: the root, then per file its path, size and time of change (ns)."""
 
 
-def keep(folder: Path, bench: Bench) -> None:
-    """Write what the files of `bench` are; nothing where its images are no files."""
+def record_files(folder: Path, bench: Bench) -> None:
+    """Record size and time of the files of `bench`; nothing if its images are not files."""
     lines: list[str] = []
     for images in (bench.train, bench.test):
-        if isinstance(images.store, Files):
+        if isinstance(images.store, ImageFiles):
             lines[:0] = [] if lines else [str(images.store.root.resolve())]
             seen = stamps(images.store.root, images.store.paths).tolist()
             pairs = zip(images.store.paths, seen, strict=True)
@@ -30,10 +30,10 @@ def keep(folder: Path, bench: Bench) -> None:
 
 
 def changes(folder: Path, listed: bool) -> str | None:
-    """What became of the files since `keep`, as words; None where all are as they were.
+    """A text such as '2 changed, 1 gone, 3 new' on the files since `record_files`.
 
-    None too where nothing was kept, or where the root is not on this machine. `listed`: a list
-    says which files count, so that new ones beside them are none of the split.
+    None if nothing changed, if there is no record, or if the root is not on this machine. `listed`:
+    list files define the split, so new files are not part of it.
     """
     try:
         root, *lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
@@ -52,7 +52,7 @@ def changes(folder: Path, listed: bool) -> str | None:
 
 
 def _new(root: Path, known: set[str]) -> int:
-    """Images in the folders of `known` files, and in folders beside these, that are not known."""
+    """Number of images not `known`, in the folders of known files and in folders beside these."""
     count = 0
     places = {os.path.dirname(path) for path in known}
     inhabited = {above for place in places for above in _and_above(place)}
@@ -69,6 +69,6 @@ def _new(root: Path, known: set[str]) -> int:
 
 
 def _and_above(place: str) -> list[str]:
-    """The folder, and every folder that it lies in."""
+    """The folder and all folders above it, as relative paths."""
     parts = place.split("/")
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]

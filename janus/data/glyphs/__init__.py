@@ -1,0 +1,1 @@
+"""The bundled bench of glyphs."""

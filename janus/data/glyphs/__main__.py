@@ -1,4 +1,4 @@
-"""`python -m janus.data.glyphs`: draw the bundled bench again, show it, list its fonts."""
+"""The command `python -m janus.data.glyphs`: draw the bundled bench again, show it, list fonts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from janus.data.glyphs import fonts
-from janus.data.glyphs.bundle import PATH, PER_STYLE, build, load, sheet
+from janus.data.glyphs.bundle import PATH, PER_STYLE, build, contact_sheet, load
 from janus.data.glyphs.fonts import STYLES
 from janus.errors import JanusError
 
@@ -23,7 +23,7 @@ def _print_fonts() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m janus.data.glyphs", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("build", help="draw the bench again (needs the fonts)")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "build":
             build(options.out)
         elif options.command == "sheet":
-            sheet(load(), options.style, options.split, options.out)
+            contact_sheet(load(), options.style, options.split, options.out)
         else:
             _print_fonts()
     except JanusError as error:

@@ -1,9 +1,9 @@
-"""The bundled bench: 100 glyph classes drawn in five type styles, as a file and as its recipe.
+"""Loads the bundled bench of 100 glyph classes in five type styles, and draws it again.
 
-Loading needs numpy alone and reads `assets/glyphs.npz`. Rebuilding that file
-(`python -m janus.data.glyphs build`) needs the fonts of `glyph_fonts`; the same fonts and
-libraries give the same bytes. Train and test images come from different font families. The style
-of each image is kept too, so that the same data also serves as a domain-incremental bench.
+Loading reads `assets/glyphs.npz` and needs only numpy. Drawing that file again
+(`python -m janus.data.glyphs build`) needs the fonts of `fonts.py`; equal fonts and libraries give
+equal bytes. Train and test images use different font families. The style of each image is stored,
+so that the same images also serve as a domain-incremental bench.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PATH = ASSETS / "glyphs.npz"
 
-# One of each group that size and position jitter makes alike is kept: O for 0, o and the degree
-# sign; 1 for I, l and |; capitals for c k p s u v w x y z; Greek letters only where Latin has no
-# twin. Marks that differ by height alone (. , ' ` - _) are left out.
+# Of each group of characters that look alike under jitter of size and position only one is a
+# class: O for 0, o and the degree sign; 1 for I, l and |; capitals for c k p s u v w x y z; Greek
+# letters only if no Latin one looks alike. Marks that differ only in height (. , ' ` - _) are none.
 _DIGITS = "123456789"
 _UPPER = "ABCDEFGHJKLMNOPQRSTUVWXYZ"
 _LOWER = "abdefghijmnrty"
@@ -64,7 +64,7 @@ class GlyphData:
 
 
 def load(path: Path | None = None) -> GlyphData:
-    """The bench from `path`, or from the file the package carries."""
+    """The bench from `path` (default: the bundled file). Raises DataError if it is damaged."""
     path = PATH if path is None else path
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -103,7 +103,7 @@ _PARTS: dict[str, type[np.generic]] = {
 def _check(
     data: GlyphData, path: Path, codepoints: NDArray[np.uint32], styles: NDArray[np.str_]
 ) -> None:
-    """Refuses a readable file that is not this bench."""
+    """Raise DataError for a readable file that is not this bench."""
     same = tuple(chr(c) for c in codepoints) == CLASSES and tuple(styles.tolist()) == STYLES
     for split, each in PER_STYLE.items():
         n = each * len(STYLES) * len(CLASSES)
@@ -120,7 +120,7 @@ def _check(
 
 
 def _draw_split(split: str, family_index: dict[str, int]) -> Iterator[tuple[object, int, int, int]]:
-    """(image, label, style, family) of one split, class by class and style by style."""
+    """Yield (image, label, style, family) of one split, class by class and style by style."""
     from janus.data.glyphs.make.draw import covering, draw, keyed_rng
 
     for label, character in enumerate(CLASSES):
@@ -137,7 +137,7 @@ def _draw_split(split: str, family_index: dict[str, int]) -> Iterator[tuple[obje
 
 
 def build(path: Path) -> None:
-    """Draws the bench and writes it to `path`."""
+    """Draw the bench and write it to `path`. Raises DataError if fonts are missing."""
     if missing := fonts.missing_files():
         raise DataError(
             f"{len(missing)} font files are missing, the first is {missing[0]}. "
@@ -161,8 +161,8 @@ def build(path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def sheet(data: GlyphData, style: str, split: str, path: Path) -> None:
-    """Writes a PNG of one style: a column per class, a row per image, 25 classes to a band."""
+def contact_sheet(data: GlyphData, style: str, split: str, path: Path) -> None:
+    """Write a PNG of one style: a column per class, a row per image, 25 classes per band."""
     from PIL import Image
 
     chosen = getattr(data, f"{split}_styles") == STYLES.index(style)

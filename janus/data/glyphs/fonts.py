@@ -1,8 +1,8 @@
-"""Which fonts draw the bundled bench: family, Debian package, files, style, side of the split.
+"""The fonts that draw the bundled bench: family, Debian package, files, style, train or test.
 
-Families are the unit of the split: a family, and every near copy of it (Liberation Sans is
-metric-compatible Arial, Carlito is Lato, Hack is DejaVu Sans Mono), stands on one side only.
-Fonts are needed to rebuild the data, never to load it.
+The split is by font family: a family and every near copy of it (Liberation Sans is
+metric-compatible with Arial, Carlito is Lato, Hack is DejaVu Sans Mono) is either for training or
+for testing. Fonts are needed to draw the bench again, never to load it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Literal
 FONT_ROOT = Path("/usr/share/fonts")
 STYLES: tuple[str, ...] = ("serif", "sans", "mono", "display", "handwriting")
 
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = ("train", "test")
+Side = Literal["train", "test"]
+SIDES: tuple[Side, ...] = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,16 +26,16 @@ class FontFamily:
     name: str
     package: str
     pattern: str
-    """Path under FONT_ROOT; `{a,b}` stands for the alternatives."""
+    """Path below FONT_ROOT; `{a,b}` stands for alternatives."""
     style: str
-    split: Split
+    split: Side
     """`test` families draw test images only; `train` families also draw the pretraining set."""
     licence: str
     skip: str = ""
-    """Characters whose glyph in this font is not what the code point says."""
+    """Characters that this font draws as another character."""
 
     def files(self) -> tuple[Path, ...]:
-        """Font files, in the order written."""
+        """The font files, in the order of the pattern."""
         brace = re.search(r"\{(.*?)\}", self.pattern)
         if brace is None:
             return (FONT_ROOT / self.pattern,)
@@ -196,7 +196,7 @@ _TEST: dict[str, tuple[_Row, ...]] = {
 }  # fmt: skip
 
 
-def _family(row: _Row, style: str, split: Split) -> FontFamily:
+def _family(row: _Row, style: str, split: Side) -> FontFamily:
     name, package, pattern, licence, *skip = row
     return FontFamily(
         name=name,
@@ -211,30 +211,30 @@ def _family(row: _Row, style: str, split: Split) -> FontFamily:
 
 FAMILIES: tuple[FontFamily, ...] = tuple(
     _family(row, style, split)
-    for split in SPLITS
+    for split in SIDES
     for style in STYLES
     for row in (_TRAIN if split == "train" else _TEST)[style]
 )
 
 
 def families(style: str, split: str) -> tuple[FontFamily, ...]:
-    """Families of one style on one side of the split."""
+    """The families of one style for `split` (train or test)."""
     return tuple(f for f in FAMILIES if f.style == style and f.split == split)
 
 
 def missing_files() -> tuple[Path, ...]:
-    """Font files of the table that this machine lacks; empty when the data can be rebuilt."""
+    """Font files that are missing on this machine; empty if the bench can be drawn again."""
     return tuple(p for family in FAMILIES for p in family.files() if not p.is_file())
 
 
 def install_line() -> str:
-    """The apt-get command that installs every package of the table."""
+    """The apt-get command that installs the packages of all fonts."""
     packages = sorted({family.package for family in FAMILIES})
     return "apt-get install --no-install-recommends " + " ".join(packages)
 
 
 def markdown_table() -> str:
-    """Families as a Markdown table, for the assets' README."""
+    """The families as a Markdown table, for the README of the assets."""
     head = "| family | style | split | files | package | licence |\n|---|---|---|---|---|---|"
     rows = [
         f"| {f.name} | {f.style} | {f.split} | {len(f.files())} | `{f.package}` | {f.licence} |"

@@ -1,0 +1,1 @@
+"""Images in memory: stores, augmentation, transforms, prefetching."""

@@ -1,4 +1,4 @@
-"""Train-time augmentation of whole batches on the device. Draws come from the caller's generator.
+"""Augments whole training batches on the device, with random numbers from the caller's generator.
 
 Shapes: B images of C x H x W, already resized and normalised.
 """
@@ -16,7 +16,7 @@ from janus.errors import ConfigError, suggest
 def augment(kind: str, images: Tensor, draw: torch.Generator) -> Tensor:
     """Augmented copies of `images` (B, C, H, W). Raises ConfigError for an unknown kind.
 
-    none: the test transform; shift: by up to 1/16 of the side, edges repeated.
+    none: unchanged; shift: each image is moved by up to 1/16 of its side, edge pixels repeated.
     """
     if kind == "none":
         return images
@@ -26,7 +26,7 @@ def augment(kind: str, images: Tensor, draw: torch.Generator) -> Tensor:
 
 
 def _shift(images: Tensor, draw: torch.Generator) -> Tensor:
-    """Each image moved by whole pixels, independently."""
+    """Each image moved by its own random number of whole pixels."""
     count, _, height, width = images.shape
     most = height // 16
     padded = functional.pad(images, (most,) * 4, mode="replicate")

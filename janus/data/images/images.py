@@ -1,7 +1,7 @@
-"""What a loader returns: labelled images, and the bench they form.
+"""`Images` (labelled images) and `Bench` (train and test images), which every loader returns.
 
-Images are never copied when a bench is cut into tasks: each part remembers its rows of one store,
-so that a memory-mapped set costs its size once per machine, however many runs and tasks share it.
+Cutting a bench into tasks copies no pixels: each part only holds its rows of a common store. So a
+memory-mapped bench needs its memory once per machine, shared by all runs and tasks.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 
 
 @dataclass(frozen=True)
 class Images:
     """Labelled images. N images, C channels."""
 
-    store: Tensor | Ragged
-    """uint8 (M, C, H, W), in memory or memory-mapped; images of differing sizes; or the features
-    (M, D) that stand for them (see janus/training/precompute.py)"""
+    store: Tensor | VariedSizeImages
+    """uint8 (M, C, H, W), in memory or memory-mapped; or images of different sizes; or features
+    (M, D) in place of the images (see janus/training/precompute.py)"""
     labels: Tensor
     """int64 (N,): class"""
     domains: Tensor
@@ -30,28 +30,31 @@ class Images:
     groups: Tensor
     """int64 (N,): images of one source (a font family, a photographer) share a group"""
     rows: Tensor | None = None
-    """int64 (N,): where each image lies in the store; None: in order, all of it"""
+    """int64 (N,): row of each image in the store; None: all rows, in order"""
     queries: Images | None = field(default=None, kw_only=True)
-    """the same images by the pretrained network's features, for methods that read both"""
+    """features of the same images by the pretrained network, for methods that use both"""
     origin: Images | None = field(default=None, kw_only=True)
-    """the images, where these are features that a run made of them"""
+    """the original images, if these are features computed from them"""
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
     def where(self) -> Tensor:
-        """Rows of the store, int64 (N,)."""
+        """Row of each image in the store, int64 (N,)."""
         return torch.arange(len(self)) if self.rows is None else self.rows
 
     @property
     def is_features(self) -> bool:
-        """Whether a frozen network has already seen the images, and these are its answers."""
+        """Whether the store holds precomputed features instead of images."""
         return isinstance(self.store, Tensor) and self.store.dim() == 2
 
     @property
     def pixels(self) -> Tensor:
-        """uint8 (N, C, H, W), for images of one size, or features (N, D): a copy."""
-        if isinstance(self.store, Ragged):
+        """uint8 (N, C, H, W) for images of one size, or features (N, D).
+
+        Raises TypeError for images of different sizes.
+        """
+        if isinstance(self.store, VariedSizeImages):
             raise TypeError("images of differing sizes have no common array")
         return self.store if self.rows is None else self.store[self.rows]
 
@@ -67,16 +70,16 @@ class Images:
         )
 
     def none(self) -> Images:
-        """No image at all, of the same kind: what stands for test files that may not be opened."""
+        """An empty selection of the same store, in place of test files that must not be opened."""
         return self.take(torch.empty(0, dtype=torch.long))
 
     def relabelled(self, labels: Tensor) -> Images:
-        """The same images under other class numbers."""
+        """The same images with other labels."""
         return replace(self, labels=labels)
 
 
 def joined_images(parts: Sequence[Images]) -> Images:
-    """All of `parts`, which must lie in one store."""
+    """The images of all `parts`, which must share one store."""
     assert all(p.store is parts[0].store for p in parts)
     labels, domains, groups = (
         torch.cat([getattr(part, name) for part in parts])
@@ -95,7 +98,7 @@ def joined_images(parts: Sequence[Images]) -> Images:
 
 @dataclass(frozen=True)
 class Bench:
-    """A data set as a cell sees it."""
+    """A data set with its split, as a cell uses it."""
 
     train: Images
     test: Images
@@ -103,10 +106,10 @@ class Bench:
     domain_names: tuple[str, ...]
     sha256: str
     shared_test: bool = False
-    """The test images belong to no task: they are evaluated whole after every task."""
+    """Whether the test images belong to no task, so that all are evaluated after every task."""
     test_sums: Mapping[str, str] = field(default_factory=dict)
-    """Checksums of the test files by name, where the split's hash is made of them."""
+    """Checksums of the test files by name, if the split's hash is made from them."""
     digests: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """uint8 (N, 32) by part: SHA-256 of each file, where images are files that were opened"""
+    """uint8 (N, 32) by part: SHA-256 of each opened file, if the images are files"""
     notes: tuple[str, ...] = ()
-    """What `check` says of the folders: files and folders that were left out."""
+    """Lines for `check` on files and folders that were left out."""

@@ -1,4 +1,4 @@
-"""Stored pixels to the backbone's input: floats, its size, its mean and std."""
+"""Converts uint8 images to the backbone's input: floats of its size, channels, mean and std."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from janus.config.colours import IMAGENET, parse_colours
 
 
 def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:
-    """uint8 images (B, C, H, W) to the backbone's input: float, its size, channels, mean and std.
+    """uint8 images (B, C, H, W) as float input of the backbone: resized and normalised.
 
     Resizing is bilinear with antialiasing, on the device.
     """
@@ -24,14 +24,14 @@ def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Ten
 
 
 def to_unit(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 images on any device to floats in [0, 1] on `device`."""
+    """uint8 images as floats in [0, 1] on `device`."""
     return images.to(device, non_blocking=True).float().div_(255.0)
 
 
 def normalise(x: Tensor, config: BackboneConfig) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] with the backbone's channels, mean and std.
+    """Images (B, C, H, W) in [0, 1], converted to the backbone's channels, mean and std.
 
-    In place where that is possible: fresh memory costs more than the arithmetic.
+    In place if possible, because new memory costs more time than the arithmetic.
     """
     if x.shape[1] != config.channels:
         x = x.repeat(1, config.channels, 1, 1) if x.shape[1] == 1 else x.mean(1, keepdim=True)

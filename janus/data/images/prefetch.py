@@ -1,4 +1,4 @@
-"""Batches made ahead of the loop that uses them, by threads, in the order of their use."""
+"""Prepares batches in threads ahead of the training loop, and yields them in order."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from janus.data.images.workers import workers
+from janus.data.images.thread_pool import thread_pool
 
 T = TypeVar("T")
 
 DEPTH = 3
-"""Batches that wait or are being made at most."""
+"""Most batches that are waiting or being made."""
 
 
 def ahead(jobs: Iterable[Callable[[], T]], threads: int = 1, depth: int = DEPTH) -> Iterator[T]:
-    """What the jobs return, in their order; up to `depth` are done while the caller works on one.
+    """The results of the jobs, in order; up to `depth` jobs run ahead of the caller.
 
-    What a job raises is raised here, in its place. A caller that stops early ends the threads.
+    An exception of a job is raised here when its result is due. The threads end when the caller
+    stops early.
     """
     left = iter(jobs)
-    pool = workers(threads, "janus-batches")
+    pool = thread_pool(threads, "janus-batches")
     try:
         waiting = deque(pool.submit(job) for job in islice(left, depth))
         while waiting:

@@ -1,4 +1,4 @@
-"""Random-resized crops of whole batches, as two small matrix products per image.
+"""Crops, resizes and flips whole batches by two small matrix products per image.
 
 Resizing is linear and separable: out = R X Cᵀ, where R (out x H) and C (out x W) hold the weights
 of an antialiased kernel over the crop box, and a flip is C read backwards. So one pair of batched
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 ATTEMPTS = 10
-"""Draws before torchvision's RandomResizedCrop falls back to a centre crop; ours does the same."""
+"""Number of draws before a centre crop is used, as in torchvision's RandomResizedCrop."""
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """Where each image of a batch is cropped: int64 (B,) each, and bool (B,) for the flip."""
+    """The crop box of each image of a batch: int64 (B,) each, and bool (B,) for the flip."""
 
     top: Tensor
     left: Tensor
@@ -30,12 +30,12 @@ class Boxes:
     flip: Tensor
 
     def packed(self) -> Tensor:
-        """int64 (5, B), to be copied to a device at once; see `unpacked`."""
+        """All fields as one tensor int64 (5, B), for one copy to a device; see `unpacked`."""
         return torch.stack([self.top, self.left, self.height, self.width, self.flip.long()])
 
 
 def unpacked(rows: Tensor) -> Boxes:
-    """The boxes in int64 (5, B)."""
+    """The boxes that `Boxes.packed` put into int64 (5, B)."""
     top, left, height, width, flip = rows
     return Boxes(top, left, height, width, flip.bool())
 
@@ -56,7 +56,7 @@ def draw_boxes(sizes: Tensor, scale: float, ratio: float, draw: torch.Generator)
     fits = (w > 0) & (h > 0) & (w <= width[:, None]) & (h <= height[:, None])
     first = fits.int().argmax(1, keepdim=True)
     found = fits.any(1)
-    # none fits: the whole image, cut to the nearest allowed aspect, from its centre
+    # if no draw fits: the centre of the image, as large as the nearest allowed aspect permits
     whole_w = torch.minimum(width, (height * ratio).round())
     whole_h = torch.minimum(height, (width * ratio).round())
     w = torch.where(found, w.gather(1, first)[:, 0], whole_w)
@@ -86,8 +86,8 @@ def weights(start: Tensor, length: Tensor, full: int, out: int, flip: Tensor | N
 def crop_resize(x: Tensor, boxes: Boxes, size: int) -> Tensor:
     """The crops of float images `x` (B, C, H, W), resized to (B, C, size, size).
 
-    In float32 also under autocast, in which methods make an extra pass: half the bits of a
-    product are fewer than a grey level needs. `boxes` and `x` are on one device.
+    In float32 even under autocast (some methods make an extra pass inside it), because a product in
+    half precision is coarser than a grey level. `boxes` and `x` must be on the same device.
     """
     count, channels, height, width = x.shape
     rows = weights(boxes.top, boxes.height, height, size, None)

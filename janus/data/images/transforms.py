@@ -1,8 +1,8 @@
-"""From stored images to what the backbone sees: the train and the test transform of a bench.
+"""The train and test transforms of a bench: from stored images to the backbone's input.
 
-Images of one size are cast, cropped and resized as whole batches on the device; images of differing
-sizes are cropped and resized by worker threads, as they are read. Values stay in [0, 1] until the
-backbone's mean and std, which default to none, as in this literature.
+Images of one size are cropped and resized as whole batches on the device; images of different sizes
+are cropped and resized by worker threads while they are read. Values are in [0, 1] before the
+backbone's mean and std are applied, which by default change nothing, as in this literature.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from janus.data.images.augment import augment
 from janus.data.images.images import Images
 from janus.data.images.pixels import normalise, prepare, to_unit
 from janus.data.images.resample import crop_resize, draw_boxes, unpacked
-from janus.data.images.varied_size import Ragged, centre, shorter_side
+from janus.data.images.varied_size import VariedSizeImages, centre, shorter_side
 
 
 def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Generator) -> Tensor:
-    """Augmented float images (B, C, S, S), ready for the backbone; draws come from `draw`."""
+    """Augmented float images (B, C, S, S), ready for the backbone; `draw` is the generator."""
     bench, size = cell.bench, cell.backbone.image_size
     if bench.augment != "crop":
         return augment(bench.augment, plain_view(images, cell, device), draw)
     rows = images.where()
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         boxes = draw_boxes(images.store.sizes(rows), bench.crop_scale, bench.crop_ratio, draw)
         x = to_unit(to_device(images.store.crops(rows, boxes, size), device), device)
     else:
@@ -38,14 +38,14 @@ def train_view(images: Images, cell: Cell, device: torch.device, draw: torch.Gen
 
 
 def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
-    """Float images (B, C, S, S) under the test transform: resize, centre crop, normalise.
+    """Float images (B, C, S, S) after the test transform: resize, centre crop, normalise.
 
-    Features (B, D) where those stand for the images.
+    Precomputed features (B, D) are returned unchanged.
     """
     bench, size = cell.bench, cell.backbone.image_size
     side = round(size / bench.test_crop)
     kernel = bench.test_interpolation
-    if isinstance(images.store, Ragged):
+    if isinstance(images.store, VariedSizeImages):
         found = images.store.centres(images.where(), size, side, kernel)
         return normalise(to_unit(to_device(found, device), device), cell.backbone)
     pixels = to_device(images.pixels, device)
@@ -55,7 +55,7 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
         return prepare(pixels, cell.backbone, device)
     x = to_unit(pixels, device)
     height, width = shorter_side(x.shape[-2], x.shape[-1], side)
-    for shape in ((x.shape[-2], width), (height, width)):  # like Pillow: across, then down
+    for shape in ((x.shape[-2], width), (height, width)):  # like Pillow: width first
         if x.shape[-2:] != shape:
             x = functional.interpolate(x, shape, mode=kernel, antialias=True, align_corners=False)
             x = x.mul_(255).round_().clamp_(0, 255).div_(255)  # the cubic kernel overshoots
@@ -63,9 +63,9 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Copied without waiting: a GPU fetches from page-locked memory while both sides go on.
+    """Copy `values` to the device without waiting, from page-locked memory for a GPU.
 
-    From ordinary memory it would first finish all work that the loop has given it.
+    A copy from ordinary memory would wait until the GPU has finished all queued work.
     """
     pinned = values.pin_memory() if device.type == "cuda" else values
     return pinned.to(device, non_blocking=True)

@@ -1,7 +1,7 @@
-"""Images of differing sizes: decoded by worker threads, cropped and resized there, one at a time.
+"""Images of different sizes: worker threads decode, crop and resize them one by one.
 
-Pillow and torch let go of Python's lock while they work, so threads are enough. The bytes that a
-worker writes depend on the image and its box alone, never on the number of workers.
+Pillow and torch release Python's global lock while they compute, so threads suffice. The result
+depends on the image and its crop box only, not on the number of threads.
 
 Shapes: B images out, S x S pixels.
 """
@@ -21,32 +21,32 @@ from torch import Tensor
 from torch.nn import functional
 
 from janus.data.images.resample import Boxes
-from janus.data.images.workers import workers
+from janus.data.images.thread_pool import thread_pool
 
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Ragged(ABC):
-    """A store of RGB images of differing sizes."""
+class VariedSizeImages(ABC):
+    """Interface of a store of RGB images of different sizes."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
 
     @abstractmethod
     def image(self, row: int) -> Tensor:
-        """uint8 (H, W, 3). Raises DataError for an image that cannot be read."""
+        """One image, uint8 (H, W, 3). Raises DataError if it cannot be read."""
 
     @abstractmethod
     def sizes(self, rows: Tensor) -> Tensor:
-        """int64 (B, 2): height and width of each."""
+        """int64 (B, 2): height and width of the images at `rows`."""
 
     def crops(self, rows: Tensor, boxes: Boxes, size: int) -> Tensor:
-        """uint8 (B, 3, S, S): crops, bilinear with antialiasing, flipped where asked."""
+        """uint8 (B, 3, S, S): the crops `boxes`, resized (bilinear, antialiased) and flipped."""
         flips = boxes.flip.tolist()
         places = torch.stack([boxes.top, boxes.left, boxes.height, boxes.width], 1).tolist()
 
@@ -61,7 +61,7 @@ class Ragged(ABC):
     def centres(self, rows: Tensor, size: int, side: int, kernel: str) -> Tensor:
         """uint8 (B, 3, S, S): shorter side resized to `side`, then the middle S x S.
 
-        By Pillow itself: evaluation gives the published pipeline's pixels, bit for bit.
+        Resized by Pillow, so that evaluation uses the pixels of the published code, bit for bit.
         """
 
         def one(_: int, row: int) -> Tensor:
@@ -74,7 +74,7 @@ class Ragged(ABC):
         return self._each(rows, size, one)
 
     def read(self, rows: Tensor) -> list[Tensor]:
-        """The images themselves, uint8 (H, W, 3) each."""
+        """The images at `rows` without any transform, uint8 (H, W, 3) each."""
         return list(self._workers().map(self.image, rows.tolist()))
 
     def _each(self, rows: Tensor, size: int, work: Callable[[int, int], Tensor]) -> Tensor:
@@ -88,17 +88,17 @@ class Ragged(ABC):
 
     def _workers(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = workers(usable_cores(), "janus-images")
+            self._pool = thread_pool(usable_cores(), "janus-images")
         return self._pool
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pool": None}  # threads stay behind when a store is copied
+        return {**self.__dict__, "_pool": None}  # a copy of the store starts its own threads
 
 
 def resize(image: Tensor, shape: tuple[int, int]) -> Tensor:
     """uint8 (H, W, C) to uint8 (C, *shape), bilinear, antialiased.
 
-    Torch's kernel: a third of Pillow's time, equal to it to within one or two grey levels.
+    Uses torch's kernel, which takes a third of Pillow's time and differs by one or two grey levels.
     """
     x = image.permute(2, 0, 1)[None]
     if tuple(image.shape[:2]) != shape:

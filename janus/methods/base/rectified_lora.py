@@ -1,7 +1,7 @@
 """Gradient Rectification in the training step of a LoRA method.
 
 `janus/algorithms/rectification.py` holds the algebra. `Rectifier` gets B^T D and D A^T from the
-factor gradients, adds probes where A reads what is protected, and says where Adam acts.
+factor gradients, adds gradient taps where A reads what is protected, and says where Adam acts.
 `Rectifiable` is the base class of the methods that have the setting `rectify`: Janus-LoRA, and as
 the plug-in of the paper's Figure 6 LoRA-GPM and LoRA-DRS [seen: the figure; derived: how it joins
 them]. Each says what is protected (`make_rectifier`) and what it does to gradients otherwise
@@ -77,7 +77,7 @@ class Rectifier:
         """Before a forward pass: let its backward give G V too, where A reads V, G not formed."""
         if self.leaks and self.settings["precondition"] != "weight":
             for layer, basis in zip(self.layers, self.bases, strict=True):
-                layer.start_probe(basis[0])
+                layer.tap_gradient(basis[0])
 
     # ---- steps ---------------------------------------------------------------------------------
     @torch.no_grad()
@@ -136,7 +136,7 @@ class Rectifier:
         """B^T D and D A^T of D = G (I - V V^T) from the factor gradients alone: G is never formed.
 
         g_A = s B^T G gives B^T D = g_A P / s. g_B = s G A^T gives D A^T = g_B / s when A V = 0 or
-        after filtering A's rows; else (G V)(A V)^T is taken off, G V coming from a probe.
+        after filtering A's rows; else (G V)(A V)^T is taken off, G V coming from the gradient tap.
         """
         scale = self.settings["scale"]
         g_a = torch.stack([_gradient(x.a) for x in self.layers])
@@ -146,8 +146,8 @@ class Rectifier:
             d_at = d_at @ self.row_filter
         if self.leaks:
             for i, layer in enumerate(self.layers):
-                assert layer.probe is not None
-                basis, zero = layer.probe
+                assert layer.gradient_tap is not None
+                basis, zero = layer.gradient_tap
                 d_at[i] -= _gradient(zero) @ (layer.a @ basis).mT
         return bt_d, d_at
 
@@ -223,6 +223,6 @@ class Rectifiable(LoraMethod):
         else:
             self.project_gradients()
         for layer in self.layers:
-            layer.probe = None
+            layer.gradient_tap = None
         self.optimizer.step()
         return before_a, before_b

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from janus.algorithms.rectification import without
-from janus.algorithms.subspace import Basis, Collector, energy_at, stacked
+from janus.algorithms.subspace import Basis, Collector, energy_at, stacked_bases
 from janus.data.stream import Task
 from janus.methods.base.lora_method import LoraMethod
 from janus.methods.base.method import Context
@@ -29,7 +29,7 @@ class ProtectedLora(LoraMethod):
             basis.v = basis.v.to(device)
         self.captured: list[float] = []
         """Share of each block's inputs captured by V when it last grew."""
-        self.all_bases = stacked(self.bases).unsqueeze(1)
+        self.all_bases = stacked_bases(self.bases).unsqueeze(1)
         """V of the current task, within which it does not change: (blocks, 1, D, q_max),
         zero-padded; broadcasts over targets."""
         self.sizes_before = [0] * len(self.layers)
@@ -46,7 +46,7 @@ class ProtectedLora(LoraMethod):
         return any(b.size for b in self.bases)
 
     def _start_training(self, task: Task) -> None:
-        self.all_bases = stacked(self.bases).unsqueeze(1)
+        self.all_bases = stacked_bases(self.bases).unsqueeze(1)
         super()._start_training(task)
 
     def begin_task(self, task: Task) -> None:

@@ -33,15 +33,15 @@ def cells(key: str) -> dict[tuple[str, str], str]:
 
 def test_every_published_row_is_read():
     with (read_csv.FOLDER / "figures.csv").open() as stream:
-        assert len(read_csv.figures()) == len(list(csv.DictReader(stream))) == 667
+        assert len(read_csv.published_figures()) == len(list(csv.DictReader(stream))) == 667
 
 
 def test_published_names_are_ours_or_known_to_have_no_method_here():
     foreign = {"adam_nscl", "cl_lora", "full_ft", "hide_prompt", "seq_ft"}
     ours = {path.stem for path in (REPO / "janus/conf/method").glob("*.yaml")}
     benches = {path.stem for path in (REPO / "janus/conf/bench").glob("*.yaml")}
-    assert {figure.method for figure in read_csv.figures()} <= ours | foreign
-    assert {figure.bench for figure in read_csv.figures()} <= benches | {""}
+    assert {figure.method for figure in read_csv.published_figures()} <= ours | foreign
+    assert {figure.bench for figure in read_csv.published_figures()} <= benches | {""}
 
 
 STATED = {
@@ -76,20 +76,20 @@ def test_a_number_of_runs_without_its_place_is_refused(n, stated):
 
 
 def test_sd_loras_logs_have_their_weights_orders_and_epochs_and_its_tables_no_weights():
-    logs = [f for f in read_csv.figures() if f.source == "sd-lora-logs"]
+    logs = [f for f in read_csv.published_figures() if f.source == "sd-lora-logs"]
     assert len(logs) == 65
     assert {f.protocol["weights"] for f in logs} == {"augreg2_in21k_ft_in1k"}
     assert {f.protocol["epochs"] for f in logs} == {"20"}
     seeds = {"C100": 1994, "InA": 1993, "InR-T10": 1995, "InR-T20": 1996, "InR-T5": 1995}
     orders = {f.place.removesuffix(".log"): f.protocol["order"] for f in logs}
     assert orders == {name: f"shuffled, seed {seed}" for name, seed in seeds.items()}
-    tables = [f for f in read_csv.figures() if f.source == "sd-lora"]
+    tables = [f for f in read_csv.published_figures() if f.source == "sd-lora"]
     assert len(tables) == 90
     assert not any("weights" in f.protocol for f in tables)
 
 
 def test_unknown_protocol_fields_are_missing_and_not_guessed():
-    for figure in read_csv.figures():
+    for figure in read_csv.published_figures():
         assert "" not in figure.protocol.values()
         if figure.source == "janus-lora":
             assert not {"weights", "order", "normalisation"} & figure.protocol.keys()

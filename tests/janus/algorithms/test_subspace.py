@@ -12,7 +12,7 @@ from janus.algorithms.subspace import (
     FrequentDirections,
     GramSchmidt,
     energy_at,
-    stacked,
+    stacked_bases,
 )
 from janus.errors import RunError
 
@@ -241,5 +241,5 @@ def test_threshold_rises_linearly_towards_one():
 def test_stacking_pads_with_columns_that_change_nothing():
     narrow, wide = Basis(4), Basis(4)
     wide.v = torch.eye(4)[:, :2]
-    padded = stacked([narrow, wide])
+    padded = stacked_bases([narrow, wide])
     assert padded.shape == (2, 4, 2) and float(padded[0].abs().sum()) == 0

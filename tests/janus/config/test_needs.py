@@ -65,7 +65,7 @@ def trained(cell: Cell, values: Mapping[str, Any]):
 def idle(cell: Cell) -> set[str]:
     """Settings that its method declares to be unread."""
     spec = method_spec(cell.method.name)
-    return {name for name in spec.settings if spec.unmet(name, cell.method.values)}
+    return {name for name in spec.settings if spec.inactive_because(name, cell.method.values)}
 
 
 @zoo.each()

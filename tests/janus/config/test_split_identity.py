@@ -11,7 +11,7 @@ from janus.config.compose import compose
 from janus.data import load_bench as benches
 from janus.data.__main__ import main
 from janus.data.benches.list_files import DOMAINS
-from janus.data.images.stored import Stored
+from janus.data.images.flat_images import FlatImages
 from janus.errors import ConfigError, DataError
 from tests.janus.data import sets
 from tests.janus.data.samples import TOY
@@ -117,7 +117,7 @@ def test_two_data_sets_that_share_a_cache_stay_two(name, tmp_path):
     assert main(["check", name, f"bench.root={bright}", *words]) == 0
     second = cell(bright)
     loaded = [benches.load(c.bench).train for c in (first, second)]
-    assert [isinstance(train.store, Stored) for train in loaded] == [True, False]
+    assert [isinstance(train.store, FlatImages) for train in loaded] == [True, False]
     pixels = [next(iter(train.store.read(train.where()[:1]))).float() for train in loaded]
     assert first.id != second.id and (pixels[0] + pixels[1]).mean() == pytest.approx(255, abs=2)
     assert cell(dark).id == first.id
@@ -134,4 +134,4 @@ def test_a_root_shares_its_cache_with_itself_however_it_is_written(tmp_path, mon
     for same in ("link", "mine", "~/mine", "link/../mine/."):
         request = {**TOY, "bench": "folder", "bench.root": same, **SMALL["folder"]}
         bench = compose(request | {"bench.cache": str(tmp_path / "cache")}).bench
-        assert isinstance(benches.load(bench).train.store, Stored)
+        assert isinstance(benches.load(bench).train.store, FlatImages)

@@ -179,7 +179,7 @@ def test_images_are_decoded_for_the_check_only_once(birds, caplog):
 
 
 def test_a_long_check_tells_how_far_it_is(birds, caplog, monkeypatch):
-    monkeypatch.setattr(scan, "TELL_S", -1.0)
+    monkeypatch.setattr(scan, "PROGRESS_S", -1.0)
     monkeypatch.setattr(scan, "BLOCK", 8)
     assert len(read(birds).train) == 18
     told = [r.getMessage() for r in caplog.records if "are checked" in r.getMessage()]

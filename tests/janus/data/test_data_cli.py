@@ -20,7 +20,7 @@ from janus.data.__main__ import bench_of, main
 from janus.data.benches.catalogue import ORIGINS, Download
 from janus.data.files.download import fetch, unpack
 from janus.data.files.overview import counts, picture
-from janus.data.images.stored import Stored
+from janus.data.images.flat_images import FlatImages
 from janus.errors import ConfigError, DataError
 from tests.janus.data import sets
 from tests.janus.data.samples import TOY
@@ -50,7 +50,7 @@ def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsy
     assert bench.classes == 3 and bench.split_sha256 in out
     assert main(["prepare", "folder", *words]) == 0
     loaded = benches.load(bench)
-    assert isinstance(loaded.train.store, Stored) and len(loaded.train) == 12
+    assert isinstance(loaded.train.store, FlatImages) and len(loaded.train) == 12
 
 
 def test_prepared_arrays_of_an_earlier_state_of_a_folder_are_not_used(tmp_path, caplog):

@@ -18,7 +18,7 @@ from janus.data.__main__ import main
 from janus.data.benches import cifar, list_files
 from janus.data.benches.list_files import DOMAINS
 from janus.data.files import memory_mapped
-from janus.data.images.stored import Stored
+from janus.data.images.flat_images import FlatImages
 from janus.data.stream import cut
 from janus.errors import DataError
 from janus.store.store import Store
@@ -257,7 +257,7 @@ def test_benches_in_one_cache_folder_keep_apart(tmp_path):
         configs[name] = compose(overrides).bench
     for name, config in configs.items():
         bench = benches.load(config)
-        assert isinstance(bench.train.store, Stored) and bench.class_names == classes[name]
+        assert isinstance(bench.train.store, FlatImages) and bench.class_names == classes[name]
 
 
 def test_a_split_that_nobody_declared_is_not_trained_on(tmp_path):

@@ -189,7 +189,7 @@ def test_pretrained_features_beat_pixels_and_leave_room_to_learn(monkeypatch) ->
 
     torch.set_num_threads(os.cpu_count() or 1)
     monkeypatch.setattr(pretrain, "linear_probe", lambda *_: 1.0)  # nothing is asked of it here
-    found = pretrain.report()
+    found = pretrain.measure_accuracies()
     pretrained = found["pretrained ViT, nearest class mean"]
     others = [value for what, value in found.items() if not what.startswith("pretrained")]
     assert pretrained > max(others) + 0.2

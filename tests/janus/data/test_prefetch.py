@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from janus.data.images.prefetch import ahead
-from janus.data.images.workers import workers
+from janus.data.images.thread_pool import thread_pool
 
 
 def jobs(items):
@@ -59,7 +59,7 @@ def test_batches_are_made_with_one_thread_of_torch_and_the_caller_keeps_its_own(
     try:
         found = [(n, torch.get_num_threads()) for n in ahead([torch.get_num_threads] * 2)]
         assert found == [(1, 3), (1, 3)]
-        with workers(2, "test") as pool:
+        with thread_pool(2, "test") as pool:
             assert [pool.submit(torch.get_num_threads).result() for _ in range(8)] == [1] * 8
         assert torch.get_num_threads() == 3
     finally:
@@ -72,7 +72,7 @@ def test_workers_started_by_a_worker_leave_later_threads_as_they_were():
     torch.set_num_threads(3)
 
     def nested():
-        with workers(1, "inner") as inner:
+        with thread_pool(1, "inner") as inner:
             return inner.submit(torch.get_num_threads).result(), torch.get_num_threads()
 
     try:

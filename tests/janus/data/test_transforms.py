@@ -12,11 +12,11 @@ from scipy import stats
 from torchvision import transforms
 
 from janus.config.compose import compose
+from janus.data.images.flat_images import flat_images
 from janus.data.images.images import Images
 from janus.data.images.resample import Boxes, crop_resize, draw_boxes
-from janus.data.images.stored import stored
 from janus.data.images.transforms import plain_view, train_view
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 from janus.errors import ConfigError
 from janus.keyed_random import generator
 
@@ -36,7 +36,7 @@ def picture(height, width, seed=0):
 
 
 def images_of(store):
-    count = len(SIZES) if isinstance(store, Ragged) else len(store)
+    count = len(SIZES) if isinstance(store, VariedSizeImages) else len(store)
     zeros = torch.zeros(count, dtype=torch.long)
     return Images(store, zeros, zeros, zeros)
 
@@ -62,7 +62,7 @@ def test_test_transform_equals_pillow_to_within_a_grey_level(kernel, share, kind
         sources = [picture(side, side, seed) for seed in range(4)]
         store = torch.stack(sources).permute(0, 3, 1, 2)
     else:
-        store = stored(sources)
+        store = flat_images(sources)
     mode = getattr(transforms.InterpolationMode, kernel.upper())
     theirs = transforms.Compose(
         [
@@ -87,7 +87,7 @@ def test_a_given_crop_equals_pillow_to_within_a_grey_level(size, kind):
         x = torch.stack(sources).permute(0, 3, 1, 2).float() / 255
         found = crop_resize(x, boxes, size)
     else:
-        found = stored(sources).crops(torch.arange(len(sizes)), boxes, size).float() / 255
+        found = flat_images(sources).crops(torch.arange(len(sizes)), boxes, size).float() / 255
     assert boxes.flip.any() and not boxes.flip.all()
     for n, image in enumerate(sources):
         top, left, h, w = (int(v[n]) for v in (boxes.top, boxes.left, boxes.height, boxes.width))
@@ -150,7 +150,7 @@ def test_the_whole_image_at_its_own_size_comes_back_unchanged():
 
 def test_training_views_are_a_function_of_their_key_alone():
     cell = cell_of(augment="crop")
-    images = images_of(stored([picture(h, w) for h, w in SIZES]))
+    images = images_of(flat_images([picture(h, w) for h, w in SIZES]))
     one, two = (train_view(images, cell, CPU, generator("k", 0)) for _ in range(2))
     assert torch.equal(one, two) and one.shape == (6, 3, 32, 32)
     assert not torch.equal(one, train_view(images, cell, CPU, generator("k", 1)))
@@ -172,7 +172,7 @@ def test_imagenets_mean_and_std_are_those_of_torchvision(augmentation, kind):
     cell, plain = cell_of(**normal, backbone__imagenet_stats=True), cell_of(**normal)
     sources = [picture(40, 40, n) for n in range(3)]
     many = kind == "many sizes"
-    images = images_of(stored(sources) if many else torch.stack(sources).permute(0, 3, 1, 2))
+    images = images_of(flat_images(sources) if many else torch.stack(sources).permute(0, 3, 1, 2))
     if many:
         images = images.take(torch.arange(3))
     theirs = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -201,7 +201,7 @@ def test_parts_of_a_bench_share_its_memory():
 def test_views_on_a_gpu_equal_those_on_the_cpu(kind, augmentation):
     cell = cell_of(augment=augmentation, test_crop=0.875)
     sources = [picture(45, 45, n) if kind == "one size" else picture(*SIZES[n]) for n in range(6)]
-    store = torch.stack(sources).permute(0, 3, 1, 2) if kind == "one size" else stored(sources)
+    store = torch.stack(sources).permute(0, 3, 1, 2) if kind == "one size" else flat_images(sources)
     images = images_of(store)
     views = [train_view(images, cell, d, generator("g")) for d in (CPU, torch.device("cuda"))]
     assert (views[0] - views[1].cpu()).abs().max() < 1e-4

@@ -11,7 +11,7 @@ from janus.data import load_bench as benches
 from janus.data.images.images import Images
 from janus.data.images.transforms import plain_view
 from janus.data.stream import cut
-from janus.evaluation.accuracy import evaluate, probe
+from janus.evaluation.accuracy import evaluate, sample_past_images
 from janus.evaluation.measurements import Measurements
 from janus.methods import make
 from janus.methods.base.method import Context
@@ -64,7 +64,11 @@ def test_probe_images_are_spread_over_all_earlier_tasks(tests, first, last):
     images = Images(pixels, labels, labels, labels)
     parts = [images.take((labels == task).nonzero()[:, 0]) for task in range(tests)]
     cell = toy_cell(backbone__mean=0.0, backbone__std=1.0)
-    found = (torch.cat(probe(parts, cell, torch.device("cpu")))[:, 0, 0, 0] * 255).round().long()
+    found = (
+        (torch.cat(sample_past_images(parts, cell, torch.device("cpu")))[:, 0, 0, 0] * 255)
+        .round()
+        .long()
+    )
     assert len(found) == min(4 * tests, 256)
     assert (int(found[0]), int(found[-1])) == (first % 256, last % 256)
 

@@ -8,19 +8,19 @@ import sys
 
 import torch
 
-from janus.machine.determinism import choices, settle
+from janus.machine.determinism import cuda_record, make_deterministic
 from janus.machine.provenance import numerics
 from janus.nn import vit
 from tests.conftest import toy_cell
 
 ASK = """
 import json, torch
-from janus.machine.determinism import choices, settle
-before = choices()
-settle(torch.device("cuda"))
+from janus.machine.determinism import cuda_record, make_deterministic
+before = cuda_record()
+make_deterministic(torch.device("cuda"))
 filled = torch.utils.deterministic.fill_uninitialized_memory
 warned_only = torch.is_deterministic_algorithms_warn_only_enabled()
-print(json.dumps([before, choices(), filled, warned_only]))
+print(json.dumps([before, cuda_record(), filled, warned_only]))
 """
 
 
@@ -34,7 +34,7 @@ def test_a_gpu_is_asked_for_the_same_bytes_and_for_float32() -> None:
 
 def test_every_network_on_a_gpu_is_built_after_that(monkeypatch):
     asked = []
-    monkeypatch.setattr(vit, "settle", asked.append)
+    monkeypatch.setattr(vit, "make_deterministic", asked.append)
     vit.build(toy_cell().backbone, torch.device("cpu"))
     assert asked == [torch.device("cpu")]
 
@@ -42,10 +42,10 @@ def test_every_network_on_a_gpu_is_built_after_that(monkeypatch):
 def test_results_of_a_gpu_record_what_was_asked_of_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     record = numerics(torch.device("cuda"))
-    assert record["device"] == "a GPU" and record.items() >= choices().items()
-    assert not numerics(torch.device("cpu")).keys() & choices().keys()
+    assert record["device"] == "a GPU" and record.items() >= cuda_record().items()
+    assert not numerics(torch.device("cpu")).keys() & cuda_record().keys()
 
 
 def test_a_cpu_is_left_as_it_is() -> None:
-    settle(torch.device("cpu"))
+    make_deterministic(torch.device("cpu"))
     assert not torch.are_deterministic_algorithms_enabled()

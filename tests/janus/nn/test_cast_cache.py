@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from janus.nn.cast_cache import FrozenLinear, choose_attention, keep_casts
+from janus.nn.cast_cache import FrozenLinear, hook_attention_kernel, keep_casts
 from janus.nn.lora import LoraQKV, attach, start_a
 from tests.janus.nn.small_vit import IMAGES, vit
 
@@ -105,7 +105,7 @@ def test_state_and_types_stay_those_of_a_linear():
 
 
 def test_attention_is_fused_in_float32_alone():
-    model = choose_attention(vit())
+    model = hook_attention_kernel(vit())
     calls = []
     original = torch.nn.functional.scaled_dot_product_attention
 

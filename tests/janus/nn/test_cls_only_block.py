@@ -10,7 +10,7 @@ import torch
 
 from janus.nn.bottleneck import attach as attach_adapters
 from janus.nn.bottleneck import new_adapter, use
-from janus.nn.cls_only_block import ClsBlock, leave_out
+from janus.nn.cls_only_block import ClsOnlyBlock, compute_cls_only
 from janus.nn.fourier_update import DenseQKV
 from janus.nn.lora import attach, start_a, tapped, wrap
 from janus.nn.prompts import PromptedViT
@@ -27,7 +27,7 @@ def pair(shape, **kwargs):
         torch.manual_seed(0)
         model = timm.create_model("vit_tiny_patch16_224", num_classes=0, **shape, **kwargs)
         model.eval().requires_grad_(False)
-        models.append(leave_out(model) if lean else model)
+        models.append(compute_cls_only(model) if lean else model)
     return models
 
 
@@ -94,7 +94,7 @@ def test_a_pass_that_fails_leaves_no_trace():
 )
 def test_other_poolings_are_left_alone(layout):
     model = pair(SMALL, **layout)[1]
-    assert not isinstance(model.blocks[-1], ClsBlock) and "forward" not in vars(model)
+    assert not isinstance(model.blocks[-1], ClsOnlyBlock) and "forward" not in vars(model)
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_taps_see_every_token_once():
 def test_a_lean_model_has_the_names_and_values_of_timm():
     plain, lean = (model.state_dict() for model in pair(SMALL))
     assert list(plain) == list(lean)
-    assert isinstance(leave_out(pair(SMALL)[0]).forward, MethodType)
+    assert isinstance(compute_cls_only(pair(SMALL)[0]).forward, MethodType)

@@ -86,11 +86,11 @@ def test_probe_gives_the_weight_gradient_along_a_basis():
     layer = filled(model)[0]
     v = torch.linalg.qr(torch.randn(32, 5))[0]
     x = torch.randn(4, 7, 32)
-    layer.start_probe(v)
+    layer.tap_gradient(v)
     layer(x).square().sum().backward()
-    probed = layer.probe[1].grad
+    probed = layer.gradient_tap[1].grad
     layer.linear.weight.requires_grad_(True)
-    layer.probe = None
+    layer.gradient_tap = None
     layer(x).square().sum().backward()
     full = layer.linear.weight.grad
     for target in (0, 1):

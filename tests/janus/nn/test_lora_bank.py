@@ -31,7 +31,7 @@ def test_installed_bank_adds_every_entry_times_its_gain():
     bank.install(made, unit=False)
     gains = torch.tensor([0.5, -2.0])
     for block, layer in enumerate(made):
-        layer.gains = bank.row_gains(gains)
+        layer.gains = bank.gains_per_rank(gains)
         expected = plain[block].clone()
         for entry, gain in zip(bank.entries, gains, strict=True):
             a, b = entry[block]
@@ -50,7 +50,7 @@ def test_gain_minus_one_takes_a_merged_adapter_out_again():
     bank.install(made, unit=False)
     for layer, expected in zip(made, before, strict=True):
         assert not torch.allclose(layer.linear(x), expected, atol=1e-2)
-        layer.gains = bank.row_gains(-torch.ones(1))
+        layer.gains = bank.gains_per_rank(-torch.ones(1))
         assert torch.allclose(layer(x), expected, atol=1e-4)
 
 

@@ -47,7 +47,7 @@ def files(store: Store, cell_id: str) -> list[Path]:
     return sorted(store.run_dir(cell_id).glob("wandb/*run-*/run-*.wandb"))
 
 
-descendants = wandb_tracker._children
+descendants = wandb_tracker.child_processes
 
 
 def train(cell, store: Store, tracking: Tracking, about=None, **options):
@@ -284,7 +284,7 @@ class Sabotage:
     def notify(self, event, facts):
         if event == "task" and facts["task"] == 1:
             pid = self.tracker.child.process.pid
-            wait_until(lambda: wandb_tracker._children(pid))  # wandb's service has started
+            wait_until(lambda: wandb_tracker.child_processes(pid))  # wandb's service has started
             time.sleep(1.0)
             self.act(pid)
         self.tracker.notify(event, facts)

@@ -118,8 +118,10 @@ def test_equal_files_are_looked_at_once(tmp_path, monkeypatch):
     from janus.weights import fit
 
     seen = []
-    mapped = fit.mapped
-    monkeypatch.setattr(fit, "mapped", lambda *given: seen.append(given) or mapped(*given))
+    map_weights = fit.map_weights
+    monkeypatch.setattr(
+        fit, "map_weights", lambda *given: seen.append(given) or map_weights(*given)
+    )
     path = save(network(**GREY).state_dict(), tmp_path / "w.pth")
     cells = [toy_cell("ncm", seed=seed, backbone__weights=str(path)) for seed in range(9)]
     (line,) = resolve.check(cell.backbone for cell in [*cells, toy_cell("ncm")])

@@ -1,0 +1,1 @@
+"""Draws the glyphs again and pretrains their backbone; not imported at run time."""

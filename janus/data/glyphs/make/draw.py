@@ -1,8 +1,8 @@
-"""Draws one glyph as a 32x32 grey image, white ink on black.
+"""Draws one glyph as a 32x32 grey image, white on black.
 
-Used to rebuild the bench and to pretrain the backbone, never to load them: Pillow and fontTools
-are imported here only. Every random choice comes from a generator keyed by words, so that an
-image depends on what it shows and not on the order in which images are drawn.
+Used to draw the bench again and to pretrain the backbone, not to load them: only this module needs
+fontTools. Every random choice comes from a generator with a key, so that an image does not depend
+on the order in which images are drawn.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from janus.data.glyphs.fonts import FontFamily
 
 SIDE = 32
 _CANVAS = 96
-_ROOM = 240  # drawn on a larger sheet first: no descender or swash may be cut off
+_ROOM = 240  # drawn on a larger sheet first, so that no part of a glyph is cut off
 _MARGIN = 3
 _EM_RANGE = (44.0, 60.0)
 _TURN_DEGREES = 10.0
 _SHIFT = 5.0
 _CAP_HEIGHT = 0.70
-"""Capitals are this share of the em in every font: pens that fill a third of theirs are scaled."""
+"""Height of capitals as a share of the font size; every font is scaled to it."""
 _BASELINE = 0.66
 
 
 def keyed_rng(*key: object) -> np.random.Generator:
-    """Generator seeded by the words of `key`; the same key gives the same stream anywhere."""
+    """A generator seeded by the words of `key`; equal keys give equal numbers on any machine."""
     text = "/".join(str(part) for part in key)
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
     return np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def _ink(path: Path, character: str, pixels: int) -> bytes:
 
 @cache
 def _em_scale(path: Path) -> float:
-    """Factor that brings this font's capital H to the common cap height."""
+    """Factor that scales this font's capital H to the common height."""
     _, top, _, bottom = _font(path, 200).getbbox("H", anchor="ls")
     return float(np.clip(_CAP_HEIGHT * 200 / max(bottom - top, 1), 0.7, 2.2))
 
@@ -71,12 +71,12 @@ def draws(path: Path, character: str) -> bool:
 
 @cache
 def _notdef(path: Path) -> bytes:
-    """The box for what the font lacks: U+10FFFF is never assigned."""
+    """The image that the font draws for a missing character (U+10FFFF is never assigned)."""
     return _ink(path, "\U0010ffff", 40)
 
 
 def usable_files(family: FontFamily, character: str) -> tuple[Path, ...]:
-    """The family's files that can draw `character`; empty when none can."""
+    """The font files of the family that can draw `character`; () if none can."""
     if character in family.skip:
         return ()
     return tuple(path for path in family.files() if draws(path, character))
@@ -85,13 +85,13 @@ def usable_files(family: FontFamily, character: str) -> tuple[Path, ...]:
 def covering(
     families: tuple[FontFamily, ...], character: str
 ) -> tuple[tuple[FontFamily, tuple[Path, ...]], ...]:
-    """Families that can draw `character`, each with the files that do."""
+    """The families that can draw `character`, each with the files that can."""
     found = ((family, usable_files(family, character)) for family in families)
     return tuple((family, files) for family, files in found if files)
 
 
 def draw(path: Path, character: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One image [32, 32] of `character`: random size, turn and shift, then area averaging."""
+    """One image [32, 32] of `character` with random size, rotation and shift, area-averaged."""
     size = round(rng.uniform(*_EM_RANGE) * _em_scale(path))
     turn = rng.uniform(-_TURN_DEGREES, _TURN_DEGREES)
     shift = rng.uniform(-_SHIFT, _SHIFT, size=2)
@@ -102,7 +102,7 @@ def draw(path: Path, character: str, rng: np.random.Generator) -> NDArray[np.uin
         size = int(size * widest / max(right - left, bottom - top))
         sheet = _turned(path, character, size, turn)
         left, top, right, bottom = _box(sheet)
-    # The crop follows the ink where it must: a glyph is never cut by the frame.
+    # The crop is moved where needed, so that the frame never cuts the glyph.
     corner = (_ROOM - _CANVAS) / 2
     x = np.clip(round(corner - shift[0]), right + _MARGIN - _CANVAS, left - _MARGIN)
     y = np.clip(round(corner - shift[1]), bottom + _MARGIN - _CANVAS, top - _MARGIN)
@@ -111,7 +111,7 @@ def draw(path: Path, character: str, rng: np.random.Generator) -> NDArray[np.uin
 
 
 def _turned(path: Path, character: str, size: int, turn: float) -> Image.Image:
-    """The glyph centred across and standing on the common baseline, turned by `turn` degrees."""
+    """The glyph, centred horizontally on the common baseline and rotated by `turn` degrees."""
     sheet = Image.new("L", (_ROOM, _ROOM), 0)
     font = _font(path, size)
     left, _, right, _ = font.getbbox(character, anchor="ls")

@@ -1,9 +1,8 @@
-"""Pretrains the bundled backbone `glyph_vit` and reports what its features are worth.
+"""Pretrains the bundled backbone `glyph_vit` and reports the accuracy of its features.
 
 `python -m janus.data.glyphs.make.pretrain train` needs the fonts of `janus.data.glyphs.fonts` and
-five to fifteen minutes on two cores; `report` needs only the two files the package carries. The
-recipe is plain supervised training on glyphs the bench does not contain; the classifier is thrown
-away afterwards.
+five to fifteen minutes on two cores; `report` needs only the two bundled files. The backbone is
+trained with labels on glyphs that the bench does not contain; the classifier is then removed.
 
 B batch, N images, C classes, D features.
 """
@@ -51,25 +50,25 @@ ARCH_OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Pretraining settings; stored with the weights."""
+    """Settings of the pretraining; they are stored with the weights."""
 
     images_per_class: int = 175
     epochs: int = 10
-    """One epoch shows every drawn image once."""
+    """One epoch is one pass over all drawn images."""
     batch_size: int = 128
     peak_learning_rate: float = 1e-3
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     turn_degrees: float = 8.0
-    """Jitter added to each batch on top of the drawn images' own; half-widths of uniform laws."""
+    """Half-width of the uniform random rotation in each batch (drawn images already vary)."""
     scale: float = 0.12
     shift: float = 0.08
-    """Share of half the image side."""
+    """Half-width of the uniform random shift, as a share of half the image side."""
     seed: int = 0
 
 
 def build_vit(num_classes: int = 0) -> nn.Module:
-    """The untrained backbone; with `num_classes` 0 it returns the normed CLS token [B, 128]."""
+    """The untrained backbone. With `num_classes=0` it returns the normalised CLS token [B, 128]."""
     model: nn.Module = timm.create_model(
         ARCH, pretrained=False, num_classes=num_classes, **ARCH_OPTIONS
     )
@@ -82,7 +81,7 @@ def to_input(images: Tensor) -> Tensor:
 
 
 def jitter(inputs: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A small random turn, scale and shift for each image; outside the frame is background."""
+    """The images, each with a small random rotation, scale and shift; outside is background."""
     count = inputs.shape[0]
 
     def symmetric(width: float) -> Tensor:
@@ -98,12 +97,12 @@ def jitter(inputs: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor
         dim=1,
     )
     grid = functional.affine_grid(matrix, list(inputs.shape), align_corners=False)
-    # Zero padding is mid grey in [-1, 1]: shift by one so that it is black.
+    # Zero padding would be mid grey in [-1, 1]: add one so that it is black.
     return functional.grid_sample(inputs + 1, grid, align_corners=False) - 1
 
 
 def train(recipe: Recipe) -> tuple[nn.Module, dict[str, str]]:
-    """Draws the pretraining set, trains, and returns the model and what to store with it."""
+    """Draw the pretraining set and train; returns the model and the metadata to store with it."""
     started = time.perf_counter()
     pixels, targets, characters = pretrain_set.render(recipe.images_per_class, recipe.seed)
     logger.info("%d images of %d characters", len(pixels), len(characters))
@@ -152,7 +151,7 @@ def _one_epoch(
     recipe: Recipe,
     generator: torch.Generator,
 ) -> float:
-    """Trains over all images once; returns the accuracy met on the way."""
+    """Train on all images once; returns the accuracy measured during training."""
     model.train()
     right = 0
     order = torch.randperm(len(images), generator=generator)
@@ -173,7 +172,7 @@ def _one_epoch(
 
 
 def save(model: nn.Module, metadata: dict[str, str], path: Path) -> None:
-    """Writes the backbone in half precision, without its classifier."""
+    """Write the backbone in half precision, without its classifier."""
     state = {
         name: value.detach().half().contiguous()
         for name, value in model.state_dict().items()
@@ -184,7 +183,7 @@ def save(model: nn.Module, metadata: dict[str, str], path: Path) -> None:
 
 
 def load_vit(path: Path | None = None) -> nn.Module:
-    """The pretrained backbone in float32, in evaluation mode."""
+    """The pretrained backbone in float32 and evaluation mode. Raises DataError if it is missing."""
     path = WEIGHTS if path is None else path
     if not path.is_file():
         raise DataError(
@@ -208,7 +207,7 @@ def nearest_mean(
     test_ND: NDArray[np.float64],
     test_labels: NDArray[np.int64],
 ) -> float:
-    """Test accuracy of the nearest class mean by cosine, features L2-normalised before the mean."""
+    """Test accuracy of the nearest class mean by cosine; features are L2-normalised first."""
     unit = train_ND / np.linalg.norm(train_ND, axis=1, keepdims=True)
     means_CD = np.stack([unit[train_labels == c].mean(0) for c in np.unique(train_labels)])
     means_CD /= np.linalg.norm(means_CD, axis=1, keepdims=True)
@@ -236,8 +235,8 @@ def linear_probe(
     return float(probe.score(scaler.transform(test_ND), test_labels))
 
 
-def report() -> dict[str, float]:
-    """Test accuracies on the bench, as fractions, by what the classifier sees."""
+def measure_accuracies() -> dict[str, float]:
+    """Test accuracies on the bench, as fractions, by input and classifier."""
     data = bundle.load()
 
     def seen(model: nn.Module | None) -> list[NDArray[np.float64]]:
@@ -263,7 +262,7 @@ def report() -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m janus.data.glyphs.make.pretrain", description=__doc__
     )
@@ -280,12 +279,12 @@ def main(arguments: list[str] | None = None) -> int:
             model, metadata = train(Recipe(epochs=options.epochs))
             save(model, metadata, options.out)
         elif options.command == "report":
-            for what, accuracy in report().items():
+            for what, accuracy in measure_accuracies().items():
                 print(f"{100 * accuracy:5.1f} %  {what}")
         else:
             from janus.data.glyphs.make.readme import write
 
-            write(report(), WEIGHTS)
+            write(measure_accuracies(), WEIGHTS)
     except JanusError as error:
         print(error, file=sys.stderr)
         return 2

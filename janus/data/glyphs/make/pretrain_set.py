@@ -1,8 +1,8 @@
-"""What the bundled backbone is pretrained on: glyphs that the bench does not contain.
+"""The pretraining set of the bundled backbone: glyphs that the bench does not contain.
 
-The bench must be new to the backbone, as CIFAR-100 is to ImageNet weights. So the characters here
-are other than the bench's, none looks like one of them in some common font, and no font family of
-the bench's test side is used. `HOMOGLYPHS` writes the look-alikes down; a test compares the lists.
+The bench must be new to the backbone, as CIFAR-100 is to ImageNet weights. So none of these
+characters is a class of the bench or looks like one in some common font, and no font family of the
+bench's test images is used. `HOMOGLYPHS` lists the characters that look alike; a test compares.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ HOMOGLYPHS: dict[str, str] = {
     "»": "≫",
     "æ": "ӕÆœ",
 }
-"""Bench class -> characters that some font draws like it; none of them is pretrained on.
+"""Class of the bench -> characters that some font draws alike; none of them is pretrained on.
 
-Wider than a list of confusable code points: italic Cyrillic т is an m, п an n, and so on.
+Wider than lists of confusable code points: the italic Cyrillic т looks like m, п like n, and so on.
 """
 
-# One case only where the two differ by size alone, as in the bench.
+# Only one case of letters whose cases differ in size only, as in the bench.
 _LATIN_CAPITALS = (
     "ÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮĶĹĻĽŁŃŅŇŊŌŎŐŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽŒ"
 )
@@ -108,25 +108,26 @@ _MARKS = "™¬¤¦¼½¾¿‡…¢←↑→↓↔≤≥≠≈∞√◊№₫₪
 CHARACTERS: tuple[str, ...] = tuple(
     _LATIN_CAPITALS + _LATIN_SMALL + _LATIN_FAR + _CYRILLIC + _GREEK + _MARKS
 )
-"""The pretraining classes; those that too few families draw are dropped by `render`."""
+"""The pretraining classes; `render` leaves out those that too few families can draw."""
 
 LEAST_FAMILIES = 6
 
 
 def forbidden() -> frozenset[str]:
-    """Characters the backbone must not have seen: the bench's and their look-alikes."""
+    """Characters that must not be pretrained on: the bench's classes and what looks like them."""
     return frozenset(CLASSES) | frozenset("".join(HOMOGLYPHS.values()))
 
 
 def family_names() -> tuple[str, ...]:
-    """Families that draw the pretraining set: those of the bench's train side."""
+    """Names of the families that draw the pretraining set: those of the bench's train images."""
     return tuple(family.name for family in FAMILIES if family.split == "train")
 
 
 def render(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
-    """Images [N, 32, 32], labels [N] and the characters used, drawn afresh (needs the fonts).
+    """Draw the set (needs the fonts): images [N, 32, 32], labels [N], and the characters used.
 
-    Families take turns within a class; N is about `per_class` times the number of characters.
+    The families of a class are used in turn; N is about `per_class` times the characters. Raises
+    DataError if no font can draw them.
     """
     from janus.data.glyphs.make.draw import covering, draw, keyed_rng
 

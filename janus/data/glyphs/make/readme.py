@@ -1,6 +1,6 @@
-"""Writes `assets/README.md`: what the two files are, with sizes, hashes, fonts and accuracies.
+"""Writes `assets/README.md` on the two bundled files: sizes, hashes, fonts and accuracies.
 
-The text is generated so that no number in it was typed by hand.
+The text is generated, so that no number in it is typed by hand.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ Floating-point sums differ between processors, so retrained weights need not be 
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -96,7 +96,7 @@ def _counts() -> str:
 
 
 def text(accuracies: Mapping[str, float], weights: Path) -> str:
-    """The README, given the accuracies (fractions) that `pretrain.report` measured."""
+    """The text of the README; `accuracies` (fractions) are from `pretrain.measure_accuracies`."""
     with safe_open(weights, framework="numpy") as stored:
         metadata: dict[str, str] = stored.metadata()
     files = [
@@ -126,5 +126,5 @@ def text(accuracies: Mapping[str, float], weights: Path) -> str:
 
 
 def write(accuracies: Mapping[str, float], weights: Path) -> None:
-    """Writes the README next to the files it describes."""
+    """Write the README into the folder of the assets."""
     README.write_text(text(accuracies, weights), encoding="utf-8")

@@ -1,18 +1,18 @@
-"""RGB images of differing sizes in one flat array of bytes, usually memory-mapped."""
+"""RGB images of different sizes in one flat array of bytes, usually memory-mapped."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from janus.data.images.varied_size import Ragged
+from janus.data.images.varied_size import VariedSizeImages
 
 
-class Stored(Ragged):
-    """Image n is the `sizes[n]` (H, W) x 3 bytes from `offsets[n]` on. Nothing is decoded."""
+class FlatImages(VariedSizeImages):
+    """Image n is H x W x 3 bytes of the array, (H, W) = `sizes[n]`, directly after image n - 1."""
 
     def __init__(self, flat: Tensor, sizes: Tensor) -> None:
-        """`flat`: uint8 (bytes,); `sizes`: int64 (N, 2). Images follow each other."""
+        """`flat`: uint8 (bytes,), all images one after another; `sizes`: int64 (N, 2)."""
         super().__init__()
         self.flat, self._sizes = flat, sizes
         self._ends = (sizes.prod(1) * 3).cumsum(0).tolist()
@@ -28,7 +28,7 @@ class Stored(Ragged):
         return self._sizes[rows]
 
 
-def stored(images: list[Tensor]) -> Stored:
-    """Images (H, W, 3) already in memory, as one store."""
+def flat_images(images: list[Tensor]) -> FlatImages:
+    """FlatImages made from images uint8 (H, W, 3) in memory."""
     sizes = torch.tensor([i.shape[:2] for i in images])
-    return Stored(torch.cat([i.flatten() for i in images]), sizes)
+    return FlatImages(torch.cat([i.flatten() for i in images]), sizes)

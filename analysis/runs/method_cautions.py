@@ -1,27 +1,27 @@
-"""What the methods' own files say of settings that were run: sentences under a table, beside a run.
+"""Cautions that a method's YAML declares for the settings of a run, for tables and run pages.
 
-A method's YAML names combinations of settings that come to something nobody would choose them for
-(`cautions`). They are told before training; a table is read by others, later.
+They warn of combinations of settings with an unexpected effect. They are printed before training,
+and repeated with the results for other readers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.runs.load import Run
+from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from janus.config.method_spec import method_spec, names
 
 
-def of_run(run: Run) -> list[str]:
-    """What is to be said of the run's settings; nothing of most."""
+def of_run(run: RunRecord) -> list[str]:
+    """The cautions for the run's settings; [] for most runs."""
     if run.method not in names("method"):
         return []
     return method_spec(run.method).cautions_of(run.cell["method"]["values"])
 
 
 def of_rows(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
-    """The same for the rows of a table, each sentence with the rows that it is about."""
+    """The cautions for the rows of a table; each sentence begins with the rows it applies to."""
     one_each = {(group.bench, labels[run.id]): run for group in groups for run in group.runs}
     found: dict[str, list[str]] = {}
     for (_, label), run in one_each.items():

@@ -1,4 +1,4 @@
-"""Figures of what rectification and the margin loss do inside the network."""
+"""Figures of diagnostics inside the network: null-space violation, overlap with old classes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from analysis.figures import facts
 from analysis.figures.facts import Rows
-from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, look
-from analysis.published.read_csv import figures as published_figures
+from analysis.figures.style import WIDTH, Drawn, canvas, cloud, legend, line_style
+from analysis.published.read_csv import published_figures
 
 PROJECTIONS = (("k", "K"), ("v", "V"))
 
 
 def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
-    """|dW X_past| by block for K and V: what a finished task's update does to past inputs."""
+    """|dW X_past| by block for K and V: how much a task's update changes past outputs."""
     figure, panels = canvas(2, width=2 * WIDTH, height=2.6)
     drawn = 0
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
@@ -21,7 +21,7 @@ def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
             found = [v for run in runs if (v := facts.violation(run, key)) is not None]
             if found:
                 mean = np.mean(found, axis=0)
-                panel.plot(range(len(mean)), mean, label=row, **look(index))
+                panel.plot(range(len(mean)), mean, label=row, **line_style(index))
                 drawn += 1
         panel.set(xlabel="block", title=f"{bench}, {title}")
         panel.set_ylim(bottom=0)
@@ -38,11 +38,11 @@ def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
 
 
 def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
-    """Cosine to the nearest old class centre against cosine to the own one, a point a task."""
+    """Cosine to the nearest old class centre against cosine to the own centre, a point per task."""
     figure, (panel,) = canvas(height=2.8)
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
-        points = [pair for run in runs for pair in facts.invasion(run)]
+        points = [pair for run in runs for pair in facts.old_class_overlap(run)]
         if not points:
             continue
         own, other = zip(*points, strict=True)
@@ -63,7 +63,7 @@ def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
 
 
 def published_violation() -> Drawn:
-    """The paper's bars with and without rectification, as read off."""
+    """The paper's bars with and without rectification, as read off its figure."""
     figure, panels = canvas(2, width=2 * WIDTH, height=2.4)
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
         rows: dict[str, dict[int, float]] = {}
@@ -77,10 +77,10 @@ def published_violation() -> Drawn:
                 [found[b] for b in blocks],
                 width=0.38,
                 label=row,
-                color=look(index)["color"],
+                color=line_style(index)["color"],
                 edgecolor="white",
                 linewidth=0,
-                hatch="" if index else "////",  # the two colours are one grey in print
+                hatch="" if index else "////",  # both colours look alike in grey print
             )
         panel.set(xlabel="block", title=f"{title} (published)")
     panels[0].set_ylabel(r"$\|\Delta W X_{past}\|_F$")

@@ -1,4 +1,4 @@
-"""Figures over several benches at once."""
+"""Figures over several benches: performance profiles."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from analysis.figures import facts
 from analysis.figures.curves import MOST_BANDS
 from analysis.figures.facts import Rows
-from analysis.figures.style import Drawn, canvas, legend, look
-from analysis.stats import across_benches
+from analysis.figures.style import Drawn, canvas, legend, line_style
+from analysis.stats import across_benches as statistics
 
 
 def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
-    """Performance profiles: the share of all units of all benches above each normalised score.
+    """Performance profiles: the share of the units of all benches above each normalised score.
 
-    After Agarwal et al. 2021; scores as in `aggregate.normalised`. Only rows that were measured on
-    every bench; nothing for fewer than two benches or two rows.
+    After Agarwal et al. 2021; scores from `stats.across_benches.normalised`. Only rows that were
+    measured on every bench; None for fewer than two benches or two rows.
     """
     common = [
         row
@@ -26,7 +26,7 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     ]
     if len(benches) < 2 or len(common) < 2:
         return None
-    scores = across_benches.normalised(
+    scores = statistics.normalised(
         {
             row: [np.array([*facts.metric(rows[row], "acc").values()]) for rows in benches.values()]
             for row in common
@@ -37,19 +37,19 @@ def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     few, banded = len(common) <= MOST_BANDS, False
     figure, (panel,) = canvas()
     for index, row in enumerate(common):
-        line = 100 * across_benches.performance_profile(scores[row], thresholds.tolist())
+        line = 100 * statistics.performance_profile(scores[row], thresholds.tolist())
         panel.plot(
             thresholds,
             line,
             drawstyle="steps-pre",
             label=row,
             markevery=(index % 10, 10),
-            **look(index),
+            **line_style(index),
         )
-        band = across_benches.profile_band(scores[row], thresholds.tolist()) if few else None
+        band = statistics.profile_band(scores[row], thresholds.tolist()) if few else None
         if band is not None:
             low, high = 100 * band[0], 100 * band[1]
-            shade = {"color": look(index)["color"], "alpha": 0.15, "linewidth": 0}
+            shade = {"color": line_style(index)["color"], "alpha": 0.15, "linewidth": 0}
             panel.fill_between(thresholds, low, high, step="pre", **shade)
             banded = True
     panel.set(
