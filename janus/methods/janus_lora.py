@@ -91,7 +91,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
         self.collect_from = last if s["estimator"] == "gs" else 0
 
     def make_rectifier(self, start: Tensor) -> Rectifier:
-        """With `constrained`, an A that reads V is used through blind combinations of its rows."""
+        """With `constrained`, only combinations of A's rows that do not read V are used."""
         s = self.context.settings
         return Rectifier(self.layers, s, self.all_bases, start, constrained=s["constrained"])
 

@@ -74,7 +74,7 @@ class Rectifier:
             layer.linear.weight.requires_grad_(settings["precondition"] == "weight")
 
     def watch(self) -> None:
-        """Before a forward pass: let its backward give G V too, where A reads V, G not formed."""
+        """Before a forward pass: ask its backward for G V, where A reads V and G is not formed."""
         if self.leaks and self.settings["precondition"] != "weight":
             for layer, basis in zip(self.layers, self.bases, strict=True):
                 layer.tap_gradient(basis[0])
