@@ -165,7 +165,7 @@ def _fields_of_published(args: argparse.Namespace) -> list[str]:
     """Values of --allow that are not protocol fields of a run: for published figures, and
     `orders` and `seeds`."""
     fields = ["order", "normalisation", "weighting"] if args.published else []
-    given = filters.names(args.allow)
+    given = filters.split_names(args.allow)
     return [*fields, *(name for name in ("orders", "seeds") if name in given)]
 
 
@@ -196,8 +196,8 @@ def _extra(
     if args.published:
         from analysis.blocks import published
 
-        allow = filters.names(args.allow)
-        benches = filters.names(args.bench) or {run.bench for run in chosen.runs}
+        allow = filters.split_names(args.allow)
+        benches = filters.split_names(args.bench) or {run.bench for run in chosen.runs}
         judged = published.judge_all(chosen.groups, chosen.labels, allow)
         blocks.append(published.figures_block(benches))
         records["published"] = published.figure_records(benches)
@@ -217,7 +217,7 @@ def _print_published(args: argparse.Namespace) -> int:
     from analysis.blocks import published
     from analysis.published import read_csv
 
-    wanted = filters.names(args.bench)
+    wanted = filters.split_names(args.bench)
     block = published.figures_block(wanted)
     if not block.grids[0].rows:
         known = {figure.bench for figure in read_csv.summaries()}

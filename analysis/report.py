@@ -122,18 +122,18 @@ def _summary(chosen: Selection) -> str:
 
 
 def _results(chosen: Selection, table: comparison.Table) -> str:
-    parts = [html.block(grid.per_bench(table))]
+    parts = [html.block_html(grid.per_bench(table))]
     found = details.build(chosen.groups, chosen.labels, table)
-    parts.append(html.block(details.block(found, table)))
+    parts.append(html.block_html(details.block(found, table)))
     judged = published.judge_all(chosen.groups, chosen.labels)
     if judged.pairs:
-        parts.append(html.block(published.verdict_block(judged)))
+        parts.append(html.block_html(published.verdict_block(judged)))
     return "".join(parts)
 
 
 def _figures(chosen: Selection, table: comparison.Table) -> str:
     drawn = figures.draw(chosen.groups, chosen.labels, table.methods)
-    return f'<div class="figures">{"".join(map(html.picture, drawn))}</div>'
+    return f'<div class="figures">{"".join(map(html.figure_html, drawn))}</div>'
 
 
 def _protocol(chosen: Selection) -> str:

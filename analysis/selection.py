@@ -100,7 +100,7 @@ def metrics(text: str, option: str) -> list[str]:
 
     Raises ConfigError for an unknown name; `option` is named in the message.
     """
-    found = filters.names([text])
+    found = filters.split_names([text])
     if found == ["all"]:
         return list(comparison.METRICS)
     for name in found:
@@ -134,7 +134,7 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
     if not runs:
         return Selection(roots, loaded, planned, missing, (), {}, (), (), None)
     labels = load.labels(runs) | _sweep_rows(planned, runs)
-    rows = filters.rows(set(labels.values()), filters.names(args.methods), "--methods")
+    rows = filters.select_rows(set(labels.values()), filters.split_names(args.methods), "--methods")
     runs = [run for run in runs if not rows or labels[run.id] in rows]
     labels = {run.id: labels[run.id] for run in runs}
     runs = _one_per_place(runs, labels)
@@ -144,7 +144,7 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
         rows = [new for row in rows for new in _renamed(row, labels, found.labels)]
         head = (roots, loaded, planned, missing, tuple(runs))
         return Selection(*head, found.labels, tuple(rows), found.groups, None, found.notes)
-    allow = [name for name in filters.names(args.allow) if name not in also_allowed]
+    allow = [name for name in filters.split_names(args.allow) if name not in also_allowed]
     groups = tuple(protocol.split_by_protocol(runs, labels, allow))
     if planned is None:
         _refuse_disjoint(groups, labels, also_allowed)
@@ -201,7 +201,7 @@ def _filtered(
         from analysis.published import read_csv
 
         also = {figure.bench for figure in read_csv.summaries()}
-    return filters.where(filters.benches(chosen, filters.names(args.bench), also), args.where)
+    return filters.where(filters.benches(chosen, filters.split_names(args.bench), also), args.where)
 
 
 def _missing(
@@ -210,8 +210,8 @@ def _missing(
     """Planned cells without a result, among the selected benches and methods."""
     if planned is None:
         return []
-    benches = filters.names(args.bench)
-    methods = [name.partition("[")[0] for name in filters.names(args.methods)]
+    benches = filters.split_names(args.bench)
+    methods = [name.partition("[")[0] for name in filters.split_names(args.methods)]
     return [
         cell
         for cell in sweep_lists.missing(planned, done)

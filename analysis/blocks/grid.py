@@ -98,8 +98,8 @@ def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
     """`63.45`, or with half of its interval. (There is no standard deviation over benches.)"""
     if entry is None:
         return Text(NONE)
-    shown = number(entry.mean, metric)
-    shown += f" ± {number(entry.half_width, metric)}" if spread == "ci" else ""
+    shown = number_text(entry.mean, metric)
+    shown += f" ± {number_text(entry.half_width, metric)}" if spread == "ci" else ""
     return Text(shown, entry.best, entry.second)
 
 
@@ -108,13 +108,13 @@ def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text
     if entry is None:
         return Text(NONE)
     behind = entry.half_width if spread == "ci" else entry.std
-    shown = f"{number(entry.mean, metric)} ± {number(behind, metric)}"
+    shown = f"{number_text(entry.mean, metric)} ± {number_text(behind, metric)}"
     if entry.n != row_n:
         shown += f" (n={entry.n})"
     return Text(shown, entry.best, entry.second)
 
 
-def number(value: float | None, metric: Metric) -> str:
+def number_text(value: float | None, metric: Metric) -> str:
     """A stored value as text in the metric's unit; `--` for None."""
     return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
 
@@ -155,7 +155,7 @@ def _difference(d: Difference, correction: str) -> tuple[Text, ...]:
     if d.interval is not None:
         interval = f"[{signed(d.interval.low, metric)}, {signed(d.interval.high, metric)}]"
     if d.n and d.column is not AVERAGE:
-        shown += f" ± {number(d.std, metric)}"
+        shown += f" ± {number_text(d.std, metric)}"
     return (
         Text(d.column.title),
         Text(d.method),

@@ -14,7 +14,7 @@ from analysis.figures.style import WIDTH, Drawn, styled
 _NUMBER = re.compile(r"\s*[\[<>]?([+-]?\d+(?:\.\d+)?)")
 
 
-def table(grid: Grid, caption: str = "") -> str:
+def table_html(grid: Grid, caption: str = "") -> str:
     """A grid as a table; buttons in the header sort its columns."""
     titles = [title for title, span in grid.spans for _ in range(span)]
     heads = []
@@ -48,9 +48,11 @@ def _row(row: Sequence[Text], words: int) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def block(found: Block, caption: str = "") -> str:
+def block_html(found: Block, caption: str = "") -> str:
     """The tables of the block, then its notes."""
-    tables = "\n".join(table(grid, caption if i == 0 else "") for i, grid in enumerate(found.grids))
+    tables = "\n".join(
+        table_html(grid, caption if i == 0 else "") for i, grid in enumerate(found.grids)
+    )
     return tables + bullet_list(found.notes, "notes")
 
 
@@ -63,10 +65,10 @@ def bullet_list(items: Iterable[str], css: str = "") -> str:
 def plain_table(rows: Iterable[Sequence[str]], header: Sequence[str], caption: str) -> str:
     """A small table of words."""
     cells = tuple(tuple(map(Text, row)) for row in rows)
-    return table(Grid(caption, (("", len(header)),), tuple(header), cells, words=len(header)))
+    return table_html(Grid(caption, (("", len(header)),), tuple(header), cells, words=len(header)))
 
 
-def picture(drawn: Drawn) -> str:
+def figure_html(drawn: Drawn) -> str:
     """A figure as an embedded SVG with its caption, which is also its text for screen readers.
 
     A figure wider than a column gets its own line; on a phone it is scrolled, because shrunk text
@@ -90,7 +92,7 @@ def picture(drawn: Drawn) -> str:
     )
 
 
-def curve(values: Sequence[float]) -> str:
+def curve_svg(values: Sequence[float]) -> str:
     """A small curve of accuracies in percent; its text alternative lists every value."""
     if len(values) < 2:
         return ""

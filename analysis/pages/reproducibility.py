@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.blocks.grid import NONE, number
+from analysis.blocks.grid import NONE, number_text
 from analysis.pages.reproduce import FILL_IN, command
 from analysis.runs import load, protocol
 from analysis.runs.load import RunRecord
@@ -79,7 +79,9 @@ def _numbers(chosen: Selection, table: Table) -> list[str]:
             for metric in table.metrics:
                 entry = table.entry(method, index, metric.key)
                 shown.append(
-                    f"{number(entry.mean, metric)} ± {number(entry.std, metric)}" if entry else NONE
+                    f"{number_text(entry.mean, metric)} ± {number_text(entry.std, metric)}"
+                    if entry
+                    else NONE
                 )
             units = f"{table.units(method, index)} {column.unit}s"
             cells = " ".join(f"`{run.id}`" for run in runs)

@@ -31,9 +31,9 @@ def section(run: RunRecord, label: str) -> str:
         *(f"<p>Note: {escape(text)}.</p>" for text in method_cautions.of_run(run)),
         "<h3>Train it again</h3>",
         f"<pre>{escape(command(record['cell']))}</pre>",
-        html.curve([v for v in facts.curve(run) if v == v]),
-        html.table(_matrix(run), "Accuracy (%) on each task after each task"),
-        html.table(_metrics(run), "Metrics (%)"),
+        html.curve_svg([v for v in facts.curve(run) if v == v]),
+        html.table_html(_matrix(run), "Accuracy (%) on each task after each task"),
+        html.table_html(_metrics(run), "Metrics (%)"),
         _diagnostics(record["diagnostics"] or ()),
         _pairs("Configuration", _configuration(run, record["cell"])),
         _pairs("Provenance", _provenance(load.provenance(run))),
@@ -91,7 +91,9 @@ def _diagnostics(tasks: Sequence[Mapping[str, Any] | None]) -> str:
         for t, line in enumerate(lines)
     )
     header = ("task", *names)
-    return html.table(Grid("Diagnostics, mean over blocks", (("", len(header)),), header, rows, 1))
+    return html.table_html(
+        Grid("Diagnostics, mean over blocks", (("", len(header)),), header, rows, 1)
+    )
 
 
 def _pairs(caption: str, values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from janus.errors import ConfigError, suggest
 _LABEL = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
 
 
-def names(texts: Iterable[str]) -> list[str]:
+def split_names(texts: Iterable[str]) -> list[str]:
     """Names in texts like 'seqlora,janus[rank=4,margin=0]', split at commas outside brackets."""
     return [name for item in texts for name in _LABEL.findall(item)]
 
@@ -86,7 +86,7 @@ def benches(
     return [run for run in runs if not wanted or run.bench in wanted]
 
 
-def rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
+def select_rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
     """The labels that `wanted` names, in its order.
 
     `janus` selects every configuration of janus, `janus[rank=4]` those with this setting. Raises
@@ -127,7 +127,7 @@ def reference(labels: Collection[str], wanted: str | None, default: str = "janus
     """
     if not labels or (wanted is None and not any(_fits(label, default) for label in labels)):
         return None
-    found = rows(labels, [wanted or default], "--reference")
+    found = select_rows(labels, [wanted or default], "--reference")
     if len(found) > 1 and wanted is not None:
         raise ConfigError(
             f"--reference: {wanted!r} names {len(found)} rows: {', '.join(found)}. Choose one"

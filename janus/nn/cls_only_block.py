@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from janus.machine.import_timm import timm
 from janus.nn.cast_cache import set_attention_kernel
-from janus.nn.lora import LoraQKV, project
+from janus.nn.lora import LoraQKV, linear_rows
 
 Attention: Any = timm.models.vision_transformer.Attention
 Block: Any = timm.models.vision_transformer.Block
@@ -69,8 +69,8 @@ def attend(attn: Any, x: Tensor) -> Tensor:
         query, rest = attn.qkv.cls_and_rest(x)
     else:
         width = attn.num_heads * attn.head_dim
-        query = project(attn.qkv, x[:, :1], slice(0, width))
-        rest = project(attn.qkv, x, slice(width, 3 * width))
+        query = linear_rows(attn.qkv, x[:, :1], slice(0, width))
+        rest = linear_rows(attn.qkv, x, slice(width, 3 * width))
     heads = (attn.num_heads, attn.head_dim)
     q = query.unflatten(-1, heads).transpose(1, 2)
     k, v = rest.unflatten(-1, (2, *heads)).permute(2, 0, 3, 1, 4).unbind(0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from janus.nn import matmul
-from janus.nn.lora import LoraQKV, project
+from janus.nn.lora import LoraQKV, linear_rows
 
 
 class HalfSpectrum:
@@ -60,7 +60,7 @@ class DenseQKV(LoraQKV):
     def part(self, x: Tensor, rows: slice) -> Tensor:
         """Output of the updated projection for `rows`, which are whole thirds (q, k, v)."""
         if self.delta is None or not self.enabled:
-            return project(self.linear, x, rows)
+            return linear_rows(self.linear, x, rows)
         thirds = list(self.linear.weight.split(self.width))
         for target, name in enumerate(self.targets):
             thirds["qkv".index(name)] = thirds["qkv".index(name)] + self.delta[target]

@@ -76,7 +76,7 @@ class LoraQKV(nn.Module):
         """Output of the adapted projection of x for `rows`, which are whole thirds (q, k, v)."""
         # one row per token: adding in place to a view would make autograd copy gradients
         tokens = x.flatten(0, -2)
-        out = project(self.linear, tokens, rows)
+        out = linear_rows(self.linear, tokens, rows)
         if self.enabled:
             out = self._adapted(out, tokens, rows)
         return out.view(*x.shape[:-1], -1)
@@ -147,7 +147,7 @@ class LoraQKV(nn.Module):
         return [self.linear.weight.detach()[self.rows(t)] for t in range(len(self.targets))]
 
 
-def project(linear: nn.Linear, x: Tensor, rows: slice) -> Tensor:
+def linear_rows(linear: nn.Linear, x: Tensor, rows: slice) -> Tensor:
     """Some output rows of a Linear: (..., D) -> (..., rows)."""
     if rows == slice(0, linear.out_features):
         out: Tensor = linear(x)

@@ -241,7 +241,11 @@ def test_every_format_prints_one_run(fake, call, form):
 
 
 def test_names_split_at_commas_outside_brackets():
-    assert filters.names(["a,janus[rank=4,lr=0.1]", "b"]) == ["a", "janus[rank=4,lr=0.1]", "b"]
+    assert filters.split_names(["a,janus[rank=4,lr=0.1]", "b"]) == [
+        "a",
+        "janus[rank=4,lr=0.1]",
+        "b",
+    ]
 
 
 def test_a_sweeps_own_row_names_head_the_table(tmp_path):

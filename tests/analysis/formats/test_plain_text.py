@@ -182,7 +182,7 @@ def test_p_values_are_never_printed_as_zero():
 
 
 def test_rounding_to_zero_leaves_no_sign():
-    assert grid.number(-1e-6, comparison.METRICS["bwt"]) == "0.00"
+    assert grid.number_text(-1e-6, comparison.METRICS["bwt"]) == "0.00"
     assert grid.signed(-1e-6, comparison.METRICS["bwt"]) == "+0.00"
 
 
@@ -246,7 +246,7 @@ def test_every_format_says_what_each_mark_claims_and_how_it_was_tested(fake):
         "markdown": plain_text.to_markdown(table),
         "latex": latex.to_latex(table).replace("$", "").replace("\\%", "%"),
         "json": csv_json.to_json(table),
-        "report": html.block(grid.per_bench(table)),
+        "report": html.block_html(grid.per_bench(table)),
     }
     for name, text in shown.items():
         for said in (

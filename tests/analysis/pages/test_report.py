@@ -141,7 +141,7 @@ def test_an_empty_store_writes_no_page_and_exits_3(fake, write):
 def test_numbers_behind_signs_and_brackets_are_sorted_as_numbers():
     values = ("<0.0001", ">200", "[+0.15, +0.33]", "-7.50 ± 1.87", "6/0", "--")
     row = tuple(map(Text, ("janus", *values)))
-    text = html.table(Grid("", (("", 7),), ("method", *"abcdef"), (row,), words=1))
+    text = html.table_html(Grid("", (("", 7),), ("method", *"abcdef"), (row,), words=1))
     found = re.findall(r'data-value="([^"]*)"', text)
     assert found == ["0.0001", "200", "+0.15", "-7.50", "6"]
     assert '<th scope="row" class="word">janus</th>' in text

@@ -116,7 +116,7 @@ def test_intervals_without_width_and_all_else_stand_in_every_format(fake, form):
         "markdown": plain_text.to_markdown,
         "latex": latex.to_latex,
         "json": csv_json.to_json,
-        "report": lambda found: html.block(grid.per_bench(found)),
+        "report": lambda found: html.block_html(grid.per_bench(found)),
     }[form](found)
     for caution in found.cautions:
         assert caution in shown
