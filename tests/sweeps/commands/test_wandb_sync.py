@@ -169,7 +169,7 @@ def test_without_a_key_nothing_is_tried(smoke: Sweep, monkeypatch: pytest.Monkey
 
 def test_the_tracker_is_no_part_of_a_cell(tmp_path: Path) -> None:
     plain, tracked = (load("smoke", words) for words in ([], ["tracker=wandb"]))
-    assert (plain.tracker, tracked.tracker) == ("none", "wandb")
+    assert (plain.execution.tracker, tracked.execution.tracker) == ("none", "wandb")
     assert [p.cell.id for p in plan(plain.sweep).entries] == [
         p.cell.id for p in plan(tracked.sweep).entries
     ]
