@@ -182,7 +182,7 @@ def throughput(count: int, rounds: int, threads: list[int]) -> None:
 
 def waiting(steps: int) -> None:
     """Share of a SeqLoRA step of a ViT-S in which the loop waits for its next batch."""
-    from tests.perf.bed import Bed
+    from tests.helpers.bed import Bed
 
     with tempfile.TemporaryDirectory() as name:
         files = jpegs(Path(name), 16 * (steps + 2))
@@ -210,13 +210,13 @@ def waiting(steps: int) -> None:
 
 READER = """
 import sys, torch
-from janus.config import BenchConfig
-from janus.data import prepared
+from janus.config.cell import BenchConfig
+from janus.data.files import memory_mapped
 from tests.perf.input_path import task_of, held
 config = BenchConfig(name="perf", source="perf", classes=10, tasks=1, root=sys.argv[1])
 import janus.training.loop  # what any run has imported
 before = held()
-bench = prepared.find(config)
+bench = memory_mapped.find(config)
 for images in (bench.train, bench.test):
     for rows in torch.randperm(len(images)).split(256):
         images.take(rows).pixels

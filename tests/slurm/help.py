@@ -98,8 +98,8 @@ INLINE = """
 import sys
 from pathlib import Path
 from cluster.submission import Submission
-from janus.run import run_cell
-from janus.config import Cell
+from janus.training.loop import run_cell
+from janus.config.cell import Cell
 from janus.store import Store
 wanted = sys.argv[4].split(",")
 cells = [c for c in Submission(Path(sys.argv[1])).work[0] if c.id in wanted]

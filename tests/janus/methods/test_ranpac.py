@@ -80,6 +80,7 @@ def accuracy(method, stream) -> float:
     return float(torch.cat(right).double().mean())
 
 
+@pytest.mark.slow
 def test_a_flat_held_out_curve_does_not_ruin_the_classifier():
     """Where the least error is taken, five of the ten penalties are 1e-8 here, the last one too."""
     method, stream = started("ranpac", **FLAT)

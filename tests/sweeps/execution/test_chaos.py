@@ -17,7 +17,7 @@ from janus.training.loop import run_cell
 from sweeps.show.lost_work import BEAT_S, repeated
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
-from tests.perf import chaos
+from tests.helpers import chaos
 
 Put = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def test_another_machine_that_fell_silent_may_have_trained_for_a_lease_or_to_the
 ) -> None:
     with monkeypatch.context() as patched:
         here = process_identity()
-        patched.setattr("janus.store.processes.process_identity", lambda: here | far)
+        patched.setattr("janus.store.store.process_identity", lambda: here | far)
         claim = store.claim(cell)
     assert claim is not None
     claim.beat({"seconds": 30.0, "resumed_s": 0.0})
