@@ -103,7 +103,7 @@ def level(name: str) -> int | None:
     return None
 
 
-def test_every_room_imports_from_rooms_below_it_only():
+def test_every_room_imports_from_rooms_below_it_only() -> None:
     wrong = [
         f"{name} imports {other}"
         for name in MODULES
@@ -117,7 +117,7 @@ def test_every_room_imports_from_rooms_below_it_only():
     assert not wrong + unplaced
 
 
-def test_packages_keep_to_their_libraries():
+def test_packages_keep_to_their_libraries() -> None:
     wrong = []
     for name, path in MODULES.items():
         place, used = str(path.relative_to(ROOT)), {m.split(".")[0] for m in imported(path)}
@@ -128,7 +128,7 @@ def test_packages_keep_to_their_libraries():
     assert not wrong
 
 
-def test_tests_and_benchmarks_import_each_other_nowhere():
+def test_tests_and_benchmarks_import_each_other_nowhere() -> None:
     """What both need lies in tests/helpers."""
     wrong = []
     for path in (ROOT / "tests").rglob("*.py"):
@@ -141,7 +141,7 @@ def test_tests_and_benchmarks_import_each_other_nowhere():
     assert not wrong
 
 
-def test_planning_imports_no_torch():
+def test_planning_imports_no_torch() -> None:
     needed = (
         "janus.config.compose, janus.store.store, janus.metrics, janus.weights.resolve, "
         "janus.__main__"
@@ -151,7 +151,7 @@ def test_planning_imports_no_torch():
 
 
 @pytest.mark.slow
-def test_the_loop_is_imported_without_timm():
+def test_the_loop_is_imported_without_timm() -> None:
     """A worker imports it before its first cell comes; timm would keep it waiting."""
     code = "import sys, janus.training.loop; sys.exit('timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

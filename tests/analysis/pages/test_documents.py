@@ -11,7 +11,7 @@ import pytest
 
 from analysis import compare
 from analysis.runs import committed
-from docs.figures import ablation, scale, speed, zoo
+from docs.figures import ablation, rooms, scale, speed, zoo
 from docs.figures.__main__ import ROOT, SWEEPS, blocks, filled, pages, take
 from docs.figures.fill import PART, fill, outside
 from docs.figures.records import opened, read
@@ -32,8 +32,9 @@ def found():
 
 
 def test_every_page_holds_what_the_records_give(found):
-    texts = filled(blocks(found))
-    assert {page.name for page in texts} >= {"zoo.md", "ablation.md", "speed.md", "compare.md"}
+    texts = {**filled(blocks(found)), rooms.FILE: rooms.picture()}
+    shown = {"zoo.md", "ablation.md", "speed.md", "compare.md", "api.md", "rooms.svg"}
+    assert {page.name for page in texts} >= shown
     for page, text in texts.items():
         assert page.read_text() == text, f"{page.name}: run `make docs` and commit what it writes"
 
