@@ -59,7 +59,7 @@ report: .venv/.ready ## write its page, report.html: tables, figures, every run 
 paper: .venv/.ready ## write paper/: tables (tex), figures (pdf), REPRODUCIBILITY.md (same variables)
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
 
-docs: .venv/.ready ## write the documents' figures from docs/results; ARGS="--store runs" takes results over
+docs: .venv/.ready ## write figures, API page and picture of the documents; ARGS="--store runs" takes results over
 	@$(BIN)/python -m docs.figures $(ARGS)
 
 wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same variables; docs/tracking.md)

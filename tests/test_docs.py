@@ -11,28 +11,102 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from analysis.published.read_csv import published_figures
+from janus.config.cell import CORE_REVISION
 from janus.config.method_spec import method_spec
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
 from tests.conftest import TOY
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLE = ("half_lora", "my_")
+"""Names of files that a page tells the reader to make."""
+NOT_OURS = ("pytest", "pip", "venv", "build", "http.server", "json.tool", "timeit")
+"""Modules that a page runs and that are not of this project."""
+
+
+def anchors(text: str) -> set[str]:
+    """What `page.md#...` may name: its headings, as GitHub writes them."""
+    titles = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M)
+    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles)
+    return {re.sub(r"[^\w\- ]", "", title).strip().replace(" ", "-") for title in plain}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_relative_link_leads_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    wrong = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        if "://" in target or "mailto:" in target:
+            continue
+        there = page.parent / name if name else page
+        known = anchors(there.read_text()) if anchor and there.suffix == ".md" else {anchor}
+        if not there.exists() or anchor not in known:
+            wrong.append(target)
+    assert not wrong
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_test_a_page_names_exists(page):
-    for target in re.findall(r"`((?:tests|janus|sweeps|analysis)/[\w/.-]+)`", page.read_text()):
-        assert "half_lora" in target or (ROOT / target).exists(), f"{page.name}: {target}"
+def test_every_file_and_module_a_page_names_exists(page: Path) -> None:
+    text = page.read_text()
+    files = re.findall(
+        # no patterns with a star, and no paths of a store, which hold a <name>
+        r"(?<![\w/.])((?:tests|janus|sweeps|analysis|cluster|docs|examples)/[\w/.-]*\w)(?![\w*]|/<)",
+        text,
+    )
+    modules = re.findall(r"python3? -m ([\w.]+)", text)
+    modules += re.findall(r"`((?:janus|sweeps|cluster|analysis|tests|docs)\.[a-z_.]+)`", text)
+    modules += re.findall(r"^(?:from|import) ((?:janus|sweeps|analysis|tests)\.[\w.]+)", text, re.M)
+    wrong = [f for f in files if not (ROOT / f).exists()]
+    wrong += [m for m in modules if m.partition(".")[0] not in NOT_OURS and not is_module(m)]
+    assert [name for name in wrong if not any(word in name for word in EXAMPLE)] == []
+
+
+def is_module(name: str) -> bool:
+    """Whether a file or folder of ours has this dotted name, or defines its last part."""
+    path = ROOT / name.rstrip(".").replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module, last = path.parent.with_suffix(".py"), path.name
+    return module.is_file() and re.search(rf"^(?:def |class )?{last}\b", module.read_text(), re.M)
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs/index.md").read_text()
+    linked = {(ROOT / "docs" / t).resolve() for t in re.findall(r"\]\(([^)#]+)", index)}
+    pages = {page for page in PAGES if page.name not in ("index.md", "README.md")}
+    assert sorted(page.name for page in pages - linked) == []
+    assert "docs/index.md" in (ROOT / "README.md").read_text()
+
+
+def test_the_citation_has_what_its_format_asks_for() -> None:
+    record = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert record["cff-version"] == "1.2.0"
+    assert record["message"] and record["title"] and record["authors"]
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert version and record["version"] == version.group(1)
+    for work in [record, *record["references"]]:
+        assert {"title", "authors", "type"} <= work.keys()
+        assert all({"name"} == person.keys() for person in work["authors"])
+
+
+def test_hooks_before_a_commit_run_what_is_installed() -> None:
+    """Local hooks alone: others would be downloaded."""
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repo["repo"] for repo in repos] == ["local"]
+    for hook in repos[0]["hooks"]:
+        assert hook["language"] == "system" and hook["id"] and hook["name"]
+        assert hook["entry"].split()[0] in (".venv/bin/ruff", ".venv/bin/mypy")
+        assert (ROOT / hook["entry"].split()[0]).is_file() or not (ROOT / ".venv").exists()
+
+
+def test_the_changelog_says_what_each_core_revision_changed() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    named = re.findall(r"^\| (\d+) \|", changelog.partition("## Core revisions")[2], re.M)
+    assert named == [str(number) for number in range(CORE_REVISION, 0, -1)]
 
 
 def test_every_make_target_the_readme_names_exists():

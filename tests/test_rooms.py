@@ -82,9 +82,9 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(name: str) -> Iterator[str]:
-    """The modules that `name` imports anywhere, ours by their full name, others by their first."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports anywhere, each by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -104,11 +104,11 @@ def level(name: str) -> int | None:
     return None
 
 
-def test_every_room_imports_from_rooms_below_it_only():
+def test_every_room_imports_from_rooms_below_it_only() -> None:
     wrong = [
         f"{name} imports {other}"
         for name in MODULES
-        for other in imported(name)
+        for other in imported(MODULES[name])
         if "." in name  # `janus/__init__` is the public interface: it names what rooms offer
         and other in MODULES
         and name.split(".")[0] == other.split(".")[0]
@@ -119,10 +119,10 @@ def test_every_room_imports_from_rooms_below_it_only():
     assert not wrong + unplaced
 
 
-def test_packages_keep_to_their_libraries():
+def test_packages_keep_to_their_libraries() -> None:
     wrong = []
     for name, path in MODULES.items():
-        place, used = str(path.relative_to(ROOT)), {m.split(".")[0] for m in imported(name)}
+        place, used = str(path.relative_to(ROOT)), {m.split(".")[0] for m in imported(path)}
         wrong += [f"{place} imports {x}" for x in used & FORBIDDEN[name.split(".")[0]]]
         for package, places in ONLY_IN.items():
             if package in used and not place.startswith(places):
@@ -130,22 +130,30 @@ def test_packages_keep_to_their_libraries():
     assert not wrong
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "janus.config.compose",
-        "janus.store.store",
-        "janus.metrics",
-        "janus.weights.resolve",
-        "janus.__main__",
-    ],
-)
-def test_planning_imports_no_torch(module):
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+def test_tests_and_benchmarks_import_each_other_nowhere() -> None:
+    """What both need lies in tests/helpers."""
+    wrong = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        place, used = path.relative_to(ROOT), sorted(imported(path))
+        if "perf" in place.parts:
+            bad = [m for m in used if m.startswith("tests.") and ".test_" in m]
+        else:
+            bad = [m for m in used if m.startswith("tests.perf")]
+        wrong += [f"{place} imports {m}" for m in bad]
+    assert not wrong
+
+
+def test_planning_imports_no_torch() -> None:
+    needed = (
+        "janus.config.compose, janus.store.store, janus.metrics, janus.weights.resolve, "
+        "janus.__main__"
+    )
+    code = f"import sys, {needed}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_the_loop_is_imported_without_timm():
+@pytest.mark.slow
+def test_the_loop_is_imported_without_timm() -> None:
     """A worker imports it before its first cell comes; timm would keep it waiting."""
     code = "import sys, janus.training.loop; sys.exit('timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

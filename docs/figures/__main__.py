@@ -1,6 +1,6 @@
-"""`python -m docs.figures`: write the figures of the documents.
+"""`python -m docs.figures`: write the figures, the API page and the picture of the documents.
 
-python -m docs.figures                  from docs/results
+python -m docs.figures                  from docs/results, docstrings and imports
 python -m docs.figures --store runs     first take over the documents' sweeps that the store has
 python -m docs.figures --check          write nothing; exit 1 where a page would change
 python -m docs.figures --unpack DIR     write no page, but a run store of docs/results
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.runs import committed
-from docs.figures import ablation, scale, smoke, speed, zoo
+from docs.figures import ablation, api, rooms, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
@@ -39,13 +39,14 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
         **zoo.blocks(found),
         **speed.blocks(),
         **scale.blocks(),
+        **api.blocks(),
     }
 
 
 def written(results: Path = RESULTS) -> dict[Path, str]:
-    """{page: the text it should have}, from the committed results in a folder."""
+    """{file: the text it should have}: pages, from the committed results, and the picture."""
     with opened(results) as found:
-        return filled(blocks(found))
+        return {**filled(blocks(found)), rooms.FILE: rooms.picture()}
 
 
 def filled(made: Mapping[str, Block]) -> dict[Path, str]:
@@ -102,9 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def _write(check: bool) -> int:
     """Write what has changed, or only say so: then the exit code is 1."""
-    changed = {p: text for p, text in written().items() if p.read_text(encoding="utf-8") != text}
+    changed = {path: text for path, text in written().items() if _read(path) != text}
     for page, text in changed.items():
         name = page.relative_to(ROOT)
         print(f"{name} is not what the records give: make docs" if check else f"wrote {name}")

@@ -198,4 +198,4 @@ CASES = [
     case("lora_drs_gr", "lora_drs_gr", GR, rank=3),
 ]
 
-CASES = slow_but(CASES, "lora_drs")
+CASES = slow_but(CASES)

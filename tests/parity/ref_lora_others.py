@@ -360,4 +360,4 @@ CASES = [
          method__distill_threshold=2.0),
 ]  # fmt: skip
 
-CASES = slow_but(CASES, "bilora", "sd_lora")
+CASES = slow_but(CASES, "bilora")

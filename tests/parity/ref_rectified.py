@@ -508,4 +508,4 @@ CASES = [
     ),
 ]
 
-CASES = slow_but(CASES, "lora_gpm naive", "janus, rank 3")
+CASES = slow_but(CASES, "janus, rank 3")

@@ -5,7 +5,7 @@
     python -m tests.perf.bench --device cuda                  the same on a GPU
 
 Before and after every step the products of one block are timed at its shapes and precision; a
-share of the limit is (FLOP of tests/perf/flops.py / FLOP per second of those products) / seconds
+share of the limit is (FLOP of tests/helpers/flops.py / FLOP per second of those products) / seconds
 of the step; `of torch` is the naive share of what torch's own choice of products reaches. `timm`
 is a frozen network as it comes (plain.py). Shares, not seconds, are compared with the committed
 figures (figures.json): other work on the machine slows both sides. A benchmark, not a test.
@@ -28,8 +28,8 @@ from torch.nn import functional
 from janus.machine.allocator import reuse_large_blocks
 from janus.machine.determinism import make_deterministic
 from janus.machine.provenance import machine, numerics, peak_memory_bytes, reset_peak_memory
-from tests.perf import flops
-from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
+from tests.helpers import flops
+from tests.helpers.bed import BUSY, SHAPES, Bed, clock, lora_methods
 from tests.perf.parts import STEP, Parts
 from tests.perf.plain import NAMES as PLAIN
 from tests.perf.plain import Plain

@@ -1,5 +1,6 @@
 """`python -m tests.perf.big_site [CELLS [WORKERS]]`: a sweep on a site larger than any here.
-With `--json` (and no numbers) the two sites of docs/scale.md are written to site.json.
+With `--json` (and no numbers) the two sites of docs/scale.md are written to site.json; `--first`
+prints the counts and the first of those rows as JSON.
 
 First counts the file-system calls of what workers do, on a store in a temporary folder. Then a
 discrete-event simulation: workers take cells in their real order, every call costs a round trip,
@@ -217,6 +218,11 @@ def record() -> dict[str, Any]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--json"]:
         FIGURES.write_text(json.dumps(record(), indent=1) + "\n", encoding="utf-8")
+        sys.exit()
+    if sys.argv[1:] == ["--first"]:
+        counted, (cells, workers, lengths) = measure_calls(), SITES[0]
+        first = simulate(cells, workers, lengths[0], counted)
+        sys.stdout.write(json.dumps({"calls": counted, "row": first}) + "\n")
         sys.exit()
     given = [int(word) for word in sys.argv[1:]]
     main(*given, *[10_000, 1_000][len(given) :])

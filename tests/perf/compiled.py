@@ -19,7 +19,7 @@ import torch._dynamo
 from torch._dynamo.utils import counters
 
 from janus.machine.allocator import reuse_large_blocks
-from tests.perf.bed import SHAPES, Bed
+from tests.helpers.bed import SHAPES, Bed
 
 BATCH = {"base": 8, "small": 16, "tiny": 16, "bundled": 64}
 

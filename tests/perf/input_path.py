@@ -182,7 +182,7 @@ def throughput(count: int, rounds: int, threads: list[int]) -> None:
 
 def waiting(steps: int) -> None:
     """Share of a SeqLoRA step of a ViT-S in which the loop waits for its next batch."""
-    from tests.perf.bed import Bed
+    from tests.helpers.bed import Bed
 
     with tempfile.TemporaryDirectory() as name:
         files = jpegs(Path(name), 16 * (steps + 2))

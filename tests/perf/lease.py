@@ -31,7 +31,7 @@ from janus.store.store import Store
 from sweeps.show.lost_work import LostWork, lost_work
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
-from tests.perf.chaos import Chaos, compare
+from tests.helpers.chaos import Chaos, compare
 
 WAYS = ("killed", "stopped", "mute", "well")
 CHECKPOINT_S = 2.0

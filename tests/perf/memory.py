@@ -17,7 +17,7 @@ import sys
 import torch
 
 from janus.machine.provenance import peak_memory_bytes, reset_peak_memory
-from tests.perf.bed import SHAPES, Bed
+from tests.helpers.bed import SHAPES, Bed
 
 
 def step_bytes(given: argparse.Namespace, parts: int) -> int:

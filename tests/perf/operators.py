@@ -10,7 +10,7 @@ import argparse
 from torch.profiler import ProfilerActivity, profile
 
 from janus.machine.allocator import reuse_large_blocks
-from tests.perf.bed import SHAPES, Bed
+from tests.helpers.bed import SHAPES, Bed
 
 GROUPS = {
     "large products": ("mkldnn::_linear_pointwise", "aten::addmm", "aten::linear"),

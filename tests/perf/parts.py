@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from tests.perf.bed import Bed, clock
+from tests.helpers.bed import Bed, clock
 
 NAMES = (
     "data",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from janus.machine.import_timm import timm
-from tests.perf.bed import backbone_config, clock
+from tests.helpers.bed import backbone_config, clock
 
 NAMES = ("timm", "timm-unfused")
 """With torch's fused attention, timm's default, and with timm's own code of products."""

@@ -21,7 +21,7 @@ import torch
 from janus.evaluation.accuracy import tree_bytes
 from janus.machine.allocator import reuse_large_blocks
 from janus.machine.provenance import numerics, peak_memory_bytes, reset_peak_memory
-from tests.perf.bed import BUSY, SHAPES, Bed, clock, lora_methods
+from tests.helpers.bed import BUSY, SHAPES, Bed, clock, lora_methods
 
 
 def compare(beds: dict[str, Bed], steps: int, reference: str) -> dict[str, dict[str, float]]:

@@ -13,7 +13,6 @@ comparable with each other only.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -24,12 +23,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from janus import atomic_files
 from janus.config.cell import Cell
 from janus.store.store import Store
 from sweeps.execution import cleanup
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
+from tests.helpers.turn_log import Log, log_of_store
 
 SMALL = ["backbone=toy", "bench.tasks=3", "bench.train_per_class=10", "train.epochs=2"]
 WORKERS = 2
@@ -61,24 +60,6 @@ def words(cells: int, store: Path) -> list[str]:
 def cells_of(number: int) -> list[Cell]:
     """The grid."""
     return plan(load("smoke", words(number, Path("unused"))).sweep).cells
-
-
-class Log:
-    """Lines that cells leave when their turn begins, at their first step, and at their end."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def add(self, event: str, cell_id: str, at: float | None = None) -> None:
-        """Append one line; short writes are atomic."""
-        with open(self.path, "a") as out:
-            out.write(json.dumps([event, cell_id, at or time.time()]) + "\n")
-
-    def times(self, event: str) -> list[tuple[str, float]]:
-        """(cell, time) of every such event, in order."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        records = [json.loads(line) for line in lines]
-        return [(cell_id, at) for kind, cell_id, at in records if kind == event]
 
 
 class FirstStep:
@@ -163,28 +144,6 @@ def rival(name: str) -> Callable[[Path, int], list[str]]:
         *(sys.executable, "-m", "tests.perf.sweep_overhead", "--inside", name),
         *("--folder", str(folder), "--cells", str(number)),
     ]
-
-
-def log_of_store(folder: Path) -> Log:
-    """What our store knows of turns, first steps and ends, as a log."""
-    store, log = Store(folder / "store"), Log(folder / "log")
-    log.path.unlink(missing_ok=True)
-    ends: dict[int, float] = {}
-    claims = []
-    for path in (store.root / "runs").glob("*/*/claims/*.json"):
-        cell_id, number = path.parent.parent.name, path.stem
-        record = atomic_files.read_json(path)
-        attempt = path.parent.parent / "attempts" / number
-        claims.append((record["claimed_at"], record["owner"]["pid"], cell_id, attempt))
-    for claimed_at, pid, cell_id, attempt in sorted(claims, key=lambda c: c[0]):
-        # a worker's turn begins when the cell before it was committed
-        log.add("turn", cell_id, ends.get(pid, claimed_at))
-        if (beat := atomic_files.read_json(attempt / "beat.json")) is not None:
-            log.add("step", cell_id, beat["began_at"])
-        if (attempt / "provenance.json").exists():
-            ends[pid] = (attempt / "provenance.json").stat().st_mtime
-            log.add("end", cell_id, ends[pid])
-    return log
 
 
 COMMANDS: dict[str, Callable[[Path, int], list[str]]] = {

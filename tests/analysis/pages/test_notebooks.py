@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import jupytext
 import nbformat
 import pytest
 
@@ -14,6 +13,8 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
 def cells(path: Path) -> list[tuple[str, str]]:
+    import jupytext  # takes 0.7 s
+
     return [(cell.cell_type, cell.source.strip()) for cell in jupytext.read(path).cells]
 
 

@@ -36,7 +36,7 @@ from janus.methods.base.precomputable import predict_batch
 from janus.nn.vit import build
 from janus.training import checkpoint
 from janus.training.step import take_step
-from tests.perf.bed import SHAPES, Bed
+from tests.helpers.bed import SHAPES, Bed
 
 NAME = "pretended"
 OWN = Path(checkpoint.__file__).parent

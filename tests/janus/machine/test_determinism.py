@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from janus.machine.determinism import cuda_record, make_deterministic
@@ -24,6 +25,7 @@ print(json.dumps([before, cuda_record(), filled, warned_only]))
 """
 
 
+@pytest.mark.slow
 def test_a_gpu_is_asked_for_the_same_bytes_and_for_float32() -> None:
     done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
     before, after, filled, warned_only = json.loads(done.stdout)

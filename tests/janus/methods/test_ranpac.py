@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from janus.data.stream import plain_batches
@@ -80,6 +81,7 @@ def accuracy(method, stream) -> float:
     return float(torch.cat(right).double().mean())
 
 
+@pytest.mark.slow
 def test_a_flat_held_out_curve_does_not_ruin_the_classifier():
     """Where the least error is taken, five of the ten penalties are 1e-8 here, the last one too."""
     method, stream = started("ranpac", **FLAT)

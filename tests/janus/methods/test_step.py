@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from janus.nn import matmul
 from janus.nn.cls_only_block import VisionTransformer
 from janus.nn.lora import LoraQKV
-from tests.perf.bed import CLASSES, Bed
-from tests.perf.flops import Shape, needed
+from tests.helpers.bed import CLASSES, Bed
+from tests.helpers.flops import Shape, needed
 
 IMAGES = 4
 
@@ -43,7 +43,8 @@ def test_blocks_before_the_first_adapter_keep_no_graph():
     assert kept == [False] * 3 + [True] * 3
 
 
-@pytest.mark.parametrize("method", ["seqlora", pytest.param("janus", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["seqlora", "janus"])
 def test_fifty_steps_end_with_the_loss_of_the_plain_network(method, monkeypatch):
     losses = []
     for lean in (True, False):

@@ -18,11 +18,11 @@ from janus.methods.base.precomputable import predict_batch
 from janus.nn.vit import build
 from janus.training.checkpoint import flatten
 from janus.training.step import split, take_step
+from tests.helpers.bed import Bed
 from tests.janus.methods import zoo
 from tests.janus.methods.by_hand import started
 from tests.janus.methods.zoo import Row
 from tests.parity.frame import CPU, SHORT, error, fill, in_float64, patterns
-from tests.perf.bed import Bed
 
 BOUND, ZERO = 1e-8, 1e-13
 TINY: dict[str, Any] = {
@@ -41,14 +41,19 @@ BATCHWISE = [
     Row("janus", {"train__clip": 0.01, "train__warmup": 0.5, "method__precondition": "weight"}),
 ]
 """Variants, beside the zoo's, in which something depends on the batch as a whole."""
-QUICK = {"l2p", "lora_drs", "lora_gpm-both-carried", "janus-fd-8"}
+QUICK = {("janus", 3), ("l2p", 4), ("lora_drs", 3)}
 
 ROWS = [r for r in [*zoo.ROWS, *BATCHWISE] if r.options.get("train__precision") != "bf16"]
-each_row = pytest.mark.parametrize(
-    "row",
+each_row_in_parts = pytest.mark.parametrize(
+    ("row", "parts"),
     [
-        pytest.param(r, id=r.name, marks=[] if r.name in QUICK else [pytest.mark.slow])
-        for r in {r.name: r for r in ROWS}.values()
+        pytest.param(
+            *(row, parts),
+            id=f"{row.name}-{parts}",
+            marks=[] if (row.name, parts) in QUICK else [pytest.mark.slow],
+        )
+        for row in {r.name: r for r in ROWS}.values()
+        for parts in (3, 4)
     ],
 )
 
@@ -107,8 +112,7 @@ def alike(found: Tensor, wanted: Tensor) -> bool:
 WHOLE: dict[str, Any] = {}
 
 
-@pytest.mark.parametrize("parts", [3, 4])
-@each_row
+@each_row_in_parts
 def test_a_batch_in_parts_trains_what_the_whole_batch_trains(row, parts):
     if row.name not in WHOLE:
         WHOLE[row.name] = trained(row, 1)

@@ -15,7 +15,7 @@ from janus.training import set_up
 from janus.training.heartbeat import Heartbeat
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
-from tests.perf.sweep_overhead import log_of_store
+from tests.helpers.turn_log import log_of_store
 
 SMALL = {"bench__tasks": 2, "bench__test_per_class": 2, "train__epochs": 1}
 

@@ -17,7 +17,7 @@ from janus.training.loop import run_cell
 from sweeps.show.lost_work import HEARTBEAT_S, lost_work
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep_file import load
-from tests.perf import chaos
+from tests.helpers import chaos
 
 Put = Callable[[str], None]
 

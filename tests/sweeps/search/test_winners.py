@@ -116,6 +116,7 @@ def test_nothing_is_tuned_on_the_test_set():
         winners_of(plan(load("smoke", []).sweep), Store("nowhere"))
 
 
+@pytest.mark.slow
 def test_the_winners_that_ship_refuse_the_pairs_that_chose_them():
     chosen = {path.stem: _tuning_sweep(path) for path in CONF.glob("*.yaml")}
     chosen = {name: tuning for name, tuning in chosen.items() if tuning}

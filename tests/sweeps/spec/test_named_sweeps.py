@@ -40,12 +40,13 @@ def pairs_of_rows(sweep: Sweep) -> dict[tuple[str, str], Counter[tuple[str, int]
     return found
 
 
-LARGE = ("zoo_tuning", "paper", "as_published")
+QUICK = ("smoke", "ablation", "gr_plugin", "precision")
+"""One of each way to write rows and pairs: methods, variants, blocks, a grid."""
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in sweep_names()],
+    [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in sweep_names()],
 )
 def test_every_method_of_a_sweep_that_ships_gets_the_same_orders_and_seeds(name: str) -> None:
     sweep = load(name, []).sweep
@@ -145,7 +146,9 @@ def test_a_mistake_in_pairs_protocol_or_scale_is_explained(
         load(str(path), [])
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in NAMED]
+)
 def test_the_tiny_scale_keeps_every_row_and_leaves_the_real_list_alone(name: str) -> None:
     real, tiny = load(name, []).sweep, load(name, ["scale=tiny"]).sweep
     assert tiny.name == f"{name}-tiny"
@@ -200,7 +203,9 @@ TUNED = {
 """Sweeps on the bundled bench, and the tuning behind the values that they report."""
 
 
-@pytest.mark.parametrize("name", TUNED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n == "smoke" else [pytest.mark.slow]) for n in TUNED]
+)
 def test_no_sweep_reports_on_an_order_or_a_seed_that_chose_its_values(name: str) -> None:
     for tuning in TUNED[name]:
         tuned = load(tuning, []).sweep
@@ -212,6 +217,7 @@ def test_no_sweep_reports_on_an_order_or_a_seed_that_chose_its_values(name: str)
                 load(name, ["orders=[1]", f"seeds=[{seed}]"])
 
 
+@pytest.mark.slow
 def test_what_sweep_files_say_of_tuning_holds() -> None:
     """`zoo_fast` is above every rate that won; validation streams are tuned on; epochs differ."""
     fast, zoo = load("zoo_fast", []).sweep, load("zoo_glyphs", []).sweep

@@ -23,7 +23,7 @@ from janus.methods.base.method import Method
 from janus.nn.fourier_update import DenseQKV
 from janus.nn.lora import LoraQKV
 from janus.nn.matmul import linear
-from tests.perf.bed import clock
+from tests.helpers.bed import clock
 
 SHORTEST_S = 0.01
 """Least seconds that one look at the speed of products takes."""
