@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from cluster import sweep_status
-from cluster.launchers import local
+from cluster.launchers import launcher, local
 from cluster.node.stage_data import sources
 from cluster.record import code_snapshot
 from cluster.record.profile import Profile, load_profile, profile_names
 from cluster.record.profile_text import read_word
 from cluster.record.submission import Submission, create, of_sweep, repeat, submissions, words_of
 from cluster.scheduler import slurm_commands
+from janus import plugins
 from janus.config.overrides import path_override
 from janus.errors import ClusterError, ConfigError, suggest
 from janus.one_line import one_line
@@ -32,11 +33,11 @@ from sweeps.show import texts
 from sweeps.show.console import for_action, say, tell
 from sweeps.spec.plan import plan_rows, split_open, write_list
 from sweeps.spec.sweep_file import Request, load
+from sweeps.spec.words import add_include, included
 
 MODES = {"array": "tasks that take cells by claims", "ray": "a Ray cluster in one allocation"}
 WATCH_S = 10.0
 """Between looks; each asks SLURM's controller once."""
-CLUSTERS = ("slurm", "local")
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def parse(name: str, words: Sequence[str], **more: Any) -> Wanted:
             changes[field] = read_word(field, value)
         else:
             rest.append(word)
-    for key, known in (("cluster", CLUSTERS), ("mode", tuple(MODES))):
+    request = load(name, rest)  # first: it imports the modules that register launchers
+    for key, known in (("cluster", launcher.names()), ("mode", tuple(MODES))):
         if own[key] not in known:
             raise ConfigError(f"unknown {key}={own[key]}.{suggest(own[key], known)}")
-    if own["mode"] == "ray" and own["cluster"] == "local":
+    if own["mode"] == "ray" and own["cluster"] != "slurm":
         raise ConfigError("mode=ray needs SLURM; on one machine: python -m sweeps run")
     profile = load_profile(own["profile"], changes)
-    request = load(name, rest)
     if request.search is not None:
         how = shlex.join(["python", "-m", "sweeps", "search", name])
         raise ConfigError(f"{name} is a search, not a table: {how}")
@@ -125,7 +126,8 @@ def submit(wanted: Wanted) -> int:
     if wanted.cluster == "slurm":
         _tell_others(store, {cell.id for cell in cells})
     write_list(store, request.sweep.name, wanted.command, planned)
-    code = code_snapshot.take(store.root / "cluster" / "code")
+    outside = plugins.sources()
+    code = code_snapshot.take(store.root / "cluster" / "code", sources=outside)
     retry = {cell_id: store.last_claim(cell_id) for cell_id in split.failed if wanted.failed}
     more = {
         "command": wanted.command,
@@ -134,10 +136,15 @@ def submit(wanted: Wanted) -> int:
         "code": code.name,
         "keep_final": request.keep_final,
     }
+    if outside:
+        more["include"] = code_snapshot.outside_modules(outside)
+        more["included_from"] = [str(source.path) for source in outside]
     submission = create(store, request.sweep.name, cells, retry, profile, more)
     tell(f"submission {submission.id}, code {code.name}")
     if wanted.cluster == "local":
         ids = local.start(submission, profile, len(cells))
+    elif wanted.cluster != "slurm":
+        ids = launcher.launcher(wanted.cluster).submit(submission, tasks)
     elif wanted.mode == "ray":
         ids = how.submit_ray(submission, profile)
     else:
@@ -167,14 +174,16 @@ def _dry(wanted: Wanted, store: Store, cells: int) -> int:
     from cluster.launchers import job_script
     from cluster.launchers import slurm as how
 
-    code = code_snapshot.content_hash(
-        code_snapshot.ROOT, code_snapshot.code_files(code_snapshot.ROOT)
-    )
+    files = code_snapshot.all_files(code_snapshot.ROOT, plugins.sources())
+    code = code_snapshot.content_hash(files)
     folder = store.root / "cluster" / f"{wanted.request.sweep.name}-DRY"
     planned = Submission(folder)
     profile = wanted.profile
     planned.__dict__["record"] = {"code": code, "profile": asdict(profile)}
     tasks = how.task_count(cells, profile)
+    if wanted.cluster not in ("slurm", "local"):
+        say(f"{tasks} tasks, started by the launcher {wanted.cluster}")
+        return 0
     if wanted.cluster == "local":
         say(f"{tasks} processes on this machine, each up to {profile.minutes} minutes at a time")
         return 0
@@ -250,12 +259,15 @@ def logs(found: Sequence[Submission], words: Sequence[str]) -> int:
 def cancel(found: Sequence[Submission], words: Sequence[str]) -> int:
     """End the tasks of the submissions; their cells keep their checkpoints."""
     ended = 0
-    queued = [] if all(s.record["cluster"] == "local" for s in found) else slurm_commands.queue()
+    on_slurm = any(s.record["cluster"] == "slurm" for s in found)
+    queued = slurm_commands.queue() if on_slurm else []
     for submission in found:
         if sweep_status.tasks_of(submission, queued).over:
             continue
         if submission.record["cluster"] == "local":
             local.end(submission)
+        elif submission.record["cluster"] != "slurm":
+            launcher.launcher(submission.record["cluster"]).cancel(submission)
         else:
             slurm_commands.cancel_submission(submission.id)
         ended += 1
@@ -317,7 +329,10 @@ def main(words: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
     given = _parser().parse_intermixed_args(words)
     if given.action in LOOKS:
+        for path in given.include:  # a launcher, say
+            plugins.include(path)
         return LOOKS[given.action][1](*_find(given.sweep, given.words))
+    given.words += included(given.include)
     typed: dict[str, str] = {}
     for word in given.words:
         key, equals, value = word.partition("=")
@@ -356,6 +371,7 @@ def _parser() -> argparse.ArgumentParser:
         "  profile.KEY=V  one value of the profile, e.g. profile.minutes=30\n"
         "Every other KEY=VALUE is the sweep's: python -m sweeps --help",
     )
+    add_include(parser)
     parser.add_argument("action", choices=[*SUBMITS, *LOOKS])
     parser.add_argument("sweep", metavar="SWEEP", help="its name or file, or a submission's id")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.launchers import local
+from cluster.launchers import launcher, local
 from cluster.node.job_store import holder_of
 from cluster.record.incidents import incidents
 from cluster.record.submission import Submission, read_events
@@ -117,7 +117,7 @@ def _aside(submission: Submission, tasks: Mapping[str, Tasks]) -> str:
 
 def _queued(found: Sequence[Submission]) -> list[Queued] | ClusterError:
     """Every job of this user, where one of the submissions is SLURM's; or why it is not known."""
-    if all(s.record["cluster"] == "local" for s in found):
+    if not any(s.record["cluster"] == "slurm" for s in found):
         return []
     try:
         return slurm_commands.queue()
@@ -130,6 +130,12 @@ def tasks_of(submission: Submission, queued: list[Queued] | ClusterError) -> Tas
     if submission.record["cluster"] == "local":
         count = len(local.running(submission))
         return Tasks([], f"tasks: {count} on this machine, without SLURM", not count)
+    if (name := str(submission.record["cluster"])) != "slurm":
+        try:
+            count = len(launcher.launcher(name).running(submission))
+        except ClusterError as error:
+            return Tasks([], f"tasks: {error}", False)
+        return Tasks([], f"tasks: {count} of the launcher {name}", not count)
     if isinstance(queued, ClusterError):
         return Tasks([], f"tasks: the queue cannot be asked ({queued})", False)
     rows = [row for row in queued if row.submission == submission.id]

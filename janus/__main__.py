@@ -10,10 +10,11 @@ import argparse
 import logging
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from janus.config.cell import Value
+from janus import plugins
+from janus.config.cell import Value, cell_record
 from janus.config.compose import cautions, compose, unread
 from janus.config.help_text import describe, list_methods
 from janus.config.method_spec import Setting
@@ -21,6 +22,7 @@ from janus.config.overrides import parse_overrides
 from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
 from janus.machine.devices import pick_device
 from janus.one_line import drop_stdout, explain, open_streams, printable
+from janus.tracking import outside
 from janus.tracking.terminal import Together, make_progress, percent
 from janus.tracking.wandb_account import wanted
 from janus.tracking.wandb_tracker import Tracking
@@ -41,10 +43,10 @@ EXECUTION_HELP = {
     "device": "auto, cpu, cuda, cuda:1, ...",
     "threads": "CPU threads; 0: all cores",
     "checkpoint_s": "seconds of training between checkpoints inside a task",
-    "tracker": "wandb: also log to Weights & Biases (docs/tracking.md); none",
+    "tracker": "wandb: also log to Weights & Biases (docs/tracking.md); none; or your own",
     "keep": "final: keep the trained method in the store (docs/runs.md); none",
 }
-CHOICES: dict[str, tuple[Value, ...]] = {"tracker": ("none", "wandb"), "keep": ("none", "final")}
+CHOICES: dict[str, tuple[Value, ...]] = {"keep": ("none", "final")}
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def split_request(overrides: dict[str, Any]) -> Request:
                 default=EXECUTION[key], help=EXECUTION_HELP[key], min=0, choices=CHOICES.get(key)
             )
             execution[key] = example.check(key, overrides.pop(key))
+    outside.check(execution["tracker"])
     return Request(overrides, execution)
 
 
@@ -73,8 +76,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--list", choices=["methods"])
     parser.add_argument("--dry", action="store_true")
+    parser.add_argument("--include", action="append", default=[])
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(words)
+    for path in given.include:
+        plugins.include(path)
     request = split_request(parse_overrides(given.overrides))
     if given.list:
         sys.stdout.write(list_methods())
@@ -88,7 +94,7 @@ def main(words: list[str]) -> int:
     if given.dry:
         import json
 
-        sys.stdout.write(json.dumps({"id": cell.id, **asdict(cell)}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"id": cell.id, **cell_record(cell)}, indent=1) + "\n")
         return 0
     return _train(cell, request.execution)
 
@@ -135,8 +141,11 @@ def _train(cell: Any, execution: dict[str, Any]) -> int:
     }
     tracking = Tracking()
     try:
-        with tracking.observe(cell, store, about) as tracker:
-            result = _run(cell, store, tracker, options)
+        with (
+            tracking.observe(cell, store, about) as tracker,
+            outside.observe(execution["tracker"], cell, {"store": str(store.root)}) as other,
+        ):
+            result = _run(cell, store, Together(tracker, other), options)
         m = result["metrics"]
         sys.stdout.write(
             f"ACC {percent(m['acc'])}  MAA {percent(m['maa'])}  BWT {percent(m['bwt'])}  "

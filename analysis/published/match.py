@@ -15,7 +15,7 @@ from analysis.published.read_csv import Published
 from analysis.runs.load import Run, settings, text
 from janus.config.cell import Cell, TrainConfig
 from janus.config.compose import compose
-from janus.config.method_spec import method_spec, names, read_yaml
+from janus.config.method_spec import method_spec, read_yaml, readable_names
 
 RATES = ("lr", "head_lr")
 """Settings that may be tuned for a bench without making another method."""
@@ -45,7 +45,7 @@ def same_row(method: str, label: str, figure: Published) -> bool:
 
 def obstacle(run: Run, figure: Published, allow: Collection[str] = ()) -> str:
     """Why no run with the settings of `run` can confirm or refute `figure`; '' where it can."""
-    if run.method not in names("method") or run.bench not in names("bench"):
+    if run.method not in readable_names("method") or run.bench not in readable_names("bench"):
         return "the method's own settings on this bench are not known here"
     if figure.variant and not _is_ablation(figure):
         return "the settings of the published row are not known"

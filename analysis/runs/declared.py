@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from analysis.runs.load import Run
 from analysis.runs.protocol import Group
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, readable_names
 
 
 def of_run(run: Run) -> list[str]:
     """What is to be said of the run's settings; nothing of most."""
-    if run.method not in names("method"):
+    if run.method not in readable_names("method"):
         return []
     return method_spec(run.method).cautions_of(run.cell["method"]["values"])
 

@@ -23,12 +23,12 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from janus import atomic_files, metrics
-from janus.config.cell import Cell
+from janus.config.cell import Cell, cell_record
 from janus.errors import RunError
 from janus.store import correct_images
 from janus.store.processes import has_ended, process_identity
@@ -231,7 +231,7 @@ class Store:
 
     def claim(self, cell: Cell) -> Claim | None:
         """Try to become the one writer of the cell's run; None while somebody else is."""
-        return self.claim_id(cell.id, asdict(cell))
+        return self.claim_id(cell.id, cell_record(cell))
 
     def claim_id(self, cell_id: str, cell: Mapping[str, Any]) -> Claim | None:
         """As `claim`, for a cell of another revision of the code, whose id we cannot compute."""

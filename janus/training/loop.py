@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from janus.config.cell import SCHEMA, Cell
+from janus.config.cell import SCHEMA, Cell, cell_record
 from janus.data import load_bench as benches
 from janus.data.stream import Task, cut, tasks_of
 from janus.errors import JanusError, RunError, cause_of
@@ -358,7 +358,7 @@ class _Run:
     def _portable(self) -> dict[str, Any]:
         """The cell without paths: a result must not depend on where files lie."""
         named = self.cell.identity()["backbone"]["weights"]
-        return asdict(self.cell) | {
+        return cell_record(self.cell) | {
             "bench": asdict(self.cell.bench) | {"root": None, "cache": None},
             "backbone": asdict(self.cell.backbone) | {"weights": named},
         }

@@ -12,6 +12,7 @@ from janus.config.cell import Cell
 from janus.errors import ClusterError, RunError
 from janus.one_line import explain
 from janus.store.store import Store
+from janus.tracking import outside
 from janus.tracking.wandb_account import wanted
 from janus.weights.resolve import check
 from sweeps.estimate import forecast
@@ -200,10 +201,13 @@ class Workers:
 
 
 def _tracked(request: Request, planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
-    """What W&B is told of each cell beside the cell itself; empty: nothing is tracked."""
-    if not wanted(request.tracker):
+    """What a tracker is told of each cell beside the cell itself; empty: nothing is tracked."""
+    facts = {"sweep": request.sweep.name}
+    if outside.is_outside(request.tracker):
+        facts |= {"tracker": request.tracker, "store": str(request.store)}
+    elif not wanted(request.tracker):
         return {}
-    return {p.cell.id: {"sweep": request.sweep.name, "row": p.row} for p in planned}
+    return {p.cell.id: {**facts, "row": p.row} for p in planned}
 
 
 def _elsewhere(request: Request) -> bool:

@@ -10,10 +10,10 @@ import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from janus.config.cell import Cell
+from janus import plugins
+from janus.config.cell import Cell, cell_record
 from janus.errors import ClusterError
 from janus.machine.devices import gpu_names
 from janus.store.store import Store
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sweeps.execution.ray_trial import CellTrial, InOrder
 
 
-PRELOAD = ("janus.training.loop", "janus.machine.import_timm", "sweeps.execution.ray_trial")
+PRELOAD = ("janus.training.loop", "janus.machine.import_timm", f"{__package__}.ray_trial")
 """What a worker needs before it can train."""
 
 
@@ -53,7 +53,8 @@ class RayPool:
     ) -> None:
         """`sweep`: all its cells, for what is measured; `gpus`: null takes those that Ray finds.
 
-        `tracked`: {cell id: what W&B is told beside the cell}; other cells are not tracked.
+        `tracked`: {cell id: what its tracker is told beside the cell, and the tracker's name where
+        it is not W&B}; other cells are not tracked.
         `checkpoint_s`: seconds of training that a killed worker may lose; `keep_final`: whether
         trained methods stay in the store.
         """
@@ -169,7 +170,7 @@ class RayPool:
         gpu = bool(self.packing.gpus)
         return {
             "id": cell.id,
-            "cell": json.dumps(asdict(cell)),
+            "cell": json.dumps(cell_record(cell)),
             "store": str(self.store.root),
             "device": self.device,
             "checkpoint_s": self.checkpoint_s,
@@ -177,6 +178,7 @@ class RayPool:
             "stalled": self.store.stalled_claim(cell.id),
             "tracked": self.tracked.get(cell.id),
             "shared": shared,
+            "plugins": plugins.state(),
             "gpu": int(1e4 / shared) / 1e4 if gpu else 0.0,  # Ray's precision, never rounded up
             "cpu": 1 if gpu else max(1, min(self.workers // shared, self.cluster.node_cores)),
         }

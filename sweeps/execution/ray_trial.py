@@ -14,10 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from janus import plugins
 from janus.config.cell import Cell, cell_from_dict
 from janus.errors import OUT_OF_MEMORY
 from janus.machine.devices import pick_device
 from janus.store.store import Store
+from janus.tracking import outside
+from janus.tracking.terminal import Together
 from janus.tracking.wandb_tracker import Tracking
 from sweeps.execution.attempt import Outcome, attempt
 from sweeps.execution.ray_settings import ray_settings
@@ -83,6 +86,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
         from janus.training.loop import run_cell
 
+        plugins.restore(self.job["plugins"])  # imported once, before the first cell
         device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
         if device == "cuda":
             torch.cuda.empty_cache()
@@ -91,8 +95,14 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
         # one thread each: cells side by side on a core each beat one cell on all of them
         threads = 1 if device == "cpu" else None
         saves = {"checkpoint_s": self.job["checkpoint_s"], "keep_final": self.job["keep_final"]}
-        with self.tracking.observe(cell, store, self.job["tracked"]) as tracker:
-            return run_cell(cell, store, tracker, device=device, threads=threads, **saves)
+        told = self.job["tracked"] or {}
+        name = told.get("tracker")
+        with (
+            self.tracking.observe(cell, store, None if name else self.job["tracked"]) as tracker,
+            outside.observe(name, cell, told) as other,
+        ):
+            both = Together(tracker, other)
+            return run_cell(cell, store, both, device=device, threads=threads, **saves)
 
     def cleanup(self) -> None:
         """Before the process ends."""

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from janus.config.cell import Cell, cell_from_dict
+from janus import plugins
+from janus.config.cell import Cell, cell_from_dict, cell_record
 from janus.machine.devices import pick_device
 from janus.store.store import Store
 from sweeps.execution.attempt import Outcome, attempt
@@ -60,6 +61,7 @@ class ConfigurationTrial(tune.Trainable):  # type: ignore[misc]
         from janus.training.loop import run_cell
 
         def run() -> Mapping[str, Any]:
+            plugins.restore(self.job["plugins"])
             device = pick_device(self.job["device"])  # Ray hides the GPUs from those given none
             observer = Curve(self.store, cell.id)
             threads = 1 if device == "cpu" else None
@@ -97,11 +99,12 @@ def configuration_job(
     stalled = {cell.id: store.stalled_claim(cell.id) for cell in cells}
     return {
         "key": cells[0].id,
-        "cells": json.dumps([asdict(cell) for cell in cells]),
+        "cells": json.dumps([cell_record(cell) for cell in cells]),
         "until": until,
         "tasks": cells[0].bench.tasks,
         "store": str(store.root),
         "device": device,
+        "plugins": plugins.state(),
         "stalled": {key: value for key, value in stalled.items() if value is not None},
     }
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from janus import atomic_files
+from janus import atomic_files, plugins
 from janus.config.cell import Cell, TrainConfig, Value
 from janus.config.compose import cautions, compose, unread
 from janus.config.method_spec import method_spec, read_yaml
@@ -320,7 +320,9 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[Planned]) 
     entries = [
         {"id": p.cell.id, "title": p.title, "row": p.row, "protocol": p.protocol} for p in cells
     ]
-    record = {"name": name, "command": command, "cells": entries}
+    record: dict[str, Any] = {"name": name, "command": command, "cells": entries}
+    if outside := plugins.state()["include"]:
+        record["include"] = outside  # for people: nothing is imported because a store says so
     atomic_files.replace(list_path(store, name), atomic_files.json_writer(record))
 
 

@@ -23,10 +23,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from janus import plugins
 from janus.config.method_spec import method_spec, names
 from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name
+from janus.tracking import outside
 from sweeps.spec.plan import BARE_KEYS, Block, Sweep
 from sweeps.spec.search_section import Search, read_search, refuse_overlap
 from sweeps.spec.tiny import SCALES, reduce
@@ -92,7 +94,20 @@ def load(name: str, overrides: Sequence[str]) -> Request:
                 fixed[key] = values[0]
         else:
             raise ConfigError(f"unknown key {key!r}.{suggest(key, [*KEYS, *BARE_KEYS])}")
-    return _request(path.stem, _compose(path, own), set(own), fixed, grid)
+    typed_modules = str(own.pop("include", None) or "")
+    record = _compose(path, own)
+    _include(record, path.resolve().parent, typed_modules)
+    return _request(path.stem, record, set(own), fixed, grid)
+
+
+def _include(record: Mapping[str, Any], folder: Path, typed: str) -> None:
+    """Import the modules of `include`: of the sweep file, whose paths are relative to its
+    `folder`, and of the command line, joined by os.pathsep.
+    """
+    for name in map(str, _listed(record.get("include") or [])):
+        plugins.include(folder / Path(name).expanduser())
+    for name in filter(None, typed.split(os.pathsep)):
+        plugins.include(name)
 
 
 def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,9 +194,7 @@ def _request(
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda, got {device!r}")
-    tracker = str(record.get("tracker", "none"))
-    if tracker not in ("none", "wandb"):
-        raise ConfigError(f"tracker must be none or wandb, got {tracker!r}")
+    tracker = outside.check(str(record.get("tracker", "none")))
     keep = str(record.get("keep", "none"))
     if keep not in ("none", "final"):
         raise ConfigError(f"keep must be none or final, got {keep!r}")
