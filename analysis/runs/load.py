@@ -246,7 +246,9 @@ def record(run: Run) -> Mapping[str, Any]:
 def settings(run: Run) -> dict[str, Any]:
     """Every value that makes the run's method what it is, with its revision."""
     method = run.identity["method"]
-    return {**method["values"], "revision": method["revision"]}
+    source = (run.identity.get("sources") or {}).get("method")
+    outside = {"source": source[:12]} if source else {}  # of a method from outside of this project
+    return {**method["values"], "revision": method["revision"], **outside}
 
 
 def labels(runs: Iterable[Run]) -> dict[str, str]:
