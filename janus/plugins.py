@@ -218,9 +218,10 @@ def include(path: str | Path) -> None:
         place = place.parent
     what, before = f"--include {path}", set(_entries)
     name = place.stem if place.is_file() else place.name
+    if place not in _included.values():
+        _check_module_name(name, what, place)
     try:
         if place not in _included.values():
-            _check_module_name(name, what, place)
             _execute(name, place)
         if place.is_dir():
             parts = file.relative_to(place.parent).with_suffix("").parts
