@@ -66,7 +66,7 @@ def split_request(overrides: dict[str, Any]) -> Request:
                 default=EXECUTION[key], help=EXECUTION_HELP[key], min=0, choices=CHOICES.get(key)
             )
             execution[key] = example.check(key, overrides.pop(key))
-    outside.check(execution["tracker"])
+    outside.check(str(execution["tracker"]))
     return Request(overrides, execution)
 
 
