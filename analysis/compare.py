@@ -110,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> int:
     """Load, select, check, print. Raises JanusError for what the user must mend."""
+    selection.load_outside(args)
     metrics = selection.metrics(args.columns, "--columns")
     endpoints = selection.metrics(args.endpoint, "--endpoint")
     if args.published and not args.store and not selection.roots_of(args)[0].is_dir():

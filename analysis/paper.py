@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(words)
     folder = Path(args.out)
     try:
+        selection.load_outside(args)
         endpoints = selection.metrics(args.endpoint, "--endpoint")
         names = _published(folder)
         missing = False

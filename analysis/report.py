@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = p.parse_args(words)
     try:
+        selection.load_outside(args)
         endpoints = selection.metrics(args.endpoint, "--endpoint")
         chosen = selection.select(args)
         if not chosen.runs:

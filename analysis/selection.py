@@ -20,6 +20,7 @@ from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
 from analysis.stats import paired
 from analysis.tables import comparison
+from janus import plugins
 from janus.errors import ComparisonError, ConfigError, suggest
 from janus.store.store import Store
 
@@ -72,10 +73,20 @@ def add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--sweep", metavar="NAME", help="show this sweep's cells, list missing ones")
     p.add_argument("--expect", metavar="FILE", help='list of {"id", "title"} that must be there')
     several(
+        "--include", "PATH", "import a module of your own first: metrics, columns, figures, methods"
+    )
+    several(
         "--allow",
         "FIELD[,FIELD]",
         "protocol fields that may differ: printed side by side, never averaged or tested",
     )
+
+
+def load_outside(args: argparse.Namespace) -> None:
+    """Import the modules of --include, and add the columns that they, or packages, registered."""
+    for path in args.include:
+        plugins.include(path)
+    comparison.add_outside()
 
 
 def add_test_options(p: argparse.ArgumentParser) -> None:

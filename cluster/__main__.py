@@ -16,7 +16,9 @@ from cluster.commands.submit import submit
 from cluster.commands.words import MODES, parse, refuse_twice, store_of, sweep_of
 from cluster.record.profile import profile_names
 from cluster.record.submission import Submission, of_sweep
+from janus import plugins
 from janus.one_line import one_line
+from sweeps.spec.words import add_include, included
 
 SUBMITS = {
     "submit": "queue the open cells",
@@ -36,9 +38,12 @@ def main(words: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
     given = _parser().parse_intermixed_args(words)
     if given.action in LOOK_AFTER:
+        for path in given.include:  # a launcher, say
+            plugins.include(path)
         rest = [word for word in given.words if "=" not in word]
         found = of_sweep(store_of(given.words), sweep_of(given.sweep))
         return LOOK_AFTER[given.action][1](found, rest)
+    given.words += included(given.include)
     refuse_twice(given.words)
     dry = given.dry or os.environ.get("DRY") == "1"
     name, words = given.sweep, given.words
@@ -69,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "  profile.KEY=V  one value of the profile, e.g. profile.minutes=30\n"
         "Every other KEY=VALUE is the sweep's: python -m sweeps --help",
     )
+    add_include(parser)
     parser.add_argument("action", choices=[*SUBMITS, *LOOK_AFTER])
     parser.add_argument("sweep", metavar="SWEEP", help="its name or file, or a submission's id")
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")

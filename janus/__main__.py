@@ -10,10 +10,11 @@ import argparse
 import logging
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from janus.config.cell import Cell
+from janus import plugins
+from janus.config.cell import Cell, cell_record
 from janus.config.compose import cautions, compose, unread
 from janus.config.execution import OPTIONS, Execution
 from janus.config.help_text import describe, list_methods
@@ -22,6 +23,7 @@ from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
 from janus.machine.devices import pick_device
 from janus.one_line import drop_stdout, explain, open_streams, printable
 from janus.store.store import Store
+from janus.tracking import outside
 from janus.tracking.observer import Observer, Together
 from janus.tracking.terminal import make_progress, percent
 from janus.tracking.trackers import make_tracker
@@ -44,7 +46,9 @@ def split_request(overrides: dict[str, Any]) -> Request:
             options[key] = OPTIONS[key].check(key, value)
         else:
             cell[key] = value
-    return Request(cell, Execution(**options))
+    execution = Execution(**options)
+    outside.check(execution.tracker)
+    return Request(cell, execution)
 
 
 def main(words: list[str]) -> int:
@@ -53,8 +57,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--list", choices=["methods"])
     parser.add_argument("--dry", action="store_true")
+    parser.add_argument("--include", action="append", default=[])
     parser.add_argument("overrides", nargs="*")
     given = parser.parse_intermixed_args(words)
+    for path in given.include:
+        plugins.include(path)
     request = split_request(parse_overrides(given.overrides))
     if given.list:
         sys.stdout.write(list_methods())
@@ -68,7 +75,7 @@ def main(words: list[str]) -> int:
     if given.dry:
         import json
 
-        sys.stdout.write(json.dumps({"id": cell.id, **asdict(cell)}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"id": cell.id, **cell_record(cell)}, indent=1) + "\n")
         return 0
     return _train(cell, request.execution)
 

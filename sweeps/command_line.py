@@ -22,7 +22,7 @@ from sweeps.commands.wandb_dashboard import dashboard
 from sweeps.commands.wandb_sync import sync
 from sweeps.spec.cell_list import list_path
 from sweeps.spec.sweep_file import Request, load, sweep_names
-from sweeps.spec.words import KEYS
+from sweeps.spec.words import KEYS, add_include, included
 
 Action = Callable[[Request, str], int]
 
@@ -53,7 +53,8 @@ def main(words: Sequence[str]) -> int:
     """Do what the command line asks; returns the exit status."""
     if words and words[0] in STORE_ACTIONS and not {"-h", "--help"} & set(words):
         return STORE_ACTIONS[words[0]][1](words[1:])
-    given = _parser().parse_args(words)
+    given = _parser().parse_intermixed_args(words)
+    given.overrides += included(given.include)
     if given.action == "status" and (store := _store_with_list(given.name, given.overrides)):
         start = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
         return status_of_list(store, given.name, start)
@@ -90,4 +91,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("action", choices=list(ACTIONS))
     parser.add_argument("name", metavar="NAME", help="name of the sweep")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    add_include(parser)
     return parser

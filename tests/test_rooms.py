@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LEVELS = {
     "janus": (
-        "errors keyed_random atomic_files safe_names one_line metrics weight_header",
+        "errors keyed_random atomic_files safe_names one_line metrics weight_header plugins",
         "config",
         "store",
         "machine",

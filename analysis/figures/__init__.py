@@ -8,6 +8,7 @@ from dataclasses import replace
 from analysis.figures import across_benches, curves, facts, inside_network, spread
 from analysis.figures.style import Drawn, save, styled
 from analysis.runs.protocol import Group
+from janus import plugins
 
 __all__ = ["Drawn", "draw", "draw_published", "save"]
 
@@ -27,12 +28,13 @@ ONE_EACH = (
 def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]) -> list[Drawn]:
     """Every figure that the runs have data for, bench by bench; names begin with the bench."""
     out: list[Drawn] = []
+    outside = [entry.value for entry in plugins.every("figure")]
     benches = [group.bench for group in groups]
     for number, group in enumerate(groups):
         bench = group.bench + (f"_{number + 1}" if benches.count(group.bench) > 1 else "")
         rows = facts.rows_of(group, labels, order)
         with styled():
-            found = [make(group.bench, rows) for make in ONE_EACH]
+            found = [make(group.bench, rows) for make in (*ONE_EACH, *outside)]
             found += spread.sensitivity(group.bench, rows)
         out += [replace(d, name=f"{bench}_{d.name}") for d in found if d is not None]
     if len(set(benches)) == len(benches):  # not if a bench has several protocols

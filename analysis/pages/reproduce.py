@@ -14,9 +14,10 @@ PATHS = {"root", "cache", "weights"}
 """Fields that may hold a path. Results do not record paths."""
 
 FILL_IN = (
-    "In these commands bench.root=DIR stands for the folder of the images and "
-    "backbone.weights=PATH for the file of the weights on your machine: fill them in. The hashes "
-    "beside them are checked before anything is trained."
+    "In these commands bench.root=DIR stands for the folder of the images, "
+    "backbone.weights=PATH for the file of the weights, and --include MODULE for a module from "
+    "outside of this project, on your machine: fill them in. Their hashes are part of what is "
+    "checked before anything is trained."
 )
 """Sentence for pages that show such commands."""
 
@@ -58,6 +59,8 @@ def command(cell: Mapping[str, Any]) -> str:
         words.append(f"backbone.{name}={f'[{listed}]' if listed else _typed(backbone[name])}")
     sizes = bench.get("task_sizes")
     words.append(f"bench.tasks={f'[{sizes}]' if sizes else bench['tasks']}")
+    include = ["--include", "MODULE"] if cell.get("sources") else []
+    words = [*include, *words]
     return "python -m janus " + " ".join(shlex.quote(word) for word in words)
 
 

@@ -15,7 +15,7 @@ from analysis.published.read_csv import Published
 from analysis.runs.load import RunRecord, settings, text
 from janus.config.cell import Cell, TrainConfig
 from janus.config.compose import compose
-from janus.config.method_spec import method_spec, names, read_yaml
+from janus.config.method_spec import method_spec, read_yaml, readable_names
 
 RATES = ("lr", "head_lr")
 """Settings that may differ without making it another method: learning rates."""
@@ -47,7 +47,7 @@ def same_row(method: str, label: str, figure: Published) -> bool:
 
 def obstacle(run: RunRecord, figure: Published, allow: Collection[str] = ()) -> str:
     """The reason why runs with these settings cannot confirm or refute `figure`; '' if they can."""
-    if run.method not in names("method") or run.bench not in names("bench"):
+    if run.method not in readable_names("method") or run.bench not in readable_names("bench"):
         return "the method's own settings on this bench are not known here"
     if figure.variant and not _is_ablation(figure):
         return "the settings of the published row are not known"

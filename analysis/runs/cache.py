@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from janus import metrics
+from janus import metrics, plugins
 from janus.config.cell import SCHEMA
 
 WORTHWHILE = 200
@@ -146,4 +146,6 @@ def _version() -> str:
     """The cache's version: it changes with the code that reads results or computes metrics."""
     files = (Path(__file__).with_name("load.py"), Path(metrics.__file__))
     source = b"".join(path.read_bytes() for path in files)
+    for entry in plugins.every("metric"):
+        source += f"{entry.name} {entry.source.sha256}".encode()
     return f"{SCHEMA}-{hashlib.sha256(source).hexdigest()[:16]}"

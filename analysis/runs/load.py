@@ -247,7 +247,9 @@ def record(run: RunRecord) -> Mapping[str, Any]:
 def settings(run: RunRecord) -> dict[str, Any]:
     """All settings of the run's method, and the revision of its code."""
     method = run.identity["method"]
-    return {**method["values"], "revision": method["revision"]}
+    source = (run.identity.get("sources") or {}).get("method")
+    outside = {"source": source[:12]} if source else {}  # of a method from outside of this project
+    return {**method["values"], "revision": method["revision"], **outside}
 
 
 def labels(runs: Iterable[RunRecord]) -> dict[str, str]:

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, readable_names
 
 
 def of_run(run: RunRecord) -> list[str]:
     """The cautions for the run's settings; [] for most runs."""
-    if run.method not in names("method"):
+    if run.method not in readable_names("method"):
         return []
     return method_spec(run.method).cautions_of(run.cell["method"]["values"])
 

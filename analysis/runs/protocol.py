@@ -51,6 +51,7 @@ class Group:
 def fields_of(run: RunRecord) -> dict[str, Field]:
     """The protocol of a run by field name: `weights`, `split`, `epochs`, `core`, ..."""
     parts = {name: run.identity[name] for name in (*PARTS, "core")}
+    parts["sources"] = run.identity.get("sources") or {}
     return _fields(json.dumps(parts), run.schema, run.weights_sha256, run.split_sha256)
 
 
@@ -64,6 +65,9 @@ def _fields(parts: str, schema: int, weights: str, split: str) -> dict[str, Fiel
         "core": _plain(identity["core"]),
         "schema": _plain(schema),
     }
+    for part, sha256 in identity["sources"].items():
+        if part in PARTS:  # a method's own source is no protocol
+            out[f"{part}.source"] = _hashed(part, sha256)
     for part in PARTS:
         for name, value in identity[part].items():
             if name not in REPLACED[part]:

@@ -18,6 +18,8 @@ from analysis.stats import paired, significance
 from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference
 from analysis.stats.significance import Place
 from analysis.tables import cautions
+from janus import plugins
+from janus.errors import ConfigError
 from janus.metrics import METRICS as COMPUTED
 
 
@@ -105,6 +107,25 @@ METRICS = {
     )
 }
 """All metrics that a column can show, by key; `janus.metrics.METRICS` defines the accuracies."""
+
+
+def add_outside() -> None:
+    """Add the columns, and those of metrics, that modules from outside registered.
+
+    Raises ConfigError where one has the name of another column.
+    """
+    plugins.every("metric")  # enter `janus.metrics.METRICS` as they are imported
+    for metric in _from_counts():
+        METRICS.setdefault(metric.key, metric)
+    for entry in plugins.every("column"):
+        before = METRICS.get(entry.name)
+        if before is not None and before.read is not entry.value["read"]:
+            raise ConfigError(
+                f"column {entry.name!r} is in analysis/tables/comparison.py and in "
+                f"{entry.source.path}; rename the second"
+            )
+        METRICS[entry.name] = Metric(**entry.value)
+
 
 PRIMARY = "acc"
 """The default endpoint of the paired comparison."""

@@ -15,7 +15,7 @@ P_COLUMN = {"maxt": "p (max-T)", "holm": "p (Holm)", "none": "p"}
 def notes(table: Table) -> list[str]:
     """The notes of the table, each one or two sentences."""
     out = [_unit_note(table.columns, table.spread)]
-    units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit != "%"]
+    units = [f"{m.title} in {m.unit}" for m in table.metrics if m.unit not in ("%", "")]
     if units:
         out.append(f"{', '.join(units)}. Seconds and memory depend on the machine.")
     if table.averages:

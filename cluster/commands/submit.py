@@ -14,6 +14,7 @@ from cluster.record import code_snapshot
 from cluster.record.portable import check_weights, portable
 from cluster.record.submission import Submission, create, submissions
 from cluster.sweep_status import queues
+from janus import plugins
 from janus.config.cell import Cell
 from janus.store.store import Store
 from sweeps.estimate import forecast
@@ -72,8 +73,8 @@ def _print_forecast(
 
 def _print_what_would_start(asked: SubmitRequest, store: Store, cells: int) -> int:
     """For a dry run: nothing is written."""
-    files = code_snapshot.code_files(code_snapshot.ROOT)
-    code = code_snapshot.content_hash(code_snapshot.ROOT, files)
+    files = code_snapshot.all_files(code_snapshot.ROOT, plugins.sources())
+    code = code_snapshot.content_hash(files)
     unwritten = Submission(store.root / "cluster" / f"{asked.request.sweep.name}-DRY")
     unwritten.__dict__["record"] = {"code": code, "profile": asdict(asked.profile)}
     for text in asked.launcher.describe(unwritten, cells, asked.mode):
@@ -101,7 +102,8 @@ def _create(
     asked: SubmitRequest, store: Store, cells: Sequence[Cell], found: CellsByStatus
 ) -> Submission:
     """Write the submission down, with a copy of the code."""
-    code = code_snapshot.take(store.root / "cluster" / "code")
+    outside = plugins.sources()
+    code = code_snapshot.take(store.root / "cluster" / "code", sources=outside)
     retry = {cell_id: store.last_claim(cell_id) for cell_id in found.failed if asked.failed}
     more = {
         "command": asked.command,
@@ -110,6 +112,9 @@ def _create(
         "code": code.name,
         "execution": asdict(asked.request.execution),
     }
+    if outside:
+        more["include"] = code_snapshot.outside_modules(outside)
+        more["included_from"] = [str(source.path) for source in outside]
     made = create(store, asked.request.sweep.name, cells, retry, asked.profile, more)
     log(f"submission {made.id}, code {code.name}")
     return made

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.launchers import LAUNCHERS
+from cluster.launchers import LAUNCHERS, launcher_named, launcher_names
 from cluster.launchers.launcher import Launcher
 from cluster.record.profile import Profile, load_profile
 from cluster.record.profile_text import read_word
@@ -40,7 +40,7 @@ class SubmitRequest:
     @property
     def launcher(self) -> Launcher:
         """What starts the tasks."""
-        return LAUNCHERS[self.cluster]
+        return launcher_named(self.cluster)
 
 
 def parse(name: str, words: Sequence[str], **more: Any) -> SubmitRequest:
@@ -59,16 +59,16 @@ def parse(name: str, words: Sequence[str], **more: Any) -> SubmitRequest:
             changes[field] = read_word(field, value)
         else:
             rest.append(word)
-    for key, known in (("cluster", LAUNCHERS), ("mode", MODES)):
+    request = load(name, rest)  # first: it imports the modules that register launchers
+    for key, known in (("cluster", launcher_names()), ("mode", list(MODES))):
         if own[key] not in known:
             raise ConfigError(f"unknown {key}={own[key]}.{suggest(own[key], known)}")
-    if own["mode"] not in LAUNCHERS[own["cluster"]].modes:
+    if own["mode"] not in launcher_named(own["cluster"]).modes:
         raise ConfigError(
             f"cluster={own['cluster']} has no mode={own['mode']}; Ray on one machine: "
             "python -m sweeps run"
         )
     profile = load_profile(own["profile"], changes)
-    request = load(name, rest)
     if request.search is not None:
         how = shlex.join(["python", "-m", "sweeps", "search", name])
         raise ConfigError(f"{name} is a search, not a table: {how}")

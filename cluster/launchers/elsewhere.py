@@ -40,7 +40,7 @@ janus_elsewhere() {  # exit status of the task; the script lives on until this n
 
 def first_lines(submission: Submission) -> list[str]:
     """Write to the log, or go to another node where the folder of the logs is not seen."""
-    script = submission.code / "cluster" / "launchers" / "elsewhere.sh"
+    script = submission.code.joinpath(*__name__.split(".")).with_suffix(".sh")
     paths = {"JOBS": submission.jobs, "SCRIPT": script, "FOLDER": submission.folder}
     return [re.sub("|".join(paths), lambda word: shlex.quote(str(paths[word[0]])), FIRST)]
 

@@ -35,6 +35,7 @@ def main(folder: Path) -> int:
     submission, job = Submission(folder), here()
     again = any(submission.events.glob(f"{job.name}.r*-driver.jsonl"))
     events = Events(submission.events / f"{job.label}-driver.jsonl", job=job.label)
+    submission.include_outside()
     store = TaskStore(submission.store, job)
     cells = [staged(cell, submission.profile) for cell in submission.work[0]]
     wait_for_nodes(submission.profile.nodes, events)

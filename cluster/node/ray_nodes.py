@@ -169,7 +169,7 @@ class Node:
     def _drive(self, address: str, events: Events) -> int | None:
         """Run the sweep's driver; its exit status, None when Ray's head died before it ended."""
         driver = subprocess.Popen(
-            [sys.executable, "-u", "-m", "cluster.node.ray_driver", str(self.submission.folder)],
+            [sys.executable, "-u", "-m", f"{__package__}.ray_driver", str(self.submission.folder)],
             env=self._environment() | {"RAY_ADDRESS": address},
             start_new_session=True,
         )

@@ -72,6 +72,7 @@ def fit(submission: Submission, events: Events) -> bool:
     try:
         check_imports(submission.code)
         verify(submission.code)
+        submission.include_outside()
         for copy in stage(cells, submission.profile):
             events.note("staged", copy=copy)
         fine, wrong = check_node(cells, submission.store)
@@ -185,7 +186,8 @@ class Workers:
         number = self.first + slot
         words = [str(self.submission.folder), str(number), str(self.workers), str(slot)]
         self.processes[slot] = subprocess.Popen(
-            [sys.executable, "-u", "-m", "cluster.node.worker", *words], env=self._environment(slot)
+            [sys.executable, "-u", "-m", f"{__package__}.worker", *words],
+            env=self._environment(slot),
         )
 
     def _environment(self, slot: int) -> dict[str, str]:
@@ -214,3 +216,7 @@ class Workers:
             process.send_signal(number)
             if number == signal.SIGKILL:
                 process.wait()
+
+
+if __name__ == "__main__":  # for launchers from outside; submitit calls `Task` itself
+    Task(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))()

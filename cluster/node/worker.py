@@ -51,6 +51,7 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     share = len(cells[index::workers])
     events.note("worker", index=index, workers=workers)
     try:
+        submission.include_outside()
         told = check_torch(profile)
         resolve.check(cell.backbone for cell in cells)
         events.note("ready", torch=told)

@@ -14,34 +14,39 @@ import py_compile
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import janus
 from janus import atomic_files
 from janus.errors import ClusterError
+from janus.plugins import Source
 
-ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("janus", "sweeps", "cluster")
-"""What a job imports."""
+ROOT = Path(janus.__file__).resolve().parents[1]
+ROOMS = ("janus",) if __name__.startswith("janus.") else ("janus", "sweeps", "cluster")
+"""What a job imports; the wheel has all of it in `janus`."""
+OUTSIDE = "outside"
+"""Folder of a copy with the modules from outside of this project (see `janus.plugins`)."""
 RECORD = "snapshot.json"
 DIFF = "dirty.diff"
 
 
-def take(folder: Path, root: Path = ROOT) -> Path:
+def take(folder: Path, root: Path = ROOT, sources: Sequence[Source] = ()) -> Path:
     """Copy the code under `root` to `folder`/HASH, unless it is there; returns the copy.
 
-    An interrupted copy is never taken for a whole one: it gets its name last.
+    `sources`: modules and packages from outside of this project, copied beside it. An interrupted
+    copy is never taken for a whole one: it gets its name last.
     """
-    files = list(code_files(root))
-    target = folder / content_hash(root, files)
+    files = all_files(root, sources)
+    target = folder / content_hash(files)
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     building = folder / f".{target.name}.{secrets.token_hex(4)}"
     try:
-        for name in files:
+        for name, path in files.items():
             (building / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, building / name)
+            shutil.copyfile(path, building / name)
         record = {"hash": target.name, "git": _git_state(root), "files": len(files)}
         atomic_files.replace(building / RECORD, atomic_files.json_writer(record))
         (building / DIFF).write_text(_git(root, "diff", "HEAD", "--", *ROOMS))
@@ -78,12 +83,49 @@ def check_imports(copy: Path) -> None:
 
 def verify(copy: Path) -> None:
     """Raise ClusterError when the copy is no longer what its name says."""
-    found = content_hash(copy, code_files(copy))
+    found = content_hash(all_files(copy, within=copy / OUTSIDE))
     if found != copy.name:
         raise ClusterError(
             f"the code in {copy} was changed after it was submitted (now {found}). Cells of one "
             "submission must run one code: submit again"
         )
+
+
+def all_files(
+    root: Path, sources: Sequence[Source] = (), within: Path | None = None
+) -> dict[Path, Path]:
+    """{name in the copy: path} of the code under `root` and of what is from outside: of `sources`,
+    or, in a copy, what lies `within` its folder.
+    """
+    files = {name: root / name for name in code_files(root)}
+    if within is not None:
+        files |= {p.relative_to(root): p for p in sorted(_plain_files(within))}
+    outside: dict[Path, Path] = {}
+    for source in sources:
+        if source.path.is_dir():
+            for path in _plain_files(source.path):
+                outside[Path(OUTSIDE, source.name) / path.relative_to(source.path)] = path
+        else:
+            outside |= {Path(OUTSIDE, name): path for name, path in source.files().items()}
+    return files | dict(sorted(outside.items()))
+
+
+def outside_modules(sources: Sequence[Source]) -> list[str]:
+    """What a job includes of the copied sources: paths below the copy."""
+    found = []
+    for source in sources:
+        for path in source.registering:
+            inside = path.relative_to(source.path.parent)
+            found.append((Path(OUTSIDE) / inside).as_posix())
+    return found
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if path.is_file() and not hidden and path.suffix != ".pyc":
+            yield path
 
 
 def code_files(root: Path) -> Iterable[Path]:
@@ -96,11 +138,11 @@ def code_files(root: Path) -> Iterable[Path]:
                     yield (Path(folder) / name).relative_to(root)
 
 
-def content_hash(root: Path, files: Iterable[Path]) -> str:
-    """First 16 hex digits of the SHA-256 over names and bytes."""
+def content_hash(files: Mapping[Path, Path]) -> str:
+    """First 16 hex digits of the SHA-256 over names and bytes; `files`: {name: path}."""
     digest = hashlib.sha256()
-    for name in files:
-        content = (root / name).read_bytes()
+    for name, path in files.items():
+        content = path.read_bytes()
         digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()[:16]

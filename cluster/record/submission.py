@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.record.profile import Profile, profile_from
-from janus import atomic_files
-from janus.config.cell import Cell, cell_from_dict
+from janus import atomic_files, plugins
+from janus.config.cell import Cell, cell_from_dict, cell_record
 from janus.config.execution import Execution, execution_from
 from janus.errors import ClusterError, suggest
 from janus.store.store import Store
@@ -61,6 +61,14 @@ class Submission:
     def profile(self) -> Profile:
         """Resources and limits."""
         return profile_from(self.record["profile"])
+
+    def include_outside(self) -> None:
+        """Import the copied modules from outside; in a job, where nothing else is to be used.
+
+        Raises ConfigError when one cannot be imported.
+        """
+        paths = [str(self.code / path) for path in self.record.get("include", ())]
+        plugins.restore({"include": paths, "entry_points": False})
 
     @cached_property
     def execution(self) -> Execution:
@@ -103,7 +111,7 @@ def create(
     folder = store.root / "cluster" / f"{name}-{stamp}-{secrets.token_hex(2)}"
     for part in ("jobs", "events"):
         (folder / part).mkdir(parents=True)
-    packed = json.dumps({"cells": [asdict(c) for c in cells], "retry": dict(retry)}).encode()
+    packed = json.dumps({"cells": [cell_record(c) for c in cells], "retry": dict(retry)}).encode()
     atomic_files.replace(folder / "cells.json.gz", lambda p: _write(p, gzip.compress(packed)))
     record = {"sweep": name, "profile": asdict(profile), "created": time.time(), **more}
     atomic_files.replace(folder / "submission.json", atomic_files.json_writer(record))

@@ -350,6 +350,9 @@ class Cell:
     """Seed of everything random except the order."""
     own_order: str | None = None
     """The list behind an order of one's own, as compact JSON; `order` is then a name for it."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the source of what is from outside of this project, by `method`, `bench` or
+    `backbone` (see `janus.plugins`); empty for a cell that is all of this project's own."""
 
     def __post_init__(self) -> None:
         own = OWN.fullmatch(self.order) is not None
@@ -367,7 +370,8 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result, and nothing else (no device, paths, workers)."""
         parts = {name: getattr(self, name).identity() for name in _PARTS}
-        own = {} if self.own_order is None else {"own_order": self.own_order}
+        own: dict[str, Any] = {} if self.own_order is None else {"own_order": self.own_order}
+        own |= {"sources": dict(self.sources)} if self.sources else {}
         return {"core": CORE_REVISION, "order": self.order, "seed": self.seed} | own | parts
 
     @cached_property
@@ -378,6 +382,8 @@ class Cell:
         texts["order"] = json.dumps(self.order)
         if self.own_order is not None:
             texts["own_order"] = json.dumps(self.own_order)
+        if self.sources:
+            texts["sources"] = canonical(self.sources)
         text = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
         return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:16]
 
@@ -422,8 +428,16 @@ def _refuse_non_finite(tree: Any) -> None:
             _refuse_non_finite(child)
 
 
+def cell_record(cell: Cell) -> dict[str, Any]:
+    """The cell as plain data, from which `cell_from_dict` builds it again."""
+    record = asdict(cell)
+    if not cell.sources:  # records made before there was this field have no such key
+        del record["sources"]
+    return record
+
+
 def cell_from_dict(record: Mapping[str, Any]) -> Cell:
-    """Rebuild a cell from `asdict(cell)`, as found in result files."""
+    """Rebuild a cell from `cell_record(cell)`, as found in result files."""
     return Cell(
         bench=BenchConfig(**record["bench"]),
         backbone=BackboneConfig(**record["backbone"]),
@@ -432,4 +446,5 @@ def cell_from_dict(record: Mapping[str, Any]) -> Cell:
         order=record["order"],
         seed=record["seed"],
         own_order=record.get("own_order"),
+        sources=record.get("sources", {}),
     )

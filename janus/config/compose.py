@@ -17,10 +17,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from janus import plugins
 from janus.atomic_files import read_record
 from janus.config.cell import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.config.colours import with_colours
-from janus.config.method_spec import MethodSpec, Setting, method_spec, names, read_yaml
+from janus.config.method_spec import (
+    MethodSpec,
+    Setting,
+    method_spec,
+    names,
+    own_names,
+    read_yaml,
+)
 from janus.config.own_order import parse_order, partly_ordered
 from janus.config.task_sizes import VIRTUAL, with_task_sizes
 from janus.errors import ConfigError, suggest
@@ -77,7 +85,15 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         order=order,
         seed=seed,
         own_order=own_order,
+        sources=_sources(method=method_name, bench=bench_name, backbone=backbone_name),
     )
+
+
+def _sources(**used: str) -> dict[str, str]:
+    """SHA-256 of the source of each part that is from outside of this project."""
+    outside = {part: name for part, name in used.items() if name not in own_names(part)}
+    found = {part: plugins.find(part, name) for part, name in outside.items()}
+    return {part: entry.source.sha256 for part, entry in found.items() if entry is not None}
 
 
 def valid_keys(method: str) -> list[str]:

@@ -39,8 +39,7 @@ class Execution:
     )
     tracker: str = _option(
         "none",
-        "wandb: also log to Weights & Biases (docs/tracking.md); none",
-        choices=("none", "wandb"),
+        "wandb: also log to Weights & Biases (docs/tracking.md); none; or your own",
     )
     keep: str = _option(
         "none",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from janus import plugins
 from janus.config.cell import Cell, Value
 from janus.config.compose import PARTS
 from janus.config.execution import OPTIONS
@@ -35,7 +36,7 @@ def describe(cell: Cell) -> str:
     """The text of `python -m janus --help`, with the values that `cell` has."""
     spec, top = method_spec(cell.method.name), field_docs(Cell)
     lines = [
-        "usage: python -m janus [--help] [--list methods] [--dry] [key=value ...]",
+        "usage: python -m janus [--help] [--list methods] [--dry] [--include PATH] [key=value ...]",
         "",
         "Train one cell and print its accuracy; e.g.",
         "    python -m janus method=janus bench=glyphs order=0 seed=0",
@@ -100,10 +101,19 @@ def list_methods() -> str:
             ("keeps", spec.keeps),
             ("trains", spec.trains),
             ("defaults", spec.defaults),
+            *_origin(spec.name),
         ):
             lines += _wrapped("", f"{label}: {text or '--'}")
     lines += ["", *textwrap.wrap(LEGEND, 98)]
     return "\n".join(lines) + "\n"
+
+
+def _origin(name: str) -> list[tuple[str, str]]:
+    """For a method that is not of this project: where it is from."""
+    entry = plugins.known("method", name)
+    if entry is None:
+        return []
+    return [("from outside", f"{entry.source.path} (source {entry.source.sha256[:12]})")]
 
 
 LEGEND = (

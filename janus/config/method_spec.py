@@ -17,10 +17,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from janus import plugins
 from janus.config.cell import Value
 from janus.errors import ConfigError, suggest
 
@@ -42,7 +44,9 @@ _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
 
 
 def read_yaml(group: str, name: str) -> dict[str, Any]:
-    """The mapping in `janus/conf/<group>/<name>.yaml`. Raises ConfigError with the nearest name."""
+    """What declares a bench, backbone or method: the mapping in `janus/conf/<group>/<name>.yaml`,
+    or what a module from outside registered. Raises ConfigError with the nearest name.
+    """
     return deepcopy(_parsed(group, name))
 
 
@@ -50,17 +54,50 @@ def read_yaml(group: str, name: str) -> dict[str, Any]:
 def _parsed(group: str, name: str) -> dict[str, Any]:
     """The parsed file; cached, because every cell of a sweep needs its bench and backbone."""
     path = files("janus") / "conf" / group / f"{name}.yaml"
-    if not path.is_file():
+    if path.is_file():
+        return _mapping(path.read_text(encoding="utf-8"), where(group, name))
+    entry = plugins.find(group, name)
+    if entry is None:
         raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")
-    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    spec, more = entry.value.spec, entry.value.more
+    if isinstance(spec, Path):
+        spec = _mapping(spec.read_text(encoding="utf-8"), str(spec))
+    return {**deepcopy(dict(spec)), **more}
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
-        raise ConfigError(f"janus/conf/{group}/{name}.yaml must hold a mapping")
+        raise ConfigError(f"{where} must hold a mapping")
     return loaded
 
 
-@lru_cache
+def where(group: str, name: str) -> str:
+    """The file that declares a bench, backbone or method, for messages about it."""
+    entry = plugins.known(group, name)
+    if entry is None:
+        return f"janus/conf/{group}/{name}.yaml"
+    spec = entry.value.spec
+    return str(spec if isinstance(spec, Path) else f"{entry.source.path}: {group} {name}")
+
+
 def names(group: str) -> tuple[str, ...]:
-    """The benches, backbones or methods that exist."""
+    """The benches, backbones or methods that exist, those from outside included."""
+    return tuple(sorted({*own_names(group), *plugins.names(group)}))
+
+
+def readable_names(group: str) -> tuple[str, ...]:
+    """As `names`, without those whose installed package would have to be imported first."""
+    outside = (name for name in plugins.names(group) if plugins.known(group, name))
+    return tuple(sorted({*own_names(group), *outside}))
+
+
+@lru_cache
+def own_names(group: str) -> tuple[str, ...]:
+    """The benches, backbones or methods of this project."""
     folder = files("janus") / "conf" / group
     found = (p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
     return tuple(sorted(n for n in found if not n.startswith("_")))
@@ -257,17 +294,23 @@ def method_spec(name: str) -> MethodSpec:
     record = read_yaml("method", name)
     settings = _declared_settings(record, name)
     cautions = tuple(Caution(**entry) for entry in record.pop("cautions", ()))
-    where = f"janus/conf/method/{name}.yaml"
+    file = where("method", name)
     for setting, declared in settings.items():
-        _check_names(declared.needs, settings, f"{where}: {setting}: needs")
+        _check_names(declared.needs, settings, f"{file}: {setting}: needs")
     for caution in cautions:
-        _check_names(caution.when, settings, f"{where}: cautions")
+        _check_names(caution.when, settings, f"{file}: cautions")
     record["cautions"] = cautions
     record |= {key: tuple(record.get(key, ())) for key in ("equations", "choices", "guards")}
     try:
         return MethodSpec(name=name, settings=settings, **record)
     except TypeError as error:
-        raise ConfigError(f"janus/conf/method/{name}.yaml: {error}") from None
+        raise ConfigError(f"{file}: {_missing_keys(error)}") from None
+
+
+def _missing_keys(error: TypeError) -> str:
+    """What a declaration lacks, or has too much, without the name of the class behind it."""
+    text = str(error).partition("__init__() ")[2] or str(error)
+    return text.replace("keyword-only ", "").replace("keyword argument", "key")
 
 
 def _check_names(
@@ -304,23 +347,29 @@ def _read_settings(
     """Parse a `settings:` block; a bare value changes only the default of an inherited setting."""
     parsed: dict[str, Setting] = {}
     for key, entry in block.items():
-        where = f"janus/conf/method/{name}.yaml: {key}"
+        place = f"{where('method', name)}: {key}"
         if isinstance(entry, dict) and "help" in entry:
             if "choices" in entry:
                 entry = entry | {"choices": tuple(entry["choices"])}
-            parsed[key] = Setting(**entry)
+            try:
+                parsed[key] = Setting(**entry)
+            except TypeError as error:
+                raise ConfigError(f"{place}: {_missing_keys(error)}") from None
         elif key in inherited:
             changes = entry if isinstance(entry, dict) else {"default": entry}
             if "choices" in changes:
                 changes = changes | {"choices": tuple(changes["choices"])}
-            parsed[key] = Setting(**{**vars(inherited[key]), **changes})
+            try:
+                parsed[key] = Setting(**{**vars(inherited[key]), **changes})
+            except TypeError as error:
+                raise ConfigError(f"{place}: {_missing_keys(error)}") from None
         else:
-            raise ConfigError(f"{where}: a new setting needs default and help")
+            raise ConfigError(f"{place}: a new setting needs default and help")
         if parsed[key].tag not in TAGS:
-            raise ConfigError(f"{where}: tag must be one of {', '.join(TAGS)}")
-        parsed[key].check(where, parsed[key].default)
+            raise ConfigError(f"{place}: tag must be one of {', '.join(TAGS)}")
+        parsed[key].check(place, parsed[key].default)
         for value, meaning in parsed[key].revised.items():
-            parsed[key].check(f"{where}: revised", value)
+            parsed[key].check(f"{place}: revised", value)
             if not isinstance(value, str) or not isinstance(meaning, int) or meaning < 2:
-                raise ConfigError(f"{where}: revised must give a text its meaning's number, from 2")
+                raise ConfigError(f"{place}: revised must give a text its meaning's number, from 2")
     return parsed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from janus.config.method_spec import MethodSpec, method_spec, names
+from janus.config.method_spec import MethodSpec, method_spec, own_names
 
 HEAD = """\
 <!-- made by `python -m janus.config.methods_page`; edit janus/conf/method/*.yaml instead -->
@@ -28,7 +28,7 @@ s scale, W0 frozen weight, G its full gradient, f the CLS feature, x a block's i
 
 def sheet() -> str:
     """The whole page, as Markdown."""
-    specs = [method_spec(name) for name in names("method")]
+    specs = [method_spec(name) for name in own_names("method")]
     specs.sort(key=lambda spec: (spec.family, spec.name))
     parts = [HEAD, *_overview(specs)]
     family = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from janus.errors import ConfigError
 
-PATH_KEYS = ("bench.root", "bench.cache", "backbone.weights", "store")
+PATH_KEYS = ("bench.root", "bench.cache", "backbone.weights", "store", "include")
 """Keys whose value is a path, or a plain word such as `bundled` or `null`."""
 
 

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from janus import atomic_files
+from janus import atomic_files, plugins
 from janus.config.cell import BenchConfig
 from janus.config.compose import compose
-from janus.config.method_spec import names, read_yaml
+from janus.config.method_spec import names, own_names, read_yaml
 from janus.data.benches.catalogue import ORIGINS
 from janus.errors import ConfigError, DataError
 from janus.one_line import one_line
@@ -46,7 +46,7 @@ def list_benches() -> int:
     """Print one line for every bench: present or missing, size, tasks, source, licence."""
     out = sys.stdout.write
     out(f"{'bench':<18} {'images':<11} {'size':>7}  {'tasks':<14} where from; licence\n")
-    for name in names("bench"):
+    for name in own_names("bench"):
         record, origin = read_yaml("bench", name), ORIGINS[name]
         root = record.get("root")
         if name in ("glyphs", "glyphs_styles"):
@@ -58,6 +58,8 @@ def list_benches() -> int:
         tasks = f"{record['tasks']} {record['scenario']}-inc."
         out(f"{name:<18} {present:<11} {origin.size:>7}  {tasks:<14} {origin.how}; ")
         out(f"{origin.licence}\n")
+    for entry in plugins.every("bench"):
+        out(f"{entry.name:<18} from outside: {entry.source.path}\n")
     out("Sizes are rough; `present` means below the default bench.root.\n")
     out("next: python -m janus.data check BENCH bench.root=DIR\n")
     return 0
@@ -78,7 +80,8 @@ def check(config: BenchConfig, words: str) -> int:
         f"{table(bench, config.tasks, domain)}\nsplit {config.split}: SHA-256 {bench.sha256}\n"
     )
     sys.stdout.write("".join(f"{note}\n" for note in (*bench.notes, *copies(bench))))
-    sys.stdout.write(ORIGINS[config.name].compare(len(bench.train), len(bench.test)))
+    if config.name in ORIGINS:
+        sys.stdout.write(ORIGINS[config.name].compare(len(bench.train), len(bench.test)))
     if config.classes not in (UNKNOWN, len(bench.class_names)):
         sys.stdout.write(f"NOT {config.classes} classes: bench.classes says so\n")
     if config.split_sha256 not in (None, bench.sha256):
@@ -139,6 +142,8 @@ def fetch_bench(config: BenchConfig, words: str) -> int:
     """Download and unpack the bench's archives. Raises DataError if it has none."""
     from janus.data.files.download import fetch
 
+    if config.name not in ORIGINS:
+        raise DataError(f"bench {config.name} is from outside of this project: fetch it yourself")
     origin = ORIGINS[config.name]
     if not origin.downloads:
         raise DataError(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from janus import plugins
 from janus.config.cell import BenchConfig
 from janus.config.compose import file_sha256
 from janus.config.task_sizes import sizes_of
@@ -75,9 +76,10 @@ def read(config: BenchConfig) -> Bench:
 
     Raises DataError for everything that would make a run fail later.
     """
-    if config.source not in LOADERS:
+    read_images = LOADERS.get(config.source) or plugins.loader(config.source)
+    if read_images is None:
         raise DataError(f"unknown bench.source {config.source!r}.{suggest(config.source, LOADERS)}")
-    bench = LOADERS[config.source](config)
+    bench: Bench = read_images(config)
     opened = {"train": bench.train, "test": bench.test}
     if config.eval == "validation":
         del opened["test"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from janus import plugins
 from janus.config.method_spec import method_spec
 
 if TYPE_CHECKING:
@@ -19,5 +20,11 @@ def method_class(name: str) -> type[Method]:
 
 
 def make(context: Context) -> Method:
-    """A fresh method for the context's cell."""
+    """A fresh method for the context's cell.
+
+    Raises ConfigError where the cell was planned with another source of what is from outside.
+    """
+    cell = context.cell
+    used = {"method": cell.method.name, "bench": cell.bench.name, "backbone": cell.backbone.name}
+    plugins.check_unchanged(cell.sources, used)
     return method_class(context.cell.method.name)(context)

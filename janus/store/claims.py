@@ -14,12 +14,12 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from janus import atomic_files
-from janus.config.cell import Cell
+from janus.config.cell import Cell, cell_record
 from janus.errors import RunError
 from janus.store import correct_images
 from janus.store.processes import has_ended, process_identity
@@ -146,7 +146,7 @@ class Claims:
 
     def claim(self, cell: Cell) -> Claim | None:
         """A new claim of the cell's run; None while another process holds one."""
-        return self.claim_id(cell.id, asdict(cell))
+        return self.claim_id(cell.id, cell_record(cell))
 
     def claim_id(self, cell_id: str, cell: Mapping[str, Any]) -> Claim | None:
         """As `claim`, for a cell of another revision of the code, whose id we cannot compute."""

@@ -1,7 +1,8 @@
-"""The trackers that the execution option `tracker` names. To add one, give it a branch here."""
+"""The trackers that the execution option `tracker` names: ours, and those from outside."""
 
 from __future__ import annotations
 
+from janus.tracking import outside
 from janus.tracking.observer import NoTracker, Tracker
 from janus.tracking.wandb_account import wanted
 
@@ -12,4 +13,6 @@ def make_tracker(name: str) -> Tracker:
         from janus.tracking.wandb_tracker import Tracking
 
         return Tracking()
+    if outside.is_outside(name):
+        return outside.OutsideTracker(name)
     return NoTracker()

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from janus.config.cell import SCHEMA, Cell
+from janus.config.cell import SCHEMA, Cell, cell_record
 from janus.evaluation.accuracy import tree_bytes
 from janus.machine.provenance import device_memory_bytes, machine, peak_memory_bytes
 from janus.training.set_up import Run
@@ -59,7 +59,7 @@ def make_provenance(run: Run) -> dict[str, Any]:
 def portable(cell: Cell) -> dict[str, Any]:
     """The cell without paths: a result must not depend on where files lie."""
     named = cell.identity()["backbone"]["weights"]
-    return asdict(cell) | {
+    return cell_record(cell) | {
         "bench": asdict(cell.bench) | {"root": None, "cache": None},
         "backbone": asdict(cell.backbone) | {"weights": named},
     }

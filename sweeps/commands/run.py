@@ -8,6 +8,7 @@ from typing import Any
 from janus.errors import ClusterError, RunError
 from janus.one_line import explain
 from janus.store.store import Store
+from janus.tracking import outside
 from janus.tracking.wandb_account import wanted
 from janus.weights.resolve import check
 from sweeps.estimate import forecast
@@ -76,7 +77,8 @@ def _log_plan(request: Request, planned: Plan, before: CellsByStatus, store: Sto
 
 def _tracked(request: Request, planned: Plan) -> dict[str, dict[str, Any]]:
     """What W&B is told of each cell beside the cell itself; empty: nothing is tracked."""
-    if not wanted(request.execution.tracker):
+    tracker = request.execution.tracker
+    if not (wanted(tracker) or outside.is_outside(tracker)):
         return {}
     return {p.cell.id: {"sweep": planned.name, "row": p.row} for p in planned.entries}
 

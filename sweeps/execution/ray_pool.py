@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from janus import plugins
 from janus.config.cell import Cell
 from janus.config.execution import Execution
 from janus.errors import ClusterError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = Execution()
 
-PRELOAD = ("janus.training.loop", "janus.machine.import_timm", "sweeps.execution.ray_trial")
+PRELOAD = ("janus.training.loop", "janus.machine.import_timm", f"{__package__}.ray_trial")
 """What a worker needs before it can train."""
 
 
@@ -168,11 +169,12 @@ class RayPool:
         gpu = bool(self.packing.gpus)
         return {
             "id": cell.id,
-            "cell": json.dumps(asdict(cell)),
+            "cell": json.dumps(cell_record(cell)),
             "execution": asdict(self.execution),
             "stalled": self.store.stalled_claim(cell.id),
             "tracked": self.tracked.get(cell.id),
             "shared": shared,
+            "plugins": plugins.state(),
             "gpu": int(1e4 / shared) / 1e4 if gpu else 0.0,  # Ray's precision, never rounded up
             "cpu": 1 if gpu else max(1, min(self.workers // shared, self.cluster.node_cores)),
         }

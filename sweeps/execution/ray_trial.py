@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from janus import plugins
 from janus.config.cell import Cell, cell_from_dict
 from janus.config.execution import execution_from
 from janus.errors import OUT_OF_MEMORY
@@ -65,6 +66,7 @@ class CellTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train the whole cell and report how it ended."""
+        plugins.restore(self.job["plugins"])  # imported once, before the first cell
         cell = cell_from_dict(json.loads(self.job["cell"]))
         self.execution = execution_from(self.job["execution"])
         store = self.open_store(self.execution.store)

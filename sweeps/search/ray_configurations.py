@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from janus.config.cell import Cell, cell_from_dict
+from janus import plugins
+from janus.config.cell import Cell, cell_from_dict, cell_record
 from janus.config.execution import Execution, execution_from
 from janus.machine.devices import for_one_of_several
 from janus.store.store import Store
@@ -62,6 +63,7 @@ class ConfigurationTrial(tune.Trainable):  # type: ignore[misc]
         from janus.training.loop import run_cell
 
         def run() -> Mapping[str, Any]:
+            plugins.restore(self.job["plugins"])
             # Ray hides the GPUs from workers that were given none
             execution = for_one_of_several(self.execution)
             observer = Curve(self.store, cell.id)
@@ -97,7 +99,8 @@ def configuration_job(
     stalled = {cell.id: store.stalled_claim(cell.id) for cell in cells}
     return {
         "key": cells[0].id,
-        "cells": json.dumps([asdict(cell) for cell in cells]),
+        "cells": json.dumps([cell_record(cell) for cell in cells]),
+        "plugins": plugins.state(),
         "until": until,
         "tasks": cells[0].bench.tasks,
         "execution": asdict(replace(execution, store=str(store.root))),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from janus import atomic_files
+from janus import atomic_files, plugins
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name, is_cell_id
 from janus.store.store import Store
@@ -23,7 +23,9 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[PlannedCel
     entries = [
         {"id": p.cell.id, "title": p.title, "row": p.row, "protocol": p.protocol} for p in cells
     ]
-    record = {"name": name, "command": command, "cells": entries}
+    record: dict[str, Any] = {"name": name, "command": command, "cells": entries}
+    if outside := plugins.state()["include"]:
+        record["include"] = outside  # for people: nothing is imported because a store says so
     atomic_files.replace(list_path(store, name), atomic_files.json_writer(record))
 
 

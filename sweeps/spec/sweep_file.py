@@ -23,11 +23,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from janus import plugins
 from janus.config.execution import OPTIONS, SWEEP_OPTIONS, Execution, execution_from
 from janus.config.method_spec import method_spec, names
 from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name
+from janus.tracking import outside
 from sweeps.spec.search_section import Search, read_search, refuse_overlap
 from sweeps.spec.sweep import BARE_KEYS, Block, Sweep
 from sweeps.spec.tiny import SCALES, reduce
@@ -102,7 +104,20 @@ def load(name: str, overrides: Sequence[str]) -> Request:
                 fixed[key] = values[0]
         else:
             raise ConfigError(f"unknown key {key!r}.{suggest(key, [*KEYS, *BARE_KEYS])}")
-    return _request(path.stem, _compose(path, own), set(own), fixed, grid)
+    typed_modules = str(own.pop("include", None) or "")
+    record = _compose(path, own)
+    _include(record, path.resolve().parent, typed_modules)
+    return _request(path.stem, record, set(own), fixed, grid)
+
+
+def _include(record: Mapping[str, Any], folder: Path, typed: str) -> None:
+    """Import the modules of `include`: of the sweep file, whose paths are relative to its
+    `folder`, and of the command line, joined by os.pathsep.
+    """
+    for name in map(str, _listed(record.get("include") or [])):
+        plugins.include(folder / Path(name).expanduser())
+    for name in filter(None, typed.split(os.pathsep)):
+        plugins.include(name)
 
 
 def _compose(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +216,7 @@ def _execution(record: Mapping[str, Any]) -> Execution:
             listed = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
             raise ConfigError(f"{name} must be {listed}, got {value!r}")
     execution = execution_from(given)
+    outside.check(execution.tracker)
     store = Path(execution.store).expanduser().resolve()
     if store.exists() and not store.is_dir():
         raise ConfigError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -31,9 +33,21 @@ KEYS = {
     "scale": "tiny: the same sweep in seconds, on few images, bundled unless bench is typed",
     "workers": "cells trained at a time; null: one per core",
     **{name: OPTIONS[name].help for name in SWEEP_OPTIONS},
+    "include": "modules of your own to import first (as --include PATH), see docs/extend.md",
     "device": "auto, cpu or cuda; a cell takes one GPU or one core",
 }
 """Every key of a sweep file, with its meaning."""
+
+
+def add_include(parser: argparse.ArgumentParser) -> None:
+    """The option `--include`, which may be repeated."""
+    text = "import a module or package of your own first, see docs/extend.md; may be repeated"
+    parser.add_argument("--include", action="append", default=[], metavar="PATH", help=text)
+
+
+def included(paths: Sequence[str]) -> list[str]:
+    """The words of a command line that stand for `--include PATH ...`; none for no path."""
+    return [f"include={os.pathsep.join(paths)}"] if paths else []
 
 
 def read_word(text: str) -> tuple[str, list[Any], bool]:
