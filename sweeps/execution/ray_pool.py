@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from janus import plugins
-from janus.config.cell import Cell
+from janus.config.cell import Cell, cell_record
 from janus.config.execution import Execution
 from janus.errors import ClusterError
 from janus.machine.devices import gpu_names
