@@ -11,8 +11,9 @@ from janus.errors import ConfigError
 from janus.safe_names import check_name
 from janus.store.store import Store
 from sweeps.commands.choose import choose
+from sweeps.commands.export import export
 from sweeps.commands.gc import collect
-from sweeps.commands.merge_export import export, merge
+from sweeps.commands.merge import merge
 from sweeps.commands.plan import print_plan
 from sweeps.commands.probe import probe
 from sweeps.commands.run import run

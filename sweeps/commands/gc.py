@@ -17,7 +17,7 @@ from janus import atomic_files
 from janus.errors import ConfigError
 from janus.store.correct_images import FIELD
 from janus.store.store import Store
-from sweeps.commands.merge_export import read_words
+from sweeps.commands.store_words import read_words
 from sweeps.execution import cleanup
 from sweeps.show.console import print_line
 

@@ -1,4 +1,4 @@
-"""`merge` and `export`: results from one store into another, through the store's own claims.
+"""Results from one store into another, through the store's own claims: for `merge` and `export`.
 
 A merged result is committed like any other: once, and never over a different one. What is not
 finished stays where it is.
@@ -6,20 +6,17 @@ finished stays where it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from janus import atomic_files
-from janus.config.overrides import path_override
-from janus.errors import ConfigError, DataError, RunError, suggest
-from janus.safe_names import check_name
+from janus.errors import ConfigError, DataError, RunError
 from janus.store import correct_images
 from janus.store.correct_images import FIELD
 from janus.store.store import Store
-from sweeps.show.console import log, print_line
-from sweeps.spec.cell_list import list_at, list_path
+from sweeps.show.console import log
+from sweeps.spec.cell_list import list_at
 
 
 @dataclass
@@ -42,47 +39,12 @@ class Copied:
     """Why the file of single test images of a new result was not brought along."""
 
 
-def merge(words: Sequence[str]) -> int:
-    """The action: bring the results of STORE... into the store `store=`."""
-    paths, given = read_words(words, {"store": "runs"})
-    if not paths:
-        raise ConfigError("give the stores to merge: python -m sweeps merge STORE... store=runs")
-    target, sources = Store(given["store"]), [_open(path) for path in paths]
-    if any(source.root == target.root for source in sources):
-        raise ConfigError(f"{target.root} cannot be merged into itself")
-    missing = 0
-    for source in sources:
-        copied = copy_results(source, target, sorted(source.done()))
-        copy_lists(source, target)
-        missing += _log_copied(source, copied)
-    print_line(f"{len(target.done())} results in {target.root}")
-    return 3 if missing else 0
-
-
-def export(words: Sequence[str]) -> int:
-    """The action: write the results of the store `store=` (or of one sweep) into a new folder."""
-    flags = [word for word in words if word == "--results-only"]
-    paths, given = read_words(
-        [word for word in words if word not in flags], {"store": "runs", "sweep": ""}
-    )
-    if len(paths) != 1:
-        raise ConfigError("give one folder: python -m sweeps export DIR store=runs --results-only")
-    if not flags:
-        raise ConfigError(
-            "say --results-only: checkpoints and logs belong to the machine that trains; to move "
-            "a whole store, copy its folder while nobody trains in it"
-        )
-    source, target = _open(given["store"]), Store(paths[0])
-    if target.root.exists() and any(target.root.iterdir()):
-        raise ConfigError(f"{target.root} is not empty; export into a new folder")
-    wanted = sorted(source.done() & _listed(source, given["sweep"]))
-    copied = copy_results(source, target, wanted)
-    copy_lists(source, target, given["sweep"])
-    missing = _log_copied(source, copied)
-    print_line(
-        f"{copied.new} results in {target.root}, with their provenance and the lists of sweeps"
-    )
-    return 3 if missing else 0
+def open_existing(path: str) -> Store:
+    """The store at `path`. Raises ConfigError where there is none."""
+    store = Store(path)
+    if not (store.root / "results").is_dir():
+        raise ConfigError(f"no store in {store.root}: it has no folder results/; give another path")
+    return store
 
 
 def copy_results(source: Store, target: Store, cell_ids: Iterable[str]) -> Copied:
@@ -162,51 +124,11 @@ def copy_lists(source: Store, target: Store, name: str = "") -> None:
         atomic_files.replace(ours, atomic_files.json_writer(theirs))
 
 
-def read_words(words: Sequence[str], known: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Positional words, and KEY=VALUE words over the defaults in `known`."""
-    paths, given = [], dict(known)
-    typed: dict[str, str] = {}
-    for word in words:
-        key, separator, value = word.partition("=")
-        if separator and key in known:
-            if typed.setdefault(key, value) != value:
-                raise ConfigError(
-                    f"{key} is given twice, as {typed[key]!r} and {value!r}; give it once"
-                )
-            if path := path_override(word):
-                value = path[1] or known[key]
-            given[key] = value
-        elif word.startswith("-") or (separator and "/" not in key):
-            raise ConfigError(f"unknown word {word!r}.{suggest(key, known)}")
-        else:
-            paths.append(word)
-    return paths, given
-
-
 def _provenance(source: Store, cell_id: str) -> dict[str, Any]:
     return (source.provenance(cell_id) or {}) | {"merged_from": source.root.name}
 
 
-def _open(path: str) -> Store:
-    store = Store(path)
-    if not (store.root / "results").is_dir():
-        raise ConfigError(f"no store in {store.root}: it has no folder results/; give another path")
-    return store
-
-
-def _listed(store: Store, name: str) -> set[str]:
-    """Cells of a sweep; of every one, and of none, without a name."""
-    if not name:
-        return store.done()
-    record = list_at(list_path(store, check_name(name, "the name of a sweep")))
-    if record is None:
-        known = [Path(p).stem for p in (store.root / "sweeps").glob("*.json")]
-        hint = suggest(name, known) or " It knows no sweep; without sweep= every result is taken"
-        raise ConfigError(f"no sweep {name!r} in {store.root}.{hint}")
-    return {cell["id"] for cell in record["cells"]}
-
-
-def _log_copied(source: Store, copied: Copied) -> int:
+def log_copied(source: Store, copied: Copied) -> int:
     """Say what was merged; returns how many results were not."""
     log(f"{source.root}: {copied.new} new results, {copied.known} known already")
     for cell_id in copied.busy:
