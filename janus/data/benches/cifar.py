@@ -41,7 +41,7 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The object of this name if it is allowed. Raises UnpicklingError for any other name."""
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it uses {module}.{name}, which no array needs")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no array needs")
         return ALLOWED[module, name]
 
 
