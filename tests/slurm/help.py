@@ -97,10 +97,10 @@ def wait(what: Callable[[], Any], seconds: float, name: str) -> Any:
 INLINE = """
 import sys
 from pathlib import Path
-from cluster.submission import Submission
+from cluster.record.submission import Submission
 from janus.training.loop import run_cell
 from janus.config.cell import Cell
-from janus.store import Store
+from janus.store.store import Store
 wanted = sys.argv[4].split(",")
 cells = [c for c in Submission(Path(sys.argv[1])).work[0] if c.id in wanted]
 for cell in cells[int(sys.argv[3])::2]:
