@@ -15,7 +15,7 @@ from typing import Any
 
 from janus import plugins
 from janus.config.cell import Cell, cell_record
-from janus.config.compose import cautions, compose, unread
+from janus.config.compose import cautions, compose, unused_overrides
 from janus.config.execution import OPTIONS, Execution
 from janus.config.help_text import describe, list_methods
 from janus.config.overrides import parse_overrides
@@ -70,7 +70,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(describe(compose(request.overrides)))
         return 0
     cell = compose(request.overrides)
-    for note in [*unread(request.overrides, cell), *cautions(cell)]:
+    for note in [*unused_overrides(request.overrides, cell), *cautions(cell)]:
         sys.stderr.write(f"note: {note}\n")
     if given.dry:
         import json

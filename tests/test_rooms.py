@@ -7,6 +7,7 @@ from rooms below it; what lies directly in the package stands at the level of it
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -141,6 +142,31 @@ def test_tests_and_benchmarks_import_each_other_nowhere() -> None:
             bad = [m for m in used if m.startswith("tests.perf")]
         wrong += [f"{place} imports {m}" for m in bad]
     assert not wrong
+
+
+def test_programs_in_strings_import_modules_that_exist() -> None:
+    """Programs for processes of their own: neither ruff nor mypy reads them."""
+    statement = re.compile(
+        r"\b(?:from ((?:janus|sweeps|cluster|analysis|tests)[\w.]*) import (\w+)"
+        r"|import ((?:janus|sweeps|cluster|analysis)\.[\w.]+))"
+    )
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for module, name, plain in statement.findall(node.value):
+                    if not defined(module or plain, name):
+                        wrong.append(f"{path.relative_to(ROOT)}: {module or plain} {name}")
+    assert not wrong
+
+
+def defined(module: str, name: str) -> bool:
+    """Whether a module exists and, where a name is given, has it: a submodule or in its text."""
+    place = ROOT / module.replace(".", "/")
+    if name and (place / f"{name}.py").is_file():
+        return True
+    files = [f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()]
+    return any(not name or re.search(rf"\b{name}\b", f.read_text()) for f in files)
 
 
 def test_planning_imports_no_torch() -> None:

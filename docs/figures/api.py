@@ -113,12 +113,15 @@ def _split(node: ast.FunctionDef) -> list[str]:
     plain = [*given.posonlyargs, *given.args]
     free: list[ast.expr | None] = [None] * (len(plain) - len(given.defaults))
     parts = [_argument(a, d) for a, d in zip(plain, [*free, *given.defaults], strict=True)]
-    if given.kwonlyargs:
+    if given.vararg:
+        parts.append(f"*{ast.unparse(given.vararg)}")
+    elif given.kwonlyargs:
         parts.append("*")
     keyed: Mapping[ast.arg, ast.expr | None] = dict(
         zip(given.kwonlyargs, given.kw_defaults, strict=True)
     )
-    return parts + [_argument(a, d) for a, d in keyed.items()]
+    parts += [_argument(a, d) for a, d in keyed.items()]
+    return [*parts, f"**{ast.unparse(given.kwarg)}"] if given.kwarg else parts
 
 
 def _argument(argument: ast.arg, default: ast.expr | None) -> str:

@@ -111,7 +111,7 @@ def _as_read(spec: MethodSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def unread(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
+def unused_overrides(overrides: Mapping[str, Any], cell: Cell) -> list[str]:
     """A sentence for each override that has no effect, with the value that makes it inactive."""
     spec = method_spec(cell.method.name)
     told = []
@@ -238,4 +238,4 @@ def file_sha256(path: str, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["cautions", "compose", "file_sha256", "names", "unread", "valid_keys"]
+__all__ = ["cautions", "compose", "file_sha256", "names", "unused_overrides", "valid_keys"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from janus.config.cell import Cell
-from janus.config.compose import cautions, unread
+from janus.config.compose import cautions, unused_overrides
 from sweeps.spec.rows import Row, at, pattern, rows, without_effect
 from sweeps.spec.sweep import Sweep
 
@@ -104,7 +104,7 @@ def _remarks(listed: Sequence[Row], cells: Sequence[Cell]) -> dict[str, list[str
     """
     found: dict[str, list[str]] = {}
     for row, cell in zip(listed, cells, strict=True):
-        for sentence in [*unread(row.overrides, cell), *cautions(cell)]:
+        for sentence in [*unused_overrides(row.overrides, cell), *cautions(cell)]:
             found.setdefault(sentence, []).append(row.label)
     return found
 

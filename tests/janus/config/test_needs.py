@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from janus.config.cell import Cell
-from janus.config.compose import unread
+from janus.config.compose import unused_overrides
 from janus.config.method_spec import Setting, method_spec, read_yaml
 from janus.data import load_bench as benches
 from janus.data.stream import cut, joined
@@ -122,7 +122,7 @@ def test_what_is_declared_unread_changes_nothing(method, options):
 def test_values_that_nothing_reads_make_no_new_cell_and_are_told():
     plain, sized = toy_cell(), toy_cell(method__sketch_size=8)
     assert sized.id == plain.id and sized.method.values["sketch_size"] == 64
-    told = unread({"method.sketch_size": 8, "method.lr": 1.0, "seed": 1}, sized)
+    told = unused_overrides({"method.sketch_size": 8, "method.lr": 1.0, "seed": 1}, sized)
     assert told == ["method.sketch_size has no effect with method.estimator=cov"]
     sketched = {"method__estimator": "fd", "method__sketch_size": 8}
     assert toy_cell(**sketched).method.values["sketch_size"] == 8
