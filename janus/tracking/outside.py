@@ -24,7 +24,8 @@ def check(tracker: str) -> str:
     known = [*plugins.OUR_NAMES["tracker"], *plugins.names("tracker")]
     if tracker not in known:
         raise ConfigError(
-            f"tracker must be one of {', '.join(known)}, got {tracker!r}.{suggest(tracker, known)}"
+            f"tracker must be none or wandb, or what a module registers (--include PATH), got "
+            f"{tracker!r}.{suggest(tracker, known)}"
         )
     if is_outside(tracker):
         plugins.find("tracker", tracker)
