@@ -160,7 +160,7 @@ def register_column(
     digits: int = 2,
     better: int = 0,
 ) -> None:
-    """Add a column of tables. `read(run)`: its number for an `analysis.runs.load.RunRecord`, or None.
+    """Add a column of tables. `read(run)`: the number of an `analysis.runs.load.RunRecord` or None.
 
     What is printed is the number times `scale`. `better`: +1 more is better, -1 less, 0 no ranks.
     """
