@@ -41,6 +41,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     modules = set(sys.modules)
     for name in ("_entries", "_sources", "_included"):
         monkeypatch.setattr(plugins, name, {})
+    monkeypatch.setattr(plugins, "_use_entry_points", True)
     known = dict(metrics.METRICS)
     yield
     for name in set(sys.modules) - modules:

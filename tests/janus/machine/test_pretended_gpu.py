@@ -14,7 +14,7 @@ from janus.config.method_spec import names
 NOT_TRAINED = ("ncm", "ranpac")
 """ncm trains nothing, ranpac nothing after the first task."""
 
-RECTIFIED = {"rectification.py _linalg_eigh": 1}
+RECTIFIED = {"algorithms/rectification.py _linalg_eigh": 1}
 """torch asks whether an eigenproblem converged: once a step, for all blocks together."""
 
 ROUTED = ("color", "color_pp")
