@@ -57,7 +57,7 @@ def test_printed_commands_can_be_typed_as_they_stand(tmp_path):
 PIPED = """
 import subprocess, sys
 from pathlib import Path
-from cluster.local import _streams
+from cluster.launchers.local import _streams
 with _streams(Path(sys.argv[1])):
     child = subprocess.Popen(["sh", "-c", "echo told; exec sleep 60"])
 print(child.pid)

@@ -12,7 +12,7 @@ import torch
 from janus.config.compose import compose
 from janus.nn import vit
 from janus.store.store import Store
-from janus.training import loop, precompute
+from janus.training import precompute, set_up
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
 from tests.janus.data.test_formats import declared, sample
@@ -59,7 +59,7 @@ def passed(monkeypatch) -> list[int]:
         model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
         return model, record
 
-    monkeypatch.setattr(loop, "build_recorded", counting)
+    monkeypatch.setattr(set_up, "build_recorded", counting)
     monkeypatch.setattr(precompute, "build", lambda *given: counting(*given)[0])
     return sizes
 
