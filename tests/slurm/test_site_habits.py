@@ -35,7 +35,7 @@ def test_a_store_of_any_name_runs_the_code_as_it_was_submitted(login, tmp_path, 
     tree = tmp_path / "tree"
     for room in ROOMS:
         shutil.copytree(ROOT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
-    marked = tree / "cluster" / "submission.py"
+    marked = tree / "cluster" / "record" / "submission.py"
     plain = marked.read_text()
     assert '"event": event,' in plain
     marked.write_text(plain.replace('"event": event,', '"event": event, "mark": "submitted",'))
