@@ -6,6 +6,7 @@ nodes is missing on the others.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,8 +23,8 @@ FAST = ("profile.tasks=3", "profile.cpus=1")
 @pytest.fixture(autouse=True)
 def idle_first_node(site):
     """A node that still ends another test's job would be passed over."""
-    words = ("sinfo", "--noheader", "--nodes=node1", "--partition=main", "--format=%T")
-    wait(lambda: site.ask(*words).strip() == "idle", 120, "node1")
+    words = ["sinfo", "--noheader", "--nodes=node1", "--format=%T"]
+    wait(lambda: subprocess.check_output(words, text=True).strip() == "idle", 120, "node1")
 
 
 @pytest.fixture
