@@ -6,7 +6,6 @@ nodes is missing on the others.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,13 +17,6 @@ from tests.slurm.help import differing, inline, wait
 
 FAST = ("profile.tasks=3", "profile.cpus=1")
 """Three tasks find room on one node; SLURM fills node1 first."""
-
-
-@pytest.fixture(autouse=True)
-def idle_first_node(site):
-    """A node that still ends another test's job would be passed over."""
-    words = ["sinfo", "--noheader", "--nodes=node1", "--format=%T"]
-    wait(lambda: subprocess.check_output(words, text=True).strip() == "idle", 120, "node1")
 
 
 @pytest.fixture
