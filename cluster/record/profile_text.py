@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,8 @@ _UNITS = {"d": 1440.0, "h": 60.0, "m": 1.0, "s": 1 / 60}
 _AMOUNT = r"(\d+(?:\.\d+)?)\s*(days?|d|hours?|hrs?|hr?|minutes?|mins?|min|m|seconds?|secs?|s)\s*"
 _CLOCK = re.compile(r"(\d+-)?\d+(:\d\d?){0,2}")
 _GB = {"K": 1 / 1024**2, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
+LONGEST = 60
+"""Most characters of a time, an amount of memory or a number of GPUs."""
 _NULL = ("", "null", "~")
 
 
@@ -172,8 +175,14 @@ def _field(name: str, where: str, kind: str, value: Any) -> dict[str, Any]:
     return {name: _plain(where, kind, value)}
 
 
-def _minutes(where: str, value: Any) -> int:
+def _short(value: Any) -> str:
+    """The value as text; '' for what is no number, or far too long for one."""
     text = "" if isinstance(value, bool) else str(value).strip()
+    return text if len(text) <= LONGEST else ""
+
+
+def _minutes(where: str, value: Any) -> int:
+    text = _short(value)
     found = 0.0
     if re.fullmatch(f"(?:{_AMOUNT})+", text, re.IGNORECASE):
         parts = re.findall(_AMOUNT, text, re.IGNORECASE)
@@ -183,17 +192,17 @@ def _minutes(where: str, value: Any) -> int:
     elif re.fullmatch(r"-?\d+", text):
         found = int(text)
     else:
-        raise ConfigError(f"{where} must be {TIME}, got {value!r}")
+        raise ConfigError(f"{where} must be {TIME}, got {reprlib.repr(value)}")
     return math.ceil(found)
 
 
 def _gigabytes(where: str, value: Any) -> float | None:
     if value is None or value in _NULL:
         return None
-    text = "" if isinstance(value, bool) else str(value).strip()
+    text = _short(value)
     found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT])?(?:i?B)?", text, re.IGNORECASE)
     if not found:
-        raise ConfigError(f"{where} must be {MEMORY}, got {value!r}")
+        raise ConfigError(f"{where} must be {MEMORY}, got {reprlib.repr(value)}")
     unit = (found[2] or "G").upper()
     if not found[2] and not where.endswith("mem_gb") and float(found[1]):
         raise ConfigError(f"{where} needs a unit, as in 16G or 64000M, got {value!r}")
@@ -202,7 +211,7 @@ def _gigabytes(where: str, value: Any) -> float | None:
 
 def _gpus(where: str, value: Any) -> dict[str, Any]:
     """{gpus, gpu_type} of 2, 'a100:2' or 'a100'."""
-    text = "" if isinstance(value, bool) else str(value).strip()
+    text = _short(value)
     kind, _, number = text.rpartition(":")
     if re.fullmatch(r"-?\d+", text):
         return {"gpus": int(text)}
@@ -210,7 +219,7 @@ def _gpus(where: str, value: Any) -> dict[str, Any]:
         return {"gpus": 1, "gpu_type": text}
     if number.isdecimal() and re.fullmatch(r"[\w.-]+", kind):
         return {"gpus": int(number), "gpu_type": kind}
-    raise ConfigError(f"{where} must be {GPUS}, got {value!r}")
+    raise ConfigError(f"{where} must be {GPUS}, got {reprlib.repr(value)}")
 
 
 def _gres(where: str, value: Any) -> tuple[dict[str, Any], str]:
