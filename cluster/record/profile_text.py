@@ -87,7 +87,7 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).split())}") from None
     except (RecursionError, ValueError):
-        raise ConfigError(f"{where} is not valid YAML") from None
+        raise ConfigError(f"{where} is not valid YAML; write KEY: VALUE lines") from None
 
 
 def _check_node(node: yaml.Node, where: str) -> None:

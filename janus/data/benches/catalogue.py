@@ -104,5 +104,5 @@ ORIGINS: dict[str, Origin] = {
         "by hand: http://ai.bu.edu/M3SDA",
         counts=(409_832, 176_743),
     ),
-    "folder": Origin("yours", "yours", "bench.root=DIR; layouts: docs/benches.md"),
+    "folder": Origin("yours", "yours", "give bench.root=DIR; layouts: docs/benches.md"),
 }

@@ -49,7 +49,7 @@ def load_folders(config: BenchConfig, below: str = "") -> Bench:
     `below`: name of a folder inside the root that replaces the root if it exists.
     """
     if config.root is None:
-        raise DataError(f"bench {config.name} needs its folder: bench.root=DIR")
+        raise DataError(f"bench {config.name} needs a folder of images: give bench.root=DIR")
     root = Path(config.root).expanduser()
     root = root / below if (root / below).is_dir() else root
     return from_files(config, find_split(root, config))
