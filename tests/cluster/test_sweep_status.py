@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cluster import sweep_status
@@ -224,5 +226,5 @@ def test_the_printed_way_to_try_failed_cells_again_is_whole_and_quoted(failed_on
 
 def test_a_submission_of_a_launcher_that_is_not_known_here_is_named(tmp_path):
     made = submitted(tmp_path, [toy_cell()], cluster="slrm")
-    with pytest.raises(ClusterError, match=rf"{made.id} .*cluster=slrm.*slurm"):
-        sweep_status.status_of([made])
+    found = sweep_status.tasks_of(made, [])
+    assert re.search(rf"{made.id} .*cluster=slrm.*slurm", found.text) and not found.over
