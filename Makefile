@@ -65,10 +65,10 @@ docs: .venv/.ready ## write figures, API page and picture of the documents; ARGS
 wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same variables; docs/tracking.md)
 	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
-check: .venv/.ready ## quick tests (under a minute)
+check: .venv/.ready ## quick tests (about two minutes on two cores)
 	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
 
-test: .venv/.ready ## all tests that need no cluster and no GPU (seven to eight minutes)
+test: .venv/.ready ## all tests that need no cluster and no GPU (15 to 25 minutes on two cores)
 	@$(BIN)/python -m pytest -q -m "not slurm and not gpu $(NO_OUTPUT)"
 
 test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)
