@@ -20,7 +20,7 @@ from janus import atomic_files, plugins
 from janus.config.cell import BenchConfig
 from janus.config.compose import compose
 from janus.config.method_spec import names, own_names, read_yaml
-from janus.data.benches.catalogue import ORIGINS
+from janus.data.benches.catalogue import BUNDLED, ORIGINS
 from janus.errors import ConfigError, DataError
 from janus.one_line import one_line
 
@@ -49,7 +49,7 @@ def list_benches() -> int:
     for name in own_names("bench"):
         record, origin = read_yaml("bench", name), ORIGINS[name]
         root = record.get("root")
-        if name in ("glyphs", "glyphs_styles"):
+        if origin is BUNDLED:
             present = "bundled"
         elif root is None:
             present = "-"
@@ -123,7 +123,7 @@ def prepare(config: BenchConfig, words: str) -> int:
     from janus.data.files import memory_mapped
 
     if config.root is None and config.cache is None:
-        if config.source != "glyphs":
+        if ORIGINS.get(config.name) is not BUNDLED:
             raise DataError(
                 f"bench {config.name} needs its images: "
                 f"python -m janus.data prepare {config.name} bench.root=DIR"

@@ -6,6 +6,7 @@ and the caps on images per class are made here, for all loaders.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from janus.config.task_sizes import sizes_of
 from janus.data.benches import cars, cifar, core50, fashion, folders, list_files
 from janus.data.files import memory_mapped, stale
 from janus.data.files.split import faults, refuse
-from janus.data.glyphs import bundle, fonts
+from janus.data.glyphs import bundle, fonts, renditions
 from janus.data.images.images import Bench, Images
 from janus.errors import ConfigError, DataError, suggest
 from janus.keyed_random import numpy_generator
@@ -172,11 +173,44 @@ def _capped(images: Images, config: BenchConfig, count: int) -> Images:
 
 
 def _load_glyphs(config: BenchConfig) -> Bench:
+    return _bundled(*_bundled_file(config))
+
+
+def _load_renditions(config: BenchConfig) -> Bench:
+    return _rendered(*_bundled_file(config))
+
+
+def _bundled_file(config: BenchConfig) -> tuple[Path, int, int]:
+    """The file of the bundled glyphs, its size and time. Raises DataError if a root is given."""
     if config.root is not None:
         raise DataError(f"bench {config.name} is bundled with the package; leave out bench.root")
     path = bundle.PATH
     stat = path.stat() if path.is_file() else None
-    return _bundled(path, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0)
+    return path, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0
+
+
+@lru_cache(maxsize=1)
+def _rendered(path: Path, size: int, mtime_ns: int) -> Bench:
+    """The renditions of the glyphs; cached for processes that train many cells on them."""
+    data = bundle.load(path)
+    digest = hashlib.sha256()
+    parts = {}
+    for split in ("train", "test"):
+        made = renditions.render(data, split)
+        digest.update(made.images.tobytes() + made.labels.tobytes())
+        parts[split] = Images(
+            store=torch.from_numpy(made.images).unsqueeze(1),
+            labels=torch.from_numpy(made.labels),
+            domains=torch.from_numpy(made.kinds),
+            groups=torch.from_numpy(made.families),
+        )
+    return Bench(
+        parts["train"],
+        parts["test"],
+        class_names=bundle.CLASSES,
+        domain_names=renditions.KINDS,
+        sha256=digest.hexdigest(),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -203,6 +237,7 @@ def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
 
 LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "glyphs": _load_glyphs,
+    "renditions": _load_renditions,
     "fashion": fashion.load_fashion,
     "cifar100": cifar.load_cifar100,
     "cars": cars.load_cars,

@@ -47,6 +47,7 @@ _PILOT = "request or download by hand: the links are in LAMDA-PILOT's README"
 ORIGINS: dict[str, Origin] = {
     "glyphs": BUNDLED,
     "glyphs_styles": BUNDLED,
+    "renditions": BUNDLED,
     "fashion": FASHION,
     "fashion_200": FASHION,
     "cifar100": Origin(

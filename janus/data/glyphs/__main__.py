@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from janus.data.glyphs import fonts
+from janus.data.glyphs import fonts, renditions
 from janus.data.glyphs.bundle import PATH, PER_STYLE, build, contact_sheet, load
 from janus.data.glyphs.fonts import STYLES
 from janus.errors import JanusError
@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("out", type=Path)
     command.add_argument("--style", choices=STYLES, default=STYLES[0])
     command.add_argument("--split", choices=tuple(PER_STYLE), default="train")
+    command = commands.add_parser("renditions", help="write a PNG of the bench renditions")
+    command.add_argument("out", type=Path)
+    command.add_argument("--split", choices=tuple(PER_STYLE), default="train")
     commands.add_parser("fonts", help="list fonts, their packages and licences")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -40,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
             build(options.out)
         elif options.command == "sheet":
             contact_sheet(load(), options.style, options.split, options.out)
+        elif options.command == "renditions":
+            renditions.contact_sheet(renditions.render(load(), options.split), options.out)
         else:
             _print_fonts()
     except JanusError as error:
