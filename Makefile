@@ -11,9 +11,10 @@ STORE   ?= runs## folder of the run store
 PROFILE ?= default## site profile for submit: a name of cluster/conf, or a YAML file
 DRY     ?=## 1: only print the plan
 DEVICE  ?= cpu## for bench: cpu or cuda
+JOBS    ?= auto## test processes side by side; auto: one per core
 ARGS    ?=## further overrides, e.g. ARGS="train.epochs=2 method.rank=4"
 
-KNOWN := PYTHON BENCH METHODS SEEDS ORDERS WORKERS SWEEP SCALE STORE PROFILE DRY DEVICE ARGS
+KNOWN := PYTHON BENCH METHODS SEEDS ORDERS WORKERS SWEEP SCALE STORE PROFILE DRY DEVICE JOBS ARGS
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN)))
 
@@ -24,6 +25,8 @@ SWEEP_ARGS = "store=$(STORE)" $(if $(BENCH),bench=$(BENCH)) $(if $(SCALE),scale=
   $(if $(METHODS),"methods=[$(METHODS)]") $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
   $(if $(WORKERS),workers=$(WORKERS)) $(ARGS)
 
+# one torch thread a process, so that test processes do not share cores
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 NO_OUTPUT = and not browser and not latex and not notebook
 
 .DEFAULT_GOAL := help
@@ -66,10 +69,10 @@ wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same vari
 	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
 check: .venv/.ready ## quick tests (about two minutes on two cores)
-	@$(BIN)/python -m pytest -q -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
+	@$(PYTEST) -n $(JOBS) --dist loadgroup -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
 
 test: .venv/.ready ## all tests that need no cluster and no GPU (15 to 25 minutes on two cores)
-	@$(BIN)/python -m pytest -q -m "not slurm and not gpu $(NO_OUTPUT)"
+	@$(PYTEST) -n $(JOBS) --dist loadgroup -m "not slurm and not gpu $(NO_OUTPUT)"
 
 test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)
 	@$(BIN)/python -m pytest -q -m slurm tests/slurm

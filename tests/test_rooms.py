@@ -52,7 +52,7 @@ LEVELS = {
         "blocks selection",
         "formats figures",
         "pages",
-        "compare report paper notebooks",
+        "compare report paper claims notebooks",
     ),
 }
 FORBIDDEN = {

@@ -82,6 +82,7 @@ METRICS = {
     for metric in (
         *_from_counts(),
         Metric(key="acc_in_task", title="ACC in task", read=_in_task("acc")),
+        Metric(key="bwt_in_task", title="BWT in task", read=_in_task("bwt")),
         Metric(key="acc_ncm", title="ACC (NCM)", read=_without_head("acc")),
         Metric(key="maa_ncm", title="MAA (NCM)", read=_without_head("maa")),
         Metric(key="bwt_ncm", title="BWT (NCM)", read=_without_head("bwt")),

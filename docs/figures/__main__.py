@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.runs import committed
-from docs.figures import ablation, api, rooms, scale, smoke, speed, zoo
+from docs.figures import ablation, api, renditions, rooms, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
@@ -22,7 +22,15 @@ from janus.errors import ConfigError, JanusError
 from janus.one_line import explain, printable
 
 ROOT = Path(__file__).resolve().parents[2]
-SWEEPS = ("smoke", "smoke_tuning", "ablation", "ablation_tuning", "zoo_glyphs")
+SWEEPS = (
+    "smoke",
+    "smoke_tuning",
+    "renditions_references",
+    "renditions_tuning",
+    "ablation",
+    "ablation_tuning",
+    "zoo_glyphs",
+)
 """The sweeps that documents show."""
 
 
@@ -35,6 +43,7 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
     """Every block by its name."""
     return {
         **smoke.blocks(found),
+        **renditions.blocks(found),
         **ablation.blocks(found),
         **zoo.blocks(found),
         **speed.blocks(),

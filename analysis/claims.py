@@ -1,0 +1,115 @@
+"""The command `python analysis/claims.py`: test what the paper claims on the runs of a store.
+
+claims.yaml lists the claims, and for each the pairs of rows that differ in one part alone. It
+prints Markdown: a sentence and a table for each claim. `make claims` trains what they need first.
+
+Exit code: 0 if every pair was tested, 3 if runs are missing, 2 for an error of the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as a file: find the project, and import nothing from beside it
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
+
+from analysis.runs import load, sweep_lists
+from analysis.runs.load import RunRecord
+from analysis.selection import roots_of
+from analysis.stats.paired import Difference
+from analysis.tables import comparison
+from analysis.tables.claims import Tested, judge, read_claims, sweeps_of
+from janus.errors import ConfigError, JanusError
+from janus.one_line import explain, open_streams, printable
+
+COMPLETE, WRONG, MISSING = 0, 2, 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the claims; returns the exit code."""
+    open_streams()
+    p = argparse.ArgumentParser(prog="python analysis/claims.py", description=__doc__)
+    p.add_argument("--store", action="append", default=[], metavar="DIR", help="default: runs")
+    p.add_argument("--out", type=Path, metavar="FILE", help="write the page there, too")
+    p.add_argument("--sweeps", action="store_true", help="only name the sweeps that are needed")
+    args = p.parse_args(argv)
+    try:
+        claims = read_claims()
+        if args.sweeps:
+            print(*sweeps_of(claims), sep="\n")
+            return COMPLETE
+        runs = {name: rows_of(name, roots_of(args)) for name in sweeps_of(claims)}
+        tested = [judge(claim, runs[claim.sweep]) for claim in claims]
+        text = page(tested)
+        print(text, end="")
+        if args.out:
+            args.out.write_text(text, encoding="utf-8")
+    except (JanusError, OSError) as error:
+        told = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        print(printable(told), file=sys.stderr)
+        return WRONG
+    return MISSING if any(d is None for found in tested for d in found.differences) else COMPLETE
+
+
+def rows_of(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
+    """The finished runs of the sweep by its names of the rows; empty where it was never run.
+
+    Raises ConfigError where the store holds the sweep's rows under several protocols (benches,
+    epochs, images): claims are tested on one.
+    """
+    try:
+        listed = sweep_lists.find_sweep(name, roots)
+    except ConfigError:
+        return {}
+    runs = {run.id: run for run in load.load(roots).runs}
+    rows: dict[str, list[RunRecord]] = {}
+    for cell in listed.cells:
+        if cell.id in runs:
+            rows.setdefault(str(cell.row), []).append(runs[cell.id])
+    benches = {run.bench for found in rows.values() for run in found}
+    if len(benches) > 1:
+        raise ConfigError(
+            f"sweep {name} has runs on several benches ({', '.join(sorted(benches))}), but claims "
+            "are tested on one: give each its own store (make claims STORE=DIR BENCH=NAME)"
+        )
+    return rows
+
+
+def page(tested: Sequence[Tested]) -> str:
+    """The claims as Markdown."""
+    return "\n".join(part for found in tested for part in _claim(found))
+
+
+def _claim(found: Tested) -> list[str]:
+    claim = found.claim
+    lines = [f"### {claim.claim}", "", f"{found.sentence()} The paper: {claim.paper}.", ""]
+    if not any(found.differences):
+        return lines
+    known = comparison.METRICS.get(claim.metric)
+    scale, digits = (known.scale, known.digits) if known else (1.0, 3)
+    title = known.title if known else claim.metric
+    lines += [
+        f"| pair | {title}: difference [95 %] | n | wins | p (max-T) | verdict |",
+        "|:--|--:|--:|--:|--:|:--|",
+    ]
+    for (first, second), d in zip(claim.pairs, found.differences, strict=True):
+        shown = _shown(d, scale, digits)
+        lines.append(f"| `{first}` - `{second}` | {shown} | {found.verdict(d)} |")
+    return [*lines, ""]
+
+
+def _shown(d: Difference | None, scale: float, digits: int) -> str:
+    if d is None or d.mean is None or d.interval is None or d.p_maxt is None:
+        return "-- | 0 | -- | --"
+    low, high = (f"{scale * end:+.{digits}f}" for end in (d.interval.low, d.interval.high))
+    wins = "--" if d.wins is None else f"{d.wins}/{d.n}"
+    mean = f"{scale * d.mean:+.{digits}f}"
+    return f"{mean} [{low}, {high}] | {d.n} | {wins} | {d.p_maxt:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The paper's claims, tested on our runs: pairs of rows that differ in one part (claims.yaml).
+
+Each pair is tested as compare.py tests a row against the reference: paired over class orders, with
+a 95 % t interval and a sign-flip p that is adjusted by max-T over the pairs of the claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import yaml
+
+from analysis.runs import load
+from analysis.runs.load import RunRecord
+from analysis.stats import paired, significance
+from analysis.stats.paired import ALPHA, Column, Difference
+from analysis.tables import comparison
+from janus.errors import ConfigError, suggest
+
+FILE = Path(__file__).resolve().parents[1] / "claims.yaml"
+
+Verdict = Literal["holds", "contradicted", "undecided", "not run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One sentence of the paper and the pairs of rows that test it."""
+
+    claim: str
+    paper: str
+    """The table or figure it stands in, as in published/figures.csv."""
+    sweep: str
+    metric: str
+    expect: Literal["more", "less"]
+    """How the first row of a pair differs from the second where the claim holds."""
+    pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def sign(self) -> int:
+        """+1 where the first row should have more of the metric, -1 where less."""
+        return 1 if self.expect == "more" else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A claim with the difference of each of its pairs."""
+
+    claim: Claim
+    differences: tuple[Difference | None, ...]
+    """One for each pair, row minus reference in stored units; None where a row has no runs."""
+
+    def verdict(self, d: Difference | None) -> Verdict:
+        """What one pair says: decided by the adjusted p at 5 %."""
+        if d is None or d.mean is None or d.p_maxt is None:
+            return "not run"
+        if d.p_maxt >= ALPHA:
+            return "undecided"
+        return "holds" if d.mean * self.claim.sign > 0 else "contradicted"
+
+    def sentence(self) -> str:
+        """How many pairs support the claim, contradict it, or decide nothing."""
+        found = [self.verdict(d) for d in self.differences]
+        run = [verdict for verdict in found if verdict != "not run"]
+        if not run:
+            return f"Not run: `python -m sweeps run {self.claim.sweep}`."
+        counts = [f"{word} in {run.count(word)}" for word in ("holds", "contradicted", "undecided")]
+        missing = len(found) - len(run)
+        return f"Of {len(run)} pairs: {', '.join(counts)}." + f" Not run: {missing}." * bool(
+            missing
+        )
+
+
+def read_claims(path: Path = FILE) -> tuple[Claim, ...]:
+    """The claims of the file. Raises ConfigError for an unknown metric."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    claims = tuple(
+        Claim(**{**entry, "pairs": tuple((first, second) for first, second in entry["pairs"])})
+        for entry in entries
+    )
+    for claim in claims:
+        known = [*comparison.METRICS, *DIAGNOSTICS]
+        if claim.metric not in known:
+            raise ConfigError(
+                f"{path.name}: unknown metric {claim.metric!r}.{suggest(claim.metric, known)}"
+            )
+    return claims
+
+
+def sweeps_of(claims: Sequence[Claim]) -> list[str]:
+    """The sweeps that the claims need, each once."""
+    return list(dict.fromkeys(claim.sweep for claim in claims))
+
+
+def judge(claim: Claim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
+    """The claim on these runs, by the sweep's names of the rows."""
+    found = [_difference(claim, first, second, rows) for first, second in claim.pairs]
+    adjusted = iter(paired.adjust([d for d in found if d is not None]))
+    return Tested(claim, tuple(None if d is None else next(adjusted) for d in found))
+
+
+def _difference(
+    claim: Claim, first: str, second: str, rows: Mapping[str, Sequence[RunRecord]]
+) -> Difference | None:
+    ours, theirs = (_values(rows.get(row, ()), claim.metric) for row in (first, second))
+    if not ours.keys() & theirs.keys():
+        return None
+    bench = rows[first][0].bench
+    pairing = significance.pair(ours, theirs)
+    column = Column(bench, None, (), "order")
+    return paired.difference(column, claim.metric, claim.sign, (first, second), {bench: pairing})
+
+
+DIAGNOSTICS = ("violation_past", "violation_span", "danger")
+"""Diagnostics that a claim can name: means over tasks, blocks and projections."""
+
+
+def _values(runs: Sequence[RunRecord], metric: str) -> dict[significance.Place, float]:
+    """{(order, seed): value}, without runs that lack the metric."""
+    read = _diagnostic(metric) if metric in DIAGNOSTICS else comparison.METRICS[metric].read
+    values = {(run.order, run.seed): read(run) for run in runs}
+    return {place: value for place, value in values.items() if value is not None}
+
+
+def _diagnostic(name: str) -> Any:
+    def read(run: RunRecord) -> float | None:
+        tasks = load.record(run)["diagnostics"] or []
+        found = [x for task in tasks if task and name in task for x in _numbers(task[name])]
+        return fmean(found) if found else None
+
+    return read
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers of a diagnostic, whatever it is divided by (blocks, projections)."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, int | float):
+        yield float(value)

@@ -1,0 +1,93 @@
+"""docs/renditions.md: whether the bundled bench can tell methods apart, judged on references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from statistics import fmean, stdev
+
+from docs.figures.records import Results
+from docs.figures.tables import Block, blocks_of, listed, protocol, signed, table
+
+COLUMNS = "acc,maa,bwt,acc_in_task,bwt_in_task"
+
+
+def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
+    """The blocks of the page."""
+    makers = {
+        "protocol": protocol,
+        "criteria": criteria,
+        "table": table("--reference", "seqlora", "--columns", COLUMNS),
+    }
+    return blocks_of(found, "renditions_references", makers)
+
+
+def criteria(results: Results) -> str:
+    """R1 to R4 as a table: what was asked for, what was measured, and whether it holds."""
+    rows = [
+        *_adaptation(results),
+        *_forgetting(results),
+        _steps(results),
+        _precision(results),
+    ]
+    lines = [
+        f"| {name} | {asked} | {found} | {'yes' if holds else '**no**'} |"
+        for name, asked, found, holds in rows
+    ]
+    head = ["| criterion | asked for | measured | holds |", "|---|---|---|---|"]
+    return "\n".join(head + lines)
+
+
+Line = tuple[str, str, str, bool]
+
+
+def _adaptation(results: Results) -> list[Line]:
+    joint = results.mean("joint")
+    return [
+        (
+            "R1 adaptation matters",
+            f"`joint` at least 10 points above `{frozen}`",
+            f"{joint:.2f} - {results.mean(frozen):.2f} = {signed(joint - results.mean(frozen))}",
+            joint - results.mean(frozen) >= 10,
+        )
+        for frozen in ("joint_probe", "ncm")
+    ]
+
+
+def _forgetting(results: Results) -> list[Line]:
+    lost = results.mean("seqlora") - results.mean("joint")
+    in_task = results.mean("seqlora", "bwt_in_task")
+    return [
+        (
+            "R2 forgetting matters",
+            "`seqlora` at least 10 points below `joint`",
+            signed(lost),
+            lost <= -10,
+        ),
+        ("", "its BWT with the task given at most -3", signed(in_task), in_task <= -3),
+    ]
+
+
+def _steps(results: Results) -> Line:
+    apart = results.mean("seqlora[4lr]") - results.mean("seqlora")
+    return (
+        "R3 steps matter",
+        "`seqlora` with four times its rate at least 5 points apart",
+        signed(apart),
+        abs(apart) >= 5,
+    )
+
+
+def _precision(results: Results) -> Line:
+    """Standard deviation over orders of the paired differences of each pair of references."""
+    rows = [row for row in results.rows if row != "seqlora[4lr]"]
+    spread = {(a, b): stdev(results.differences(a, b)) for a, b in combinations(rows, 2)}
+    told = [f"`{a}` - `{b}` {value:.2f}" for (a, b), value in spread.items()]
+    orders = len(results.units("seqlora"))
+    return (
+        "R4 it is precise",
+        f"standard deviation of a paired difference of two references over {orders} orders at "
+        "most 1.0",
+        f"{listed(told)}; mean {fmean(spread.values()):.2f}",
+        min(spread.values()) <= 1.0,
+    )
