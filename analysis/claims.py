@@ -22,7 +22,7 @@ from analysis.runs.load import RunRecord
 from analysis.selection import roots_of
 from analysis.stats.paired import Difference
 from analysis.tables import comparison
-from analysis.tables.claims import Tested, judge, read_claims, sweeps_of
+from analysis.tables.paper_claims import Tested, judge, read_claims, sweeps_of
 from janus.errors import ConfigError, JanusError
 from janus.one_line import explain, open_streams, printable
 
@@ -89,7 +89,7 @@ def _claim(found: Tested) -> list[str]:
     lines = [f"### {claim.claim}", "", f"{found.sentence()} The paper: {claim.paper}.", ""]
     if not any(found.differences):
         return lines
-    known = comparison.METRICS.get(claim.metric)
+    known = comparison.COLUMNS.get(claim.metric)
     scale, digits = (known.scale, known.digits) if known else (1.0, 3)
     title = known.title if known else claim.metric
     lines += [

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         default="acc,maa,bwt",
         metavar="NAME[,NAME]",
-        help=f"of {', '.join(comparison.METRICS)}; or all (default: acc,maa,bwt)",
+        help=f"of {', '.join(comparison.COLUMNS)}; or all (default: acc,maa,bwt)",
     )
     p.add_argument(
         "--format",

@@ -119,7 +119,7 @@ def _ours(
     drawn = figures.draw(chosen.groups, chosen.labels, main_table.methods)
     for figure in drawn:
         figures.save(figure, folder / "figures")
-    text = reproducibility.text(chosen, found, [d.name for d in drawn], words)
+    text = reproducibility.page_text(chosen, found, [d.name for d in drawn], words)
     _write(folder / "REPRODUCIBILITY.md", text)
     return list(blocks)
 

@@ -148,7 +148,7 @@ def _protocol(chosen: Selection) -> str:
 
 
 def _failures(chosen: Selection) -> str:
-    rows = [(c.id, c.title, sweep_lists.state(c, chosen.roots)) for c in chosen.missing]
+    rows = [(c.id, c.title, sweep_lists.cell_state(c, chosen.roots)) for c in chosen.missing]
     rows += [(path.stem, str(path), why) for path, why in chosen.loaded.skipped]
     if not rows:
         return (

@@ -113,10 +113,10 @@ def metrics(text: str, option: str) -> list[str]:
     """
     found = filters.split_names([text])
     if found == ["all"]:
-        return list(comparison.METRICS)
+        return list(comparison.COLUMNS)
     for name in found:
-        if name not in comparison.METRICS:
-            raise ConfigError(f"{option}: no column {name!r}.{suggest(name, comparison.METRICS)}")
+        if name not in comparison.COLUMNS:
+            raise ConfigError(f"{option}: no column {name!r}.{suggest(name, comparison.COLUMNS)}")
     if not found:
         raise ConfigError(f"{option}: name at least one column")
     return list(dict.fromkeys(found))
@@ -337,7 +337,7 @@ def warn_missing(chosen: Selection) -> None:
         f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:"
     )
     for cell in chosen.missing:
-        print_line(f"  {cell.id}  {cell.title}  ({sweep_lists.state(cell, chosen.roots)})")
+        print_line(f"  {cell.id}  {cell.title}  ({sweep_lists.cell_state(cell, chosen.roots)})")
     how = planned.command or f"the command that wrote {planned.source}"
     damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
     if damaged:

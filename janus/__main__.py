@@ -31,14 +31,14 @@ from janus.weights import resolve
 
 
 @dataclass(frozen=True)
-class Request:
+class CellRequest:
     """A parsed command line."""
 
     overrides: dict[str, Any]
     execution: Execution
 
 
-def split_request(overrides: dict[str, Any]) -> Request:
+def split_request(overrides: dict[str, Any]) -> CellRequest:
     """Separate the execution options from what defines the cell."""
     cell, options = {}, {}
     for key, value in overrides.items():
@@ -48,7 +48,7 @@ def split_request(overrides: dict[str, Any]) -> Request:
             cell[key] = value
     execution = Execution(**options)
     outside.check(execution.tracker)
-    return Request(cell, execution)
+    return CellRequest(cell, execution)
 
 
 def main(words: list[str]) -> int:

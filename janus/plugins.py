@@ -92,7 +92,7 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registration:
     """One registered name."""
 
     kind: str
@@ -101,7 +101,7 @@ class Entry:
     source: Source
 
 
-_entries: dict[tuple[str, str], Entry] = {}
+_entries: dict[tuple[str, str], Registration] = {}
 _sources: dict[str, Source] = {}
 _included: dict[Path, Path] = {}
 """Files that were named, with the module's file or the package's folder that each belongs to."""
@@ -287,7 +287,7 @@ def names(kind: str) -> list[str]:
     return sorted(found | {name for of, name in _entry_points() if of == kind})
 
 
-def find(kind: str, name: str) -> Entry | None:
+def find(kind: str, name: str) -> Registration | None:
     """What is registered under `name`, importing its entry point; None: nobody has this name.
 
     Raises ConfigError where two places have it, or the import fails.
@@ -309,12 +309,12 @@ def find(kind: str, name: str) -> Entry | None:
     return entry
 
 
-def known(kind: str, name: str) -> Entry | None:
+def known(kind: str, name: str) -> Registration | None:
     """As `find`, but nothing is imported: None also for what nobody has used yet."""
     return _entries.get((kind, name))
 
 
-def every(kind: str) -> list[Entry]:
+def every(kind: str) -> list[Registration]:
     """All entries of this kind, by name, importing their modules."""
     return [entry for name in names(kind) if (entry := find(kind, name)) is not None]
 
@@ -330,7 +330,7 @@ def loader(source: str) -> Callable[[Any], Any] | None:
     return None if entry is None else entry.value.load
 
 
-def state() -> dict[str, Any]:
+def for_workers() -> dict[str, Any]:
     """What another process passes to `restore` to know the same names; plain data."""
     return {"include": [str(path) for path in _included], "entry_points": _use_entry_points}
 
@@ -470,7 +470,7 @@ def _add(kind: str, name: str, value: Any, source: Source, taken: str | None = N
         taken = str(before.source.path)
     if taken is not None:
         raise _clash(kind, name, taken, str(source.path))
-    _entries[kind, name] = Entry(kind, name, value, source)
+    _entries[kind, name] = Registration(kind, name, value, source)
 
 
 def _clash(kind: str, name: str, first: str, second: str) -> ConfigError:

@@ -22,10 +22,10 @@ from sweeps.commands.status import print_status, status_of_list
 from sweeps.commands.wandb_dashboard import dashboard
 from sweeps.commands.wandb_sync import sync
 from sweeps.spec.cell_list import list_path
-from sweeps.spec.sweep_file import Request, load, sweep_names
+from sweeps.spec.sweep_file import SweepRequest, load, sweep_names
 from sweeps.spec.words import KEYS, add_include, included
 
-Action = Callable[[Request, str], int]
+Action = Callable[[SweepRequest, str], int]
 
 ACTIONS: dict[str, tuple[str, Action]] = {
     "run": ("train the open cells, each once", run),

@@ -13,7 +13,7 @@ from analysis.runs.protocol import Group
 from analysis.stats import across_benches, significance, variance
 from analysis.stats.paired import ALPHA, AVERAGE, Difference, corrected
 from analysis.stats.significance import Interval
-from analysis.tables.comparison import METRICS, PRIMARY, Metric, Table, values_of
+from analysis.tables.comparison import COLUMNS, PRIMARY, Table, TableColumn, values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> D
     They are for the table's first ranked endpoint, or for ACC if there is none.
     """
     ranked = [metric for metric in table.endpoints if metric.better]
-    metric = ranked[0] if ranked else METRICS[PRIMARY]
+    metric = ranked[0] if ranked else COLUMNS[PRIMARY]
     values = [values_of(group.runs, labels, {metric})[metric.key] for group in groups]
     spread = [
         VarianceParts(column.title, method, variance.components(found[method]))
@@ -105,7 +105,9 @@ def _more(d: Difference, alpha: float) -> int | None:
 
 
 def _across(
-    values: Sequence[Mapping[str, Mapping[significance.Place, float]]], metric: Metric, table: Table
+    values: Sequence[Mapping[str, Mapping[significance.Place, float]]],
+    metric: TableColumn,
+    table: Table,
 ) -> list[AcrossBenches]:
     methods = [m for m in table.methods if any(m in found for found in values)]
     whole = [i for i, found in enumerate(values) if all(m in found for m in methods)]
@@ -162,7 +164,7 @@ def to_json(details: Details) -> dict[str, Any]:
 
 def block(details: Details, table: Table) -> Block:
     """The details as grids with their notes."""
-    title = METRICS[details.metric].title
+    title = COLUMNS[details.metric].title
     grids = [_across_grid(details, table), _spread_grid(details)]
     notes = [
         "P: how often a random order of the method is better than a random, usually another, order "
@@ -221,7 +223,7 @@ def _across_grid(details: Details, table: Table) -> Grid:
         if table.reference:
             cells += [_percent(row.improvement), _range(row.improvement_interval)]
         rows.append(tuple(map(Text, cells)))
-    metric = METRICS[details.metric].title
+    metric = COLUMNS[details.metric].title
     title = f"Across {count} bench{'es' if count != 1 else ''}, {metric}"
     return Grid(title, (("", len(header)),), tuple(header), tuple(rows), words=1)
 
@@ -249,7 +251,7 @@ def _spread_grid(details: Details) -> Grid:
 
 
 def _further_grid(details: Details, table: Table) -> Grid:
-    metric = METRICS[details.metric]
+    metric = COLUMNS[details.metric]
     header = ("bench", "method", "difference", "n", "more")
     rows = tuple(
         (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analysis.stats.paired import ALPHA, AVERAGE, Difference, corrected
-from analysis.tables.comparison import METRICS, Entry, Metric, Table
+from analysis.tables.comparison import COLUMNS, Entry, Table, TableColumn
 from analysis.tables.notes import P_COLUMN, notes, p_text
 
 NONE = "--"
@@ -64,7 +64,7 @@ def _apart(table: Table) -> list[Grid]:
     return [*means, *([_means(table, [], True)] if _averaged(table) else []), *_differences(table)]
 
 
-def _averaged(table: Table) -> list[Metric]:
+def _averaged(table: Table) -> list[TableColumn]:
     """The metrics of the average over benches; [] if the table has no average."""
     return [m for m in table.metrics if any(key == m.key for _, key in table.averages)]
 
@@ -94,7 +94,7 @@ def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
     return Grid("", tuple(spans), tuple(header), tuple(rows), words=1)
 
 
-def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
+def _average(entry: Entry | None, metric: TableColumn, spread: str) -> Text:
     """`63.45`, or with half of its interval. (There is no standard deviation over benches.)"""
     if entry is None:
         return Text(NONE)
@@ -103,7 +103,7 @@ def _average(entry: Entry | None, metric: Metric, spread: str) -> Text:
     return Text(shown, entry.best, entry.second)
 
 
-def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text:
+def _entry(entry: Entry | None, metric: TableColumn, row_n: int, spread: str) -> Text:
     """`63.45 ± 0.31`, followed by n if it differs from the row's n."""
     if entry is None:
         return Text(NONE)
@@ -114,7 +114,7 @@ def _entry(entry: Entry | None, metric: Metric, row_n: int, spread: str) -> Text
     return Text(shown, entry.best, entry.second)
 
 
-def number_text(value: float | None, metric: Metric) -> str:
+def number_text(value: float | None, metric: TableColumn) -> str:
     """A stored value as text in the metric's unit; `--` for None."""
     return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
 
@@ -149,7 +149,7 @@ def _differences(table: Table) -> list[Grid]:
 
 
 def _difference(d: Difference, correction: str) -> tuple[Text, ...]:
-    metric = METRICS[d.metric]
+    metric = COLUMNS[d.metric]
     deciding = corrected(d, correction)
     interval, shown = NONE, signed(d.mean, metric)
     if d.interval is not None:
@@ -169,7 +169,7 @@ def _difference(d: Difference, correction: str) -> tuple[Text, ...]:
     )
 
 
-def signed(value: float | None, metric: Metric) -> str:
+def signed(value: float | None, metric: TableColumn) -> str:
     """A difference as text with its sign, in the metric's unit; `--` for None."""
     return NONE if value is None else f"{value * metric.scale:+z.{metric.digits}f}"
 

@@ -23,7 +23,7 @@ from analysis.stats import image_stats
 from analysis.stats.image_stats import TwoWay
 from analysis.stats.paired import Column
 from analysis.stats.significance import Interval, Place
-from analysis.tables.comparison import METRICS, Table
+from analysis.tables.comparison import COLUMNS, Table
 from analysis.tables.notes import p_text
 from janus.errors import DataError
 from janus.store import image_bits
@@ -32,7 +32,7 @@ from janus.store.image_bits import ImageBits
 
 def _points(value: float | None) -> str:
     """A difference of accuracies as text, in signed percentage points."""
-    return signed(value, METRICS["acc"])
+    return signed(value, COLUMNS["acc"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
 def _sensitivity(bench: str, method: str, name: str, runs: list[load.RunRecord]) -> Drawn | None:
     lines: dict[str, dict[float, list[load.RunRecord]]] = {}
     for run in runs:
-        others = {k: load.text(v) for k, v in load.settings(run).items() if k != name}
+        others = {k: load.value_text(v) for k, v in load.settings(run).items() if k != name}
         rest = ",".join(f"{k}={v}" for k, v in sorted(others.items()))
         value = load.settings(run).get(name)
         if isinstance(value, int | float):

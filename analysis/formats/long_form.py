@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from analysis.runs import filters
 from analysis.runs.load import RunRecord
 from analysis.runs.protocol import Group
-from analysis.tables.comparison import METRICS
+from analysis.tables import comparison
 
-COLUMNS = (
+HEADINGS = (
     "id",
     "bench",
     "protocol",
@@ -39,7 +39,7 @@ def to_long(
     """The CSV of all runs in the groups; rows in the given order, else by name."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(HEADINGS)
     for group in groups:
         protocol = "; ".join(f"{name}={value}" for name, value in group.protocol)
         for run in sorted(group.runs, key=lambda run: _place(run, labels[run.id], rows)):
@@ -54,6 +54,6 @@ def _place(run: RunRecord, label: str, rows: Sequence[str]) -> tuple[object, ...
 
 
 def _line(run: RunRecord, protocol: str, label: str, key: str) -> tuple[object, ...]:
-    value = METRICS[key].read(run)
+    value = comparison.COLUMNS[key].read(run)
     where = (run.id, run.bench, protocol, run.method, label, run.order, run.seed, run.eval)
     return (*where, key, "" if value is None else value, run.correct_images or "", run.store)

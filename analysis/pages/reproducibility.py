@@ -23,7 +23,9 @@ OTHER_TABLES = (
 """Lines on other tables, which use cells listed elsewhere on the page, or none."""
 
 
-def text(chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], words: str) -> str:
+def page_text(
+    chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], words: str
+) -> str:
     """The page for the tables and figures that `analysis/paper.py` wrote with options `words`."""
     parts = [
         "# Where each number comes from",

@@ -97,7 +97,7 @@ def _diagnostics(tasks: Sequence[Mapping[str, Any] | None]) -> str:
 
 
 def _pairs(caption: str, values: Mapping[str, Any]) -> str:
-    rows = [(name, load.text(value)) for name, value in sorted(values.items())]
+    rows = [(name, load.value_text(value)) for name, value in sorted(values.items())]
     return html.plain_table(rows, ("field", "value"), caption) if rows else ""
 
 

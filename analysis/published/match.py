@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from analysis.published.read_csv import Published
-from analysis.runs.load import RunRecord, settings, text
+from analysis.runs.load import RunRecord, settings, value_text
 from janus.config.cell import Cell, TrainConfig
 from janus.config.compose import compose
 from janus.config.method_spec import method_spec, read_yaml, readable_names
@@ -80,7 +80,7 @@ def _settings(run: RunRecord, figure: Published) -> list[str]:
 
 def _images(run: RunRecord) -> list[str]:
     bench = run.cell["bench"]
-    found = [f"{name}={text(bench[name])}" for name in FEWER if bench.get(name) is not None]
+    found = [f"{name}={value_text(bench[name])}" for name in FEWER if bench.get(name) is not None]
     return found + ["scored on validation images"] * (run.eval != "test")
 
 
@@ -100,7 +100,10 @@ def _training(run: RunRecord, stated: Collection[str]) -> list[str]:
 
 def _differing(ours: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     differ = {name: value for name, value in sorted(ours.items()) if value != own[name]}
-    return [f"{name}={text(value)} instead of {text(own[name])}" for name, value in differ.items()]
+    return [
+        f"{name}={value_text(value)} instead of {value_text(own[name])}"
+        for name, value in differ.items()
+    ]
 
 
 @lru_cache

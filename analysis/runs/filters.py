@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.runs.load import RunRecord, text
+from analysis.runs.load import RunRecord, value_text
 from janus.errors import ConfigError, suggest
 
 _LABEL = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
@@ -64,7 +64,7 @@ def flat(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same(value: Any, wanted: str) -> bool:
-    if text(value) == wanted:
+    if value_text(value) == wanted:
         return True
     try:
         return not isinstance(value, bool | str) and float(value) == float(wanted)

@@ -288,13 +288,13 @@ def _label(method: str, names: set[str], values: Mapping[str, Any]) -> str:
 
 
 def _setting(values: Mapping[str, Any], name: str) -> str:
-    return text(values[name]) if name in values else "--"
+    return value_text(values[name]) if name in values else "--"
 
 
 _WORDS = {None: "null", True: "true", False: "false"}
 
 
-def text(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A setting as it is typed on the command line: true, null, 0.5, natural."""
     if isinstance(value, str):
         return value

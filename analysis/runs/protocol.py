@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from analysis.runs.load import RunRecord, text
+from analysis.runs.load import RunRecord, value_text
 from janus.errors import ComparisonError, ConfigError, suggest
 
 PARTS = ("bench", "backbone", "train")
@@ -76,7 +76,7 @@ def _fields(parts: str, schema: int, weights: str, split: str) -> dict[str, Fiel
 
 
 def _plain(value: Any) -> Field:
-    return Field(text(value), text(value))
+    return Field(value_text(value), value_text(value))
 
 
 def _hashed(name: str, sha256: str) -> Field:

@@ -95,7 +95,7 @@ def missing(plan: SweepList, done: Collection[str]) -> list[ListedCell]:
     return [cell for cell in plan.cells if cell.id not in done]
 
 
-def state(cell: ListedCell, roots: Sequence[Path]) -> str:
+def cell_state(cell: ListedCell, roots: Sequence[Path]) -> str:
     """Why a cell has no result: failed (with cause), running, damaged or open."""
     for root in roots:
         store = Store(root)

@@ -24,8 +24,8 @@ from janus.metrics import METRICS as COMPUTED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    """A metric that a column can show. To add a column, add an entry to `METRICS`."""
+class TableColumn:
+    """A metric that a column can show. To add a column, add an entry to `COLUMNS`."""
 
     key: str
     title: str
@@ -38,10 +38,10 @@ class Metric:
     read: Callable[[RunRecord], float | None]
 
 
-def _from_counts() -> Iterator[Metric]:
+def _from_counts() -> Iterator[TableColumn]:
     """Yield a column metric for each metric of `janus.metrics` that is computed from counts."""
     for metric in COMPUTED.values():
-        yield Metric(
+        yield TableColumn(
             key=metric.key,
             title=metric.title,
             scale=metric.scale,
@@ -77,16 +77,16 @@ def _kept(run: RunRecord) -> float | None:
 
 
 _MIB = 1 / 2**20
-METRICS = {
+COLUMNS = {
     metric.key: metric
     for metric in (
         *_from_counts(),
-        Metric(key="acc_in_task", title="ACC in task", read=_in_task("acc")),
-        Metric(key="bwt_in_task", title="BWT in task", read=_in_task("bwt")),
-        Metric(key="acc_ncm", title="ACC (NCM)", read=_without_head("acc")),
-        Metric(key="maa_ncm", title="MAA (NCM)", read=_without_head("maa")),
-        Metric(key="bwt_ncm", title="BWT (NCM)", read=_without_head("bwt")),
-        Metric(
+        TableColumn(key="acc_in_task", title="ACC in task", read=_in_task("acc")),
+        TableColumn(key="bwt_in_task", title="BWT in task", read=_in_task("bwt")),
+        TableColumn(key="acc_ncm", title="ACC (NCM)", read=_without_head("acc")),
+        TableColumn(key="maa_ncm", title="MAA (NCM)", read=_without_head("maa")),
+        TableColumn(key="bwt_ncm", title="BWT (NCM)", read=_without_head("bwt")),
+        TableColumn(
             key="seconds",
             title="Seconds",
             scale=1,
@@ -95,7 +95,7 @@ METRICS = {
             better=0,
             read=_recorded("seconds"),
         ),
-        Metric(
+        TableColumn(
             key="memory",
             title="Memory",
             scale=_MIB,
@@ -104,7 +104,7 @@ METRICS = {
             better=0,
             read=_recorded("peak_memory_bytes"),
         ),
-        Metric(key="kept", title="Kept", scale=_MIB, unit="MiB", better=0, read=_kept),
+        TableColumn(key="kept", title="Kept", scale=_MIB, unit="MiB", better=0, read=_kept),
     )
 }
 """All metrics that a column can show, by key; `janus.metrics.METRICS` defines the accuracies."""
@@ -117,15 +117,15 @@ def add_outside() -> None:
     """
     plugins.every("metric")  # enter `janus.metrics.METRICS` as they are imported
     for metric in _from_counts():
-        METRICS.setdefault(metric.key, metric)
+        COLUMNS.setdefault(metric.key, metric)
     for entry in plugins.every("column"):
-        before = METRICS.get(entry.name)
+        before = COLUMNS.get(entry.name)
         if before is not None and before.read is not entry.value["read"]:
             raise ConfigError(
                 f"column {entry.name!r} is in analysis/tables/comparison.py and in "
                 f"{entry.source.path}; rename the second"
             )
-        METRICS[entry.name] = Metric(**entry.value)
+        COLUMNS[entry.name] = TableColumn(**entry.value)
 
 
 PRIMARY = "acc"
@@ -154,7 +154,7 @@ class Table:
     """The whole table: columns, rows, means, differences and settings for printing."""
 
     columns: tuple[Column, ...]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[TableColumn, ...]
     methods: tuple[str, ...]
     entries: Mapping[tuple[str, int, str], Entry]
     """By (method, column number, metric key), including endpoints without a column."""
@@ -162,7 +162,7 @@ class Table:
     """Means over the benches by (method, metric key), for rows that were measured on all benches.
     Empty for one bench, and if a bench has several protocols."""
     reference: str | None
-    endpoints: tuple[Metric, ...]
+    endpoints: tuple[TableColumn, ...]
     """The metrics that are compared with the reference."""
     differences: tuple[Difference, ...]
     """By endpoint, then column, then row."""
@@ -206,8 +206,8 @@ def build(
     """
     assert untested is None or reference is None
     methods = tuple(rows) if rows else _row_order(labels.values(), reference)
-    shown = tuple(METRICS[key] for key in metrics)
-    tested = tuple(METRICS[key] for key in endpoints)
+    shown = tuple(COLUMNS[key] for key in metrics)
+    tested = tuple(COLUMNS[key] for key in endpoints)
     every = list(dict.fromkeys([*shown, *tested]))
     names = [group.bench for group in groups]
     columns = tuple(
@@ -265,7 +265,9 @@ def unit_of(runs: Sequence[RunRecord]) -> str:
     return "order" if len({run.order for run in runs}) > 1 else "seed"
 
 
-def values_of(runs: Sequence[RunRecord], labels: Mapping[str, str], metrics: set[Metric]) -> Values:
+def values_of(
+    runs: Sequence[RunRecord], labels: Mapping[str, str], metrics: set[TableColumn]
+) -> Values:
     """The stored values of these metrics, without values that a run did not measure."""
     out: Values = {metric.key: {} for metric in metrics}
     for run in runs:
@@ -280,7 +282,7 @@ BenchValues = tuple[Mapping[str, Mapping[Place, float]], str]
 """(values of one metric by row and place, the unit to average them to)."""
 
 
-def _entries(metric: Metric, benches: Sequence[BenchValues], tested: bool) -> dict[str, Entry]:
+def _entries(metric: TableColumn, benches: Sequence[BenchValues], tested: bool) -> dict[str, Entry]:
     """The entry of each row: on one bench, or the mean over several for rows measured on all."""
     rows = [row for row in benches[0][0] if all(row in values for values, _ in benches)]
     best = _best(metric, rows, benches) if tested else None
@@ -311,7 +313,7 @@ def _mean(groups: Sequence[Sequence[float]]) -> float:
     return math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups)
 
 
-def _best(metric: Metric, rows: Sequence[str], benches: Sequence[BenchValues]) -> str | None:
+def _best(metric: TableColumn, rows: Sequence[str], benches: Sequence[BenchValues]) -> str | None:
     """The row that is better than every other one in paired sign-flip tests at ALPHA; or None.
 
     An intersection-union test (Berger 1982): the leading row counts as better than all others only
@@ -338,7 +340,7 @@ def _best(metric: Metric, rows: Sequence[str], benches: Sequence[BenchValues]) -
 def _compare(
     column: Column,
     values: Mapping[Column, Mapping[str, Mapping[Place, float]]],
-    metric: Metric,
+    metric: TableColumn,
     methods: Sequence[str],
     reference: str | None,
 ) -> list[Difference]:

@@ -15,7 +15,7 @@ from cluster.record.profile_text import read_word
 from janus.config.overrides import path_override
 from janus.errors import ConfigError, suggest
 from janus.store.store import Store
-from sweeps.spec.sweep_file import Request, load
+from sweeps.spec.sweep_file import SweepRequest, load
 
 MODES = {"array": "tasks that take cells by claims", "ray": "a Ray cluster in one allocation"}
 
@@ -24,7 +24,7 @@ MODES = {"array": "tasks that take cells by claims", "ray": "a Ray cluster in on
 class SubmitRequest:
     """A parsed command line of `submit`."""
 
-    request: Request
+    request: SweepRequest
     profile: Profile
     cluster: str
     """Name of the launcher."""

@@ -132,7 +132,7 @@ def ray_parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
     }
 
 
-def text(submission: Submission, tasks: int, mode: str) -> str:
+def script_text(submission: Submission, tasks: int, mode: str) -> str:
     """The sbatch script of an array of `tasks` tasks, or of a Ray cluster."""
     profile = submission.profile
     make = ray_parameters if mode == "ray" else array_parameters

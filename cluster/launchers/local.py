@@ -12,7 +12,7 @@ from pathlib import Path
 import submitit
 
 from cluster.launchers.launcher import Tasks, refuse_signs, task_count
-from cluster.node.slurm_task import Task
+from cluster.node.slurm_task import SlurmTask
 from cluster.record.profile import Profile
 from cluster.record.submission import Submission
 from cluster.scheduler.slurm_commands import Queued
@@ -76,7 +76,7 @@ def start(submission: Submission, profile: Profile, cells: int) -> list[str]:
     settings = {"PYTHONPATH": str(submission.code), "PYTHONSAFEPATH": "1"}
     log = submission.jobs / "controllers.log"
     with _environment(settings), contextlib.chdir(submission.jobs), _streams(log):
-        jobs = [executor.submit(Task(str(submission.folder), i, tasks)) for i in range(tasks)]
+        jobs = [executor.submit(SlurmTask(str(submission.folder), i, tasks)) for i in range(tasks)]
     pids = [int(job.job_id) for job in jobs]
     owners = [{**process_identity(), "pid": pid, "started": start_time(pid)} for pid in pids]
     atomic_files.replace(submission.folder / "local.json", atomic_files.json_writer(owners))

@@ -16,7 +16,7 @@ from cluster.launchers import job_script
 from cluster.launchers.job_script import array_parameters, ray_parameters
 from cluster.launchers.launcher import Tasks, refuse_signs, task_count
 from cluster.node.ray_nodes import RayTask
-from cluster.node.slurm_task import Task
+from cluster.node.slurm_task import SlurmTask
 from cluster.record.profile import Profile
 from cluster.record.submission import Submission
 from cluster.scheduler import slurm_commands
@@ -61,7 +61,7 @@ class Slurm:
             log(f"not checked: how large a job array the site takes ({error})")
         tasks = 1 if mode == "ray" else task_count(cells, profile)
         parts = chunks(tasks, profile, most)
-        return [job_script.text(submission, len(part), mode) for part in parts]
+        return [job_script.script_text(submission, len(part), mode) for part in parts]
 
     def submit(self, submission: Submission, mode: str) -> list[str]:
         """Queue the tasks. What SLURM takes but can never start is cancelled: ClusterError."""
@@ -159,7 +159,8 @@ def submit_array(submission: Submission, profile: Profile, cells: int) -> list[s
         for part in chunks(tasks, profile, slurm_commands.max_array()):
             with executor.batch():
                 jobs = [
-                    executor.submit(Task(str(submission.folder), index, tasks)) for index in part
+                    executor.submit(SlurmTask(str(submission.folder), index, tasks))
+                    for index in part
                 ]
             ids.append(jobs[0].job_id.split("_")[0])
     except FailedJobError as error:

@@ -47,9 +47,8 @@ class RayTask:
     def __call__(self) -> dict[str, Any]:
         """Be the head with its driver, or a worker node, until the driver ends.
 
-        Exits with `UNFIT` where this node cannot train, as `cluster.node.slurm_task.Task` does; the
-        head exits
-        with 1 when its driver did not end well.
+        Exits with `UNFIT` where this node cannot train, as `SlurmTask` does; the head exits with 1
+        when its driver did not end well.
         """
         submission = Submission(Path(self.folder))
         job, stop = here(), StopFlag().install()

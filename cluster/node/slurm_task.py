@@ -37,7 +37,7 @@ LINGER_S = 60.0
 
 
 @dataclass
-class Task:
+class SlurmTask:
     """Callable for submitit: task `index` of `tasks` of the submission in `folder`."""
 
     folder: str
@@ -57,7 +57,7 @@ class Task:
         if not fit(submission, events):
             events.note("end", why=CANNOT_TRAIN)
             sys.exit(UNFIT)
-        why, status = Workers(submission, self.index, self.tasks, stop, events).run()
+        why, status = TaskWorkers(submission, self.index, self.tasks, stop, events).run()
         if stop():
             why, status = settle(submission, job, stop.signal, events), 0
         events.note("end", why=why)
@@ -90,14 +90,14 @@ def settle(submission: Submission, job: Job, signal_: str, events: Events) -> st
         return f"stopped by {signal_}, nothing left to do"
     if signal_ == "TERM" and not job.id:
         return "stopped by TERM"  # without SLURM nobody but the user sends it
-    if signal_ == "TERM" and (state := slurm_commands.state(job.name)) != "RUNNING":
+    if signal_ == "TERM" and (state := slurm_commands.job_state(job.name)) != "RUNNING":
         # cancelled or requeued by somebody; in a preemption's grace time it is still RUNNING
         return f"stopped by TERM: SLURM ends this job itself (state {state or 'unknown'})"
     if idle := _idle_starts(submission, job):
         return f"stopped by {signal_}, not requeued: {idle} starts in a row reached no training"
     events.note("requeue", signal=signal_, left=left)
     if job.id:
-        if (refused := slurm_commands.requeue(job.name)) and slurm_commands.state(
+        if (refused := slurm_commands.requeue(job.name)) and slurm_commands.job_state(
             job.name
         ) == "RUNNING":
             return f"stopped by {signal_}, requeue refused: {refused}"
@@ -127,7 +127,7 @@ def _idle_starts(submission: Submission, job: Job) -> int:
     return TRIES
 
 
-class Workers:
+class TaskWorkers:
     """The worker processes of a task, started again when they die, ended by pid."""
 
     def __init__(
@@ -218,5 +218,5 @@ class Workers:
                 process.wait()
 
 
-if __name__ == "__main__":  # for launchers from outside; submitit calls `Task` itself
-    Task(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))()
+if __name__ == "__main__":  # for launchers from outside; submitit calls `SlurmTask` itself
+    SlurmTask(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))()

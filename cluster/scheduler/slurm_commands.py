@@ -208,7 +208,7 @@ def requeue(job: str) -> str:
     return ""
 
 
-def state(job: str) -> str:
+def job_state(job: str) -> str:
     """State of one job as the controller sees it now, '' when it does not know the job.
 
     A task is asked after by its place in the array (12_3): one of them has the array's own number,

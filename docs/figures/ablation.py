@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import fmean
 
 from analysis.published.read_csv import published_figures
-from analysis.runs.load import text
+from analysis.runs.load import value_text
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, code, listed, protocol, signed, table
 from janus.config.compose import compose
@@ -205,7 +205,7 @@ def _differs(results: Results, labels: Sequence[str], best: str) -> str:
     run = results.rows[best][0]
     own = compose({"bench": run.bench, "method": run.method}).method.values
     varied = [name for name in won if len({repr(values.get(name)) for values in tried}) > 1]
-    return ", ".join(f"{n}={text(own[n])} in use" for n in varied if own[n] != won[n])
+    return ", ".join(f"{n}={value_text(own[n])} in use" for n in varied if own[n] != won[n])
 
 
 def _at_edge(label: str, labels: Sequence[str], name: str, pick: object) -> bool:

@@ -38,7 +38,7 @@ class Results:
 
     def units(self, row: str, metric: str = "acc") -> list[float]:
         """The metric of a row in percent, one value an order; seeds are averaged inside."""
-        read = comparison.METRICS[metric]
+        read = comparison.COLUMNS[metric]
         values = {(run.order, run.seed): read.read(run) for run in self.rows[row]}
         known = {place: value for place, value in values.items() if value is not None}
         return [read.scale * value for value in significance.average_units(known).values()]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import combinations
 from statistics import fmean, stdev
 
+from docs.figures.ablation import budget, winners
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, listed, protocol, signed, table
 
@@ -19,7 +21,9 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
         "criteria": criteria,
         "table": table("--reference", "seqlora", "--columns", COLUMNS),
     }
-    return blocks_of(found, "renditions_references", makers)
+    out = blocks_of(found, "renditions_references", makers)
+    out |= blocks_of(found, "renditions_tuning", {"winners": winners})
+    return {**out, "renditions_tuning budget": partial(budget, "renditions_tuning")}
 
 
 def criteria(results: Results) -> str:

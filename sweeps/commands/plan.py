@@ -8,15 +8,15 @@ from sweeps.show import texts
 from sweeps.show.console import for_action, print_line
 from sweeps.spec.by_status import by_status
 from sweeps.spec.plan import Plan, plan
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 
-def print_plan(request: Request, command: str) -> int:
+def print_plan(request: SweepRequest, command: str) -> int:
     """The action: print the plan of the sweep and keep its forecast."""
     return print_planned(request, plan(request.sweep), command)
 
 
-def print_planned(request: Request, planned: Plan, command: str) -> int:
+def print_planned(request: SweepRequest, planned: Plan, command: str) -> int:
     """Print a plan that was already made; returns the exit status."""
     store = Store(request.store)
     found = by_status(planned.titles, store)

@@ -12,10 +12,10 @@ from sweeps.estimate import forecast
 from sweeps.show.console import log
 from sweeps.spec.by_status import by_status
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 
-def probe(request: Request, command: str) -> int:
+def probe(request: SweepRequest, command: str) -> int:
     """The action: measure what is unknown, keep it for forecasts, print the plan."""
     store, planned = Store(request.store), plan(request.sweep)
     found = by_status(planned.titles, store)
@@ -25,7 +25,7 @@ def probe(request: Request, command: str) -> int:
     return print_planned(request, planned, command)
 
 
-def _time_two_steps(request: Request, cell: Cell) -> dict[str, Any]:
+def _time_two_steps(request: SweepRequest, cell: Cell) -> dict[str, Any]:
     from janus.training.time_steps import probe as time_steps
 
     return time_steps(cell, pick_device(request.device))

@@ -22,10 +22,10 @@ from sweeps.show.lost_work import lost_work
 from sweeps.spec.by_status import CellsByStatus, by_status
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import Plan, plan
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 
-def run(request: Request, command: str) -> int:
+def run(request: SweepRequest, command: str) -> int:
     """Train what is open; returns the exit status. `command` goes on with the sweep."""
     start = time.monotonic()
     store, planned = Store(request.store), plan(request.sweep)
@@ -62,7 +62,7 @@ def _check_weights_and_store(planned: Plan, before: CellsByStatus, store: Store)
         store.require_writable()
 
 
-def _log_plan(request: Request, planned: Plan, before: CellsByStatus, store: Store) -> None:
+def _log_plan(request: SweepRequest, planned: Plan, before: CellsByStatus, store: Store) -> None:
     for note in planned.notes:
         log(f"note: {note}")
     log(f"sweep {planned.name}: {texts.counts(before)}; {store.root}")
@@ -75,7 +75,7 @@ def _log_plan(request: Request, planned: Plan, before: CellsByStatus, store: Sto
         log(f"note: {len(bare)} cells were finished without keep=final; their methods are gone")
 
 
-def _tracked(request: Request, planned: Plan) -> dict[str, dict[str, Any]]:
+def _tracked(request: SweepRequest, planned: Plan) -> dict[str, dict[str, Any]]:
     """What W&B is told of each cell beside the cell itself; empty: nothing is tracked."""
     tracker = request.execution.tracker
     if not (wanted(tracker) or outside.is_outside(tracker)):
@@ -84,7 +84,7 @@ def _tracked(request: Request, planned: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _train(
-    request: Request, planned: Plan, before: CellsByStatus, store: Store
+    request: SweepRequest, planned: Plan, before: CellsByStatus, store: Store
 ) -> tuple[Tally, int]:
     """Attempt the open cells, shown live; also returns the most that were trained at a time.
 

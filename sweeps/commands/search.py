@@ -17,10 +17,10 @@ from sweeps.show import texts
 from sweeps.show.console import for_action, log, print_line
 from sweeps.spec.plan import plan
 from sweeps.spec.search_section import Search
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 
-def search(request: Request, command: str) -> int:
+def search(request: SweepRequest, command: str) -> int:
     """The action: search, then write the winners and print how to report them."""
     store, settings, command = (
         Store(request.store),
@@ -47,7 +47,7 @@ def search(request: Request, command: str) -> int:
     return 0
 
 
-def _settings(request: Request) -> Search:
+def _settings(request: SweepRequest) -> Search:
     if request.search is None:
         raise ConfigError(
             f"{request.sweep.name} has no `search:` part, which says what to try; "

@@ -9,10 +9,10 @@ from sweeps.show.live_table import pace_of_store
 from sweeps.show.lost_work import lost_work
 from sweeps.spec.by_status import by_status
 from sweeps.spec.cell_list import read_list
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 
-def print_status(request: Request, command: str) -> int:
+def print_status(request: SweepRequest, command: str) -> int:
     """The action: print how far the sweep in the store is."""
     start = for_action(command, "search") if request.search else command
     return status_of_list(Store(request.store), request.sweep.name, start)

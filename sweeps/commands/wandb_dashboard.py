@@ -17,7 +17,7 @@ from janus.store.store import Store
 from janus.tracking.wandb_account import has_key, mode, project
 from sweeps.show.console import print_line
 from sweeps.spec.cell_list import read_list
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 CURVES = {
     "accuracy": "accuracy over the tasks so far",
@@ -36,7 +36,7 @@ VIOLATIONS = {
 """Diagnostics to draw by block."""
 
 
-def dashboard(request: Request, command: str) -> int:
+def dashboard(request: SweepRequest, command: str) -> int:
     """The action: make the workspace, or bring it up to date, and say where it is."""
     store = Store(request.store)
     record = read_list(store, request.sweep.name, command)

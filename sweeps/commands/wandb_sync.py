@@ -24,7 +24,7 @@ from janus.tracking.wandb_account import has_key, mode
 from janus.tracking.wandb_tracker import Tracking, is_complete
 from sweeps.show.console import log, print_line
 from sweeps.spec.cell_list import read_list
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 SIDE_BY_SIDE = 8
 """Runs that one process uploads at a time."""
@@ -52,7 +52,7 @@ class Waiting:
         return not all(map(is_uploaded, self.folders))
 
 
-def sync(request: Request, command: str) -> int:
+def sync(request: SweepRequest, command: str) -> int:
     """The action: write what is missing, upload what waits."""
     store = Store(request.store)
     record = read_list(store, request.sweep.name, command)

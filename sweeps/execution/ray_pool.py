@@ -174,7 +174,7 @@ class RayPool:
             "stalled": self.store.stalled_claim(cell.id),
             "tracked": self.tracked.get(cell.id),
             "shared": shared,
-            "plugins": plugins.state(),
+            "plugins": plugins.for_workers(),
             "gpu": int(1e4 / shared) / 1e4 if gpu else 0.0,  # Ray's precision, never rounded up
             "cpu": 1 if gpu else max(1, min(self.workers // shared, self.cluster.node_cores)),
         }

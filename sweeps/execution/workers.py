@@ -11,7 +11,7 @@ from janus.config.cell import Cell
 from janus.errors import ClusterError
 from janus.store.store import Store
 from sweeps.execution.rounds import OnOutcome
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 RESTARTS = 3
 """Times that a sweep starts its own Ray anew after a process of Ray died."""
@@ -25,7 +25,7 @@ class Workers:
 
     def __init__(
         self,
-        request: Request,
+        request: SweepRequest,
         store: Store,
         cells: Sequence[Cell],
         left: int,
@@ -113,6 +113,6 @@ class Workers:
             pool.__exit__()
 
 
-def _elsewhere(request: Request) -> bool:
+def _elsewhere(request: SweepRequest) -> bool:
     """Whether an existing cluster decides how many cells are trained at a time."""
     return request.workers is None and bool(os.environ.get("RAY_ADDRESS"))

@@ -100,7 +100,7 @@ def configuration_job(
     return {
         "key": cells[0].id,
         "cells": json.dumps([cell_record(cell) for cell in cells]),
-        "plugins": plugins.state(),
+        "plugins": plugins.for_workers(),
         "until": until,
         "tasks": cells[0].bench.tasks,
         "execution": asdict(replace(execution, store=str(store.root))),

@@ -27,7 +27,7 @@ from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import Plan
 from sweeps.spec.rows import Row
 from sweeps.spec.search_section import Search
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 RunUntil = Callable[[Sequence[Sequence[Cell]], int], list[list[Outcome]]]
 """Trains the cells of several configurations to the end of a task: see `ray_configurations.py`."""
@@ -61,7 +61,7 @@ def make_tuned(planned: Plan, settings: Search, row: Row) -> Tuned:
     return Tuned(row, make(settings.algorithm, space, own, settings.seed, row.label))
 
 
-def lazy_pool(request: Request, store: Store, stack: ExitStack) -> RunUntil:
+def lazy_pool(request: SweepRequest, store: Store, stack: ExitStack) -> RunUntil:
     """Workers are started when there is something to train."""
     pools: list[Any] = []
 
@@ -84,7 +84,7 @@ def lazy_pool(request: Request, store: Store, stack: ExitStack) -> RunUntil:
 class Driver:
     """The rounds of one search."""
 
-    request: Request
+    request: SweepRequest
     settings: Search
     store: Store
     run_until: RunUntil

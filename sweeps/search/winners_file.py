@@ -12,10 +12,12 @@ from sweeps.search.candidates import Candidate
 from sweeps.search.search import Tuned
 from sweeps.search.winners import winners_text
 from sweeps.spec.search_section import Search
-from sweeps.spec.sweep_file import Request
+from sweeps.spec.sweep_file import SweepRequest
 
 
-def winners_file(request: Request, settings: Search, tuned: Sequence[Tuned], store: Store) -> str:
+def winners_file(
+    request: SweepRequest, settings: Search, tuned: Sequence[Tuned], store: Store
+) -> str:
     """The sweep file that reports the best configuration of each row, with all scores as comments.
 
     Raises ConfigError when no configuration of a row ran to the end.

@@ -24,7 +24,7 @@ def write_list(store: Store, name: str, command: str, cells: Sequence[PlannedCel
         {"id": p.cell.id, "title": p.title, "row": p.row, "protocol": p.protocol} for p in cells
     ]
     record: dict[str, Any] = {"name": name, "command": command, "cells": entries}
-    if outside := plugins.state()["include"]:
+    if outside := plugins.for_workers()["include"]:
         record["include"] = outside  # for people: nothing is imported because a store says so
     atomic_files.replace(list_path(store, name), atomic_files.json_writer(record))
 

@@ -46,7 +46,7 @@ MOST_UNITS = 100_000
 
 
 @dataclass(frozen=True)
-class Request:
+class SweepRequest:
     """A sweep, and how to run it (which never changes a result)."""
 
     sweep: Sweep
@@ -78,7 +78,7 @@ def sweep_names() -> list[str]:
     return sorted(path.stem for path in CONF.glob("*.yaml"))
 
 
-def load(name: str, overrides: Sequence[str]) -> Request:
+def load(name: str, overrides: Sequence[str]) -> SweepRequest:
     """The sweep file `name` under `overrides`. Raises ConfigError with the nearest valid name."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
     if not path.is_file():
@@ -176,7 +176,7 @@ def _request(
     typed: Collection[str],
     fixed: dict[str, Any],
     grid: dict[str, list[Any]],
-) -> Request:
+) -> SweepRequest:
     """Check the values of a composed sweep file; the command line's `fixed` and `grid` win.
 
     `typed`: the sweep's own keys that stand on the command line.
@@ -204,7 +204,7 @@ def _request(
     workers = record.get("workers")
     if workers is not None and (not _is_count(workers) or workers < 1):
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
-    return Request(sweep, _execution(record), workers, _search(record, sweep))
+    return SweepRequest(sweep, _execution(record), workers, _search(record, sweep))
 
 
 def _execution(record: Mapping[str, Any]) -> Execution:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import claims as command
-from analysis.tables.claims import FILE, Claim, judge, read_claims, sweeps_of
+from analysis.tables.paper_claims import FILE, PaperClaim, judge, read_claims, sweeps_of
 from janus.errors import ConfigError
 from sweeps.spec.rows import rows as rows_of
 from sweeps.spec.sweep_file import load as load_sweep
@@ -32,10 +32,10 @@ def add(fake: FakeStore, shift: float, orders: int = 8) -> None:
     path.write_text(json.dumps({"name": "claims_parts", "command": None, "cells": listed}))
 
 
-def one(expect: str = "more", metric: str = "acc") -> Claim:
+def one(expect: str = "more", metric: str = "acc") -> PaperClaim:
     """A claim with the one pair of the made-up sweep."""
     pair = ("janus[oe,task]", "janus[none,task]")
-    return Claim("x", "Table 1", "claims_parts", metric, expect, (pair,))  # type: ignore[arg-type]
+    return PaperClaim("x", "Table 1", "claims_parts", metric, expect, (pair,))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_p_is_adjusted_over_the_pairs_of_the_claim(fake: FakeStore) -> None:
     add(fake, 0.02)
     rows = command.rows_of("claims_parts", [fake.root])
     pair = one().pairs[0]
-    both = Claim("x", "Table 1", "claims_parts", "acc", "more", (pair, pair[::-1]))
+    both = PaperClaim("x", "Table 1", "claims_parts", "acc", "more", (pair, pair[::-1]))
     assert [d.family for d in judge(both, rows).differences if d] == [2, 2]
 
 

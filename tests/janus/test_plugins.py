@@ -361,7 +361,7 @@ def test_a_look_for_entry_points_is_cheap_where_there_are_none():
 def test_another_process_knows_what_this_one_included(module):
     path = module("mine", METHOD.replace("NAME", "mine"))
     plugins.include(path)
-    told, sha256 = json.loads(json.dumps(plugins.state())), plugins.sources()[0].sha256
+    told, sha256 = json.loads(json.dumps(plugins.for_workers())), plugins.sources()[0].sha256
     forget("mine")
     plugins.restore(told)
     plugins.restore(told)

@@ -101,6 +101,13 @@ class Site:
                     self.processes[name].kill()
                     self.processes[name].wait()
 
+    def restart_controller(self, after_s: float) -> None:
+        """Kill the controller (-9) and start it again after so many seconds."""
+        self.processes["slurmctld"].kill()
+        self.processes["slurmctld"].wait()
+        time.sleep(after_s)
+        self._spawn("slurmctld", "slurmctld", "-D", "-f", self.env["SLURM_CONF"])
+
     def idle(self) -> int:
         """How many nodes wait for work."""
         return self.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split().count("idle")

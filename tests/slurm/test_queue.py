@@ -16,6 +16,6 @@ def test_the_state_of_a_task_is_not_that_of_the_array(site, login):
     same = next(row.name for row in slurm_commands.queue() if row.id == array)
     other = next(row.name for row in slurm_commands.queue() if row.id != array)
     subprocess.run(["scancel", other], env=site.env, check=True)
-    wait(lambda: slurm_commands.state(other) == "CANCELLED", 30, "the end of one")
-    assert slurm_commands.state(same) == "RUNNING"
-    assert slurm_commands.state("999999") == ""
+    wait(lambda: slurm_commands.job_state(other) == "CANCELLED", 30, "the end of one")
+    assert slurm_commands.job_state(same) == "RUNNING"
+    assert slurm_commands.job_state("999999") == ""

@@ -40,7 +40,7 @@ def test_means_of_the_lines_are_the_tables(fake, call):
 def test_all_columns_are_there_and_what_was_not_measured_is_nan(fake, call):
     fake.score_at_the_end_only(fake.add("joint"))
     found = frame(call, "--columns", "all").set_index("metric").value
-    assert list(found.index) == list(comparison.METRICS)
+    assert list(found.index) == list(comparison.COLUMNS)
     assert found["acc"] == pytest.approx(0.6) and pd.isna(found["bwt"])
     assert pd.isna(found["forward_transfer"])
 

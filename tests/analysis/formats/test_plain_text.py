@@ -182,8 +182,8 @@ def test_p_values_are_never_printed_as_zero():
 
 
 def test_rounding_to_zero_leaves_no_sign():
-    assert grid.number_text(-1e-6, comparison.METRICS["bwt"]) == "0.00"
-    assert grid.signed(-1e-6, comparison.METRICS["bwt"]) == "+0.00"
+    assert grid.number_text(-1e-6, comparison.COLUMNS["bwt"]) == "0.00"
+    assert grid.signed(-1e-6, comparison.COLUMNS["bwt"]) == "+0.00"
 
 
 def many(fake, benches, orders=6, correction="maxt"):

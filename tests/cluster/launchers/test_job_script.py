@@ -53,7 +53,7 @@ def submission(root, **profile):
 def lines(root, mode="array", **profile):
     """{flag: value} of the script's #SBATCH lines; each flag must stand there once."""
     found = {}
-    for line in job_script.text(submission(root, **profile), 3, mode).splitlines():
+    for line in job_script.script_text(submission(root, **profile), 3, mode).splitlines():
         if line.startswith("#SBATCH"):
             key, _, value = shlex.split(line, comments=False)[1].partition("=")
             assert key not in found, f"{key} is asked for twice"
@@ -64,7 +64,7 @@ def lines(root, mode="array", **profile):
 def run(made, mode="array"):
     """The script as SLURM would run it, from a file of its own; its `stderr` is the task's log."""
     path = made.folder / "slurm_script"
-    path.write_text(job_script.text(made, 1, mode))
+    path.write_text(job_script.script_text(made, 1, mode))
     job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "node1", "SLURM_EXPORT_ENV": "NONE"}
     done = subprocess.run(
         ["bash", path], env={**os.environ, **job}, cwd=made.jobs, capture_output=True, text=True

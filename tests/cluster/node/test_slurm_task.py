@@ -7,7 +7,7 @@ import pytest
 from cluster.node import slurm_task
 from cluster.node.job import StopFlag
 from cluster.node.node_check import UNFIT
-from cluster.node.slurm_task import CRASHES, Task, Workers
+from cluster.node.slurm_task import CRASHES, SlurmTask, TaskWorkers
 from cluster.record.submission import Events, read_events
 from janus.store.store import Store
 from tests.cluster.claims import submitted
@@ -26,7 +26,7 @@ def ran(submission, monkeypatch, tmp_path, status, says="", job="7_0.r0"):
     program.chmod(0o755)
     monkeypatch.setattr(slurm_task.sys, "executable", str(program))
     events = Events(submission.events / f"{job}.jsonl", job=job, node="node1")
-    return Workers(submission, 0, 1, StopFlag(), events).run()
+    return TaskWorkers(submission, 0, 1, StopFlag(), events).run()
 
 
 def checks(submission):
@@ -75,7 +75,7 @@ def test_a_task_on_a_node_that_fails_its_check_exits_with_unfit(submission, monk
         for n in (slurm_task.signal.SIGTERM, slurm_task.signal.SIGUSR2)
     ]
     with pytest.raises(SystemExit) as ended:
-        Task(str(submission.folder), 0, 1)()
+        SlurmTask(str(submission.folder), 0, 1)()
     for number, handler in zip(
         (slurm_task.signal.SIGTERM, slurm_task.signal.SIGUSR2), before, strict=True
     ):

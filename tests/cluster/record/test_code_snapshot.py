@@ -85,7 +85,9 @@ def test_a_task_that_runs_other_code_trains_nothing_and_fails(tree, tmp_path):
     code = code_snapshot.take(tmp_path / "cluster" / "code", tree)
     more = {"code": code.name, "cluster": "slurm", "command": "submit", "mode": "array"}
     made = create(Store(tmp_path), "tiny", [], {}, load_profile("default"), more)
-    words = f"from cluster.node.slurm_task import Task; Task({str(made.folder)!r}, 0, 1)()"
+    words = (
+        f"from cluster.node.slurm_task import SlurmTask; SlurmTask({str(made.folder)!r}, 0, 1)()"
+    )
     env = {**os.environ, "PYTHONPATH": str(code_snapshot.ROOT)}
     done = subprocess.run([sys.executable, "-c", words], env=env, capture_output=True, text=True)
     assert done.returncode == 4 and "Traceback" not in done.stderr

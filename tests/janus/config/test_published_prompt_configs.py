@@ -175,7 +175,7 @@ EARLIER = [
     ("color_pp", {"method.unit_features": False}, "ca9fe109ee6489ee"),
 ]
 """(method, settings that repeat earlier results, id on `glyphs` before these settings existed)."""
-OURS = {"glyphs", "glyphs_styles", "fashion"}
+OURS = {"glyphs", "glyphs_styles", "renditions", "fashion"}
 """Benches of this project, whose values no source has."""
 
 

@@ -27,7 +27,7 @@ Verdict = Literal["holds", "contradicted", "undecided", "not run"]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PaperClaim:
     """One sentence of the paper and the pairs of rows that test it."""
 
     claim: str
@@ -49,7 +49,7 @@ class Claim:
 class Tested:
     """A claim with the difference of each of its pairs."""
 
-    claim: Claim
+    claim: PaperClaim
     differences: tuple[Difference | None, ...]
     """One for each pair, row minus reference in stored units; None where a row has no runs."""
 
@@ -74,15 +74,15 @@ class Tested:
         )
 
 
-def read_claims(path: Path = FILE) -> tuple[Claim, ...]:
+def read_claims(path: Path = FILE) -> tuple[PaperClaim, ...]:
     """The claims of the file. Raises ConfigError for an unknown metric."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     claims = tuple(
-        Claim(**{**entry, "pairs": tuple((first, second) for first, second in entry["pairs"])})
+        PaperClaim(**{**entry, "pairs": tuple((first, second) for first, second in entry["pairs"])})
         for entry in entries
     )
     for claim in claims:
-        known = [*comparison.METRICS, *DIAGNOSTICS]
+        known = [*comparison.COLUMNS, *DIAGNOSTICS]
         if claim.metric not in known:
             raise ConfigError(
                 f"{path.name}: unknown metric {claim.metric!r}.{suggest(claim.metric, known)}"
@@ -90,12 +90,12 @@ def read_claims(path: Path = FILE) -> tuple[Claim, ...]:
     return claims
 
 
-def sweeps_of(claims: Sequence[Claim]) -> list[str]:
+def sweeps_of(claims: Sequence[PaperClaim]) -> list[str]:
     """The sweeps that the claims need, each once."""
     return list(dict.fromkeys(claim.sweep for claim in claims))
 
 
-def judge(claim: Claim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
+def judge(claim: PaperClaim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
     """The claim on these runs, by the sweep's names of the rows."""
     found = [_difference(claim, first, second, rows) for first, second in claim.pairs]
     adjusted = iter(paired.adjust([d for d in found if d is not None]))
@@ -103,7 +103,7 @@ def judge(claim: Claim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
 
 
 def _difference(
-    claim: Claim, first: str, second: str, rows: Mapping[str, Sequence[RunRecord]]
+    claim: PaperClaim, first: str, second: str, rows: Mapping[str, Sequence[RunRecord]]
 ) -> Difference | None:
     ours, theirs = (_values(rows.get(row, ()), claim.metric) for row in (first, second))
     if not ours.keys() & theirs.keys():
@@ -120,7 +120,7 @@ DIAGNOSTICS = ("violation_past", "violation_span", "danger")
 
 def _values(runs: Sequence[RunRecord], metric: str) -> dict[significance.Place, float]:
     """{(order, seed): value}, without runs that lack the metric."""
-    read = _diagnostic(metric) if metric in DIAGNOSTICS else comparison.METRICS[metric].read
+    read = _diagnostic(metric) if metric in DIAGNOSTICS else comparison.COLUMNS[metric].read
     values = {(run.order, run.seed): read(run) for run in runs}
     return {place: value for place, value in values.items() if value is not None}
 
