@@ -19,7 +19,7 @@ UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known: $(KNOWN)))
 
 BIN := .venv/bin
-NAME := $(or $(SWEEP),$(if $(filter-out glyphs,$(BENCH)),paper,smoke))
+NAME := $(or $(SWEEP),$(if $(filter-out glyphs renditions,$(BENCH)),paper,smoke))
 LISTED := $(basename $(notdir $(NAME)))$(if $(SCALE),-$(SCALE))
 SWEEP_ARGS = "store=$(STORE)" $(if $(BENCH),bench=$(BENCH)) $(if $(SCALE),scale=$(SCALE)) \
   $(if $(METHODS),"methods=[$(METHODS)]") $(if $(SEEDS),seeds=$(SEEDS)) $(if $(ORDERS),orders=$(ORDERS)) \
@@ -30,7 +30,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 NO_OUTPUT = and not browser and not latex and not notebook
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sweep submit compare report paper docs wandb-sync check test test-slurm test-output lint bench
+.PHONY: help venv sweep submit compare report paper claims docs wandb-sync check test test-slurm test-output lint bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1|/' | column -t -s '|'
@@ -61,6 +61,11 @@ report: .venv/.ready ## write its page, report.html: tables, figures, every run 
 
 paper: .venv/.ready ## write paper/: tables (tex), figures (pdf), REPRODUCIBILITY.md (same variables)
 	@$(BIN)/python analysis/paper.py --store "$(STORE)" --sweep $(LISTED) $(ARGS)
+
+claims: .venv/.ready ## train what the paper's claims need, then test each claim (BENCH, STORE)
+	@for sweep in $$($(BIN)/python analysis/claims.py --sweeps); do \
+	  $(BIN)/python -m sweeps run $$sweep $(SWEEP_ARGS) || [ $$? = 3 ] || exit 2; done; \
+	  $(BIN)/python analysis/claims.py --store "$(STORE)"
 
 docs: .venv/.ready ## write figures, API page and picture of the documents; ARGS="--store runs" takes results over
 	@$(BIN)/python -m docs.figures $(ARGS)

@@ -169,7 +169,12 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("command", choices=["list", "check", "fetch", "prepare"])
     parser.add_argument("bench", nargs="?")
     parser.add_argument("overrides", nargs="*")
-    given = parser.parse_args(words)
+    parser.add_argument(
+        "--include", action="append", default=[], metavar="PATH", help="a module with own benches"
+    )
+    given = parser.parse_intermixed_args(words)
+    for path in given.include:
+        plugins.include(path)
     if given.command == "list":
         if given.bench is not None:
             raise ConfigError(
@@ -181,7 +186,8 @@ def main(words: Sequence[str]) -> int:
         raise ConfigError(f"{given.command} which bench? Known: {', '.join(names('bench'))}")
     config = bench_of(given.bench, parse_overrides(given.overrides))
     commands = {"check": check, "fetch": fetch_bench, "prepare": prepare}
-    return commands[given.command](config, shlex.join([given.bench, *given.overrides]))
+    included = [word for path in given.include for word in ("--include", path)]
+    return commands[given.command](config, shlex.join([given.bench, *given.overrides, *included]))
 
 
 def run(words: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 
+from janus import plugins
 from janus.config.cell import BackboneConfig
 from janus.config.compose import file_sha256
 from janus.config.method_spec import names, read_yaml
@@ -71,6 +72,13 @@ def model_config(name: str, weights: str | Path) -> BackboneConfig:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m janus.weights", description=__doc__)
+    parser.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a module with own backbones; stands before ACTION",
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     backbones = ", ".join(names("backbone"))
 
@@ -98,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
+    for path in given.include:
+        plugins.include(path)
     sys.stdout.write(f"{given.act(given)}\n")
     return 0
 

@@ -17,10 +17,13 @@ from janus.config import method_spec
 from janus.config.cell import canonical, cell_from_dict, cell_record
 from janus.config.compose import compose
 from janus.config.help_text import list_methods
+from janus.data.__main__ import main as data_command
 from janus.errors import ConfigError
 from janus.store.store import Store
 from janus.training.loop import run_cell
+from janus.weights.__main__ import run as weights_command
 from tests.conftest import toy_cell
+from tests.janus.weights.weight_sets import network, save
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "my_method" / "my_method"
 
@@ -240,6 +243,24 @@ def test_a_bench_of_ones_own_is_loaded_and_trained(module, tmp_path):
     assert list(cell.sources) == ["bench"]
     result = run_cell(cell, Store(tmp_path))
     assert result is not None and result["total"] == [12, 12]
+
+
+def test_a_bench_of_ones_own_is_checked_by_the_data_command(module, capsys):
+    path = module("mine", BENCH)
+    assert data_command(["check", "noise", "--include", str(path)]) == 0
+    assert f"split official: SHA-256 {'0' * 64}" in capsys.readouterr().out
+
+
+def test_a_backbone_of_ones_own_is_known_to_the_weights_command(module, tmp_path, capsys):
+    text = """
+from janus.plugins import register_backbone
+register_backbone({"name": "thin", "model": "vit_tiny_patch16_224", "image_size": 32, "channels": 1,
+                   "model_kwargs": {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}})
+"""
+    weights = save(network(in_chans=1).state_dict(), tmp_path / "w.safetensors")
+    words = ["--include", str(module("mine", text)), "check", str(weights), "--model", "thin"]
+    assert weights_command(words) == 0
+    assert "30 tensors" in capsys.readouterr().out
 
 
 def test_a_metric_of_ones_own_is_computed_from_the_counts(module):
