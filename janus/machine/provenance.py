@@ -23,6 +23,7 @@ from janus import atomic_files
 from janus.machine import determinism
 from janus.machine.allocator import release_memory
 from janus.machine.devices import cpu_name
+from janus.machine.plain_timm import plain_timm
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janus-lora")
 
@@ -30,13 +31,18 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "safetensors", "ray", "janu
 def numerics(device: torch.device) -> dict[str, Any]:
     """The settings that decide the last bits of a result: equal records mean equal result bytes."""
     on_gpu = device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
-        "capability": "" if on_gpu else torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "timm": _version("timm"),
-    } | (determinism.cuda_record() | {"cpu": cpu_name()} if on_gpu else {})
+    switched = {"plain_timm": True} if plain_timm() else {}
+    return (
+        switched
+        | {
+            "device": torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
+            "capability": "" if on_gpu else torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "timm": _version("timm"),
+        }
+        | (determinism.cuda_record() | {"cpu": cpu_name()} if on_gpu else {})
+    )
 
 
 def reset_peak_memory(device: torch.device) -> None:

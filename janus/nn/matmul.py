@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from janus.machine.devices import cpu_name
+from janus.machine.plain_timm import plain_timm
 
 SMALLEST = 2**13
 """Smallest number of weight entries for which oneDNN's faster product repays its overhead."""
@@ -29,9 +30,12 @@ STRIP = 128
 
 @cache
 def prefers_onednn() -> bool:
-    """Whether this is an AMD processor and torch has oneDNN with the operator used here."""
+    """Whether this is an AMD processor and torch has oneDNN with the operator used here.
+
+    False under JANUS_PLAIN_TIMM=1. Asked once in a process.
+    """
     # by the name that `numerics` records, because equal records mean equal bytes
-    if not cpu_name().startswith("AMD "):
+    if plain_timm() or not cpu_name().startswith("AMD "):
         return False
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
