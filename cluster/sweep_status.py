@@ -1,4 +1,4 @@
-"""How a sweep's submissions are doing, from the store, the tasks' events, and the queue.
+"""The state of a sweep's submissions, from the store, the tasks' events, and the queue.
 
 Never `sacct`. SLURM forgets a job minutes after its end; what befell it stands in the events.
 """
@@ -32,7 +32,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Status:
-    """How a sweep's submissions are doing."""
+    """The state of a sweep's submissions, as text."""
 
     text: str
     complete: bool
@@ -94,7 +94,7 @@ def _block(submission: Submission, tasks: Tasks, found: CellsByStatus) -> list[s
 
 
 def _aside(submission: Submission, tasks: Mapping[str, Tasks]) -> str:
-    """For a submission that has ended: how to read what befell its tasks, if anything did."""
+    """For a submission that has ended: the command that shows its incidents; '' if it had none."""
     events = read_events(submission.events.glob("*.jsonl"))
     befell = incidents(events, tasks[submission.id].rows, asked=True)
     nodes = {e["node"] for e in events if e["event"] == "unfit"}
@@ -162,7 +162,9 @@ def _dead_holders(
 def _troubles(
     submission: Submission, rows: Sequence[Queued], events: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """What needs a person: jobs that can never start, nodes unfit to train, silent deaths."""
+    """What needs a person: jobs that can never start, nodes that cannot train, tasks that ended
+    without a reason.
+    """
     lines = []
     if why := slurm_commands.hopeless(rows):
         lines.append(f"the waiting tasks will never start: {why}")

@@ -82,7 +82,7 @@ def _print_what_would_start(asked: SubmitRequest, store: Store, cells: int) -> i
 
 
 def _log_others(store: Store, cell_ids: set[str]) -> None:
-    """Name the submissions whose tasks wait or run for the same cells. That loses nothing."""
+    """Log the submissions whose tasks wait or run for the same cells; claims keep them apart."""
     known = submissions(store)
     queued = queues(known)
     for other in reversed(known):

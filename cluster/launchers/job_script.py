@@ -53,11 +53,13 @@ trap - ERR
 
 
 class Writer(submitit.SlurmExecutor):  # type: ignore[misc]
-    """submitit's executor where nothing is submitted: it writes scripts on any machine."""
+    """submitit's SLURM executor for a dry run: it writes the script, also on a machine without
+    SLURM.
+    """
 
     @classmethod
     def affinity(cls) -> int:
-        """As if `srun` were here."""
+        """Answers as on a machine that has `srun`, so that submitit writes the script."""
         return 1
 
 
@@ -120,7 +122,9 @@ def _gpus(profile: Profile) -> dict[str, str]:
 
 
 def ray_parameters(submission: Submission, profile: Profile) -> dict[str, Any]:
-    """As for an array; one process on each of several nodes, which outlive each other's death."""
+    """submitit's parameters of a Ray job: one process on each of several nodes; the others go on
+    when one ends.
+    """
     given = array_parameters(submission, profile)
     more = {"no-kill": True, **given["additional_parameters"]}
     srun = ["--no-kill", "--wait=0", "--kill-on-bad-exit=0"]

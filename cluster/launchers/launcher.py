@@ -1,4 +1,4 @@
-"""What a place that runs tasks has to offer: the interface of SLURM, of this machine, of others.
+"""The interface of a launcher, which starts tasks: on SLURM, on this machine, or elsewhere.
 
 A launcher is known by its name in `cluster.launchers.LAUNCHERS`: `cluster=NAME` on the command
 line, `cluster` in the record of a submission.
@@ -30,7 +30,7 @@ class Tasks:
 
 
 class Launcher(Protocol):
-    """Starts the tasks of a submission, and knows how they are."""
+    """Starts the tasks of a submission, asks for their state, and ends them."""
 
     modes: tuple[str, ...]
     """The values of `mode=` that it runs: `array`, `ray`."""
@@ -52,7 +52,7 @@ class Launcher(Protocol):
         """Every waiting and running job of this user. Raises ClusterError: it cannot be asked."""
 
     def tasks(self, submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
-        """How the tasks of a submission are. `queued`: what `queue` returned or raised."""
+        """The state of the submission's tasks. `queued`: what `queue` returned or raised."""
 
     def cancel(self, submission: Submission) -> None:
         """End the tasks that wait or run; cells in training save first."""

@@ -27,14 +27,16 @@ class Local:
     modes: tuple[str, ...] = ("array",)
 
     def check(self, store: Path, profile: Profile, dry: bool) -> list[str]:
-        """submitit reads some letters after a % in the names of logs."""
+        """Raises ClusterError for a store path with a %, which submitit reads as a placeholder in
+        log names.
+        """
         refuse_signs(store, ("%j", "%t", "%A", "%a"))
         if profile.setup:
             return ["note: cluster=local does not run the lines of profile.setup"]
         return []
 
     def describe(self, submission: Submission, cells: int, mode: str) -> list[str]:
-        """There is no script: the number of processes."""
+        """The number of processes, as a text; there is no job script."""
         profile = submission.profile
         tasks = task_count(cells, profile)
         return [
@@ -46,11 +48,11 @@ class Local:
         return start(submission, submission.profile, len(submission.work[0]))
 
     def queue(self) -> list[Queued]:
-        """Nothing waits here."""
+        """No jobs: this machine has no queue."""
         return []
 
     def tasks(self, submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
-        """By the pids that were written down."""
+        """The tasks that still run, by the process numbers in the submission's record."""
         count = len(running(submission))
         return Tasks([], f"tasks: {count} on this machine, without SLURM", not count)
 

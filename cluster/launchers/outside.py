@@ -56,7 +56,7 @@ class OutsideLauncher:
         self.made: SimpleLauncher = entry.value()
 
     def check(self, store: Path, profile: Profile, dry: bool) -> list[str]:
-        """Nothing is known to be wrong."""
+        """No lines: nothing is checked for a launcher from outside."""
         return []
 
     def describe(self, submission: Submission, cells: int, mode: str) -> list[str]:
@@ -70,11 +70,11 @@ class OutsideLauncher:
         return self.made.submit(submission, tasks)
 
     def queue(self) -> list[Queued]:
-        """Its tasks are asked for by submission."""
+        """No jobs: a launcher from outside is asked per submission (see `tasks`)."""
         return []
 
     def tasks(self, submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
-        """By the names of those that wait or run."""
+        """The tasks whose names the launcher says wait or run."""
         count = len(self.made.running(submission))
         return Tasks([], f"tasks: {count} of the launcher {self.name}", not count)
 

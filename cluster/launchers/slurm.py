@@ -31,7 +31,7 @@ class Slurm:
     modes: tuple[str, ...] = ("array", "ray")
 
     def check(self, store: Path, profile: Profile, dry: bool) -> list[str]:
-        """Hold path and profile against the site. In a dry run, a machine without SLURM will do."""
+        """Check the store's path and the profile against the site; a dry run needs no SLURM."""
         refuse_signs(store, ("%", "\\"))  # SLURM reads both in the names of logs: %j is a number
         lines = []
         try:

@@ -52,7 +52,9 @@ class JobStore(Store):
 
 
 class TaskStore(JobStore):
-    """As `JobStore`, for the tasks of an array: an attempt that leads nowhere is counted."""
+    """As `JobStore`, for the tasks of an array: attempts that end without a new checkpoint are
+    counted.
+    """
 
     def claim(self, cell: Cell) -> Claim | None:
         """As `Store.claim`. Raises RunError (cause `no-progress`) when attempts lead nowhere."""
@@ -100,7 +102,7 @@ class TaskStore(JobStore):
         return bool(files) and not max(files)[1].endswith(".released")
 
     def free_our_own(self, cell_id: str) -> bool:
-        """Make a claim takeable that an earlier start of this job held; whether it was one.
+        """Free the cell's claim if an earlier start of this job held it; returns whether it did.
 
         SLURM never starts a job again before it counts the earlier start as ended.
         """
@@ -113,7 +115,7 @@ class TaskStore(JobStore):
         return True
 
     def free_the_dead(self, cell_ids: Iterable[str], rows: Iterable[Queued]) -> list[str]:
-        """Make claims takeable whose job SLURM no longer runs; returns their cells.
+        """Free the claims whose job SLURM no longer runs; returns their cells.
 
         A process that lives on all the same, cut off from SLURM, sees the higher claim number at
         its next checkpoint and stops without writing.
@@ -129,7 +131,7 @@ class TaskStore(JobStore):
         return freed
 
     def undecided(self, cell_ids: Iterable[str], rows: Iterable[Queued]) -> list[str]:
-        """Held cells that may soon be free, though nothing says so yet.
+        """Held cells whose holder may be dead, which only time can show.
 
         SLURM is ending the job that holds them, or the holder is no job of SLURM and its process
         cannot be seen from here (a `sweeps run` on another machine): only its heartbeat can tell.

@@ -1,6 +1,6 @@
-"""Is this node fit to train? Asked once per start of a task, answered in one report.
+"""Checks whether this node can train, once per start of a task, in one report.
 
-Every check is made even when an earlier one failed, so that a broken site is mended in one go.
+All checks are made, also after one that failed, so that the report names everything to mend.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 from cluster.node.job import Job, StopFlag, here
 from cluster.node.job_store import TRIES
 from cluster.node.node_check import UNFIT
-from cluster.node.slurm_task import CANNOT_TRAIN, fit, settle
+from cluster.node.slurm_task import CANNOT_TRAIN, cells_left, fit, settle, start_again
 from cluster.record.submission import Events, Submission
 from janus import atomic_files
 from janus.errors import ClusterError, JanusError
@@ -33,6 +33,7 @@ from sweeps.execution import cleanup
 from sweeps.execution.ray_settings import OBJECT_STORE_BYTES
 
 DRIVER_ENDED = "the driver ended"
+HEAD_DIED = "Ray's head died"
 
 JOIN_S = 180.0
 """How long nodes may take to find each other."""
@@ -47,8 +48,9 @@ class RayTask:
     def __call__(self) -> dict[str, Any]:
         """Be the head with its driver, or a worker node, until the driver ends.
 
-        Exits with `UNFIT` where this node cannot train, as `SlurmTask` does; the head exits with 1
-        when its driver did not end well.
+        Exits with `UNFIT` where this node cannot train, as `SlurmTask` does. Where Ray's head died
+        (the kernel's out-of-memory killer, say), the job is requeued. The head exits with 1 when
+        its driver did not end well.
         """
         submission = Submission(Path(self.folder))
         job, stop = here(), StopFlag().install()
@@ -69,6 +71,8 @@ class RayTask:
             node.close()
         if stop() and place.node == 0:
             why = settle(submission, job, stop.signal, events)
+        elif place.node == 0 and why == HEAD_DIED and cells_left(submission):
+            why = start_again(submission, job, HEAD_DIED, why, events)
         events.note("end", why=why)
         if place.node == 0 and why != DRIVER_ENDED and not stop():
             sys.exit(1)
@@ -163,7 +167,7 @@ class Node:
         atomic_files.replace(self.shared / "over.json", atomic_files.json_writer({"status": ended}))
         if ended == 0:
             return DRIVER_ENDED
-        return "Ray's head died" if ended is None else f"the driver ended with status {ended}"
+        return HEAD_DIED if ended is None else f"the driver ended with status {ended}"
 
     def _drive(self, address: str, events: Events) -> int | None:
         """Run the sweep's driver; its exit status, None when Ray's head died before it ended."""

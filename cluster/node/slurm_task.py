@@ -84,28 +84,41 @@ def fit(submission: Submission, events: Events) -> bool:
 
 def settle(submission: Submission, job: Job, signal_: str, events: Events) -> str:
     """After a stop: ask for a requeue, unless that is not ours to do. Says what and why."""
-    split = by_status([cell.id for cell in submission.work[0]], Store(submission.store))
-    left = len(split.open) + len(split.running)
-    if not left:
-        return f"stopped by {signal_}, nothing left to do"
+    why = f"stopped by {signal_}"
+    if not cells_left(submission):
+        return f"{why}, nothing left to do"
     if signal_ == "TERM" and not job.id:
-        return "stopped by TERM"  # without SLURM nobody but the user sends it
+        return why  # without SLURM nobody but the user sends it
     if signal_ == "TERM" and (state := slurm_commands.job_state(job.name)) != "RUNNING":
         # cancelled or requeued by somebody; in a preemption's grace time it is still RUNNING
-        return f"stopped by TERM: SLURM ends this job itself (state {state or 'unknown'})"
+        return f"{why}: SLURM ends this job itself (state {state or 'unknown'})"
+    return start_again(submission, job, signal_, why, events)
+
+
+def cells_left(submission: Submission) -> int:
+    """How many of the submission's cells have neither a result nor a failure."""
+    split = by_status([cell.id for cell in submission.work[0]], Store(submission.store))
+    return len(split.open) + len(split.running)
+
+
+def start_again(submission: Submission, job: Job, cause: str, why: str, events: Events) -> str:
+    """Ask SLURM to requeue this job, unless TRIES starts in a row trained nothing.
+
+    Returns `why` with what came of it. `cause`: a word for the list of requeues in `status`.
+    """
     if idle := _idle_starts(submission, job):
-        return f"stopped by {signal_}, not requeued: {idle} starts in a row reached no training"
-    events.note("requeue", signal=signal_, left=left)
+        return f"{why}, not requeued: {idle} starts in a row reached no training"
+    events.note("requeue", signal=cause, left=cells_left(submission))
     if job.id:
         if (refused := slurm_commands.requeue(job.name)) and slurm_commands.job_state(
             job.name
         ) == "RUNNING":
-            return f"stopped by {signal_}, requeue refused: {refused}"
+            return f"{why}, requeue refused: {refused}"
         time.sleep(LINGER_S)
-        return f"stopped by {signal_}, requeued"
+        return f"{why}, requeued"
     from submitit.core.job_environment import JobEnvironment
 
-    events.note("end", why=f"stopped by {signal_}, started again")
+    events.note("end", why=f"{why}, started again")
     JobEnvironment()._requeue(1)  # ends this process with the status that asks for a new one
     return "requeued"
 

@@ -92,7 +92,7 @@ def _whole(folder: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy beside, then rename; the loser of a race uses the winner's copy."""
+    """Copy under a temporary name, then rename. If another process was first, its copy is used."""
     needed = sum(path.stat().st_size for path in source.iterdir())
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free

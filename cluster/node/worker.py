@@ -28,7 +28,7 @@ from sweeps.execution.attempt import attempt
 
 
 class FirstSteps:
-    """Observer that notes when training of a cell really starts."""
+    """Observer that records the first training step of each cell."""
 
     def __init__(self, events: Events, cell: Cell) -> None:
         self.events, self.cell, self.waiting = events, cell, True

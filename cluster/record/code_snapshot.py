@@ -1,4 +1,5 @@
-"""What was submitted is what runs: a copy of the code, named by its content.
+"""Copies the submitted code into the store, so that jobs run what was submitted; named by its
+content.
 
 Jobs and every requeue import from the copy, so the working tree may change meanwhile. The copy
 lies in the store, read-only, beside the commit it came from and the diff against it.

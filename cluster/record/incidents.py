@@ -1,4 +1,4 @@
-"""What befell tasks, told by name: nodes lost, workers that died, tasks cancelled or requeued."""
+"""Names the incidents of tasks: lost nodes, workers that died, tasks cancelled or requeued."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def incidents(events: Sequence[Event], rows: Sequence[Queued], *, asked: bool) -
 
 
 def _ends(events: Sequence[Event], nodes: dict[str, str]) -> Iterator[tuple[float, str]]:
-    """Tasks that ended otherwise than for want of work, by their own words."""
+    """Tasks that ended before the work was done, with the reason that they recorded."""
     for event in events:
         job = str(event["job"])
         if event["event"] == "requeue":
@@ -49,7 +49,7 @@ def _noteworthy(why: str) -> bool:
 
 
 def _plain(why: str) -> str:
-    """In a user's words what SLURM did when it ended a task itself."""
+    """What SLURM did when it ended a task itself, in plain words."""
     if "(state CANCELLED)" in why:
         return "cancelled (scancel)"
     if "(state PENDING)" in why or "(state REQUEUE" in why:
@@ -70,7 +70,7 @@ def _deaths(events: Sequence[Event], nodes: dict[str, str]) -> Iterator[tuple[fl
 def _silences(
     events: Sequence[Event], starts: dict[Start, float], rows: Sequence[Queued]
 ) -> Iterator[tuple[float, str]]:
-    """Starts that ended without a word: a power cut, a node failure, a kill."""
+    """Starts of tasks that ended without recording why: a power cut, a node failure, a kill."""
     spoke = {
         (str(e["job"]), str(e.get("node") or "")) for e in events if e["event"] in ("end", "unfit")
     }

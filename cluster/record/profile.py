@@ -1,4 +1,4 @@
-"""What a site wants to know with every job: a YAML file, checked once, typed afterwards.
+"""A site's profile: resources and limits of every job, read from a YAML file and checked once.
 
 `profile=NAME` reads `cluster/conf/NAME.yaml`, `profile=PATH.yaml` a file of yours, and
 `profile.minutes=30` changes one value of it. Nothing here can change a result. How values are

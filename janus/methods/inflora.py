@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from janus.data.stream import Task
 from janus.methods.base.classifier_alignment import Aligner
 from janus.methods.base.method import Context
-from janus.methods.base.subspace_lora import ProtectedLora
+from janus.methods.base.subspace_lora import SubspaceLora
 from janus.nn.lora import LoraQKV
 
 
@@ -45,11 +45,11 @@ def use_fresh_norm(context: Context) -> None:
     context.backbone.norm = fresh.requires_grad_(False)
 
 
-class InfLora(ProtectedLora):
+class InfLora(SubspaceLora):
     """Interference-free LoRA. Two extra passes per task, three with alignment."""
 
     state = "aligner"
-    keeps = f"{ProtectedLora.keeps} aligner"
+    keeps = f"{SubspaceLora.keeps} aligner"
     passes_beside_training = 2.0
     trains_a = False
 

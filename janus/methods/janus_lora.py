@@ -18,8 +18,8 @@ from janus.algorithms.rectification import without
 from janus.algorithms.subspace import Collector, make_collector
 from janus.data.stream import Batch, Task
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable, Rectifier
-from janus.methods.base.subspace_lora import ProtectedLora
+from janus.methods.base.rectified_lora import RectifiedLora, Rectifier
+from janus.methods.base.subspace_lora import SubspaceLora
 from janus.methods.base.whole_batch import WholeBatch
 from janus.nn.heads import Prototypes
 
@@ -47,7 +47,7 @@ def decoupled_margin(
     return torch.logsumexp(functional.pad(over, (0, 1)), dim=-1).mean() / sharpness
 
 
-class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
+class JanusLora(WholeBatch, RectifiedLora, SubspaceLora):
     """Janus-LoRA (docs/janus-lora.md).
 
     A step: cross-entropy and margin loss, rectified gradients, a projected step of A. The inputs of
@@ -56,7 +56,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
 
     state = "prototypes"
     training_state = "collectors"
-    keeps = f"{ProtectedLora.keeps} prototypes"
+    keeps = f"{SubspaceLora.keeps} prototypes"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -69,7 +69,7 @@ class JanusLora(WholeBatch, Rectifiable, ProtectedLora):
         self.passes_beside_training = float(s["margin_loss"])
 
     @property
-    def starts_blind(self) -> bool:
+    def a_in_null_space(self) -> bool:
         """True for `a_init=projected`."""
         return bool(self.context.settings["a_init"] == "projected")
 

@@ -25,13 +25,13 @@ from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
 from janus.keyed_random import generator
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable, Rectifier
+from janus.methods.base.rectified_lora import RectifiedLora, Rectifier
 from janus.methods.base.whole_batch import WholeBatch
 from janus.nn.heads import Prototypes
 from janus.nn.lora import LoraQKV
 
 
-class LoraDrs(WholeBatch, Rectifiable):
+class LoraDrs(WholeBatch, RectifiedLora):
     """Fresh adapters, their steps kept inside span(U_k).
 
     With `rectify` (Figure 6 of Janus-LoRA) the safe gradient is D = G U_k U_k^T: what is protected
@@ -40,7 +40,7 @@ class LoraDrs(WholeBatch, Rectifiable):
     """
 
     state = "prototypes classes spans"
-    keeps = f"{Rectifiable.keeps} prototypes"  # W0 is the backbone's own weight file
+    keeps = f"{RectifiedLora.keeps} prototypes"  # W0 is the backbone's own weight file
     passes_beside_training = 2.0
     epsilon_hat = True  # as the source; B starts sparse, so that A's first gradients are tiny
 

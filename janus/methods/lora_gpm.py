@@ -20,11 +20,11 @@ from janus.algorithms.rectification import without
 from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
 from janus.methods.base.method import Context
-from janus.methods.base.rectified_lora import Rectifiable, Rectifier
-from janus.methods.base.subspace_lora import ProtectedLora
+from janus.methods.base.rectified_lora import RectifiedLora, Rectifier
+from janus.methods.base.subspace_lora import SubspaceLora
 
 
-class LoraGpm(Rectifiable, ProtectedLora):
+class LoraGpm(RectifiedLora, SubspaceLora):
     """SeqLoRA with fresh adapters and projected gradients; one extra pass per task."""
 
     passes_beside_training = 1.0
@@ -45,7 +45,7 @@ class LoraGpm(Rectifiable, ProtectedLora):
             )
 
     @property
-    def starts_blind(self) -> bool:
+    def a_in_null_space(self) -> bool:
         """In the exact variant."""
         return bool(self.context.settings["variant"] == "exact")
 

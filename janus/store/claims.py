@@ -113,7 +113,7 @@ class Claim:
         )
 
     def release(self) -> None:
-        """Give the run back."""
+        """Release the claim: another process may then claim the run at once."""
         path = self.store.run_dir(self.cell_id) / "claims" / f"{self.number:06d}.released"
         atomic_files.create(path, atomic_files.json_writer({}))
 
@@ -177,8 +177,9 @@ class Claims:
         return has_ended(_owner(run / "claims" / f"{number:06d}.json"))
 
     def _stalled(self, cell_id: str, number: int) -> bool:
-        """Whether the heartbeat has not changed for `lease_s`, by our own clock: clocks of other
-        machines may differ."""
+        """Whether the heartbeat has not changed for `lease_s`, by the clock of this machine: clocks
+        of other machines may differ.
+        """
         path = self.run_dir(cell_id) / "attempts" / f"{number:06d}" / "beat.json"
         beat = atomic_files.read_record(path) or None
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Is the process that holds a claim still alive, and on which machine does it run."""
+"""Finds out whether the process that holds a claim is alive, and on which machine it runs."""
 
 from __future__ import annotations
 

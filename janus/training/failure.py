@@ -1,4 +1,4 @@
-"""What an attempt leaves in the store when it ends without a result."""
+"""Records in the store why an attempt ended without a result."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def pretrained(
     cache: FeatureCache,
     on_batch: OnBatch,
 ) -> tuple[Images, ...]:
-    """`parts` of one store as the same images by their features.
+    """`parts` of one split with features (N, D) in place of the images.
 
     name: which split they are of; network: the pretrained one, asked for where it has to compute.
     """
@@ -98,13 +98,13 @@ def _record(rows: Tensor, name: str, context: Context, cache: FeatureCache) -> d
 
 
 def _of_the_pass(record: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Without what has no part in a forward pass on a GPU: the processor beside it."""
+    """The numerics that decide a forward pass: on a GPU, without the name of the CPU."""
     beside = ("threads", "cpu") if device.type == "cuda" else ()
     return {name: value for name, value in record.items() if name not in beside}
 
 
 def _stored(path: Path, record: dict[str, Any], count: int) -> Tensor | None:
-    """The features kept at `path`, mapped; None where there are none, or no sound ones."""
+    """The features stored at `path`, memory-mapped; None if the file is missing or damaged."""
     try:
         if not path.exists():
             return None
@@ -120,7 +120,7 @@ def _stored(path: Path, record: dict[str, Any], count: int) -> Tensor | None:
 
 
 def _keep(path: Path, record: dict[str, Any], features: Tensor) -> None:
-    """A cache may fail, a run may not."""
+    """Write the features to the cache. An error is logged only: the run goes on without a cache."""
     try:
         checkpoint.write(path, {"record": record, "features": features})
     except (OSError, RunError) as error:

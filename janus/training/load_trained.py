@@ -1,4 +1,4 @@
-"""A trained method, back from the store: for cells that were run with `keep=final`.
+"""Loads a trained method from the store, for cells that were run with `keep=final`.
 
 What was kept is the checkpoint after the last task, which restores the method bit for bit. It is
 no part of the result, and every other copy of the store (`merge`, `export`) goes without it.

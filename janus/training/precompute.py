@@ -73,13 +73,15 @@ def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
 
 
 def _augments(stream: Stream, method: Method) -> bool:
-    """Whether any task trains on images that are not as the test transform has them."""
+    """Whether any task augments its training images: then features cannot be precomputed."""
     augment = method.context.cell.bench.augment
     return augment != "none" and any(method.epochs(task) for task in stream.tasks)
 
 
 def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence[Images]:
-    """By their features; a task's images pass together, whenever they do."""
+    """The test images of the tasks so far, replaced by features of the network that this run
+    trained.
+    """
     if all(part.is_features for part in seen):
         return seen
     read = partial(compute, context=method.context, read=method.features, on_batch=stream.on_batch)
@@ -87,7 +89,9 @@ def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence
 
 
 def _side_by_side(stream: Stream, seen: Sequence[Images], method: SideBySide) -> Sequence[Images]:
-    """By the features of all finished networks; only those of new ones are computed."""
+    """The images, replaced by the features of all finished networks side by side; only those of new
+    networks are computed.
+    """
     width, count = method.context.width, method.finished_networks
     images = sum(len(part) for part in stream.tests)
     if 4 * images * width * method.context.cell.bench.tasks > MOST_BYTES:
@@ -105,7 +109,7 @@ def _side_by_side(stream: Stream, seen: Sequence[Images], method: SideBySide) ->
 
 
 def _together(parts: Sequence[Images], features: Sequence[Tensor]) -> Sequence[Images]:
-    """The parts by their features (n, ...), in one store."""
+    """The parts with the features (n, ...) in place of their images, all in one tensor."""
     places = torch.arange(sum(map(len, parts))).split([len(part) for part in parts])
     store = torch.cat(list(features))
     return [

@@ -21,7 +21,7 @@ from sweeps.spec.cell_list import list_at
 
 @dataclass
 class Copied:
-    """What became of the results of one store."""
+    """Counts and names of what was copied from one store, and of what was not."""
 
     new: int = 0
     known: int = 0

@@ -65,7 +65,9 @@ def old_checkpoints(store: Store, keep_final: bool) -> Iterator[Path]:
 
 
 def cached_features(store: Store) -> list[Path]:
-    """What runs computed once for each other. One that has a file open keeps what it reads."""
+    """Files of cached features. A process that has one open can go on reading it after the
+    deletion.
+    """
     return sorted(store.features.glob("*/*.safetensors"))
 
 
@@ -85,10 +87,10 @@ def unnamed_images(store: Store) -> list[Path]:
 
 
 def half_written(store: Store) -> Iterator[Path]:
-    """Temporary files that nobody writes any more."""
+    """Temporary files of writers that were killed."""
     yield from (path for path in store.root.rglob(".*.tmp") if path.is_file() and _is_old(path))
 
 
 def _is_old(path: Path) -> bool:
-    """Whether no living writer can be about to need this file."""
+    """Whether the file is so old that no running writer can still need it."""
     return time.time() - path.stat().st_mtime > HALF_WRITTEN_S

@@ -76,7 +76,7 @@ def _log_plan(request: SweepRequest, planned: Plan, before: CellsByStatus, store
 
 
 def _tracked(request: SweepRequest, planned: Plan) -> dict[str, dict[str, Any]]:
-    """What W&B is told of each cell beside the cell itself; empty: nothing is tracked."""
+    """{cell id: sweep, row and title, for the W&B run of the cell}; empty if nothing is tracked."""
     tracker = request.execution.tracker
     if not (wanted(tracker) or outside.is_outside(tracker)):
         return {}

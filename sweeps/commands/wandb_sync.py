@@ -48,7 +48,7 @@ class Waiting:
     folders: tuple[Path, ...]
 
     def left(self) -> bool:
-        """Whether any of them still is not."""
+        """Whether any of the folders is not uploaded yet."""
         return not all(map(is_uploaded, self.folders))
 
 
@@ -137,7 +137,9 @@ def _is_offline(folder: Path) -> bool:
 
 
 def _is_quiet(store: Store, cell_id: str, folder: Path) -> bool:
-    """A file that grows after its upload would be marked as uploaded with its end missing."""
+    """Whether no file of the folder was written to lately: one that grows after its upload would be
+    marked as uploaded without its end.
+    """
     status = store.status(cell_id)
     if status == "done":
         return is_complete(folder) or not _in_use(folder)

@@ -179,7 +179,7 @@ def _key(entry: PlannedCell) -> Key:
 
 
 def _by_row(entries: Sequence[PlannedCell]) -> dict[Key, list[PlannedCell]]:
-    """Cells that should take equally long."""
+    """{(bench, row): its cells}, which should take equally long."""
     found: dict[Key, list[PlannedCell]] = {}
     for entry in entries:
         found.setdefault(_key(entry), []).append(entry)
@@ -262,7 +262,7 @@ def _measured(record: Mapping[str, Any], size: int) -> Measured | None:
 
 
 def _here(found: Sequence[Measured], device: str) -> list[Measured]:
-    """Those measured on this hardware, if there are any."""
+    """The measurements made on this hardware; all of them if there are none."""
     return [m for m in found if m.device == device] or list(found)
 
 

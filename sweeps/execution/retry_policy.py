@@ -30,7 +30,7 @@ POLICIES = {
     "nan": Policy(0, "not tried again: it would diverge again; lower method.lr or look at the log"),
     CRASH: Policy(2, "tried three times; a native crash or the kernel's out-of-memory killer"),
     # as often as packing can be halved: the pool never halves below one cell
-    OUT_OF_MEMORY: Policy(16, "tried with less and less company, at last alone"),
+    OUT_OF_MEMORY: Policy(16, "tried with fewer cells on the device each time, finally alone"),
     # not the cell's doing; bounded only so that a cell that brings nodes down cannot go on for ever
     LOST_NODE: Policy(20, "node after node was lost; is the cluster being taken away?"),
     "disk-full": Policy(0, "free some space: finished tasks are kept in checkpoints"),

@@ -75,7 +75,7 @@ def _add(found: LostWork, attempts: list[dict[str, Any]], lease_s: float) -> Non
 
 
 def stopped_in_order(attempt: Mapping[str, Any], successor: Mapping[str, Any]) -> bool:
-    """Whether it stopped because it was asked to, and had saved all that it trained."""
+    """Whether the attempt stopped on request after saving everything that it had trained."""
     given_back = attempt["released_at"] < successor["claimed_at"]
     kept = atomic_files.number(successor["beat"] or {}, "resumed_s")
     beat = attempt["beat"]

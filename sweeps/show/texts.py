@@ -1,6 +1,6 @@
 """Texts about a sweep: what is planned, what it may cost, what is missing and why.
 
-Everything is told from the plan and the store; nothing here starts work.
+All of it is made from the plan and the store; nothing here starts work.
 """
 
 from __future__ import annotations
@@ -167,13 +167,13 @@ def running_text(cell_ids: Iterable[str], titles: Mapping[str, str], store: Stor
 
 
 def task_text(beat: Mapping[str, Any]) -> str:
-    """'3/10', the task that a heartbeat tells of; '' where it tells of none."""
+    """'3/10', the task in a heartbeat; '' if the heartbeat has none."""
     task, tasks = (known(beat, name) for name in ("task", "tasks"))
     return "" if task is None or tasks is None else f"{task + 1:.0f}/{tasks:.0f}"
 
 
 def known(beat: Mapping[str, Any], name: str) -> float | None:
-    """A number of a heartbeat; None where it has none, or the file is damaged."""
+    """A number in a heartbeat; None if it is missing or the file is damaged."""
     value = number(beat, name, math.nan)
     return None if math.isnan(value) else value
 

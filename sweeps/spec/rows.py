@@ -49,7 +49,7 @@ def pattern(bench: str, row: Row, protocol: str = "unified") -> Cell:
 
 @lru_cache
 def shared_training(bench: str) -> Mapping[str, Value]:
-    """What the bench itself says of training, against which a method's own values lose."""
+    """The training values that the bench's file sets; they take precedence over a method's own."""
     declared = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
     own = read_yaml("bench", bench).get("train", {})
     return {f"train.{name}": value for name, value in {**declared, **own}.items()}

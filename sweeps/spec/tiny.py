@@ -64,7 +64,9 @@ def _few(sweep: Sweep) -> tuple[Block, ...]:
 
 
 def _of_method(changes: Mapping[str, Value]) -> dict[str, Value]:
-    """Without what reaches beyond the method: a backbone of 224 pixels, fifty epochs."""
+    """The overrides that set the method alone: not those of backbone or training, which would make
+    cells long.
+    """
     return {
         key: value
         for key, value in changes.items()

@@ -143,7 +143,7 @@ TRAINING = [
         "olora",
     ),
     fault(LORA, "blocks[: first or None]", "blocks", "inflora_b5"),
-    fault(METHOD, "if task.index == 0 or not self.carries_on:", "if True:", "seqlora"),
+    fault(METHOD, "if task.index == 0 or not self.keeps_adapter:", "if True:", "seqlora"),
     fault(METHOD, "self.start_adapter(layer, task)", "pass", "inflora_b5 on domainnet", "seqlora"),
 ]
 

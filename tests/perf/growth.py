@@ -33,7 +33,7 @@ from janus.evaluation import measurements
 from janus.keyed_random import generator
 from janus.methods import make, method_class
 from janus.methods.base.method import Context
-from janus.methods.base.subspace_lora import ProtectedLora
+from janus.methods.base.subspace_lora import SubspaceLora
 from janus.nn.vit import build
 from janus.store.store import Store
 from janus.training import loop, set_up
@@ -152,7 +152,7 @@ def steps(method: str, basis: int | None = None, **settings: Any) -> Costs:
     stream = cut(made_up(20, 64, 1), cell, CPU)
     made = make(Context(cell, build(cell.backbone, CPU), CPU))
     for task in stream.tasks:
-        if basis is not None and isinstance(made, ProtectedLora):
+        if basis is not None and isinstance(made, SubspaceLora):
             _protect(made, basis)
         made.begin_task(task)
         if task.index == 0:
@@ -167,7 +167,7 @@ def steps(method: str, basis: int | None = None, **settings: Any) -> Costs:
     return {"step ms": 1e3 * sorted(seconds[2:])[4]}
 
 
-def _protect(method: ProtectedLora, size: int) -> None:
+def _protect(method: SubspaceLora, size: int) -> None:
     for block, basis in enumerate(method.bases):
         draw = torch.randn(basis.v.shape[0], size, generator=generator("growth-basis", block))
         basis.v = torch.linalg.qr(draw)[0].contiguous()

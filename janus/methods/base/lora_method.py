@@ -38,14 +38,14 @@ class LoraMethod(HeadsMethod):
         return attach(context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"])
 
     @property
-    def carries_on(self) -> bool:
+    def keeps_adapter(self) -> bool:
         """Whether one adapter lives through all tasks instead of a fresh one per task."""
         return bool(self.context.settings["lifetime"] == "carried")
 
     # ---- tasks ---------------------------------------------------------------------------------
     def begin_task(self, task: Task) -> None:
         """Merge the last task's adapter, start a new one, add a head for new classes."""
-        if task.index == 0 or not self.carries_on:
+        if task.index == 0 or not self.keeps_adapter:
             for layer in self.layers:
                 layer.merge()
                 self.start_adapter(layer, task)

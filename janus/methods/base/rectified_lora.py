@@ -2,7 +2,7 @@
 
 `janus/algorithms/rectification.py` holds the algebra. `Rectifier` gets B^T D and D A^T from the
 factor gradients, adds gradient taps where A reads what is protected, and says where Adam acts.
-`Rectifiable` is the base class of the methods that have the setting `rectify`: Janus-LoRA, and as
+`RectifiedLora` is the base class of the methods that have the setting `rectify`: Janus-LoRA, and as
 the plug-in of the paper's Figure 6 LoRA-GPM and LoRA-DRS [seen: the figure; derived: how it joins
 them]. Each says what is protected (`make_rectifier`) and what it does to gradients otherwise
 (`project_gradients`).
@@ -175,7 +175,7 @@ def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-class Rectifiable(LoraMethod):
+class RectifiedLora(LoraMethod):
     """A LoRA method that can step along rectified gradients; the rectifier is made per task."""
 
     training_state = "rectifier"

@@ -15,7 +15,7 @@ from janus.methods.base.method import Context
 from janus.nn.lora import LoraQKV, start_a
 
 
-class ProtectedLora(LoraMethod):
+class SubspaceLora(LoraMethod):
     """Adds to LoraMethod the bases V, their growth at task ends, and projections against them."""
 
     state = "bases captured sizes_before"
@@ -36,7 +36,7 @@ class ProtectedLora(LoraMethod):
         """Basis sizes when the current task began: the first columns of V, which only grows."""
 
     @property
-    def starts_blind(self) -> bool:
+    def a_in_null_space(self) -> bool:
         """Whether a fresh A has no part along V, so that A V = 0 from the start."""
         return False
 
@@ -55,9 +55,9 @@ class ProtectedLora(LoraMethod):
         super().begin_task(task)
 
     def start_adapter(self, layer: LoraQKV, task: Task) -> None:
-        """Random A, its rows made blind to V where the method says so (`starts_blind`)."""
+        """Random A, its rows made blind to V where the method says so (`a_in_null_space`)."""
         start_a(layer, (*self.context.key, task.index))
-        if self.starts_blind:
+        if self.a_in_null_space:
             with torch.no_grad():
                 basis = self.bases[layer.block].v
                 # twice: one float32 projection leaves 1e-7 of what it removes
@@ -71,7 +71,7 @@ class ProtectedLora(LoraMethod):
         """
         bases = self.all_bases
         safe = before + without(torch.stack([x.a for x in self.layers]) - before, bases)
-        if self.starts_blind and not self.carries_on:
+        if self.a_in_null_space and not self.keeps_adapter:
             # A V = 0 holds by construction; keep rounding from adding up
             safe = without(safe, bases)
         for layer, value in zip(self.layers, safe, strict=True):
