@@ -74,10 +74,10 @@ wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same vari
 	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
 check: .venv/.ready ## quick tests (about two minutes on two cores)
-	@$(PYTEST) -n $(JOBS) --dist loadgroup -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
+	@$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
 
 test: .venv/.ready ## all tests that need no cluster and no GPU (15 to 25 minutes on two cores)
-	@$(PYTEST) -n $(JOBS) --dist loadgroup -m "not slurm and not gpu $(NO_OUTPUT)"
+	@$(PYTEST) -n $(JOBS) --dist loadfile -m "not slurm and not gpu $(NO_OUTPUT)"
 
 test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)
 	@$(BIN)/python -m pytest -q -m slurm tests/slurm
