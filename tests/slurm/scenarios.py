@@ -35,6 +35,9 @@ from tests.slurm.test_bad_nodes import clear, put, python
 EPOCHS = 12
 """A cell then trains for 5 to 10 seconds."""
 
+PATIENCE_S = 900
+"""A claim whose holder cannot be seen is free after ten minutes without a heartbeat."""
+
 ARRAY = ("profile.tasks=2", "profile.cpus=1", "profile.lose_at_most_s=2")
 RAY = ("mode=ray", "profile.nodes=2", "profile.cpus=2", "profile.lose_at_most_s=2")
 ON_NODE3 = "profile.flags={nodelist: node3}"
@@ -370,7 +373,7 @@ class Runner:
         began, why = time.monotonic(), ""
         try:
             act(case)
-            wait(lambda: self._cells(case) <= case.store.done(), 300, "the sweep")
+            wait(lambda: self._cells(case) <= case.store.done(), PATIENCE_S, "the sweep")
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             traceback.print_exc()
