@@ -1,11 +1,11 @@
 # Thin: each target is one command you could type yourself. Logic lives in Python.
 PYTHON  ?= python3
-BENCH   ?=## which bench, e.g. cifar100; empty: that of the sweep file (smoke: glyphs)
+BENCH   ?=## which bench, e.g. cifar100; empty: that of the sweep file (smoke: renditions)
 METHODS ?=## methods, comma-separated; empty: those of the sweep file
 SEEDS   ?=## a number n (seeds 0..n-1) or a list like [0,1,2]
 ORDERS  ?=## a number n (class orders 0..n-1), a list, or natural
 WORKERS ?=## cells trained side by side; empty: one per core
-SWEEP   ?=## sweep file of sweeps/conf; empty: smoke on glyphs, paper on any other bench
+SWEEP   ?=## sweep file of sweeps/conf; empty: smoke on the bundled benches, paper on any other
 SCALE   ?=## tiny: the same sweep reduced and, without BENCH, on bundled data, to see that it runs
 STORE   ?= runs## folder of the run store
 PROFILE ?= default## site profile for submit: a name of cluster/conf, or a YAML file

@@ -231,7 +231,7 @@ def sweep_words(rng: random.Random) -> tuple[list[str], str, str, dict[str, str]
     return [*words, f"{key}={value}"], kind, key, {key: value}
 
 
-SEARCHES = {"search": "smoke_search", "choose": "smoke_tuning"}
+SEARCHES = {"search": "smoke_search", "choose": "renditions_tuning"}
 """A sweep that the action takes."""
 
 
@@ -391,7 +391,7 @@ STORE_WORDS = (
     ("sync", "smoke"),
     ("dashboard", "smoke"),
     ("search", "smoke"),
-    ("run", "smoke_tuning"),
+    ("run", "renditions_tuning"),
 )
 """Words after `python -m sweeps` that concern stores, or none."""
 

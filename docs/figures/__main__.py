@@ -24,7 +24,6 @@ from janus.one_line import explain, printable
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = (
     "smoke",
-    "smoke_tuning",
     "renditions_references",
     "renditions_tuning",
     "ablation",

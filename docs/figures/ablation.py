@@ -29,10 +29,8 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
     }
     tuned = {"winners": winners}
     out = blocks_of(found, "ablation", makers)
-    for name in ("ablation_tuning", "smoke_tuning"):
-        out |= blocks_of(found, name, tuned)
-        out[f"{name} budget"] = partial(budget, name)
-    return out
+    out |= blocks_of(found, "ablation_tuning", tuned)
+    return {**out, "ablation_tuning budget": partial(budget, "ablation_tuning")}
 
 
 def findings(results: Results) -> str:

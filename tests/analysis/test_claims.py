@@ -15,12 +15,12 @@ from sweeps.spec.sweep_file import load as load_sweep
 
 from .conftest import FakeStore
 
-ROWS = {"oe,task": "seqlora", "none,task": "inflora"}
+ROWS = {"oe": "seqlora", "none": "inflora"}
 """Rows of the made-up sweep, each with the method whose cells stand for it."""
 
 
 def add(fake: FakeStore, shift: float, orders: int = 8) -> None:
-    """A sweep `claims_parts` whose row `oe` is above `none` by `shift` in every order."""
+    """A sweep `ablation` whose row `oe` is above `none` by `shift` in every order."""
     cells = []
     for order in range(orders):
         base = 0.6 + order / 100
@@ -28,14 +28,14 @@ def add(fake: FakeStore, shift: float, orders: int = 8) -> None:
             acc = base + (shift if row.startswith("oe") else 0) + order % 2 / 1000
             cells.append((f"janus[{row}]", fake.add(method, acc, order=order)))
     listed = [{"id": c.id, "title": c.title, "row": row} for row, c in cells]
-    path = fake.plan("claims_parts", [])
-    path.write_text(json.dumps({"name": "claims_parts", "command": None, "cells": listed}))
+    path = fake.plan("ablation", [])
+    path.write_text(json.dumps({"name": "ablation", "command": None, "cells": listed}))
 
 
 def one(expect: str = "more", metric: str = "acc") -> PaperClaim:
     """A claim with the one pair of the made-up sweep."""
-    pair = ("janus[oe,task]", "janus[none,task]")
-    return PaperClaim("x", "Table 1", "claims_parts", metric, expect, (pair,))  # type: ignore[arg-type]
+    pair = ("janus[oe]", "janus[none]")
+    return PaperClaim("x", "Table 1", "ablation", metric, expect, (pair,))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_pair_says_whether_the_claim_holds(
     fake: FakeStore, shift: float, expect: str, verdict: str
 ) -> None:
     add(fake, shift)
-    found = judge(one(expect), command.rows_of("claims_parts", [fake.root]))
+    found = judge(one(expect), command.rows_of("ablation", [fake.root]))
     (difference,) = found.differences
     assert difference is not None and difference.n == 8
     assert difference.mean == pytest.approx(shift, abs=1e-9)
@@ -60,15 +60,15 @@ def test_a_pair_says_whether_the_claim_holds(
 
 def test_four_orders_decide_nothing_however_large_the_difference(fake: FakeStore) -> None:
     add(fake, 0.2, orders=4)
-    found = judge(one(), command.rows_of("claims_parts", [fake.root]))
+    found = judge(one(), command.rows_of("ablation", [fake.root]))
     assert found.verdict(found.differences[0]) == "undecided"
 
 
 def test_p_is_adjusted_over_the_pairs_of_the_claim(fake: FakeStore) -> None:
     add(fake, 0.02)
-    rows = command.rows_of("claims_parts", [fake.root])
+    rows = command.rows_of("ablation", [fake.root])
     pair = one().pairs[0]
-    both = PaperClaim("x", "Table 1", "claims_parts", "acc", "more", (pair, pair[::-1]))
+    both = PaperClaim("x", "Table 1", "ablation", "acc", "more", (pair, pair[::-1]))
     assert [d.family for d in judge(both, rows).differences if d] == [2, 2]
 
 
@@ -82,7 +82,7 @@ def test_a_diagnostic_is_averaged_over_tasks_blocks_and_projections(fake: FakeSt
                 {"violation_past": [{"k": 0.0, "v": high}, {"k": high, "v": 0.0}]},
             ]
             fake.edit(cell, lambda r, tasks=tasks: r.update(diagnostics=tasks))
-    rows = command.rows_of("claims_parts", [fake.root])
+    rows = command.rows_of("ablation", [fake.root])
     (difference,) = judge(one("less", "violation_past"), rows).differences
     assert difference is not None and difference.mean == pytest.approx(-0.15)
 
@@ -97,7 +97,7 @@ def test_the_page_has_a_sentence_and_a_table_and_says_what_was_not_run(
     assert out == page.read_text()
     assert "### Online Estimation (oe) raises accuracy" in out
     assert "Of 1 pairs: holds in 1, contradicted in 0, undecided in 0. Not run: 5." in out
-    assert "| `janus[oe,task]` - `janus[none,task]` | +2.00 [+2.00, +2.00] | 8 | 8/8 |" in out
+    assert "| `janus[oe]` - `janus[none]` | +2.00 [+2.00, +2.00] | 8 | 8/8 |" in out
     assert "Not run: `python -m sweeps run claims_one_epoch`." in out
 
 
@@ -105,10 +105,10 @@ def test_runs_on_two_benches_are_refused(
     fake: FakeStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(fake, 0.0, orders=2)
-    path = fake.root / "sweeps" / "claims_parts.json"
+    path = fake.root / "sweeps" / "ablation.json"
     record = json.loads(path.read_text())
     other = fake.add("seqlora", order=0, bench="glyphs_styles")
-    record["cells"].append({"id": other.id, "title": other.title, "row": "janus[oe,task]"})
+    record["cells"].append({"id": other.id, "title": other.title, "row": "janus[oe]"})
     path.write_text(json.dumps(record))
     assert command.main(["--store", str(fake.root)]) == command.WRONG
     assert "several benches (glyphs, glyphs_styles)" in capsys.readouterr().err

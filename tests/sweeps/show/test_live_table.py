@@ -45,8 +45,8 @@ def test_a_plain_line_tells_how_a_cell_ended(planned: Sequence[PlannedCell]) -> 
     watch.on_cell_end(Outcome(planned[0].cell.id, "done", seconds=71.2, metrics=metrics))
     watch.on_cell_end(Outcome(planned[1].cell.id, "failed", "nan", "diverged\nat step 3"))
     assert out.getvalue().splitlines() == [
-        "[3/4] glyphs seqlora order=0 seed=0  ACC 63.40  BWT -16.50  71 s",
-        "[failed] glyphs janus order=0 seed=0  nan: diverged",
+        "[3/4] renditions seqlora order=0 seed=0  ACC 63.40  BWT -16.50  71 s",
+        "[failed] renditions janus order=0 seed=0  nan: diverged",
     ]
 
 
@@ -72,7 +72,7 @@ def test_the_live_table_shows_running_cells_from_their_heartbeats(
     console.print(watch._read_store())
     text = console.export_text()
     assert "0 done, 1 running, 0 failed, 3 open" in text
-    assert "glyphs janus order=0 seed=0" in text
+    assert "renditions janus order=0 seed=0" in text
     assert "3/10" in text and "50.00" in text and "1:05" in text
 
 
@@ -116,7 +116,7 @@ def test_status_groups_failures_by_cause_and_names_the_command(
     assert main(["status", "smoke", f"store={store.root}"]) == 3
     out = capsys.readouterr().out
     assert "4 cells: 1 done, 0 running, 3 failed, 0 open" in out
-    assert "nan: 2 cells, e.g. glyphs janus order=0 seed=0" in out
+    assert "nan: 2 cells, e.g. renditions janus order=0 seed=0" in out
     assert "disk-full: 1 cells" in out
     assert "python -m sweeps run smoke" in out
     assert "and more" not in out

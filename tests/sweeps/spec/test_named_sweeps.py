@@ -192,12 +192,15 @@ def test_every_named_sweep_runs_from_end_to_end_at_the_tiny_scale(
 
 
 TUNED = {
-    "smoke": ("smoke_tuning", "ablation_tuning"),
-    "ablation": ("ablation_tuning",),
-    "ablation_seeds": ("ablation_tuning",),
-    "orders": ("smoke_tuning", "ablation_tuning"),
-    "sensitivity": ("ablation_tuning",),
-    "precision": ("smoke_tuning", "ablation_tuning"),
+    "smoke": ("renditions_tuning",),
+    "renditions_references": ("renditions_tuning",),
+    "claims_methods": ("renditions_tuning",),
+    "claims_one_epoch": ("renditions_tuning",),
+    "ablation": ("ablation_tuning", "renditions_tuning"),
+    "ablation_seeds": ("ablation_tuning", "renditions_tuning"),
+    "orders": ("renditions_tuning",),
+    "sensitivity": ("renditions_tuning",),
+    "precision": ("renditions_tuning",),
     "zoo_glyphs": ("zoo_tuning",),
 }
 """Sweeps on the bundled bench, and the tuning behind the values that they report."""
@@ -224,10 +227,10 @@ def test_what_sweep_files_say_of_tuning_holds() -> None:
     rate = fast.fixed["method.lr"]
     won = [row["lr"] for method in fast.methods for row in zoo.variants[method].values()]
     assert won and all(value < rate for value in won)
-    for name in ("smoke_tuning", "ablation_tuning", "zoo_tuning"):
+    for name in ("renditions_tuning", "ablation_tuning", "zoo_tuning"):
         assert {cell.bench.eval for cell in plan(load(name, []).sweep).cells} == {"validation"}
     epochs = [
         {cell.train.epochs for cell in plan(load(name, []).sweep).cells}
-        for name in ("smoke", "smoke_tuning", "ablation_tuning", "ablation")
+        for name in ("smoke", "renditions_tuning", "ablation_tuning", "ablation")
     ]
-    assert epochs == [{2}, {5}, {5}, {5}]
+    assert epochs == [{3}, {5}, {5}, {5}]

@@ -172,7 +172,7 @@ def test_the_list_of_cells_is_kept_for_the_analysis(store: Store) -> None:
     record = json.loads((store.root / "sweeps" / "ablation_seeds.json").read_text())
     assert record["command"] == "the command"
     assert [cell["id"] for cell in record["cells"]] == [p.cell.id for p in planned]
-    assert record["cells"][0]["title"] == "glyphs janus[none] order=0 seed=0"
+    assert record["cells"][0]["title"] == "renditions janus[none] order=0 seed=0"
     with pytest.raises(ConfigError, match="ablation_seeds"):
         read_list(store, "ablation_seed", "how")
 

@@ -18,12 +18,15 @@ def test_smoke_compares_three_methods_over_four_orders() -> None:
     assert len(cells) == 12
 
 
-def test_the_ablation_has_the_seven_rows_of_the_paper() -> None:
+@pytest.mark.parametrize(("suffix", "lifetime"), [("", "task"), (",carried", "carried")])
+def test_the_ablation_has_the_seven_rows_of_the_paper(suffix: str, lifetime: str) -> None:
+    names = ("estimate", "rectify", "margin_loss")
     switches = {
-        planned.row.removeprefix("janus[").removesuffix("]"): tuple(
-            planned.cell.method.values[name] for name in ("estimate", "rectify", "margin_loss")
+        planned.row.removeprefix("janus[").removesuffix(f"{suffix}]"): tuple(
+            planned.cell.method.values[name] for name in names
         )
         for planned in plan(load("ablation", []).sweep).entries
+        if planned.cell.method.values["lifetime"] == lifetime
     }
     assert switches == {
         "none": (False, False, False),
