@@ -73,7 +73,7 @@ def _forgetting(results: Results) -> list[Line]:
 
 
 def _steps(results: Results) -> list[Line]:
-    out = []
+    out: list[Line] = []
     for name, what in (("4lr", "four times its adapter rate"), ("4lr,4head_lr", "both rates")):
         apart = results.mean(f"seqlora[{name}]") - results.mean("seqlora")
         title = "" if out else "R3 steps matter"

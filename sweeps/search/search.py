@@ -21,13 +21,18 @@ from janus.weights.resolve import check
 from sweeps.execution.attempt import Outcome
 from sweeps.execution.retry_policy import CRASH, policy_for
 from sweeps.search.candidates import DIVERGED, Candidate, losers, make_candidate, rung_tasks
-from sweeps.search.samplers import Suggester, make
+from sweeps.search.samplers import Listed, Suggester, make
+from sweeps.search.widening import RATES, Side, added, edges, widened
 from sweeps.show.console import log
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import Plan
 from sweeps.spec.rows import Row
 from sweeps.spec.search_section import Search
+from sweeps.spec.search_space import Space
 from sweeps.spec.sweep_file import SweepRequest
+
+MANY = 1_000_000
+"""More configurations than any grid has."""
 
 RunUntil = Callable[[Sequence[Sequence[Cell]], int], list[list[Outcome]]]
 """Trains the cells of several configurations to the end of a task: see `ray_configurations.py`."""
@@ -47,7 +52,26 @@ class Tuned:
 
     row: Row
     suggester: Suggester
+    space: Space
+    """What is searched; a grid may grow."""
     tried: list[Candidate] = field(default_factory=list)
+
+    def best(self, store: Store) -> Candidate | None:
+        """The best configuration that ran to the end, the first of equals; None if none did."""
+        whole = [c for c in self.tried if c.cut_at is None and not c.diverged(store)]
+        return max(whole, key=lambda c: c.score(store).value, default=None)
+
+    def edges(self, store: Store) -> list[Side]:
+        """Where the best configuration lies on the edge of the grid; [] for other searches."""
+        best = self.best(store)
+        return edges(self.space, best.configuration) if best and self.space else []
+
+    def widen(self, sides: Sequence[Side]) -> None:
+        """Add the next value at these sides to the grid; its points are suggested next."""
+        wider = widened(self.space, sides)
+        if isinstance(self.suggester, Listed):
+            self.suggester.left += added(self.space, wider)
+        self.space = wider
 
 
 def make_tuned(planned: Plan, settings: Search, row: Row) -> Tuned:
@@ -58,7 +82,7 @@ def make_tuned(planned: Plan, settings: Search, row: Row) -> Tuned:
         if f"method.{name}" not in row.overrides
     }
     own = planned.patterns[planned.sweep.benches[0], row.label].method.values
-    return Tuned(row, make(settings.algorithm, space, own, settings.seed, row.label))
+    return Tuned(row, make(settings.algorithm, space, own, settings.seed, row.label), space)
 
 
 def lazy_pool(request: SweepRequest, store: Store, stack: ExitStack) -> RunUntil:
@@ -93,9 +117,27 @@ class Driver:
     crashes: Counter[str] = field(default_factory=Counter)
 
     def go(self, tuned: Sequence[Tuned]) -> None:
-        """Spend every row's budget. Raises UnfinishedError when cells fail but did not diverge."""
+        """Spend every row's budget; widen a grid while a best rate lies on its edge.
+
+        Raises UnfinishedError when cells fail but did not diverge.
+        """
+        self._spend(tuned)
+        for again in range(self.settings.widen):
+            sides = sorted({s for t in tuned for s in t.edges(self.store) if s[0] in RATES})
+            if not sides:
+                return
+            told = ", ".join(f"{side} {name}" for name, side in sides)
+            log(f"[widened {again + 1}/{self.settings.widen}] best on the edge: {told}")
+            for t in tuned:
+                t.widen(sides)
+            self._spend(tuned)
+
+    def _spend(self, tuned: Sequence[Tuned]) -> None:
+        """Try what the suggesters have to suggest, within the budget."""
         learns = self.settings.algorithm == "tpe"
-        left = {id(t): self.settings.budget for t in tuned}
+        # a grid knows its end
+        budget = MANY if self.settings.algorithm == "grid" else self.settings.budget
+        left = {id(t): budget for t in tuned}
         while True:
             batches: list[tuple[Tuned, list[Candidate]]] = []
             for t in tuned:

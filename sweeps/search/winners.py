@@ -43,6 +43,8 @@ def winners_of(planned: Plan, store: Store) -> str:
         )
     lines = [f"# Written by: python -m sweeps choose {sweep.name}"]
     chosen: dict[str, dict[str, Mapping[str, Value]]] = {}
+    tried: dict[str, int] = {}
+    edges: dict[str, list[str]] = {}
     for (method, name), candidates in _candidates(planned).items():
         scores = [_score(planned, row, store) for row in candidates]
         best = scores.index(max(scores))
@@ -53,23 +55,38 @@ def winners_of(planned: Plan, store: Store) -> str:
             for row, score in zip(candidates, scores, strict=True)
         )
         lines.append(f"# {method}  {told}")
+        label = f"{method}[{name}]" if name else method
+        tried[label], edges[label] = len(candidates), _edges(candidates, candidates[best])
         chosen.setdefault(method, {})[name] = {
             key.removeprefix("method."): value
             for key, value in candidates[best].overrides.items()
             if key not in sweep.fixed
         }
-    return "\n".join([*lines, *winners_text(chosen, sweep.orders, sweep.seeds)]) + "\n"
+    lines += winners_text(chosen, sweep.orders, sweep.seeds, tried, edges)
+    return "\n".join(lines) + "\n"
 
 
 def winners_text(
     chosen: Mapping[str, Mapping[str, Mapping[str, Value]]],
     orders: Sequence[str],
     seeds: Sequence[int],
+    configurations: Mapping[str, int],
+    edges: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Lines of a sweep file: the winning values {method: {row: {setting: value}}}, and the orders
-    and seeds that chose them, on which the file then refuses to report."""
+    """Lines of a sweep file: the winning values {method: {row: {setting: value}}}, and how they
+    were chosen.
+
+    orders, seeds: on which the file then refuses to report. configurations: {row: how many were
+    tried}. edges: {row: its settings whose best value is the lowest or highest that was tried}.
+    """
+    tuned_on = {
+        "orders": list(orders),
+        "seeds": list(seeds),
+        "configurations": dict(configurations),
+        "edges": {row: list(told) for row, told in edges.items() if told},
+    }
     return [
-        f"tuned_on: {json.dumps({'orders': list(orders), 'seeds': list(seeds)})}",
+        f"tuned_on: {json.dumps(tuned_on)}",
         f"methods: {json.dumps(list(chosen))}",
         "variants:",
         *(f"  {method}: {json.dumps(found)}" for method, found in chosen.items()),
@@ -82,6 +99,18 @@ def _candidates(planned: Plan) -> dict[tuple[str, str], list[Row]]:
     for row in planned.rows:
         name = ",".join(part for part in row.variant.split(",") if "=" not in part)
         found.setdefault((row.method, name), []).append(row)
+    return found
+
+
+def _edges(candidates: Sequence[Row], best: Row) -> list[str]:
+    """'lr highest' for each number of the best candidate that is the lowest or highest tried."""
+    found = []
+    for key, value in best.overrides.items():
+        tried = [row.overrides.get(key) for row in candidates]
+        known = [v for v in tried if isinstance(v, int | float) and not isinstance(v, bool)]
+        if len(set(known)) > 1 and value in (min(known), max(known)):
+            side = "lowest" if value == min(known) else "highest"
+            found.append(f"{key.removeprefix('method.')} {side}")
     return found
 
 

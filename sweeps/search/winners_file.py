@@ -25,12 +25,12 @@ def winners_file(
     sweep, reported = request.sweep, settings.reported
     lines = [
         f"# Written by: python -m sweeps search {sweep.name}",
-        f"# {settings.algorithm}, {settings.budget} configurations per row, mean validation ACC "
-        f"over {len(sweep.pairs())} cells",
+        f"# {settings.algorithm}; mean validation ACC over {len(sweep.pairs())} cells",
     ]
     chosen: dict[str, dict[str, dict[str, Any]]] = {}
     for t in tuned:
         best = _best(t, store)
+        lines.append(f"# {t.row.label}: {_ending(t, store)}")
         lines += [
             f"#   {_candidate_text(candidate, candidate is best, store)}" for candidate in t.tried
         ]
@@ -47,18 +47,33 @@ def winners_file(
         f"protocol: {sweep.protocol}",
         f"blocks: {json.dumps([{'orders': o, 'seeds': s} for o, s in blocks])}",
         f"fixed: {json.dumps(fixed)}",
-        *winners_text(chosen, sweep.orders, sweep.seeds),
+        *winners_text(
+            chosen,
+            sweep.orders,
+            sweep.seeds,
+            {t.row.label: len(t.tried) for t in tuned},
+            {t.row.label: [" ".join(side) for side in t.edges(store)] for t in tuned},
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _best(tuned: Tuned, store: Store) -> Candidate:
-    whole = [c for c in tuned.tried if c.cut_at is None and not c.diverged(store)]
-    if not whole:
+    best = tuned.best(store)
+    if best is None:
         raise ConfigError(
             f"no configuration of {tuned.row.label} ran to the end; lower the rates in search.space"
         )
-    return max(whole, key=lambda c: c.score(store).value)  # the first of equals
+    return best
+
+
+def _ending(tuned: Tuned, store: Store) -> str:
+    """How many configurations were tried, and whether the best one lies inside the grid."""
+    told = f"{len(tuned.tried)} configuration{'s' * (len(tuned.tried) != 1)} tried"
+    if sides := tuned.edges(store):
+        listed = ", ".join(f"{side} {name}" for name, side in sides)
+        return f"{told}; the best has the {listed} that was tried: a better value may lie beyond"
+    return told
 
 
 def _candidate_text(candidate: Candidate, best: bool, store: Store) -> str:

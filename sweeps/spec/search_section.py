@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "early_stopping": False,
     "keep": 0.5,
+    "widen": 0,
 }
 
 
@@ -50,6 +51,8 @@ class Search:
     """Cut the worse configurations at rungs: after half and three quarters of the tasks."""
     keep: float = 0.5
     """Share of the configurations that pass a rung."""
+    widen: int = 0
+    """Times that a grid is widened while a best rate lies on its edge (see widening.py)."""
 
 
 def read_search(record: Any, sweep: Sweep, reported: Sweep) -> Search:
@@ -60,8 +63,8 @@ def read_search(record: Any, sweep: Sweep, reported: Sweep) -> Search:
         if key not in DEFAULTS:
             raise ConfigError(f"search: unknown key {key!r}.{suggest(str(key), DEFAULTS)}")
     given = {**DEFAULTS, **record}
-    for key in ("budget", "batch", "seed"):
-        least = 0 if key == "seed" else 1
+    for key in ("budget", "batch", "seed", "widen"):
+        least = 0 if key in ("seed", "widen") else 1
         if type(given[key]) is not int or given[key] < least:
             raise ConfigError(
                 f"search.{key} must be a number of at least {least}, got {given[key]!r}"
@@ -73,6 +76,11 @@ def read_search(record: Any, sweep: Sweep, reported: Sweep) -> Search:
     if given["algorithm"] not in ALGORITHMS:
         hint = suggest(str(given["algorithm"]), ALGORITHMS)
         raise ConfigError(f"unknown search.algorithm {given['algorithm']!r}.{hint}")
+    if given["widen"] and given["algorithm"] != "grid":
+        raise ConfigError(
+            f"search.widen is for grids; search.algorithm={given['algorithm']} has ranges: make "
+            "them wider, or leave search.widen out"
+        )
     _check_sweep(sweep)
     refuse_overlap(sweep.name, reported, sweep.orders, sweep.seeds)
     given["space"] = read_space(given["space"], sweep.methods)
@@ -128,3 +136,16 @@ def refuse_overlap(
                 f"{axis} {both[0]} is used for tuning by {name} and reported by {reported.name}: "
                 f"winners must be reported on fresh {axis}s"
             )
+
+
+def refuse_unequal_budgets(name: str, configurations: Mapping[str, Any], allowed: bool) -> None:
+    """Raise ConfigError where the rows of a file were tuned with different numbers of
+    configurations (a row that has nothing to tune has 1), unless its `tuned_on` allows it."""
+    counts = {row: n for row, n in configurations.items() if n != 1}
+    if len(set(counts.values())) > 1 and not allowed:
+        told = ", ".join(f"{row} {n}" for row, n in counts.items())
+        raise ConfigError(
+            f"the rows of {name} were tuned with different numbers of configurations ({told}), so "
+            "they cannot be compared fairly; tune them alike (python -m sweeps search), or say so "
+            "in the file: tuned_on: {..., unequal: true}"
+        )

@@ -30,7 +30,7 @@ from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name
 from janus.tracking import outside
-from sweeps.spec.search_section import Search, read_search, refuse_overlap
+from sweeps.spec.search_section import Search, read_search, refuse_overlap, refuse_unequal_budgets
 from sweeps.spec.sweep import BARE_KEYS, Block, Sweep
 from sweeps.spec.tiny import SCALES, reduce
 from sweeps.spec.words import KEYS, check_cell_key, check_cell_keys, read_word
@@ -200,7 +200,7 @@ def _request(
         if scale not in SCALES:
             raise ConfigError(f"unknown scale {scale!r}.{suggest(str(scale), SCALES)}")
         sweep = reduce(sweep, str(scale), {*typed, *fixed, *grid})
-    _refuse_tuned_pairs(record, sweep)
+    _check_tuned_on(record, sweep)
     workers = record.get("workers")
     if workers is not None and (not _is_count(workers) or workers < 1):
         raise ConfigError(f"workers must be a number of at least 1, got {workers!r}")
@@ -238,12 +238,22 @@ def _search(record: Mapping[str, Any], sweep: Sweep) -> Search | None:
     return read_search(told, sweep, load(name, [f"bench={sweep.benches[0]}"]).sweep)
 
 
-def _refuse_tuned_pairs(record: Mapping[str, Any], sweep: Sweep) -> None:
+TUNED_ON = ("orders", "seeds", "configurations", "edges", "unequal")
+"""What `tuned_on` may hold: see docs/search.md."""
+
+
+def _check_tuned_on(record: Mapping[str, Any], sweep: Sweep) -> None:
+    """Refuse pairs that chose the values, and rows that were tuned with unequal budgets."""
     tuned = _mapping(record, "tuned_on")
+    for key in tuned:
+        if key not in TUNED_ON:
+            raise ConfigError(f"tuned_on: unknown key {key!r}.{suggest(str(key), TUNED_ON)}")
     if tuned:
         orders = expand_orders(_listed(tuned.get("orders", [])))
         seeds = expand_seeds(_listed(tuned.get("seeds", [])))
         refuse_overlap("the search behind this file", sweep, orders, seeds)
+        configurations = _mapping(tuned, "configurations")
+        refuse_unequal_budgets(sweep.name, configurations, tuned.get("unequal") is True)
 
 
 def _pairs(record: Mapping[str, Any], typed: Collection[str]) -> dict[str, Any]:

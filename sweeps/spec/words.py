@@ -29,7 +29,7 @@ KEYS = {
     "grid": "values to cross: {dotted key: [values]}",
     "fixed": "overrides of every cell: {dotted key: value}",
     "search": "what a search tries and how; see docs/search.md",
-    "tuned_on": "{orders, seeds} that chose these values, and that are refused here",
+    "tuned_on": "{orders, seeds, configurations} that chose these values; see docs/search.md",
     "scale": "tiny: the same sweep in seconds, on few images, bundled unless bench is typed",
     "workers": "cells trained at a time; null: one per core",
     **{name: OPTIONS[name].help for name in SWEEP_OPTIONS},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -279,3 +280,115 @@ def test_early_stopping_and_searches_never_make_tables(path: Path, action: str) 
         main([action, str(path)])
     with pytest.raises(ConfigError, match="no `search:` part"):
         main(["search", "smoke"])
+
+
+GRID = """
+methods: [seqlora, ncm, inflora]
+orders: [100]
+seeds: [100]
+fixed: {eval: validation, bench.tasks: 4}
+search:
+  reports: smoke
+  algorithm: grid
+  widen: 3
+  space:
+    all: {lr: {choices: [1.0e-3, 2.0e-3, 4.0e-3]}, head_lr: {choices: [5.0e-3, 1.0e-2, 2.0e-2]}}
+"""
+
+
+def peaked(lr: float, head_lr: float) -> AccuracyOf:
+    """Best at these rates, the same for SeqLoRA; InfLoRA is best at 2e-3 and 1e-2."""
+
+    def accuracy(cell: Cell, task: int) -> float:
+        values = cell.method.values
+        if cell.method.name == "ncm":
+            return 0.5
+        best = (lr, head_lr) if cell.method.name == "seqlora" else (2e-3, 1e-2)
+        off = sum(
+            abs(math.log(float(values[name]) / at))
+            for name, at in zip(("lr", "head_lr"), best, strict=True)
+        )
+        return round(0.9 - 0.05 * off, 6)
+
+    return accuracy
+
+
+@pytest.fixture
+def grid_file(tmp_path: Path) -> Path:
+    found = tmp_path / "gridded.yaml"
+    found.write_text(GRID)
+    return found
+
+
+def test_a_grid_is_widened_for_every_row_until_the_best_rates_lie_inside(
+    grid_file: Path, store: Store
+) -> None:
+    text, tuned = run(grid_file, MadeUp(store, peaked(8e-3, 5e-3)))
+    assert {t.row.method: len(t.tried) for t in tuned} == {"seqlora": 20, "ncm": 1, "inflora": 20}
+    rates = {(c.configuration["lr"], c.configuration["head_lr"]) for c in tuned[0].tried}
+    lrs = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+    assert rates == {(lr, head) for lr in lrs for head in (2.5e-3, 5e-3, 1e-2, 2e-2)}
+    record = yaml.safe_load(text)
+    assert record["variants"]["seqlora"][""] == {"lr": 8e-3, "head_lr": 5e-3}
+    assert record["tuned_on"]["configurations"] == {"seqlora": 20, "ncm": 1, "inflora": 20}
+    assert record["tuned_on"]["edges"] == {}
+    assert "# seqlora: 20 configurations tried\n" in text
+
+
+def test_a_best_rate_that_stays_on_the_edge_is_said(grid_file: Path, store: Store) -> None:
+    text, tuned = run(grid_file, MadeUp(store, peaked(1.0, 1e-2)), "search.widen=1")
+    assert len(tuned[0].tried) == len(tuned[2].tried) == 12
+    assert "# seqlora: 12 configurations tried; the best has the highest lr that was tried" in text
+    assert yaml.safe_load(text)["tuned_on"]["edges"] == {"seqlora": ["lr highest"]}
+
+
+def test_a_widened_search_that_was_killed_ends_like_one_that_was_not(
+    grid_file: Path, tmp_path: Path
+) -> None:
+    whole, _ = run(grid_file, MadeUp(Store(tmp_path / "whole"), peaked(8e-3, 5e-3)))
+    broken = Store(tmp_path / "broken")
+    for allowed in (30, 50, 60):
+        trainer = MadeUp(broken, peaked(8e-3, 5e-3), stop_after=allowed)
+        with pytest.raises(KeyboardInterrupt):
+            run(grid_file, trainer)
+    text, _ = run(grid_file, MadeUp(broken, peaked(8e-3, 5e-3)))
+    assert text == whole
+
+
+def test_only_rates_are_widened_and_other_settings_are_told(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "energy.yaml"
+    space = "{inflora: {subspace_energy: {choices: [0.9, 0.95, 0.99]}}}"
+    path.write_text(
+        "methods: [inflora]\norders: [100]\nseeds: [100]\n"
+        "fixed: {eval: validation, bench.tasks: 4}\n"
+        f"search: {{reports: smoke, algorithm: grid, widen: 2, space: {space}}}\n"
+    )
+
+    def accuracy(cell: Cell, task: int) -> float:
+        return float(cell.method.values["subspace_energy"])  # type: ignore[arg-type]
+
+    text, tuned = run(path, MadeUp(store, accuracy))
+    assert len(tuned[0].tried) == 3
+    assert yaml.safe_load(text)["tuned_on"]["edges"] == {"inflora": ["subspace_energy highest"]}
+
+
+def test_widening_is_refused_where_there_is_no_grid(path: Path) -> None:
+    path.write_text(FILE.replace("budget: 8", "budget: 8\n  widen: 2"))
+    with pytest.raises(ConfigError, match=r"search\.widen is for grids"):
+        load(str(path), [])
+
+
+def test_rows_tuned_with_unequal_budgets_are_not_reported(tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    head = "methods: [seqlora, inflora, ncm]\norders: 4\n"
+    told = "orders: ['100'], seeds: [100], configurations: {seqlora: 9, inflora: 12, ncm: 1}"
+    path.write_text(f"{head}tuned_on: {{{told}}}\n")
+    with pytest.raises(ConfigError, match=r"\(seqlora 9, inflora 12\).*unequal: true"):
+        load(str(path), [])
+    path.write_text(f"{head}tuned_on: {{{told}, unequal: true}}\n")
+    load(str(path), [])
+    path.write_text(f"{head}tuned_on: {{{told.replace('12', '9')}}}\n")
+    load(str(path), [])
+    path.write_text(f"{head}tuned_on: {{{told}, equal: true}}\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'equal'.*unequal"):
+        load(str(path), [])
