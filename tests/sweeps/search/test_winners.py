@@ -25,6 +25,7 @@ variants:
   lora_gpm:
     "exact,lr=1e-3": {variant: exact, lr: 1e-3}
     "exact,lr=1e-4": {variant: exact, lr: 1e-4}
+    "lr=1e-3": {lr: 1e-3}
     "lr=1e-4": {lr: 1e-4}
 """
 ACC = {
@@ -33,6 +34,7 @@ ACC = {
     "seqlora[lr=1e-4]": 0.6,
     "lora_gpm[exact,lr=1e-3]": 0.65,
     "lora_gpm[exact,lr=1e-4]": 0.64,
+    "lora_gpm[lr=1e-3]": 0.8,
     "lora_gpm[lr=1e-4]": 0.9,
 }
 
@@ -71,6 +73,10 @@ def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, s
     }
     path = store.root / "reporting.yaml"
     path.write_text(winners_of(plan(sweep), store))
+    tuned_on = yaml.safe_load(path.read_text())["tuned_on"]
+    budgets = {"ncm": 1, "seqlora": 4, "lora_gpm": 4, "lora_gpm[exact]": 4}
+    assert tuned_on["configurations"] == budgets
+    assert tuned_on["edges"]["seqlora"] == ["rank highest", "lr lowest"]
     labels = {p.row for p in plan(load(str(path), []).sweep).entries}
     assert labels == {"ncm", "seqlora", "lora_gpm", "lora_gpm[exact]"}
 
