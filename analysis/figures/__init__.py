@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from analysis.figures import across_benches, curves, facts, inside_network, spread
+from analysis.figures import across_benches, curves, facts, inside_network, spread, tuning
 from analysis.figures.style import Drawn, save, styled
 from analysis.runs.protocol import Group
 from janus import plugins
@@ -22,6 +22,7 @@ ONE_EACH = (
     inside_network.null_space_violation,
     inside_network.feature_invasion,
     curves.training_time,
+    tuning.best_so_far,
 )
 
 

@@ -263,3 +263,22 @@ def test_the_reference_has_its_matrix_however_many_rows_there_are():
     rows = {f"row{i}": [] for i in range(12)} | {"janus": []}
     assert list(curves.rows_shown(rows))[-1] == "janus"
     assert len(curves.rows_shown(rows)) == curves.MOST_MATRICES
+
+
+def test_tuning_shows_the_best_so_far_against_the_seconds_spent(fake):
+    provenance = {"seconds_per_task": [10.0, 10.0, 5.0]}
+    for lr, acc in ((1e-3, 0.5), (2e-3, 0.7), (4e-3, 0.6)):
+        for order in (0, 1):
+            fields = {"method__lr": lr, "bench__eval": "validation"}
+            fake.add("seqlora", acc, order=order, provenance=provenance, **fields)
+    figure = drawn(fake)["glyphs_tuning"]
+    ((x, y),) = lines(figure).values()
+    assert x == [50, 100, 150]
+    assert y == pytest.approx([50, 70, 70])
+    assert list(lines(figure)) == ["seqlora (3 configurations)"]
+
+
+def test_runs_on_test_images_are_no_tuning(fake):
+    for lr in (1e-3, 2e-3, 4e-3):
+        fake.add("seqlora", 0.5, method__lr=lr)
+    assert "glyphs_tuning" not in drawn(fake)
