@@ -118,9 +118,12 @@ class TaskStore(JobStore):
         """Free the claims whose job SLURM no longer runs; returns their cells.
 
         A process that lives on all the same, cut off from SLURM, sees the higher claim number at
-        its next checkpoint and stops without writing.
+        its next checkpoint and stops without writing. Such a process frees nothing itself: two of
+        them would take a cell from each other again and again.
         """
         running = {row.id: row.restarts for row in rows if row.state in ALIVE}
+        if self.job.id and running.get(self.job.id) != self.job.restart:
+            return []
         freed = []
         for cell_id in cell_ids:
             number = self.last_claim(cell_id)

@@ -20,7 +20,7 @@ def test_the_claim_of_a_job_that_slurm_still_runs_is_left_alone(tmp_path):
     cell, other = toy_cell(), job("8")
     held_elsewhere(tmp_path, cell, other)
     store = TaskStore(tmp_path, job())
-    assert store.free_the_dead([cell.id], [row(other)]) == []
+    assert store.free_the_dead([cell.id], [row(job()), row(other)]) == []
     assert store.claim(cell) is None
 
 
@@ -30,7 +30,8 @@ def test_the_claim_of_a_job_that_slurm_ended_is_free_without_a_lease(tmp_path, s
     held_elsewhere(tmp_path, cell, other)
     store = TaskStore(tmp_path, job())
     assert store.claim(cell) is None
-    assert store.free_the_dead([cell.id], [row(other, state)] if state else []) == [cell.id]
+    rows = [row(job()), *([row(other, state)] if state else [])]
+    assert store.free_the_dead([cell.id], rows) == [cell.id]
     assert store.claim(cell).number == 2
 
 
@@ -46,19 +47,29 @@ def test_a_sibling_worker_of_the_same_start_is_alive(tmp_path):
     cell = toy_cell()
     held_elsewhere(tmp_path, cell, job())
     sibling = TaskStore(tmp_path, job())
-    assert sibling.free_the_dead([cell.id], []) == []
+    assert sibling.free_the_dead([cell.id], [row(job())]) == []
 
 
 def test_a_process_cut_off_from_slurm_finds_that_it_lost_its_claim(tmp_path):
     cell, other = toy_cell(), job("8")
     alone = held_elsewhere(tmp_path, cell, other)
     store = TaskStore(tmp_path, job())
-    store.free_the_dead([cell.id], [])
+    store.free_the_dead([cell.id], [row(job())])
     ours = store.claim(cell)
     with pytest.raises(RunError, match="taken over"):
         alone.commit({"id": cell.id}, {})
     ours.commit({"id": cell.id}, {})
     assert store.done() == {cell.id}
+
+
+@pytest.mark.parametrize("now", [[row(job(restart=1))], [row(job(), "COMPLETED")], []])
+def test_a_start_that_slurm_has_given_up_takes_no_claim_from_another(tmp_path, now):
+    """Two such processes would take a cell from each other for ever."""
+    cell, other = toy_cell(), job("8")
+    held_elsewhere(tmp_path, cell, other)
+    store = TaskStore(tmp_path, job())
+    assert store.free_the_dead([cell.id], now) == []
+    assert store.claim(cell) is None
 
 
 def tried(store, cell, checkpoint=None, why=None):
@@ -180,7 +191,7 @@ def test_a_cell_of_a_job_that_slurm_is_ending_is_waited_for(tmp_path, then, free
     store, states = TaskStore(tmp_path, job()), iter(["COMPLETING", "COMPLETING", then])
 
     def rows():
-        return [row(other, next(states))]
+        return [row(job()), row(other, next(states))]
 
     assert store.await_free([cell.id], rows, lambda: False, 0) == ([cell.id] if free else [])
     assert (store.claim(cell) is not None) == free

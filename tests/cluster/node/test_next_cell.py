@@ -60,7 +60,7 @@ def test_cells_of_a_living_task_end_the_work_and_those_of_a_dead_one_are_taken(c
     held_elsewhere(tmp_path, cells[1], dead)
     store = TaskStore(tmp_path, job())
     taken = []
-    for cell in pick(cells[:2], {}, store, 2, lambda: [row(alive)]):
+    for cell in pick(cells[:2], {}, store, 2, lambda: [row(job()), row(alive)]):
         finish(store, cell)
         taken.append(cell)
     assert taken == [cells[1]]
@@ -108,7 +108,7 @@ def test_cells_of_many_dead_tasks_are_all_taken_whatever_share_is_asked_after(
         held_elsewhere(tmp_path, cell, job(str(number)))
     store = TaskStore(tmp_path, job())
     taken = []
-    for cell in pick(cells, {}, store, 1, list):
+    for cell in pick(cells, {}, store, 1, lambda: [row(job())]):
         finish(store, cell)
         taken.append(cell.id)
     assert sorted(taken) == sorted(c.id for c in cells)
@@ -121,7 +121,7 @@ def test_a_cell_that_its_holder_gives_back_meanwhile_is_taken(cells, tmp_path):
 
     def rows():
         claim.release()  # and job 9 is gone
-        return [row(job("8"))]
+        return [row(job()), row(job("8"))]
 
     for cell in pick(cells[:2], {}, store, 0, rows):
         finish(store, cell)
