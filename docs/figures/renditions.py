@@ -19,11 +19,31 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
     makers = {
         "protocol": protocol,
         "criteria": criteria,
-        "table": table("--reference", "seqlora", "--columns", COLUMNS),
+        "short": short,
+        "table": table("--reference", "joint_probe", "--columns", COLUMNS),
     }
     out = blocks_of(found, "renditions_references", makers)
     out |= blocks_of(found, "renditions_tuning", {"winners": winners})
     return {**out, "renditions_tuning budget": partial(budget, "renditions_tuning")}
+
+
+MEANINGS = {
+    "joint": "LoRA trained on all classes at once: what adaptation can reach",
+    "joint_probe": "a linear classifier on frozen features, all classes at once",
+    "seqlora": "LoRA trained task after task: what forgetting leaves",
+    "linear_probe": "a linear classifier on frozen features, task after task",
+    "ncm": "nearest class mean on frozen features",
+}
+
+
+def short(results: Results) -> str:
+    """The references in five lines, best first: for the README."""
+    lines = ["| row | what it is | ACC | ACC with the task given |", "|---|---|--:|--:|"]
+    for row in sorted(MEANINGS, key=results.mean, reverse=True):
+        acc, in_task = results.mean(row), results.mean(row, "acc_in_task")
+        spread = f"{acc:.2f} ± {results.std(row):.2f}"
+        lines.append(f"| `{row}` | {MEANINGS[row]} | {spread} | {in_task:.2f} |")
+    return "\n".join(lines)
 
 
 def criteria(results: Results) -> str:
