@@ -116,7 +116,8 @@ def test_the_example_is_swept_on_ray_run_by_tasks_installed_and_compared(place):
     place.env["PYTHONPATH"] += f"{os.pathsep}{place.folder / 'site'}"
     place.sweep("")
     listed_now = place.run("-m", "janus", "--list", "methods")
-    assert "anchored_lora" in listed_now and str(place.folder / "site") in listed_now
+    assert "anchored_lora" in listed_now
+    assert str(place.folder / "site") in "".join(listed_now.split())  # a long path is wrapped
     assert "2 done" in place.run("-m", "sweeps", "plan", "mine.yaml", "store=ray")
     place.run(*sweep, "store=installed")
     assert results(place.folder / "installed") == swept

@@ -68,6 +68,8 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         _assign(layers, spec, key, value)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ConfigError(f"seed must be an integer, got {seed!r}")
+    if "bench.source" in given:
+        _check_source(str(given["bench.source"]))
 
     backbone = _build(BackboneConfig, "backbone", with_colours(layers["backbone"]))
     values = {n: spec.check(n, v) for n, v in sorted(layers["method"].items())}
@@ -87,6 +89,13 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
         own_order=own_order,
         sources=_sources(method=method_name, bench=bench_name, backbone=backbone_name),
     )
+
+
+def _check_source(source: str) -> None:
+    """Raise ConfigError for a `bench.source` that no bench has."""
+    known = {str(read_yaml("bench", name).get("source")) for name in own_names("bench")}
+    if source not in known and plugins.loader(source) is None:
+        raise ConfigError(f"unknown bench.source {source!r}.{suggest(source, known)}")
 
 
 def _sources(**used: str) -> dict[str, str]:

@@ -72,7 +72,10 @@ def measure_calls() -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         us, other = Job("1", "1_1", 0, "n1"), Job("2", "1_2", 0, "n2")
         store = TaskStore(folder, us)
-        running = [Queued("2", "1_2", "RUNNING", 0, "n2", "")]
+        running = [
+            Queued("1", "1_1", "RUNNING", 0, "n1", ""),
+            Queued("2", "1_2", "RUNNING", 0, "n2", ""),
+        ]
         count_calls(counts)
         first = pick(cells[:1], {}, store, 1, lambda: running)
         with noted("take"):

@@ -238,3 +238,8 @@ def test_the_id_is_the_hash_of_the_canonical_identity():
     assert cell.id == whole[:16]
     moved = dataclasses.replace(cell, order="2")
     assert moved.id == hashlib.sha256(canonical(moved.identity()).encode()).hexdigest()[:16]
+
+
+def test_a_source_that_no_bench_has_is_refused_when_the_cell_is_composed():
+    with pytest.raises(ConfigError, match=r"unknown bench.source 'glyph'.*'glyphs'"):
+        compose({"bench": "glyphs", "bench.source": "glyph"})
