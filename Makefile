@@ -73,10 +73,10 @@ docs: .venv/.ready ## write figures, API page and picture of the documents; ARGS
 wandb-sync: .venv/.ready ## upload its tracked runs that wait on disk (same variables; docs/tracking.md)
 	@$(BIN)/python -m sweeps sync $(NAME) $(SWEEP_ARGS)
 
-check: .venv/.ready ## quick tests (about two minutes on two cores)
+check: .venv/.ready ## quick tests (75 seconds on two cores)
 	@$(PYTEST) -n $(JOBS) --dist loadfile -m "not slow and not slurm and not gpu $(NO_OUTPUT)"
 
-test: .venv/.ready ## all tests that need no cluster and no GPU (15 to 25 minutes on two cores)
+test: .venv/.ready ## all tests that need no cluster and no GPU (12 to 15 minutes on two cores)
 	@$(PYTEST) -n $(JOBS) --dist loadfile -m "not slurm and not gpu $(NO_OUTPUT)"
 
 test-slurm: .venv/.ready ## on a real SLURM of three virtual nodes (Debian packages, root)
