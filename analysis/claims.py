@@ -22,9 +22,9 @@ from analysis.runs.load import RunRecord
 from analysis.selection import roots_of
 from analysis.stats.paired import Difference
 from analysis.tables import comparison
-from analysis.tables.paper_claims import Tested, judge, read_claims, sweeps_of
+from analysis.tables.paper_claims import Tested, judge_claim, read_claims, sweeps_of
 from janus.errors import ConfigError, JanusError
-from janus.one_line import explain, open_streams, printable
+from janus.one_line import explain_os_error, open_streams, printable
 
 COMPLETE, WRONG, MISSING = 0, 2, 3
 
@@ -42,20 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.sweeps:
             print(*sweeps_of(claims), sep="\n")
             return COMPLETE
-        runs = {name: rows_of(name, roots_of(args)) for name in sweeps_of(claims)}
-        tested = [judge(claim, runs[claim.sweep]) for claim in claims]
-        text = page(tested)
+        runs = {name: runs_by_row(name, roots_of(args)) for name in sweeps_of(claims)}
+        tested = [judge_claim(claim, runs[claim.sweep]) for claim in claims]
+        text = claims_page(tested)
         print(text, end="")
         if args.out:
             args.out.write_text(text, encoding="utf-8")
     except (JanusError, OSError) as error:
-        told = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        told = (
+            explain_os_error(error)
+            if isinstance(error, OSError)
+            else f"{type(error).__name__}: {error}"
+        )
         print(printable(told), file=sys.stderr)
         return WRONG
     return MISSING if any(d is None for found in tested for d in found.differences) else COMPLETE
 
 
-def rows_of(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
+def runs_by_row(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
     """The finished runs of the sweep by its names of the rows; empty where it was never run.
 
     Raises ConfigError where the store holds the sweep's rows under several protocols (benches,
@@ -65,7 +69,7 @@ def rows_of(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
         listed = sweep_lists.find_sweep(name, roots)
     except ConfigError:
         return {}
-    runs = {run.id: run for run in load.load(roots).runs}
+    runs = {run.id: run for run in load.load_runs(roots).runs}
     rows: dict[str, list[RunRecord]] = {}
     for cell in listed.cells:
         if cell.id in runs:
@@ -79,7 +83,7 @@ def rows_of(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
     return rows
 
 
-def page(tested: Sequence[Tested]) -> str:
+def claims_page(tested: Sequence[Tested]) -> str:
     """The claims as Markdown."""
     return "\n".join(part for found in tested for part in _claim(found))
 

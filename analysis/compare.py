@@ -20,11 +20,11 @@ from analysis import selection
 from analysis.blocks.grid import Block
 from analysis.formats import csv_json, latex, plain_text
 from analysis.runs import filters
-from analysis.selection import Selection, print_line
+from analysis.selection import Selection, print_notice
 from analysis.stats.paired import AVERAGE
 from analysis.tables import comparison
 from janus.errors import ConfigError, JanusError, suggest
-from janus.one_line import drop_stdout, explain, open_streams, printable
+from janus.one_line import drop_stdout, explain_os_error, open_streams, printable
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
 NOT_IN_CSV = "{}: not in CSV, whose lines are single numbers; --format json has them"
@@ -33,7 +33,7 @@ FORMATS = {
     "markdown": plain_text.to_markdown,
     "latex": latex.to_latex,
     "csv": csv_json.to_csv,
-    "json": csv_json.to_json,
+    "json": csv_json.table_json,
 }
 
 
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:  # a full disk behind `> FILE`
             drop_stdout()
-        print(printable(f"error: {explain(error)}"), file=sys.stderr)
+        print(printable(f"error: {explain_os_error(error)}"), file=sys.stderr)
         return USAGE
 
 
@@ -118,18 +118,18 @@ def compare(args: argparse.Namespace) -> int:
     chosen = selection.select(args, _fields_of_published(args))
     if not chosen.runs:
         what = " that match" if chosen.loaded.runs else ""
-        print_line(f"no finished runs{what} in {', '.join(map(str, chosen.roots))}")
+        print_notice(f"no finished runs{what} in {', '.join(map(str, chosen.roots))}")
         selection.warn_missing(chosen)
         if args.published and chosen.planned is None:
-            print_line("published figures alone:")
+            print_notice("published figures alone:")
             return _print_published(args)
         return INCOMPLETE
     if args.format == "long":
         for option in ("details", "images", "published"):
             if getattr(args, option):
-                print_line(f"--{option}: not in the long format, whose lines are single runs")
+                print_notice(f"--{option}: not in the long format, whose lines are single runs")
         return _print_long(chosen, metrics)
-    table = comparison.build(
+    table = comparison.build_table(
         chosen.groups,
         chosen.labels,
         metrics,
@@ -145,7 +145,7 @@ def compare(args: argparse.Namespace) -> int:
     _warn_unpaired(table)
     _warn_untested(table)
     for caution in table.cautions if args.format == "csv" else ():
-        print_line(caution)  # the other formats print it below the table
+        print_notice(caution)  # the other formats print it below the table
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
 
@@ -157,7 +157,7 @@ def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
 
     sys.stdout.write(long_form.to_long(chosen.groups, chosen.labels, metrics, chosen.rows))
     for caution in cautions.of_runs(chosen.groups, chosen.labels):
-        print_line(caution)
+        print_notice(caution)
     selection.warn_missing(chosen)
     return INCOMPLETE if chosen.missing else COMPLETE
 
@@ -179,21 +179,21 @@ def _extra(
     if args.details:
         from analysis.blocks import details
 
-        found = details.build(chosen.groups, chosen.labels, table)
-        blocks.append(details.block(found, table))
-        records["details"] = details.to_json(found)
+        found = details.build_details(chosen.groups, chosen.labels, table)
+        blocks.append(details.details_block(found, table))
+        records["details"] = details.details_json(found)
         if args.format == "csv":
-            print_line(NOT_IN_CSV.format("--details"))
+            print_notice(NOT_IN_CSV.format("--details"))
     if args.images:
         from analysis.blocks import images
 
-        by_image = images.build(chosen.groups, chosen.labels, table)
-        blocks.append(images.block(by_image, table))
-        records["images"] = images.to_json(by_image)
+        by_image = images.compare_images(chosen.groups, chosen.labels, table)
+        blocks.append(images.images_block(by_image, table))
+        records["images"] = images.images_json(by_image)
         for remark in by_image.remarks:
-            print_line(remark)
+            print_notice(remark)
         if args.format == "csv":
-            print_line(NOT_IN_CSV.format("--images"))
+            print_notice(NOT_IN_CSV.format("--images"))
     if args.published:
         from analysis.blocks import published
 
@@ -205,9 +205,9 @@ def _extra(
         if judged.pairs:
             blocks.append(published.verdict_block(judged, allow))
         elif judged.left_out:
-            print_line(f"nothing to judge. {published.left_out_text(judged)}")
+            print_notice(f"nothing to judge. {published.left_out_text(judged)}")
         else:
-            print_line("no published figure is on these benches: nothing to judge")
+            print_notice("no published figure is on these benches: nothing to judge")
         records["verdicts"] = published.verdict_records(judged)
         records["verdicts_left_out"] = judged.left_out
     return [block for block in blocks if any(grid.rows for grid in block.grids)], records
@@ -249,7 +249,7 @@ def _warn_untested(table: comparison.Table) -> None:
     measured = {key for _, _, key in table.entries}
     for metric in table.endpoints:
         if table.reference is not None and metric.key not in compared | measured:
-            print_line(
+            print_notice(
                 f"--endpoint: {metric.key} was not measured in these runs, so nothing is compared"
             )
 
@@ -265,7 +265,7 @@ def _warn_unpaired(table: comparison.Table) -> None:
             if lacks:
                 places = ", ".join(f"order={order} seed={seed}" for order, seed in lacks[:5])
                 places += f" and {len(lacks) - 5} more" if len(lacks) > 5 else ""
-                print_line(
+                print_notice(
                     f"{d.column.title}: {name} lacks {places}, which {other} has: left out of "
                     f"their differences (n = {d.n} {d.column.unit}s)"
                 )

@@ -22,10 +22,10 @@ from analysis import figures, selection
 from analysis.blocks import details, grid, published, published_tables
 from analysis.formats import csv_json, latex
 from analysis.pages import reproducibility
-from analysis.selection import Selection, print_line
+from analysis.selection import Selection, print_notice
 from analysis.tables import comparison
 from janus.errors import JanusError
-from janus.one_line import explain, open_streams, printable
+from janus.one_line import explain_os_error, open_streams, printable
 
 COLUMN_SETS = {
     "main": ("acc", "maa", "bwt"),
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.published_only:
             chosen = selection.select(args)
             if not chosen.runs:
-                print_line(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+                print_notice(f"no finished runs in {', '.join(map(str, chosen.roots))}")
                 selection.warn_missing(chosen)
                 return 3
             ours = _ours(folder, chosen, endpoints, args.correction, shlex.join(words))
@@ -63,10 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing = bool(chosen.missing)
         _write(folder / "tables.tex", _document(names))
     except (JanusError, OSError) as error:
-        text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        text = (
+            explain_os_error(error)
+            if isinstance(error, OSError)
+            else f"{type(error).__name__}: {error}"
+        )
         print(printable(text), file=sys.stderr)
         return 2
-    print_line(
+    print_notice(
         f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)"
     )
     return 3 if missing else 0
@@ -80,7 +84,7 @@ def _published(folder: Path) -> list[str]:
         text = latex.table_of(block, f"{latex.tex(layout.caption)}.", f"tab:{names[-1]}")
         _write(folder / "tables" / f"{names[-1]}.tex", text)
     for drawn in figures.draw_published():
-        figures.save(drawn, folder / "figures")
+        figures.save_figure(drawn, folder / "figures")
     return names
 
 
@@ -89,7 +93,7 @@ def _ours(
 ) -> list[str]:
     """Write our tables, figures and `REPRODUCIBILITY.md`; returns the names of the tables."""
     found = {
-        name: comparison.build(
+        name: comparison.build_table(
             chosen.groups,
             chosen.labels,
             columns,
@@ -106,19 +110,22 @@ def _ours(
         name: grid.blocks(table if name == "main" else replace(table, differences=()))[0]
         for name, table in found.items()
     }
-    extra = details.build(chosen.groups, chosen.labels, main_table)
-    blocks["details"] = details.block(extra, main_table)
+    extra = details.build_details(chosen.groups, chosen.labels, main_table)
+    blocks["details"] = details.details_block(extra, main_table)
     judged = published.judge_all(chosen.groups, chosen.labels)
     if judged.pairs:
         blocks["verdicts"] = published.verdict_block(judged)
     for name, block in blocks.items():
         text = latex.table_of(block, label=f"tab:{name}")
         _write(folder / "tables" / f"{name}.tex", text)
-    records = {"details": details.to_json(extra), "verdicts": published.verdict_records(judged)}
-    _write(folder / "numbers.json", csv_json.to_json(main_table, records))
-    drawn = figures.draw(chosen.groups, chosen.labels, main_table.methods)
+    records = {
+        "details": details.details_json(extra),
+        "verdicts": published.verdict_records(judged),
+    }
+    _write(folder / "numbers.json", csv_json.table_json(main_table, records))
+    drawn = figures.draw_figures(chosen.groups, chosen.labels, main_table.methods)
     for figure in drawn:
-        figures.save(figure, folder / "figures")
+        figures.save_figure(figure, folder / "figures")
     text = reproducibility.page_text(chosen, found, [d.name for d in drawn], words)
     _write(folder / "REPRODUCIBILITY.md", text)
     return list(blocks)

@@ -22,10 +22,10 @@ from analysis.blocks import details, grid, published
 from analysis.pages import html, run_page
 from analysis.pages.reproduce import FILL_IN
 from analysis.runs import load, protocol, sweep_lists
-from analysis.selection import Selection, print_line
+from analysis.selection import Selection, print_notice
 from analysis.tables import comparison
 from janus.errors import JanusError
-from janus.one_line import explain, open_streams, printable
+from janus.one_line import explain_os_error, open_streams, printable
 
 COLUMNS = ("acc", "maa", "bwt", "forgetting", "learning_acc", "seconds", "memory")
 PAGE = Path(__file__).parent / "page"
@@ -48,24 +48,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         endpoints = selection.metrics(args.endpoint, "--endpoint")
         chosen = selection.select(args)
         if not chosen.runs:
-            print_line(f"no finished runs in {', '.join(map(str, chosen.roots))}")
+            print_notice(f"no finished runs in {', '.join(map(str, chosen.roots))}")
             selection.warn_missing(chosen)
             return 3
-        Path(args.out).write_text(page(chosen, args, endpoints, words), encoding="utf-8")
+        Path(args.out).write_text(report_page(chosen, args, endpoints, words), encoding="utf-8")
     except (JanusError, OSError) as error:
-        text = explain(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        text = (
+            explain_os_error(error)
+            if isinstance(error, OSError)
+            else f"{type(error).__name__}: {error}"
+        )
         print(printable(text), file=sys.stderr)
         return 2
-    print_line(f"wrote {args.out}")
+    print_notice(f"wrote {args.out}")
     selection.warn_missing(chosen)
     return 3 if chosen.missing else 0
 
 
-def page(
+def report_page(
     chosen: Selection, args: argparse.Namespace, endpoints: Sequence[str], words: Sequence[str]
 ) -> str:
     """The whole page as HTML text."""
-    table = comparison.build(
+    table = comparison.build_table(
         chosen.groups,
         chosen.labels,
         COLUMNS,
@@ -124,8 +128,8 @@ def _summary(chosen: Selection) -> str:
 
 def _results(chosen: Selection, table: comparison.Table) -> str:
     parts = [html.block_html(grid.per_bench(table))]
-    found = details.build(chosen.groups, chosen.labels, table)
-    parts.append(html.block_html(details.block(found, table)))
+    found = details.build_details(chosen.groups, chosen.labels, table)
+    parts.append(html.block_html(details.details_block(found, table)))
     judged = published.judge_all(chosen.groups, chosen.labels)
     if judged.pairs:
         parts.append(html.block_html(published.verdict_block(judged)))
@@ -133,7 +137,7 @@ def _results(chosen: Selection, table: comparison.Table) -> str:
 
 
 def _figures(chosen: Selection, table: comparison.Table) -> str:
-    drawn = figures.draw(chosen.groups, chosen.labels, table.methods)
+    drawn = figures.draw_figures(chosen.groups, chosen.labels, table.methods)
     return f'<div class="figures">{"".join(map(html.figure_html, drawn))}</div>'
 
 

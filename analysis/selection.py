@@ -151,7 +151,7 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
     runs = _one_per_place(runs, labels)
     if planned and any(cell.protocol == as_published.AS_PUBLISHED for cell in planned.cells):
         _refuse_reference(args.reference)
-        found = as_published.mark(runs, labels)
+        found = as_published.group_as_published(runs, labels)
         rows = [new for row in rows for new in _renamed(row, labels, found.labels)]
         head = (roots, loaded, planned, missing, tuple(runs))
         return Selection(*head, found.labels, tuple(rows), found.groups, None, found.notes)
@@ -168,10 +168,10 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
 def _load(args: argparse.Namespace, roots: Sequence[Path]) -> load.Loaded:
     """The runs of the stores, or with --wandb the runs that W&B recorded."""
     if not getattr(args, "wandb", None):
-        return load.load(roots)
+        return load.load_runs(roots)
     from analysis.runs import from_wandb
 
-    return from_wandb.read(args.wandb)
+    return from_wandb.read_wandb(args.wandb)
 
 
 def _refuse_reference(reference: str | None) -> None:
@@ -206,13 +206,15 @@ def _filtered(
         other = "validation" if args.eval == "test" else "test"
         count = len(runs) - len(chosen)
         noun = "run" if count == 1 else "runs"
-        print_line(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
+        print_notice(f"{count} {noun} scored on {other} data left out (--eval {other} shows them)")
     also: set[str] = set()
     if getattr(args, "published", False):
         from analysis.published import read_csv
 
         also = {figure.bench for figure in read_csv.summaries()}
-    return filters.where(filters.benches(chosen, filters.split_names(args.bench), also), args.where)
+    return filters.matching(
+        filters.benches(chosen, filters.split_names(args.bench), also), args.where
+    )
 
 
 def _missing(
@@ -248,7 +250,7 @@ def _one_per_place(runs: Sequence[RunRecord], labels: dict[str, str]) -> list[Ru
         place = (run.bench, fields, labels[run.id], run.order, run.seed)
         first = kept.setdefault(place, run)
         if first is not run:
-            print_line(f"{run.id} repeats {first.id} ({run.title}) and is left out")
+            print_notice(f"{run.id} repeats {first.id} ({run.title}) and is left out")
     return list(kept.values())
 
 
@@ -296,11 +298,11 @@ def _listed(orders: set[str]) -> str:
 def _reference(wanted: str | None, labels: set[str]) -> str | None:
     found = filters.reference(labels, wanted)
     if found is None and any(label.startswith("janus[") for label in labels):
-        print_line(
+        print_notice(
             "several configurations of janus: choose one with --reference for paired differences"
         )
     elif found is None and len(labels) > 1:
-        print_line("no row of janus: --reference ROW gives paired differences to that row")
+        print_notice("no row of janus: --reference ROW gives paired differences to that row")
     return found
 
 
@@ -314,18 +316,18 @@ def in_order(chosen: Selection) -> list[RunRecord]:
     return sorted(chosen.runs, key=place)
 
 
-def print_line(message: str) -> None:
+def print_notice(message: str) -> None:
     """Print one line for the user on stderr, because stdout holds the table only."""
     print(message, file=sys.stderr)
 
 
 def _warn_skipped(loaded: load.Loaded, one: str, many: str) -> None:
     if len(loaded.skipped) == 1:
-        print_line(f"1 {one} is not a usable result and is left out:")
+        print_notice(f"1 {one} is not a usable result and is left out:")
     elif loaded.skipped:
-        print_line(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
+        print_notice(f"{len(loaded.skipped)} {many} are not usable results and are left out:")
     for path, why in loaded.skipped:
-        print_line(f"  {path}: {why}")
+        print_notice(f"  {path}: {why}")
 
 
 def warn_missing(chosen: Selection) -> None:
@@ -333,18 +335,18 @@ def warn_missing(chosen: Selection) -> None:
     planned = chosen.planned
     if not chosen.missing or planned is None:
         return
-    print_line(
+    print_notice(
         f"incomplete: {len(chosen.missing)} of {len(planned.cells)} planned cells have no result:"
     )
     for cell in chosen.missing:
-        print_line(f"  {cell.id}  {cell.title}  ({sweep_lists.cell_state(cell, chosen.roots)})")
+        print_notice(f"  {cell.id}  {cell.title}  ({sweep_lists.cell_state(cell, chosen.roots)})")
     how = planned.command or f"the command that wrote {planned.source}"
     damaged = damaged_results([cell.id for cell in chosen.missing], chosen.roots)
     if damaged:
-        print_line("damaged results, which prevent training: move these files away first:")
+        print_notice("damaged results, which prevent training: move these files away first:")
         for path in damaged:
-            print_line(f"  {path}")
-    print_line(f"run them with: {how}")
+            print_notice(f"  {path}")
+    print_notice(f"run them with: {how}")
 
 
 def damaged_results(cell_ids: Sequence[str], roots: Sequence[Path]) -> list[Path]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster.commands.look_after import cancel, logs, status, watch
 from cluster.commands.resubmit import repeated_words
 from cluster.commands.submit import submit
-from cluster.commands.words import MODES, parse, refuse_twice, store_of, sweep_of
+from cluster.commands.words import MODES, parse_submission, refuse_twice, store_of, sweep_of
 from cluster.record.profile import profile_names
 from cluster.record.submission import Submission, of_sweep
 from janus import plugins
@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     name, words = given.sweep, given.words
     if given.action == "resubmit":
         name, words = repeated_words(name, words)
-    return submit(parse(name, words, failed=given.failed, dry=dry))
+    return submit(parse_submission(name, words, failed=given.failed, dry=dry))
 
 
 def run_command(words: Sequence[str]) -> int:

@@ -47,7 +47,7 @@ def status_of(found: Sequence[Submission]) -> Status:
     queued = queues(found)
     store = Store(newest.store)
     now = by_status([cell.id for cell in newest.work[0]], store)
-    tasks = {s.id: tasks_of(s, queued[s.record["cluster"]]) for s in found}
+    tasks = {s.id: submission_tasks(s, queued[s.record["cluster"]]) for s in found}
     lines = _block(newest, tasks[newest.id], now)
     lines += _dead_holders(store, now.running, queued)
     over = all(t.over for t in tasks.values())
@@ -122,7 +122,7 @@ def queues(found: Sequence[Submission]) -> dict[str, list[Queued] | ClusterError
     return asked
 
 
-def tasks_of(submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
+def submission_tasks(submission: Submission, queued: list[Queued] | ClusterError) -> Tasks:
     """The tasks of a submission; where its launcher is not known here, the reason instead."""
     try:
         launcher = launcher_of(submission)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from janus.config.execution import Execution
     from janus.errors import ConfigError, JanusError, RunError
     from janus.methods.base.method import Method
-    from janus.nn.vit import build as build_backbone
+    from janus.nn.vit import build_backbone as build_backbone
     from janus.store.store import Store
     from janus.tracking.observer import Observer, Tracker
     from janus.training.load_trained import load_trained
@@ -52,7 +52,7 @@ _PLACES = {
     "RunError": "janus.errors:RunError",
     "Store": "janus.store.store:Store",
     "Tracker": "janus.tracking.observer:Tracker",
-    "build_backbone": "janus.nn.vit:build",
+    "build_backbone": "janus.nn.vit:build_backbone",
     "compose": "janus.config.compose:compose",
     "load_trained": "janus.training.load_trained:load_trained",
     "run_cell": "janus.training.loop:run_cell",

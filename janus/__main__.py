@@ -21,7 +21,7 @@ from janus.config.help_text import describe, list_methods
 from janus.config.overrides import parse_overrides
 from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
 from janus.machine.devices import pick_device
-from janus.one_line import drop_stdout, explain, open_streams, printable
+from janus.one_line import drop_stdout, explain_os_error, open_streams, printable
 from janus.store.store import Store
 from janus.tracking import outside
 from janus.tracking.observer import Observer, Together
@@ -47,7 +47,7 @@ def split_request(overrides: dict[str, Any]) -> CellRequest:
         else:
             cell[key] = value
     execution = Execution(**options)
-    outside.check(execution.tracker)
+    outside.checked_tracker(execution.tracker)
     return CellRequest(cell, execution)
 
 
@@ -107,7 +107,7 @@ def _train(cell: Cell, execution: Execution) -> int:
     resolve.weight_file(cell.backbone)  # before torch is imported: a missing file is said at once
     tracker, store = make_tracker(execution.tracker), Store(execution.store)
     sys.stderr.write(f"{cell.title}  cell {cell.id}\n")
-    for line in resolve.check([cell.backbone]):
+    for line in resolve.check_weight_files([cell.backbone]):
         sys.stderr.write(f"weights: {line}\n")
     if resolve.was_unchecked(store, cell.id):
         sys.stderr.write(f"note: {UNCHECKED.format(store=store.root)}\n")
@@ -154,7 +154,7 @@ def _other_error(error: MemoryError | RuntimeError | OSError) -> int:
         raise error
     if error.filename is None:
         drop_stdout()
-    sys.stderr.write(printable(f"error: {explain(error)}\n"))
+    sys.stderr.write(printable(f"error: {explain_os_error(error)}\n"))
     return 2
 
 
@@ -164,7 +164,7 @@ SHORT_OF_MEMORY = (
 )
 
 
-def run(words: list[str]) -> int:
+def run_command(words: list[str]) -> int:
     """`main`, with every foreseen error as one line on stderr and its exit status."""
     open_streams()
     try:
@@ -189,4 +189,4 @@ def run(words: list[str]) -> int:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))

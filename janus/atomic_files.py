@@ -26,7 +26,7 @@ def replace(path: Path, write: Callable[[Path], None], *, sync: bool = True) -> 
     _publish(path, write, _rename, sync)
 
 
-def create(path: Path, write: Callable[[Path], None]) -> bool:
+def create_once(path: Path, write: Callable[[Path], None]) -> bool:
     """Like `replace`, but only if `path` does not exist yet. Returns False when it exists."""
     try:
         _publish(path, write, _link, True)
@@ -123,12 +123,12 @@ def _unfit(path: str | Path, lacks: str) -> ConfigError:
 
 
 def json_writer(record: Any) -> Callable[[Path], None]:
-    """A `write` argument for `replace` or `create` that stores `record` as JSON, keys sorted."""
+    """A `write` argument for `replace` or `create_once` that stores `record` as sorted JSON."""
     return text_writer(json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
 def text_writer(text: str) -> Callable[[Path], None]:
-    """A `write` argument for `replace` or `create` that stores `text` in UTF-8."""
+    """A `write` argument for `replace` or `create_once` that stores `text` in UTF-8."""
     return lambda path: _write_text(path, text)
 
 

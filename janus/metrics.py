@@ -192,7 +192,7 @@ METRICS = {
 with `stored` are in result files."""
 
 
-def compute(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float | None]:
+def compute_metrics(correct: Sequence[Row], total: Sequence[int]) -> dict[str, float | None]:
     """Every metric of `METRICS` from a run's counts; None where the counts do not allow it."""
     matrix = Matrix(correct, total)
     return {metric.key: metric.of(matrix) for metric in METRICS.values()}
@@ -221,7 +221,7 @@ def checked(record: Mapping[str, Any], kind: str = "") -> dict[str, float | None
         return stored
     correct, total = record[f"correct{kind}"], record["total"]
     _require_counts(correct, total, kind)
-    found = compute(correct, total)
+    found = compute_metrics(correct, total)
     for name, value in stored.items():
         if name not in found:
             found[name] = value  # written by a later version, which has more metrics

@@ -59,7 +59,7 @@ def one_line(
     except OSError as error:  # a store that cannot be written, say
         if error.filename is None:
             drop_stdout()
-        sys.stderr.write(printable(f"error: {explain(error)}\n"))
+        sys.stderr.write(printable(f"error: {explain_os_error(error)}\n"))
         return 2
 
 
@@ -74,7 +74,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
-def explain(error: OSError) -> str:
+def explain_os_error(error: OSError) -> str:
     """One line for an error of the file system: what failed, on which path, and what to do."""
     where = str(error.filename) if error.filename is not None else "what is printed"
     if error.errno == errno.ENAMETOOLONG:

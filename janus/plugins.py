@@ -281,13 +281,13 @@ def _refuse_import(error: BaseException, what: str, place: Path | None) -> NoRet
     raise ConfigError(f"{what} cannot be imported: {type(error).__name__}: {reason}{at}") from None
 
 
-def names(kind: str) -> list[str]:
+def plugin_names(kind: str) -> list[str]:
     """Every name from outside, sorted, of this kind; nothing is imported."""
     found = {name for of, name in _entries if of == kind}
     return sorted(found | {name for of, name in _entry_points() if of == kind})
 
 
-def find(kind: str, name: str) -> Registration | None:
+def find_plugin(kind: str, name: str) -> Registration | None:
     """What is registered under `name`, importing its entry point; None: nobody has this name.
 
     Raises ConfigError where two places have it, or the import fails.
@@ -309,24 +309,24 @@ def find(kind: str, name: str) -> Registration | None:
     return entry
 
 
-def known(kind: str, name: str) -> Registration | None:
-    """As `find`, but nothing is imported: None also for what nobody has used yet."""
+def known_plugin(kind: str, name: str) -> Registration | None:
+    """As `find_plugin`, but nothing is imported: None also for what nobody has used yet."""
     return _entries.get((kind, name))
 
 
 def every(kind: str) -> list[Registration]:
     """All entries of this kind, by name, importing their modules."""
-    return [entry for name in names(kind) if (entry := find(kind, name)) is not None]
+    return [entry for name in plugin_names(kind) if (entry := find_plugin(kind, name)) is not None]
 
 
-def sources() -> list[Source]:
+def plugin_sources() -> list[Source]:
     """Every module or package from outside that this process has imported."""
     return list(_sources.values())
 
 
 def loader(source: str) -> Callable[[Any], Any] | None:
     """What reads the images of a registered bench; its `source` is its name. None: no such one."""
-    entry = find("bench", source)
+    entry = find_plugin("bench", source)
     return None if entry is None else entry.value.load
 
 
@@ -349,7 +349,7 @@ def check_unchanged(wanted: Mapping[str, str], used: Mapping[str, str]) -> None:
     `wanted`: {kind: SHA-256}, as in `Cell.sources`; `used`: {kind: name}.
     """
     for kind, sha256 in wanted.items():
-        entry = find(kind, used[kind])
+        entry = find_plugin(kind, used[kind])
         if entry is None:
             raise ConfigError(
                 f"{kind} {used[kind]!r} is from outside of this project, and its module was not "

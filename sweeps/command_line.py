@@ -22,7 +22,7 @@ from sweeps.commands.status import print_status, status_of_list
 from sweeps.commands.wandb_dashboard import dashboard
 from sweeps.commands.wandb_sync import sync
 from sweeps.spec.cell_list import list_path
-from sweeps.spec.sweep_file import SweepRequest, load, sweep_names
+from sweeps.spec.sweep_file import SweepRequest, load_sweep, sweep_names
 from sweeps.spec.words import KEYS, add_include, included
 
 Action = Callable[[SweepRequest, str], int]
@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     if given.action == "status" and (store := _store_with_list(given.name, given.overrides)):
         start = shlex.join(["python", "-m", "sweeps", "run", given.name, *given.overrides])
         return status_of_list(store, given.name, start)
-    request = load(given.name, given.overrides)
+    request = load_sweep(given.name, given.overrides)
     if request.search is not None and given.action not in ("search", "status"):
         how = shlex.join(["python", "-m", "sweeps", "search", given.name, *given.overrides])
         raise ConfigError(f"{given.name} is a search, not a table: {how}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from janus.config.compose import PARTS
 from janus.config.execution import OPTIONS
-from janus.config.method_spec import Setting, method_spec, names
+from janus.config.method_spec import Setting, method_spec, spec_names
 from janus.config.overrides import PATH_KEYS
 
 METHODS = ("janus", "seqlora", "inflora", "ranpac", "l2p", "slca", "ncm")
@@ -152,7 +152,7 @@ def cell_words(rng: random.Random) -> tuple[list[str], str, str, dict[str, str],
         return [*words, f"{key}=1"], kind, key, {key: "1"}, method
     if kind == "misspelt name":
         group = rng.choice(("method", "bench", "backbone"))
-        name = misspelt(rng.choice(names(group)), rng) + "q"
+        name = misspelt(rng.choice(spec_names(group)), rng) + "q"
         words = [w for w in words if not w.startswith(group)]
         return [*words, f"{group}={name}"], kind, name, {group: name}, method
     if kind == "key":

@@ -39,7 +39,7 @@ from sweeps.commands import run as sweeps_run
 from sweeps.execution.rounds import Tally
 from sweeps.search import search
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.analysis.conftest import FakeStore, add_methods
 from tests.command_lines import Line, draw, make, prepare
 
@@ -50,9 +50,9 @@ LIMIT_S = 30
 """Longest that a refusal may take, and a plan of what the lines ask for, on a busy machine."""
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], int]] = {
-    "janus": lambda words: janus.run(list(words)),
-    "data": data.run,
-    "weights": weights_command.run,
+    "janus": lambda words: janus.run_command(list(words)),
+    "data": data.run_command,
+    "weights": weights_command.run_command,
     "sweeps": sweeps.run_command,
     "cluster": cluster.run_command,
     "compare": compare.main,
@@ -213,7 +213,7 @@ def dropped_by_cell(ended: Ended) -> list[str]:
 
 def dropped_by_sweep(line: Line, words: Sequence[str]) -> list[str]:
     """Typed keys that the cells of an accepted sweep do not hold and no note names."""
-    request = load(line.words[1], words)
+    request = load_sweep(line.words[1], words)
     cells = [asdict(planned.cell) for planned in plan(request.sweep).entries]
     told = " ".join(plan(request.sweep).notes)
     missing = []
@@ -249,7 +249,7 @@ def dropped(ended: Ended) -> list[str]:
     if line.entry == "sweeps" and line.typed:
         return dropped_by_sweep(line, line.words[2:])
     if line.entry == "cluster" and line.typed:
-        wanted = cluster.parse(
+        wanted = cluster.parse_submission(
             "smoke", [w for w in line.words[2:] if w not in ("--dry", "--failed")]
         )
         profile = [key for key in line.typed if key.startswith("profile.")]

@@ -18,7 +18,7 @@ from janus.config.cell import CORE_REVISION
 from janus.config.method_spec import method_spec
 from janus.plugins import OUR_NAMES
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.conftest import TOY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,7 +129,7 @@ def test_every_make_target_the_readme_names_exists():
 
 def test_what_the_readme_says_of_make_sweep_is_what_it_plans():
     text = " ".join((ROOT / "README.md").read_text().split())
-    sweep = load("smoke", []).sweep
+    sweep = load_sweep("smoke", []).sweep
     bench = plan(sweep).cells[0].bench
     titles = {"seqlora": "SeqLoRA", "inflora": "InfLoRA", "janus": "Janus-LoRA"}
     methods = ", ".join(titles[name] for name in sweep.methods)

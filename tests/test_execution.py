@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from cluster.record.profile import Profile
-from cluster.record.submission import Submission, create
+from cluster.record.submission import Submission, create_submission
 from janus.__main__ import split_request
 from janus.config.cell import Cell
 from janus.config.execution import OPTIONS, SWEEP_OPTIONS, Execution, execution_from
 from janus.config.help_text import describe
 from janus.store.store import Store
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from sweeps.spec.words import KEYS
 from tests.conftest import toy_cell
 
@@ -44,7 +44,7 @@ def test_the_command_line_has_every_option_and_its_help():
 def test_a_sweep_has_every_option_that_is_not_decided_by_its_workers():
     assert set(SWEEP_OPTIONS) == set(OPTIONS) - {"threads", "checkpoint_s"} <= set(KEYS)
     words = [f"{name}={getattr(OTHER, name)}" for name in SWEEP_OPTIONS]
-    found = load("smoke", words).execution
+    found = load_sweep("smoke", words).execution
     assert found == replace(
         OTHER, store=str(Path("elsewhere").resolve()), threads=0, checkpoint_s=60.0
     )
@@ -72,7 +72,7 @@ def test_a_ray_worker_gets_every_option(tmp_path, monkeypatch):
 
 def submission(root: Path, more: dict[str, object]) -> Submission:
     profile = Profile(device="cpu", lose_at_most_s=100)
-    return create(Store(root), "smoke", [toy_cell("ncm")], {}, profile, more)
+    return create_submission(Store(root), "smoke", [toy_cell("ncm")], {}, profile, more)
 
 
 def test_a_submission_gives_every_option_to_its_workers_within_its_profile(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +33,7 @@ def name_of(words: list[str], action: str) -> str:
     """The name under which `python -m sweeps ACTION NAME KEY=VALUE...` keeps its sweep."""
     at = words.index(action)
     overrides = takewhile(lambda word: re.match(r"[a-z.]+=", word), words[at + 2 :])
-    return load(words[at + 1], list(overrides)).sweep.name
+    return load_sweep(words[at + 1], list(overrides)).sweep.name
 
 
 @pytest.mark.parametrize(

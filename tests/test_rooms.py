@@ -140,6 +140,21 @@ def test_packages_keep_to_their_libraries() -> None:
     assert not wrong
 
 
+ENTRY_POINTS = {"main", "run_command"}
+"""Functions that every command-line program defines."""
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """A class or function name is defined once, so that searching for it finds its meaning."""
+    places: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    shared = {n: found for n, found in places.items() if len(found) > 1 and n not in ENTRY_POINTS}
+    assert not shared
+
+
 def test_tests_and_benchmarks_import_each_other_nowhere() -> None:
     """What both need lies in tests/helpers."""
     wrong = []

@@ -63,7 +63,7 @@ class Details:
     further: tuple[UnitsNeeded, ...]
 
 
-def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
+def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
     """The details for the table of the same groups.
 
     They are for the table's first ranked endpoint, or for ACC if there is none.
@@ -157,12 +157,12 @@ def _improvement(
     )
 
 
-def to_json(details: Details) -> dict[str, Any]:
+def details_json(details: Details) -> dict[str, Any]:
     """The details as plain values."""
     return asdict(details)
 
 
-def block(details: Details, table: Table) -> Block:
+def details_block(details: Details, table: Table) -> Block:
     """The details as grids with their notes."""
     title = COLUMNS[details.metric].title
     grids = [_across_grid(details, table), _spread_grid(details)]

@@ -74,7 +74,9 @@ class ImageComparisons:
     """Sentences on what could not be compared, and what to do."""
 
 
-def build(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> ImageComparisons:
+def compare_images(
+    groups: Sequence[Group], labels: Mapping[str, str], table: Table
+) -> ImageComparisons:
     """The differences over single images, for the table of the same groups."""
     if table.reference is None:
         return ImageComparisons(
@@ -104,7 +106,7 @@ def _bits(run: RunRecord, without: list[RunRecord], remarks: list[str]) -> Image
         without.append(run)
         return None
     try:
-        return image_bits.load(run.store, run.correct_images, load.record(run)["correct"])
+        return image_bits.load_bits(run.store, run.correct_images, load.record(run)["correct"])
     except DataError as error:
         remarks.append(f"{run.id} ({run.title}) is left out of --images: {error}")
         return None
@@ -167,12 +169,12 @@ def _compare(
     )
 
 
-def to_json(found: ImageComparisons) -> list[dict[str, Any]]:
+def images_json(found: ImageComparisons) -> list[dict[str, Any]]:
     """The comparisons as plain values, in stored units."""
     return [asdict(row) for row in found.rows]
 
 
-def block(found: ImageComparisons, table: Table) -> Block:
+def images_block(found: ImageComparisons, table: Table) -> Block:
     """The comparisons as a grid with notes; no grid if there are none."""
     if not found.rows:
         return Block(())

@@ -179,7 +179,7 @@ def judge_all(
                         left_out += [figure] * (figure not in left_out)
                         continue
                     why = match.obstacle(runs[0], figure, allow)
-                    word = verdict.judge(sample, verdict.sample_of(figure), allow, why)
+                    word = verdict.judge_difference(sample, verdict.sample_of(figure), allow, why)
                     pairs.append((group.bench, label, title, figure, sample, word))
     return Verdicts(tuple(pairs), len(left_out))
 

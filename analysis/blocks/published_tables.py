@@ -88,7 +88,7 @@ LAYOUTS = (
 )
 
 
-def block(layout: Layout) -> Block:
+def published_block(layout: Layout) -> Block:
     """The table of a layout; notes give its source, the rule for bold, and cautions."""
     found = [
         figure
@@ -152,4 +152,4 @@ def _cautions(found: Sequence[Published]) -> list[str]:
 
 def all_tables() -> list[tuple[Layout, Block]]:
     """Every published table that the project can rebuild."""
-    return [(layout, block(layout)) for layout in LAYOUTS]
+    return [(layout, published_block(layout)) for layout in LAYOUTS]

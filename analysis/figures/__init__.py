@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.figures import across_benches, curves, facts, inside_network, spread, tuning
-from analysis.figures.style import Drawn, save, styled
+from analysis.figures.style import Drawn, save_figure, styled
 from analysis.runs.protocol import Group
 from janus import plugins
 
-__all__ = ["Drawn", "draw", "draw_published", "save"]
+__all__ = ["Drawn", "draw_figures", "draw_published", "save_figure"]
 
 ONE_EACH = (
     curves.after_each_task,
@@ -26,7 +26,9 @@ ONE_EACH = (
 )
 
 
-def draw(groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]) -> list[Drawn]:
+def draw_figures(
+    groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]
+) -> list[Drawn]:
     """Every figure that the runs have data for, bench by bench; names begin with the bench."""
     out: list[Drawn] = []
     outside = [entry.value for entry in plugins.every("figure")]

@@ -67,7 +67,7 @@ def violation(run: RunRecord, projection: str) -> Array | None:
     return np.mean(found, axis=0) if found else None
 
 
-def old_class_overlap(run: RunRecord) -> list[tuple[float, float]]:
+def overlap_per_task(run: RunRecord) -> list[tuple[float, float]]:
     """(cosine to the own centre, cosine to the nearest old centre) per task but the first."""
     return [
         pair

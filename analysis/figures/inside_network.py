@@ -42,7 +42,7 @@ def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
     figure, (panel,) = canvas(height=2.8)
     drawn = 0
     for index, (row, runs) in enumerate(rows.items()):
-        points = [pair for run in runs for pair in facts.old_class_overlap(run)]
+        points = [pair for run in runs for pair in facts.overlap_per_task(run)]
         if not points:
             continue
         own, other = zip(*points, strict=True)

@@ -138,7 +138,7 @@ def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: f
                 )
 
 
-def save(drawn: Drawn, folder: Path) -> list[Path]:
+def save_figure(drawn: Drawn, folder: Path) -> list[Path]:
     """Write the figure as PDF and PNG (300 dpi), the same bytes for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
     out = []

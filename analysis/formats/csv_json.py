@@ -104,7 +104,7 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def to_json(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
+def table_json(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
     """The table, its paired differences, notes and the given records as one JSON object."""
     if table is None:
         return json.dumps({"schema": 1, **(records or {})}, indent=1, allow_nan=False) + "\n"

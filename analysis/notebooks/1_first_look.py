@@ -31,7 +31,7 @@ from analysis.runs import from_wandb, load, protocol
 from analysis.tables import comparison
 
 store = Path(os.environ.get("JANUS_STORE", "runs"))
-loaded = load.load([store])
+loaded = load.load_runs([store])
 runs = [run for run in loaded.runs if run.eval == "test"]
 labels = load.labels(runs)
 print(f"{len(runs)} runs, {len(set(labels.values()))} configurations")
@@ -47,20 +47,20 @@ for path, why in loaded.skipped:
 # %%
 groups = protocol.split_by_protocol(runs, labels)
 reference = "janus" if "janus" in labels.values() else None
-table = comparison.build(groups, labels, ["acc", "maa", "bwt", "learning_acc"], reference)
+table = comparison.build_table(groups, labels, ["acc", "maa", "bwt", "learning_acc"], reference)
 display(Markdown(plain_text.to_markdown(table)))
 
 # %% [markdown]
 # ## Curves, and how much the order alone moves everything
 
 # %%
-for drawn in figures.draw(groups, labels, table.methods):
+for drawn in figures.draw_figures(groups, labels, table.methods):
     if drawn.name.endswith(("accuracy_after_task", "order_effect")):
         display(drawn)
         print(drawn.caption)
 
 # %%
-extra = details.block(details.build(groups, labels, table), table)
+extra = details.details_block(details.build_details(groups, labels, table), table)
 display(Markdown(plain_text.to_markdown(None, [extra])))
 
 # %% [markdown]

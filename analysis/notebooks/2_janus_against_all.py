@@ -31,7 +31,7 @@ from analysis.stats import significance
 from analysis.tables import comparison
 
 store = Path(os.environ.get("JANUS_STORE", "runs"))
-runs = [run for run in load.load([store]).runs if run.eval == "test"]
+runs = [run for run in load.load_runs([store]).runs if run.eval == "test"]
 labels = load.labels(runs)
 groups = protocol.split_by_protocol(runs, labels)
 rows = sorted(set(labels.values()))
@@ -42,7 +42,7 @@ if "c_lora" not in present:
     print("no runs of c_lora in this store: python -m janus method=c_lora ... makes one")
 
 # %%
-table = comparison.build(groups, labels, ["acc", "bwt", "learning_acc"], janus)
+table = comparison.build_table(groups, labels, ["acc", "bwt", "learning_acc"], janus)
 display(Markdown(plain_text.to_markdown(table)))
 
 # %% [markdown]
@@ -61,7 +61,7 @@ for difference in table.differences:
 # ## Gain by plasticity or by stability?
 
 # %%
-for drawn in figures.draw(groups, labels, table.methods):
+for drawn in figures.draw_figures(groups, labels, table.methods):
     if drawn.name.endswith(("stability_plasticity", "pairwise", "feature_invasion")):
         display(drawn)
         print(drawn.caption)

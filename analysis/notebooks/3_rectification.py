@@ -75,7 +75,7 @@ assert np.linalg.norm(safe @ V) < 1e-9
 
 # %%
 store = Path(os.environ.get("JANUS_STORE", "runs"))
-runs = [run for run in load.load([store]).runs if run.eval == "test"]
+runs = [run for run in load.load_runs([store]).runs if run.eval == "test"]
 labels = load.labels(runs)
 groups = protocol.split_by_protocol(runs, labels)
 for group in groups:
@@ -87,7 +87,7 @@ for group in groups:
                 print(f"{group.bench} {row} {name}: |dW X_past| {np.mean(found):.4f}")
 
 # %%
-for drawn in figures.draw(groups, labels, sorted(set(labels.values()))):
+for drawn in figures.draw_figures(groups, labels, sorted(set(labels.values()))):
     if drawn.name.endswith("null_space_violation"):
         display(drawn)
         print(drawn.caption)

@@ -22,7 +22,7 @@ FILL_IN = (
 """Sentence for pages that show such commands."""
 
 
-def command(cell: Mapping[str, Any]) -> str:
+def cell_command(cell: Mapping[str, Any]) -> str:
     """The command `python -m janus ...` for the cell of a result; it gives a cell with the same id.
 
     DIR and PATH stand for paths on the reader's machine (see `FILL_IN`).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.blocks.grid import NONE, number_text
-from analysis.pages.reproduce import FILL_IN, command
+from analysis.pages.reproduce import FILL_IN, cell_command
 from analysis.runs import load, protocol
 from analysis.runs.load import RunRecord
 from analysis.selection import Selection, in_order
@@ -87,13 +87,13 @@ def _numbers(chosen: Selection, table: Table) -> list[str]:
                 )
             units = f"{table.units(method, index)} {column.unit}s"
             cells = " ".join(f"`{run.id}`" for run in runs)
-            commits = ", ".join(sorted({f"`{commit(run)}`" for run in runs}))
+            commits = ", ".join(sorted({f"`{commit_of(run)}`" for run in runs}))
             line = [column.title, method, *shown, units, commits, cells]
             out.append(f"| {' | '.join(line)} |")
     return out
 
 
-def commit(run: RunRecord) -> str:
+def commit_of(run: RunRecord) -> str:
     """The commit that trained the run, followed by `+` if there were uncommitted changes."""
     git = load.provenance(run).get("git") or {}
     sha = str(git.get("sha") or "not recorded")[:12]
@@ -103,6 +103,6 @@ def commit(run: RunRecord) -> str:
 def _cells(chosen: Selection) -> list[str]:
     out = []
     for run in in_order(chosen):
-        out += [f"* `{run.id}` {run.title}, commit `{commit(run)}`:", ""]
-        out += [f"      {command(load.record(run)['cell'])}", ""]
+        out += [f"* `{run.id}` {run.title}, commit `{commit_of(run)}`:", ""]
+        out += [f"      {cell_command(load.record(run)['cell'])}", ""]
     return out

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.blocks.grid import NONE, Grid, Text
 from analysis.figures import facts
 from analysis.pages import html
-from analysis.pages.reproduce import command
+from analysis.pages.reproduce import cell_command
 from analysis.runs import filters, load, method_cautions
 from analysis.runs.load import RunRecord
 
@@ -30,7 +30,7 @@ def section(run: RunRecord, label: str) -> str:
         f"<p><code>{run.id}</code> <code>{escape(str(run.path))}</code></p>",
         *(f"<p>Note: {escape(text)}.</p>" for text in method_cautions.of_run(run)),
         "<h3>Train it again</h3>",
-        f"<pre>{escape(command(record['cell']))}</pre>",
+        f"<pre>{escape(cell_command(record['cell']))}</pre>",
         html.curve_svg([v for v in facts.curve(run) if v == v]),
         html.table_html(_matrix(run), "Accuracy (%) on each task after each task"),
         html.table_html(_metrics(run), "Metrics (%)"),

@@ -15,7 +15,7 @@ from analysis.published.read_csv import Published
 from analysis.runs.load import RunRecord, settings, value_text
 from janus.config.cell import Cell, TrainConfig
 from janus.config.compose import compose
-from janus.config.method_spec import method_spec, read_yaml, readable_names
+from janus.config.method_spec import method_spec, read_spec, readable_names
 
 RATES = ("lr", "head_lr")
 """Settings that may differ without making it another method: learning rates."""
@@ -90,7 +90,7 @@ def _training(run: RunRecord, stated: Collection[str]) -> list[str]:
     Epochs that the figure states are compared with the protocol instead.
     """
     trained = run.cell["train"]
-    unified = TrainConfig(**read_yaml("bench", run.bench).get("train", {}))
+    unified = TrainConfig(**read_spec("bench", run.bench).get("train", {}))
     shared, own = vars(unified), vars(_own(run.bench, run.method).train)
     asked = ["batch_size"] + ["epochs", "first_epochs"] * ("epochs" not in stated)
     ours = {n: trained[n] for n in asked}

@@ -72,7 +72,7 @@ def sample_of(figure: Published) -> Sample:
     return Sample(figure.mean, std, figure.n, figure.protocol, known)
 
 
-def judge(
+def judge_difference(
     ours: Sample,
     published: Sample,
     allow: Collection[str] = (),

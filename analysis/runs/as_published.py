@@ -32,7 +32,7 @@ class AsPublished:
     notes: tuple[str, ...]
 
 
-def mark(runs: Sequence[RunRecord], labels: dict[str, str]) -> AsPublished:
+def group_as_published(runs: Sequence[RunRecord], labels: dict[str, str]) -> AsPublished:
     """Put the runs of each bench into one group, and number the protocols of each bench.
 
     Numbers follow the order of the row names.

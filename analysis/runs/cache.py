@@ -53,7 +53,7 @@ def stamp(result: Path, committed: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {noted}"
 
 
-def read(root: Path) -> dict[str, Entry]:
+def read_cache(root: Path) -> dict[str, Entry]:
     """Entries by name of the result file; {} if there is no cache of this version.
 
     Equal parts of several records are the same object, so they must not be changed.
@@ -97,7 +97,7 @@ def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]
     return record
 
 
-def write(root: Path, entries: Mapping[str, Entry]) -> None:
+def write_cache(root: Path, entries: Mapping[str, Entry]) -> None:
     """Replace the store's cache. Does not fail on a full or read-only disk."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -28,7 +28,7 @@ DIGITS = 4
 """Significant digits that are kept of a result's `diagnostics`."""
 
 
-def names(folder: Path) -> list[str]:
+def committed_sweeps(folder: Path) -> list[str]:
     """The names of the sweeps with results in the folder."""
     return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
 
@@ -62,7 +62,7 @@ def pack(root: Path, name: str, folder: Path) -> Path:
     return path
 
 
-def unpack(folder: Path, sweeps: Sequence[str], root: Path) -> None:
+def unpack_results(folder: Path, sweeps: Sequence[str], root: Path) -> None:
     """Write a run store at `root` with the results of these sweeps.
 
     Files are written without claims, which would take a hundred times as long: nothing is trained

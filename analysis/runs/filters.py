@@ -20,7 +20,7 @@ def split_names(texts: Iterable[str]) -> list[str]:
     return [name for item in texts for name in _LABEL.findall(item)]
 
 
-def where(runs: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
+def matching(runs: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
     """The runs that satisfy every `key=value`; keys are dotted fields of the cell (`method.rank`).
 
     Several values for one key are alternatives. Raises ConfigError for a key that no run has.

@@ -192,7 +192,7 @@ def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
     return load.Loaded(sorted(runs, key=lambda run: run.id), skipped)
 
 
-def read(where: str) -> load.Loaded:
+def read_wandb(where: str) -> load.Loaded:
     """The finished runs of a folder, or of the online project `entity/project`."""
     if Path(where).is_dir() or where.count("/") != 1:
         return as_runs(read_offline(Path(where)))

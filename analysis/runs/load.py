@@ -74,7 +74,7 @@ class Loaded:
     """(file, reason why it was left out)."""
 
 
-def load(roots: Iterable[str | Path]) -> Loaded:
+def load_runs(roots: Iterable[str | Path]) -> Loaded:
     """Every usable result of the stores at `roots`, sorted by id.
 
     A cell in several stores counts once. If its results differ, that of the first store is used and
@@ -102,7 +102,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, RunRecord | None, str]]:
     """Yield (file, run or None, reason) for every result file; a large store uses the cache."""
     paths = _result_files(root)
     use = cache.worthwhile(len(paths))
-    known = cache.read(root) if use else {}
+    known = cache.read_cache(root) if use else {}
     fresh: dict[str, cache.Entry] = {}
     for path in paths:
         mark = cache.stamp(path, f"{root}/runs/{path.parent.name}/{path.stem}/committed.json")
@@ -125,7 +125,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, RunRecord | None, str]]:
             fresh[path.name] = entry
         yield path, run, ""
     if use and fresh != known:
-        cache.write(root, fresh)
+        cache.write_cache(root, fresh)
 
 
 def _result_files(root: Path) -> list[Path]:

@@ -189,7 +189,7 @@ Values = dict[str, dict[str, dict[Place, float]]]
 """metric -> method -> (order, seed) -> stored value."""
 
 
-def build(
+def build_table(
     groups: Sequence[Group],
     labels: Mapping[str, str],
     metrics: Sequence[str],

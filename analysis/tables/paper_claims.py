@@ -95,7 +95,7 @@ def sweeps_of(claims: Sequence[PaperClaim]) -> list[str]:
     return list(dict.fromkeys(claim.sweep for claim in claims))
 
 
-def judge(claim: PaperClaim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
+def judge_claim(claim: PaperClaim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
     """The claim on these runs, by the sweep's names of the rows."""
     found = [_difference(claim, first, second, rows) for first, second in claim.pairs]
     adjusted = iter(paired.adjust([d for d in found if d is not None]))

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from cluster.commands.words import SubmitRequest
 from cluster.launchers.launcher import task_count
-from cluster.node.stage_data import sources
+from cluster.node.stage_data import folders_to_stage
 from cluster.record import code_snapshot
-from cluster.record.portable import check_weights, portable
-from cluster.record.submission import Submission, create, submissions
-from cluster.sweep_status import queues, tasks_of
+from cluster.record.portable import check_weights, with_absolute_paths
+from cluster.record.submission import Submission, create_submission, submissions
+from cluster.sweep_status import queues, submission_tasks
 from janus import plugins
 from janus.config.cell import Cell
 from janus.store.store import Store
@@ -30,13 +30,13 @@ def submit(asked: SubmitRequest) -> int:
     store, planned = Store(request.store), plan(request.sweep)
     found = by_status(planned.titles, store)
     cells = _cells_to_submit(asked, planned, found)
-    print_line(f"sweep {planned.name}: {texts.counts(found)}; {store.root}")
+    print_line(f"sweep {planned.name}: {texts.counts_line(found)}; {store.root}")
     if found.failed and not asked.failed:
         print_line(f"  failed cells stay as they are; to try them again: {asked.command} --failed")
     if not cells:
         print_line("nothing to submit")
         return 0
-    sources(cells, profile)
+    folders_to_stage(cells, profile)
     for line in launcher.check(store.root, profile, asked.dry):
         log(line)
     _print_forecast(asked, planned, found, store, len(cells))
@@ -55,7 +55,7 @@ def submit(asked: SubmitRequest) -> int:
 def _cells_to_submit(asked: SubmitRequest, planned: Plan, found: CellsByStatus) -> list[Cell]:
     """The open and running ones, and the failed ones where that was asked for."""
     chosen = {*found.open, *found.running, *(found.failed if asked.failed else ())}
-    return [portable(cell) for cell in planned.cells if cell.id in chosen]
+    return [with_absolute_paths(cell) for cell in planned.cells if cell.id in chosen]
 
 
 def _print_forecast(
@@ -72,7 +72,7 @@ def _print_forecast(
 
 def _print_what_would_start(asked: SubmitRequest, store: Store, cells: int) -> int:
     """For a dry run: nothing is written."""
-    files = code_snapshot.all_files(code_snapshot.ROOT, plugins.sources())
+    files = code_snapshot.all_files(code_snapshot.ROOT, plugins.plugin_sources())
     code = code_snapshot.content_hash(files)
     unwritten = Submission(store.root / "cluster" / f"{asked.request.sweep.name}-DRY")
     unwritten.__dict__["record"] = {"code": code, "profile": asdict(asked.profile)}
@@ -86,7 +86,7 @@ def _log_others(store: Store, cell_ids: set[str]) -> None:
     known = submissions(store)
     queued = queues(known)
     for other in reversed(known):
-        tasks = tasks_of(other, queued[other.record["cluster"]])
+        tasks = submission_tasks(other, queued[other.record["cluster"]])
         same = cell_ids & ({cell.id for cell in other.work[0]} if not tasks.over else set())
         if same:
             words = ["python", "-m", "cluster", "cancel", other.id, f"store={store.root}"]
@@ -101,7 +101,7 @@ def _create(
     asked: SubmitRequest, store: Store, cells: Sequence[Cell], found: CellsByStatus
 ) -> Submission:
     """Write the submission down, with a copy of the code."""
-    outside = plugins.sources()
+    outside = plugins.plugin_sources()
     code = code_snapshot.take(store.root / "cluster" / "code", sources=outside)
     retry = {cell_id: store.last_claim(cell_id) for cell_id in found.failed if asked.failed}
     more = {
@@ -114,7 +114,7 @@ def _create(
     if outside:
         more["include"] = code_snapshot.outside_modules(outside)
         more["included_from"] = [str(source.path) for source in outside]
-    made = create(store, asked.request.sweep.name, cells, retry, asked.profile, more)
+    made = create_submission(store, asked.request.sweep.name, cells, retry, asked.profile, more)
     log(f"submission {made.id}, code {code.name}")
     return made
 

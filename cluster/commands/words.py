@@ -11,11 +11,11 @@ from typing import Any
 from cluster.launchers import LAUNCHERS, launcher_named, launcher_names
 from cluster.launchers.launcher import Launcher
 from cluster.record.profile import Profile, load_profile
-from cluster.record.profile_text import read_word
+from cluster.record.profile_text import read_profile_value
 from janus.config.overrides import path_override
 from janus.errors import ConfigError, suggest
 from janus.store.store import Store
-from sweeps.spec.sweep_file import SweepRequest, load
+from sweeps.spec.sweep_file import SweepRequest, load_sweep
 
 MODES = {"array": "tasks that take cells by claims", "ray": "a Ray cluster in one allocation"}
 
@@ -43,7 +43,7 @@ class SubmitRequest:
         return launcher_named(self.cluster)
 
 
-def parse(name: str, words: Sequence[str], **more: Any) -> SubmitRequest:
+def parse_submission(name: str, words: Sequence[str], **more: Any) -> SubmitRequest:
     """Split `profile=`, `profile.KEY=`, `cluster=` and `mode=` from the sweep's own words."""
     own = {"profile": "default", "cluster": next(iter(LAUNCHERS)), "mode": "array"}
     changes: dict[str, Any] = {}
@@ -56,10 +56,10 @@ def parse(name: str, words: Sequence[str], **more: Any) -> SubmitRequest:
             if not value.isprintable():
                 raise ConfigError(f"{key} must be a printable text, got {value!r}")
             field = key.removeprefix("profile.")
-            changes[field] = read_word(field, value)
+            changes[field] = read_profile_value(field, value)
         else:
             rest.append(word)
-    request = load(name, rest)  # first: it imports the modules that register launchers
+    request = load_sweep(name, rest)  # first: it imports the modules that register launchers
     for key, known in (("cluster", launcher_names()), ("mode", list(MODES))):
         if own[key] not in known:
             raise ConfigError(f"unknown {key}={own[key]}.{suggest(own[key], known)}")

@@ -16,7 +16,7 @@ LAUNCHERS: dict[str, Launcher] = {"slurm": Slurm(), "local": Local()}
 
 def launcher_names() -> list[str]:
     """What `cluster=` can be: our own and those that modules registered."""
-    return [*LAUNCHERS, *plugins.names("launcher")]
+    return [*LAUNCHERS, *plugins.plugin_names("launcher")]
 
 
 def launcher_named(name: str) -> Launcher:

@@ -23,7 +23,7 @@ class SimpleLauncher(Protocol):
     """What a module registers. Made without arguments for each command."""
 
     def submit(self, submission: Submission, tasks: int) -> list[str]:
-        """Start `tasks` tasks, each by `command`, and return a name of each."""
+        """Start `tasks` tasks, each by `task_command`, and return a name of each."""
 
     def running(self, submission: Submission) -> list[str]:
         """Names of the tasks that wait or run."""
@@ -32,7 +32,9 @@ class SimpleLauncher(Protocol):
         """End them, by TERM: a task then saves what it trains."""
 
 
-def command(submission: Submission, index: int, tasks: int) -> tuple[list[str], dict[str, str]]:
+def task_command(
+    submission: Submission, index: int, tasks: int
+) -> tuple[list[str], dict[str, str]]:
     """(words, variables to set) of the process that is task `index` of `tasks`."""
     words = [submission.profile.python or sys.executable, "-m", slurm_task.__name__]
     words += [str(submission.folder), str(index), str(tasks)]
@@ -46,7 +48,7 @@ class OutsideLauncher:
 
     def __init__(self, name: str) -> None:
         """Raises ClusterError where nothing registers the name here."""
-        entry = plugins.find("launcher", name)
+        entry = plugins.find_plugin("launcher", name)
         if entry is None:
             raise ClusterError(
                 f"cluster={name} is a launcher from outside of this project, and its module was "

@@ -164,8 +164,8 @@ def submit_array(submission: Submission, profile: Profile, cells: int) -> list[s
                 ]
             ids.append(jobs[0].job_id.split("_")[0])
     except FailedJobError as error:
-        slurm_commands.cancel(ids)  # all of it or nothing
-        raise ClusterError(slurm_commands.explain(str(error))) from None
+        slurm_commands.cancel_jobs(ids)  # all of it or nothing
+        raise ClusterError(slurm_commands.explain_refusal(str(error))) from None
     return ids
 
 
@@ -175,7 +175,7 @@ def submit_ray(submission: Submission, profile: Profile) -> list[str]:
     try:
         return [str(executor.submit(RayTask(str(submission.folder))).job_id)]
     except FailedJobError as error:
-        raise ClusterError(slurm_commands.explain(str(error))) from None
+        raise ClusterError(slurm_commands.explain_refusal(str(error))) from None
 
 
 def interactive(profile: Profile) -> str:
@@ -202,5 +202,5 @@ def refuse_hopeless(submission: Submission, ids: Sequence[str]) -> None:
     """Cancel and raise ClusterError when SLURM took the jobs but can never start them."""
     why = slurm_commands.hopeless(slurm_commands.queue(submission.id))
     if why:
-        slurm_commands.cancel(ids)
+        slurm_commands.cancel_jobs(ids)
         raise ClusterError(f"the jobs would wait for ever and were cancelled: {why}")

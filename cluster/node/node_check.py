@@ -66,9 +66,9 @@ def _store(root: Path) -> str:
         raise RuntimeError(f"{root} does not exist on this node: is it on a shared file system?")
     probe = root / "cluster" / f".probe-{secrets.token_hex(8)}.json"
     try:
-        if not atomic_files.create(probe, atomic_files.json_writer({})):
+        if not atomic_files.create_once(probe, atomic_files.json_writer({})):
             raise RuntimeError(f"{root}: a new file already existed")
-        if atomic_files.create(probe, atomic_files.json_writer({})):
+        if atomic_files.create_once(probe, atomic_files.json_writer({})):
             raise RuntimeError(f"{root}: hard links are not exclusive here; use another folder")
     finally:
         probe.unlink(missing_ok=True)

@@ -150,7 +150,7 @@ class Node:
         place = short_folder()
         cleanup.clear(place)
         self.temporary = Path(tempfile.mkdtemp(prefix=cleanup.PREFIX, dir=place))
-        cleanup.mark(self.temporary)
+        cleanup.mark_owner(self.temporary)
         token = self.shared / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
@@ -193,7 +193,7 @@ class Node:
         cleanup.clear(folder.parent)
         if make_private(folder):
             self.temporary = folder
-            cleanup.mark(folder)
+            cleanup.mark_owner(folder)
         while not (self.shared / "over.json").exists() and not self.stop():
             ray = self._ray(own, f"--address={address}")
             while ray.poll() is None and not self.stop():

@@ -19,7 +19,7 @@ from cluster.node.job import Job, StopFlag, here
 from cluster.node.job_store import TRIES
 from cluster.node.node_check import UNFIT, check_node
 from cluster.node.stage_data import stage
-from cluster.record.code_snapshot import check_imports, verify
+from cluster.record.code_snapshot import check_imports, verify_snapshot
 from cluster.record.submission import Events, Submission, read_events
 from cluster.scheduler import slurm_commands
 from janus.errors import JanusError
@@ -71,7 +71,7 @@ def fit(submission: Submission, events: Events) -> bool:
     cells = submission.work[0]
     try:
         check_imports(submission.code)
-        verify(submission.code)
+        verify_snapshot(submission.code)
         submission.include_outside()
         for copy in stage(cells, submission.profile):
             events.note("staged", copy=copy)

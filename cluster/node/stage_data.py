@@ -44,7 +44,7 @@ def source_of(bench: BenchConfig) -> Path | None:
     return None if bench.root is None and bench.cache is None else bench.prepared_folder
 
 
-def sources(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchConfig]]:
+def folders_to_stage(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchConfig]]:
     """The prepared data sets to copy: none unless the profile asks. Raises DataError."""
     benches = {source_of(cell.bench): cell.bench for cell in cells} if profile.stage else {}
     found = []
@@ -61,9 +61,9 @@ def sources(cells: Iterable[Cell], profile: Profile) -> list[tuple[Path, BenchCo
 
 
 def stage(cells: Iterable[Cell], profile: Profile) -> list[str]:
-    """Copy to this node what `sources` names; returns what was copied. Raises DataError."""
+    """Copy to this node the `folders_to_stage`; returns one line per folder. Raises DataError."""
     told = []
-    for source, bench in sources(cells, profile):
+    for source, bench in folders_to_stage(cells, profile):
         target = _local(source, bench, profile).prepared_folder
         if not _whole(target):
             _copy(source, target)

@@ -53,7 +53,7 @@ def work(submission: Submission, index: int, workers: int, slot: int, stop: Stop
     try:
         submission.include_outside()
         told = check_torch(profile)
-        resolve.check(cell.backbone for cell in cells)
+        resolve.check_weight_files(cell.backbone for cell in cells)
         events.note("ready", torch=told)
     except (ClusterError, ConfigError, DataError) as error:
         events.note("check", ok=False, node=job.node, lines=[str(error)])

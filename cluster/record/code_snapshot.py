@@ -82,7 +82,7 @@ def check_imports(copy: Path) -> None:
             )
 
 
-def verify(copy: Path) -> None:
+def verify_snapshot(copy: Path) -> None:
     """Raise ClusterError when the copy is no longer what its name says."""
     found = content_hash(all_files(copy, within=copy / OUTSIDE))
     if found != copy.name:

@@ -10,7 +10,7 @@ from janus.config.cell import Cell
 from janus.weights import resolve
 
 
-def portable(cell: Cell) -> Cell:
+def with_absolute_paths(cell: Cell) -> Cell:
     """The cell with absolute paths: a job starts in another folder."""
 
     def absolute(text: str | None) -> str | None:
@@ -24,6 +24,11 @@ def portable(cell: Cell) -> Cell:
 
 
 def check_weights(cells: Sequence[Cell]) -> list[str]:
-    """As `janus.weights.resolve.check`, of local files: the hub's may lie on the nodes alone."""
+    """Check the local weight files of the cells (`check_weight_files`); returns a line for each.
+
+    Files of the hub are not checked: they may lie on the nodes alone.
+    """
     backbones = [cell.backbone for cell in cells]
-    return resolve.check(b for b in backbones if b.weights not in ("bundled", "hub", "random"))
+    return resolve.check_weight_files(
+        b for b in backbones if b.weights not in ("bundled", "hub", "random")
+    )

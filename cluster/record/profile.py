@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cluster.record.profile_text import GPU_FLAGS, layer, read_yaml
+from cluster.record.profile_text import GPU_FLAGS, layer, read_texts
 from janus.errors import ConfigError, suggest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -111,7 +111,7 @@ def load_profile(name: str, changes: Mapping[str, Any] | None = None) -> Profile
         raise ConfigError(f"profile {path} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"profile {path} cannot be read: {error.strerror}") from None
-    return profile_from(read_yaml(text, f"profile {path}"), changes)
+    return profile_from(read_texts(text, f"profile {path}"), changes)
 
 
 def _missing(name: str, path: Path | None) -> str:

@@ -72,7 +72,7 @@ LONGEST = 60
 _NULL = ("", "null", "~")
 
 
-def read_yaml(text: str, where: str) -> dict[str, Any]:
+def read_texts(text: str, where: str) -> dict[str, Any]:
     """A mapping whose values are texts, lists and mappings of texts. Raises ConfigError."""
     try:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
@@ -100,11 +100,11 @@ def _check_node(node: yaml.Node, where: str) -> None:
             raise ConfigError(f"{where}: {key!r} stands there twice, or is no name")
 
 
-def read_word(key: str, text: str) -> Any:
+def read_profile_value(key: str, text: str) -> Any:
     """The value of `profile.KEY=TEXT`: only lists and mappings are YAML there."""
     if key not in ("setup", "flags"):
         return text
-    return read_yaml(f"{key}: {text}", f"cannot read 'profile.{key}={text}'")[key]
+    return read_texts(f"{key}: {text}", f"cannot read 'profile.{key}={text}'")[key]
 
 
 def layer(record: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:

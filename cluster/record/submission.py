@@ -98,7 +98,7 @@ class Submission:
         return self.folder / "events"
 
 
-def create(
+def create_submission(
     store: Store,
     name: str,
     cells: Sequence[Cell],

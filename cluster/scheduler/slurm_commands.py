@@ -222,7 +222,7 @@ def job_state(job: str) -> str:
     return words.get("JobState", "")
 
 
-def cancel(jobs: Iterable[str]) -> None:
+def cancel_jobs(jobs: Iterable[str]) -> None:
     """End these jobs for good."""
     if listed := list(jobs):
         ask("scancel", *listed)
@@ -233,7 +233,7 @@ def cancel_submission(name: str) -> None:
     ask("scancel", f"--name={name}", f"--user={getpass.getuser()}")
 
 
-def explain(refusal: str) -> str:
+def explain_refusal(refusal: str) -> str:
     """sbatch's refusal in one line, and which key of the profile to look at."""
     first = " ".join(line.removeprefix("sbatch: error: ") for line in refusal.splitlines()[:3])
     hints = [key for part, key in REFUSALS.items() if part in refusal.lower()]

@@ -19,7 +19,7 @@ from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
 from janus.errors import ConfigError, JanusError
-from janus.one_line import explain, printable
+from janus.one_line import explain_os_error, printable
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = (
@@ -100,14 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in take(given.store):
             print(f"took {name}")
         if given.unpack:
-            committed.unpack(RESULTS, committed.names(RESULTS), given.unpack)
+            committed.unpack_results(RESULTS, committed.committed_sweeps(RESULTS), given.unpack)
             return 0
         return _write(given.check)
     except JanusError as error:
         print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
-        print(printable(f"error: {explain(error)}"), file=sys.stderr)
+        print(printable(f"error: {explain_os_error(error)}"), file=sys.stderr)
         return 2
 
 

@@ -15,7 +15,7 @@ from janus.config.compose import compose
 from sweeps.spec.plan import plan
 from sweeps.spec.rows import Row
 from sweeps.spec.rows import rows as rows_of
-from sweeps.spec.sweep_file import load as load_sweep
+from sweeps.spec.sweep_file import load_sweep as load_sweep
 
 NONE, ALL = "janus[none]", "janus[all]"
 

@@ -16,12 +16,16 @@ STORE = "store Store done,result,provenance,status,failure"
 ROOMS = (
     ("Train", ("config compose", "config Cell", STORE, "training run_cell")),
     ("Write a method", ("methods Method", "methods Context", "data Task", "data Batch")),
-    ("Look at one", ("training load_trained", "data.load_bench load", "data cut", "nn build")),
+    ("Look at one", ("training load_trained", "data load_images", "data cut", "nn build_backbone")),
 )
 """(title, public names of janus), each name behind its room, or the file where that is not enough;
 of a class perhaps the members that are shown."""
-TABLES = ("analysis.runs.load load", "analysis.runs split_by_protocol", "analysis.tables build")
-PLANS = ("sweeps.spec.sweep_file load", "sweeps.spec plan")
+TABLES = (
+    "analysis.runs load_runs",
+    "analysis.runs split_by_protocol",
+    "analysis.tables build_table",
+)
+PLANS = ("sweeps.spec load_sweep", "sweeps.spec plan")
 PAGE = (
     *((title, tuple(f"janus.{name}" for name in names)) for title, names in ROOMS),
     ("Plan a sweep", PLANS),

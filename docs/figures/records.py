@@ -16,7 +16,7 @@ from analysis.stats import significance
 from analysis.tables import comparison
 from janus.errors import ConfigError
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load as load_sweep
+from sweeps.spec.sweep_file import load_sweep as load_sweep
 from sweeps.spec.sweep_file import sweep_names
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -73,9 +73,9 @@ def opened(folder: Path = RESULTS) -> Iterator[dict[str, Results]]:
     """The committed results by the name of their sweep."""
     with tempfile.TemporaryDirectory() as temporary:
         found = {}
-        for name in committed.names(folder):
+        for name in committed.committed_sweeps(folder):
             store = Path(temporary) / name
-            committed.unpack(folder, [name], store)
+            committed.unpack_results(folder, [name], store)
             found[name] = read(store, name)
         yield found
 
@@ -86,7 +86,7 @@ def read(store: Path, name: str) -> Results:
     Raises ConfigError for a result that cannot be read.
     """
     listed = sweep_lists.find_sweep(name, [store])
-    loaded = load.load([store])
+    loaded = load.load_runs([store])
     for path, why in loaded.skipped:
         raise ConfigError(f"the committed result {path.stem} of {name} is not usable: {why}")
     runs = {run.id: run for run in loaded.runs}

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from janus.config.colours import parse_colours
-from janus.config.own_order import NAMED, OWN, name_of
-from janus.config.task_sizes import parse as parse_sizes
+from janus.config.own_order import NAMED, OWN, order_name
+from janus.config.task_sizes import parse_sizes as parse_sizes
 from janus.errors import ConfigError
 from janus.safe_names import check_name
 
@@ -362,7 +362,7 @@ class Cell:
             f"'pilot1993' or 'coda1', got {self.order!r}",
         )
         require(
-            self.order == name_of(self.own_order) if self.own_order is not None else not own,
+            self.order == order_name(self.own_order) if self.own_order is not None else not own,
             f"order {self.order!r} is not the name of its list",
         )
         require(self.seed >= 0, f"seed must be >= 0, got {self.seed}")

@@ -25,9 +25,8 @@ from janus.config.method_spec import (
     MethodSpec,
     Setting,
     method_spec,
-    names,
     own_names,
-    read_yaml,
+    read_spec,
 )
 from janus.config.own_order import parse_order, partly_ordered
 from janus.config.task_sizes import VIRTUAL, with_task_sizes
@@ -47,7 +46,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
     """
     given = dict(overrides)
     bench_name, method_name = str(given.pop("bench", "glyphs")), str(given.pop("method", "janus"))
-    bench_file = dict(read_yaml("bench", bench_name))
+    bench_file = dict(read_spec("bench", bench_name))
     spec = method_spec(method_name)
     values_of = str(bench_file.pop("values_of", bench_name))
     backbone_name = str(given.pop("backbone", bench_file.pop("backbone", "vit_b16_in21k")))
@@ -55,7 +54,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
     layers: dict[str, dict[str, Any]] = {
         "train": dict(bench_file.pop("train", {})),
         "bench": {"name": bench_name} | bench_file,
-        "backbone": {"name": backbone_name} | read_yaml("backbone", backbone_name),
+        "backbone": {"name": backbone_name} | read_spec("backbone", backbone_name),
         "method": {name: setting.default for name, setting in spec.settings.items()},
     }
     for key, value in spec.benches.get(values_of, {}).items():
@@ -93,7 +92,7 @@ def compose(overrides: Mapping[str, Any]) -> Cell:
 
 def _check_source(source: str) -> None:
     """Raise ConfigError for a `bench.source` that no bench has."""
-    known = {str(read_yaml("bench", name).get("source")) for name in own_names("bench")}
+    known = {str(read_spec("bench", name).get("source")) for name in own_names("bench")}
     if source not in known and plugins.loader(source) is None:
         raise ConfigError(f"unknown bench.source {source!r}.{suggest(source, known)}")
 
@@ -101,7 +100,7 @@ def _check_source(source: str) -> None:
 def _sources(**used: str) -> dict[str, str]:
     """SHA-256 of the source of each part that is from outside of this project."""
     outside = {part: name for part, name in used.items() if name not in own_names(part)}
-    found = {part: plugins.find(part, name) for part, name in outside.items()}
+    found = {part: plugins.find_plugin(part, name) for part, name in outside.items()}
     return {part: entry.source.sha256 for part, entry in found.items() if entry is not None}
 
 
@@ -228,7 +227,7 @@ def _with_file_hash(backbone: BackboneConfig) -> BackboneConfig:
     readable(path, stat.st_size, stat.st_mtime_ns)
     found = file_sha256(str(path), stat.st_size, stat.st_mtime_ns)
     declared = backbone.weights_sha256
-    standard = read_yaml("backbone", backbone.name).get("weights_sha256")
+    standard = read_spec("backbone", backbone.name).get("weights_sha256")
     if declared not in (None, standard, found):
         raise ConfigError(
             f"backbone.weights: {path} has SHA-256 {found[:16]}…, not the declared {declared}"
@@ -247,4 +246,4 @@ def file_sha256(path: str, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["cautions", "compose", "file_sha256", "names", "unused_overrides", "valid_keys"]
+__all__ = ["cautions", "compose", "file_sha256", "unused_overrides", "valid_keys"]

@@ -13,7 +13,7 @@ from janus import plugins
 from janus.config.cell import Cell, Value
 from janus.config.compose import PARTS
 from janus.config.execution import OPTIONS
-from janus.config.method_spec import MethodSpec, alternatives, method_spec, names
+from janus.config.method_spec import MethodSpec, alternatives, method_spec, spec_names
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -42,9 +42,9 @@ def describe(cell: Cell) -> str:
         "    python -m janus method=janus bench=glyphs order=0 seed=0",
         "",
         "top level",
-        _line("bench", "glyphs", f"one of: {', '.join(names('bench'))}"),
-        _line("method", "janus", f"one of: {', '.join(names('method'))}"),
-        _line("backbone", "the bench's", f"one of: {', '.join(names('backbone'))}"),
+        _line("bench", "glyphs", f"one of: {', '.join(spec_names('bench'))}"),
+        _line("method", "janus", f"one of: {', '.join(spec_names('method'))}"),
+        _line("backbone", "the bench's", f"one of: {', '.join(spec_names('backbone'))}"),
         _line("order", "natural", top["order"]),
         _line("seed", 0, top["seed"]),
         _line("eval", "test", "test, or validation (held-out training images; for tuning)"),
@@ -89,7 +89,7 @@ def _line(name: str, default: Any, text: str) -> str:
 def list_methods() -> str:
     """The methods by family: name, paper, what each keeps and trains, source of its defaults."""
     specs = sorted(
-        (method_spec(name) for name in names("method")), key=lambda s: (s.family, s.name)
+        (method_spec(name) for name in spec_names("method")), key=lambda s: (s.family, s.name)
     )
     lines: list[str] = []
     for spec in specs:
@@ -110,7 +110,7 @@ def list_methods() -> str:
 
 def _origin(name: str) -> list[tuple[str, str]]:
     """For a method that is not of this project: where it is from."""
-    entry = plugins.known("method", name)
+    entry = plugins.known_plugin("method", name)
     if entry is None:
         return []
     return [("from outside", f"{entry.source.path} (source {entry.source.sha256[:12]})")]

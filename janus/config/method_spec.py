@@ -43,7 +43,7 @@ _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
 )
 
 
-def read_yaml(group: str, name: str) -> dict[str, Any]:
+def read_spec(group: str, name: str) -> dict[str, Any]:
     """What declares a bench, backbone or method: the mapping in `janus/conf/<group>/<name>.yaml`,
     or what a module from outside registered. Raises ConfigError with the nearest name.
     """
@@ -55,10 +55,10 @@ def _parsed(group: str, name: str) -> dict[str, Any]:
     """The parsed file; cached, because every cell of a sweep needs its bench and backbone."""
     path = files("janus") / "conf" / group / f"{name}.yaml"
     if path.is_file():
-        return _mapping(path.read_text(encoding="utf-8"), where(group, name))
-    entry = plugins.find(group, name)
+        return _mapping(path.read_text(encoding="utf-8"), spec_file(group, name))
+    entry = plugins.find_plugin(group, name)
     if entry is None:
-        raise ConfigError(f"unknown {group} {name!r}.{suggest(name, names(group))}")
+        raise ConfigError(f"unknown {group} {name!r}.{suggest(name, spec_names(group))}")
     spec, more = entry.value.spec, entry.value.more
     if isinstance(spec, Path):
         spec = _mapping(spec.read_text(encoding="utf-8"), str(spec))
@@ -75,23 +75,23 @@ def _mapping(text: str, where: str) -> dict[str, Any]:
     return loaded
 
 
-def where(group: str, name: str) -> str:
+def spec_file(group: str, name: str) -> str:
     """The file that declares a bench, backbone or method, for messages about it."""
-    entry = plugins.known(group, name)
+    entry = plugins.known_plugin(group, name)
     if entry is None:
         return f"janus/conf/{group}/{name}.yaml"
     spec = entry.value.spec
     return str(spec if isinstance(spec, Path) else f"{entry.source.path}: {group} {name}")
 
 
-def names(group: str) -> tuple[str, ...]:
+def spec_names(group: str) -> tuple[str, ...]:
     """The benches, backbones or methods that exist, those from outside included."""
-    return tuple(sorted({*own_names(group), *plugins.names(group)}))
+    return tuple(sorted({*own_names(group), *plugins.plugin_names(group)}))
 
 
 def readable_names(group: str) -> tuple[str, ...]:
-    """As `names`, without those whose installed package would have to be imported first."""
-    outside = (name for name in plugins.names(group) if plugins.known(group, name))
+    """As `spec_names`, without those whose installed package would have to be imported first."""
+    outside = (name for name in plugins.plugin_names(group) if plugins.known_plugin(group, name))
     return tuple(sorted({*own_names(group), *outside}))
 
 
@@ -291,10 +291,10 @@ class MethodSpec:
 @lru_cache
 def method_spec(name: str) -> MethodSpec:
     """The declaration of the method `name`, with settings inherited through `extends`."""
-    record = read_yaml("method", name)
+    record = read_spec("method", name)
     settings = _declared_settings(record, name)
     cautions = tuple(Caution(**entry) for entry in record.pop("cautions", ()))
-    file = where("method", name)
+    file = spec_file("method", name)
     for setting, declared in settings.items():
         _check_names(declared.needs, settings, f"{file}: {setting}: needs")
     for caution in cautions:
@@ -337,7 +337,7 @@ def _declared_settings(record: dict[str, Any], name: str) -> dict[str, Setting]:
     """
     settings: dict[str, Setting] = {}
     for parent in record.pop("extends", []):
-        settings |= _declared_settings(read_yaml("method", parent), parent)
+        settings |= _declared_settings(read_spec("method", parent), parent)
     return settings | _read_settings(record.pop("settings", None) or {}, settings, name)
 
 
@@ -347,7 +347,7 @@ def _read_settings(
     """Parse a `settings:` block; a bare value changes only the default of an inherited setting."""
     parsed: dict[str, Setting] = {}
     for key, entry in block.items():
-        place = f"{where('method', name)}: {key}"
+        place = f"{spec_file('method', name)}: {key}"
         if isinstance(entry, dict) and "help" in entry:
             if "choices" in entry:
                 entry = entry | {"choices": tuple(entry["choices"])}

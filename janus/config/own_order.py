@@ -76,7 +76,7 @@ def _named(entries: Sequence[Any], where: str) -> tuple[str, str | None]:
             raise ConfigError(f"{where} names {entry!r} twice; name each once")
         seen.add(entry)
     text = json.dumps(list(entries), separators=(",", ":"), ensure_ascii=True)
-    return name_of(text), text
+    return order_name(text), text
 
 
 def partly_ordered(listed: str, classes: int) -> list[str]:
@@ -96,7 +96,7 @@ def check_numbers(listed: str, classes: int) -> None:
         )
 
 
-def name_of(listed: str) -> str:
+def order_name(listed: str) -> str:
     """The name of an order, made from the hash of its list: 'own-3f2a9c01'."""
     return f"own-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
 

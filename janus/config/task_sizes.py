@@ -19,7 +19,7 @@ def even(units: int, tasks: int) -> list[int]:
     return [least + (index < more) for index in range(tasks)]
 
 
-def parse(text: str) -> list[int]:
+def parse_sizes(text: str) -> list[int]:
     """The numbers in '50,10,10'. Raises ConfigError for anything else."""
     parts = [part.strip() for part in text.strip("[] ").split(",")]
     if not all(re.fullmatch(r"[1-9][0-9]{0,6}", part) for part in parts):
@@ -52,9 +52,9 @@ def with_task_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError("bench.first is for classes; write bench.tasks=[2,1,1] for domains")
         sizes = _steps(first, increment, found.get("classes"))
     elif given[1]:
-        sizes = parse(",".join(map(str, tasks)) if isinstance(tasks, list) else "")
+        sizes = parse_sizes(",".join(map(str, tasks)) if isinstance(tasks, list) else "")
     elif text is not None:
-        sizes = parse(str(text))
+        sizes = parse_sizes(str(text))
     else:
         return found
     units = None if domains else found.get("classes")
@@ -90,7 +90,7 @@ def sizes_of(tasks: int, task_sizes: str | None, units: int) -> Sequence[int]:
     """Classes (or domains) of each task. Raises ConfigError unless they add up to `units`."""
     if task_sizes is None:
         return even(units, tasks)
-    sizes = parse(task_sizes)
+    sizes = parse_sizes(task_sizes)
     if sum(sizes) != units:
         raise ConfigError(
             f"bench.task_sizes={task_sizes} are {sum(sizes)} classes or domains in all, but the "

@@ -19,7 +19,7 @@ from typing import Any
 from janus import atomic_files, plugins
 from janus.config.cell import BenchConfig
 from janus.config.compose import compose
-from janus.config.method_spec import names, own_names, read_yaml
+from janus.config.method_spec import own_names, read_spec, spec_names
 from janus.data.benches.catalogue import BUNDLED, ORIGINS
 from janus.errors import ConfigError, DataError
 from janus.one_line import one_line
@@ -33,7 +33,7 @@ def bench_of(name: str, overrides: dict[str, Any]) -> BenchConfig:
 
     Raises ConfigError for an override that is not of the bench.
     """
-    given = {"bench.classes": UNKNOWN} if not read_yaml("bench", name).get("classes") else {}
+    given = {"bench.classes": UNKNOWN} if not read_spec("bench", name).get("classes") else {}
     if wrong := [k for k in overrides if not k.startswith("bench.") or k == "bench.eval"]:
         raise ConfigError(
             f"{', '.join(wrong)}: only bench.* can be set here, and all images are read, whatever "
@@ -47,7 +47,7 @@ def list_benches() -> int:
     out = sys.stdout.write
     out(f"{'bench':<18} {'images':<11} {'size':>7}  {'tasks':<14} where from; licence\n")
     for name in own_names("bench"):
-        record, origin = read_yaml("bench", name), ORIGINS[name]
+        record, origin = read_spec("bench", name), ORIGINS[name]
         root = record.get("root")
         if origin is BUNDLED:
             present = "bundled"
@@ -65,14 +65,14 @@ def list_benches() -> int:
     return 0
 
 
-def check(config: BenchConfig, words: str) -> int:
+def check_bench(config: BenchConfig, words: str) -> int:
     """Read every image, print what the bench holds, and record the hash of its split."""
     from janus.data import load_bench as benches
     from janus.data.files import memory_mapped
     from janus.data.files.copies import copies
-    from janus.data.files.overview import counts, picture, table
+    from janus.data.files.overview import class_table, picture, table
 
-    bench = benches.read(config)
+    bench = benches.read_originals(config)
     domain = config.scenario == "domain"
     sys.stdout.write(
         f"{config.name}: {len(bench.class_names)} classes, {len(bench.domain_names)} domains, "
@@ -89,7 +89,7 @@ def check(config: BenchConfig, words: str) -> int:
             f"which is NOT the known one, {config.split_sha256} (declared, or from the last "
             "check): runs on these images are other cells\n"
         )
-    if damaged := memory_mapped.verify(config):
+    if damaged := memory_mapped.altered_arrays(config):
         raise DataError(
             f"the prepared {' and '.join(damaged)} images are damaged; write them again with: "
             f"python -m janus.data prepare {config.words}"
@@ -106,7 +106,7 @@ def check(config: BenchConfig, words: str) -> int:
     classes = config.cache_folder / f"{config.name}-counts.tsv"
     try:
         atomic_files.replace(config.split_file, atomic_files.json_writer(record))
-        atomic_files.replace(classes, atomic_files.text_writer(counts(bench)))
+        atomic_files.replace(classes, atomic_files.text_writer(class_table(bench)))
         picture(bench, config.tasks, domain, image)
     except OSError as error:
         raise DataError(f"{error}. Name a folder that you may write to: bench.cache=DIR") from None
@@ -117,7 +117,7 @@ def check(config: BenchConfig, words: str) -> int:
     return 0
 
 
-def prepare(config: BenchConfig, words: str) -> int:
+def prepare_bench(config: BenchConfig, words: str) -> int:
     """Decode the bench once into memory-mapped arrays."""
     from janus.data import load_bench as benches
     from janus.data.files import memory_mapped
@@ -129,7 +129,7 @@ def prepare(config: BenchConfig, words: str) -> int:
                 f"python -m janus.data prepare {config.name} bench.root=DIR"
             )
         raise DataError(f"bench {config.name} is bundled; there is nothing to prepare, train on it")
-    folder = memory_mapped.write(benches.read(config), config)
+    folder = memory_mapped.write_prepared(benches.read_originals(config), config)
     size = sum(p.stat().st_size for p in folder.iterdir())
     sys.stdout.write(
         f"{folder}: {size / 1e6:.0f} MB, used by every run from now on\n"
@@ -183,14 +183,14 @@ def main(words: Sequence[str]) -> int:
             )
         return list_benches()
     if given.bench is None:
-        raise ConfigError(f"{given.command} which bench? Known: {', '.join(names('bench'))}")
+        raise ConfigError(f"{given.command} which bench? Known: {', '.join(spec_names('bench'))}")
     config = bench_of(given.bench, parse_overrides(given.overrides))
-    commands = {"check": check, "fetch": fetch_bench, "prepare": prepare}
+    commands = {"check": check_bench, "fetch": fetch_bench, "prepare": prepare_bench}
     included = [word for path in given.include for word in ("--include", path)]
     return commands[given.command](config, shlex.join([given.bench, *given.overrides, *included]))
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Run `main`; print every expected error as one line on stderr. Returns the exit status."""
     try:
         return one_line(main, words)
@@ -200,4 +200,4 @@ def run(words: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))

@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 VALIDATION_SHARE = 0.2
 
 
-def load(config: BenchConfig) -> Bench:
+def load_images(config: BenchConfig) -> Bench:
     """The bench's images. Raises DataError if they are missing, damaged or another split."""
-    bench = _prepared(config) or read(config)
+    bench = _prepared(config) or read_originals(config)
     _verify(config, bench)
     if config.eval == "validation":
         bench = _validation(bench, per_domain=config.scenario == "domain")
@@ -49,7 +49,7 @@ def load(config: BenchConfig) -> Bench:
 
 def _prepared(config: BenchConfig) -> Bench | None:
     """The prepared arrays; None if there are none, or if they hold another split than declared."""
-    found = memory_mapped.find(config)
+    found = memory_mapped.find_prepared(config)
     if found is not None and config.split_sha256 not in (None, found.sha256):
         log.warning(
             "the arrays in %s hold another split than %s declares; reading the original files. "
@@ -72,7 +72,7 @@ def _prepared(config: BenchConfig) -> Bench | None:
     return found
 
 
-def read(config: BenchConfig) -> Bench:
+def read_originals(config: BenchConfig) -> Bench:
     """The whole bench from its original files, without regard to prepared arrays or hashes.
 
     Raises DataError for everything that would make a run fail later.
@@ -192,11 +192,11 @@ def _bundled_file(config: BenchConfig) -> tuple[Path, int, int]:
 @lru_cache(maxsize=1)
 def _rendered(path: Path, size: int, mtime_ns: int) -> Bench:
     """The renditions of the glyphs; cached for processes that train many cells on them."""
-    data = bundle.load(path)
+    data = bundle.load_glyphs(path)
     digest = hashlib.sha256()
     parts = {}
     for split in ("train", "test"):
-        made = renditions.render(data, split)
+        made = renditions.render_split(data, split)
         digest.update(made.images.tobytes() + made.labels.tobytes())
         parts[split] = Images(
             store=torch.from_numpy(made.images).unsqueeze(1),
@@ -216,7 +216,7 @@ def _rendered(path: Path, size: int, mtime_ns: int) -> Bench:
 @lru_cache(maxsize=1)
 def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
     """The bundled glyphs; cached for processes that train many cells on them."""
-    data = bundle.load(path)
+    data = bundle.load_glyphs(path)
     parts = {
         split: Images(
             store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
@@ -248,4 +248,4 @@ LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
     "folder_subset": folders.load_folders,
 }
 
-__all__ = ["LOADERS", "Bench", "Images", "load", "read"]
+__all__ = ["LOADERS", "Bench", "Images", "load_images", "read_originals"]

@@ -20,7 +20,7 @@ from janus.errors import RunError
 from janus.evaluation.accuracy import evaluate, old_class_overlap, sample_past_images
 from janus.methods.base.method import Method
 from janus.nn.heads import Prototypes
-from janus.store.correct_images import FIELD, name_of
+from janus.store.correct_images import FIELD, content_name
 from janus.store.image_bits import ImageBits, encode
 
 
@@ -150,7 +150,7 @@ class Measurements:
         """The measured part of a result: counts, diagnostics, metrics, name of the image file."""
         found, totals = self.matrices(), self.totals()
         if (images := self.images()) is not None:
-            found[FIELD] = name_of(images)
+            found[FIELD] = content_name(images)
         for name in ("", "_in_task", "_ncm"):
             if f"correct{name}" in found:
                 found[f"metrics{name}"] = metrics.summarise(found[f"correct{name}"], totals)

@@ -1,4 +1,4 @@
-"""The zoo: one file and one YAML per method. `make` is the only way the loop creates one."""
+"""The zoo: one file and one YAML per method. `make_method` is the only way the loop creates one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def method_class(name: str) -> type[Method]:
     return found
 
 
-def make(context: Context) -> Method:
+def make_method(context: Context) -> Method:
     """A fresh method for the context's cell.
 
     Raises ConfigError where the cell was planned with another source of what is from outside.

@@ -71,7 +71,7 @@ class AdaptedMlp(nn.Module):
         return out
 
 
-def attach(model: nn.Module) -> list[AdaptedMlp]:
+def attach_bottlenecks(model: nn.Module) -> list[AdaptedMlp]:
     """Wrap the MLP of every block of a timm ViT in place; no adapter is in use yet.
 
     Raises ConfigError when the model's blocks have no `norm2` and `mlp`.

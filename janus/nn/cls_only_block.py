@@ -4,8 +4,8 @@
     block L           K and V of all tokens; Q, attention, projection and MLP of the CLS row only
 
 With token pooling the other rows of the last block do not reach the feature, so the result is the
-same and a step of 12 blocks takes about 6 % less arithmetic. Applied only if `fits` accepts the
-attention, and only inside `model(images)`; everything else runs timm's own forward.
+same and a step of 12 blocks takes about 6 % less arithmetic. Applied only if `is_plain_attention`
+accepts the attention, and only inside `model(images)`; everything else runs timm's own forward.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ClsOnlyBlock(Block):  # type: ignore[misc]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Row 0 of the block's output if `cls_only`, else all rows."""
-        if not self.cls_only or args or kwargs or not fits(self.attn):
+        if not self.cls_only or args or kwargs or not is_plain_attention(self.attn):
             every: Tensor = super().forward(x, *args, **kwargs)
             return every
         cls = x[:, :1] + self.drop_path1(self.ls1(attend(self.attn, self.norm1(x))))
@@ -53,7 +53,7 @@ class ClsOnlyViT(VisionTransformer):  # type: ignore[misc]
             last.cls_only = False
 
 
-def fits(attn: Any) -> bool:
+def is_plain_attention(attn: Any) -> bool:
     """Whether this is timm's plain attention: no norms, gate or dropout, and a fused qkv."""
     if type(attn) is not Attention or attn.attn_drop.p:
         return False

@@ -199,7 +199,7 @@ def add_products(out: Tensor, hidden: Tensor, up: Tensor, at: list[int]) -> Tens
 Layer = TypeVar("Layer", bound=LoraQKV)
 
 
-def attach(
+def attach_lora(
     model: nn.Module, targets: str, rank: int, scale: float, first: int = 0
 ) -> list[LoraQKV]:
     """Wrap `attn.qkv` in the blocks of a timm ViT in place; returns the wrappers.

@@ -9,11 +9,11 @@ from janus.config.cell import BackboneConfig
 from janus.machine.determinism import make_deterministic
 from janus.machine.plain_timm import plain_timm
 from janus.weights.fit import Record, load_weights
-from janus.weights.model import create
+from janus.weights.model import create_network
 from janus.weights.resolve import weight_file
 
 
-def build(config: BackboneConfig, device: torch.device) -> nn.Module:
+def build_backbone(config: BackboneConfig, device: torch.device) -> nn.Module:
     """The transformer in eval mode with frozen parameters; `model(x)` returns features (B, D).
 
     Like `build_recorded`, without the record.
@@ -34,7 +34,7 @@ def build_recorded(config: BackboneConfig, device: torch.device) -> tuple[nn.Mod
     from janus.nn.cls_only_block import compute_cls_only
 
     path = weight_file(config)
-    made = create(config)
+    made = create_network(config)
     record = Record() if path is None else load_weights(made, path)
     model = made.network.to(device).eval().requires_grad_(False)
     if plain_timm():

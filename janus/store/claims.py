@@ -94,12 +94,12 @@ class Claim:
         """
         self.check()
         if images is not None:
-            correct_images.keep(self.store.root, images)
+            correct_images.keep_file(self.store.root, images)
         atomic_files.replace(
             self.attempt_dir / "provenance.json", atomic_files.json_writer(provenance)
         )
         path = self.store.result_path(self.cell_id)
-        if not atomic_files.create(path, atomic_files.json_writer(result)):
+        if not atomic_files.create_once(path, atomic_files.json_writer(result)):
             if not correct_images.same_facts(atomic_files.read_record(path), result):
                 raise RunError(
                     f"{path} already holds another result for the same cell; the first stays. "
@@ -107,7 +107,7 @@ class Claim:
                     cause="result-differs",
                 )
             return
-        atomic_files.create(
+        atomic_files.create_once(
             self.store.run_dir(self.cell_id) / "committed.json",
             atomic_files.json_writer({"attempt": self.number}),
         )
@@ -115,7 +115,7 @@ class Claim:
     def release(self) -> None:
         """Release the claim: another process may then claim the run at once."""
         path = self.store.run_dir(self.cell_id) / "claims" / f"{self.number:06d}.released"
-        atomic_files.create(path, atomic_files.json_writer({}))
+        atomic_files.create_once(path, atomic_files.json_writer({}))
 
 
 class Claims:
@@ -155,10 +155,10 @@ class Claims:
             return None
         run = self.run_dir(cell_id)
         if last == 0:
-            atomic_files.create(run / "cell.json", atomic_files.json_writer(cell))
+            atomic_files.create_once(run / "cell.json", atomic_files.json_writer(cell))
         record = {"owner": process_identity(), "claimed_at": time.time()}
         path = run / "claims" / f"{last + 1:06d}.json"
-        if not atomic_files.create(path, atomic_files.json_writer(record)):
+        if not atomic_files.create_once(path, atomic_files.json_writer(record)):
             return None
         return Claim(cast("Store", self), cell_id, last + 1)
 

@@ -20,7 +20,7 @@ FIELD = "correct_images"
 """Where a result names its file. Results of earlier versions have no such field."""
 
 
-def name_of(content: bytes) -> str:
+def content_name(content: bytes) -> str:
     """What a result calls these bytes: their SHA-256."""
     return hashlib.sha256(content).hexdigest()
 
@@ -30,17 +30,17 @@ def path_of(root: Path, name: str) -> Path:
     return root / FIELD / name[:2] / f"{name}.bits"
 
 
-def keep(root: Path, content: bytes) -> None:
+def keep_file(root: Path, content: bytes) -> None:
     """Write a file into a store. If it is there already, its time is set to now: `gc` deletes old
     files that no result names, and the result is written later. Raises RunError when the disk is
     full.
     """
-    path = path_of(root, name_of(content))
+    path = path_of(root, content_name(content))
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(content)
 
-    if atomic_files.create(path, write):
+    if atomic_files.create_once(path, write):
         return
     if path.read_bytes() == content:
         os.utime(path)
@@ -48,14 +48,14 @@ def keep(root: Path, content: bytes) -> None:
         atomic_files.replace(path, write)
 
 
-def read(root: Path, name: str) -> bytes:
+def read_file(root: Path, name: str) -> bytes:
     """The bytes of a file of the store. Raises DataError where it is gone or damaged."""
     path = path_of(root, name)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if name_of(content) != name:
+    if content_name(content) != name:
         raise DataError(f"{path} is damaged: its content is not the one that its name says")
     return content
 

@@ -90,7 +90,7 @@ def encode(found: ImageBits) -> bytes:
     return line.encode() + task + found.rows.tobytes()
 
 
-def decode(content: bytes) -> ImageBits:
+def decode_bits(content: bytes) -> ImageBits:
     """The bits in the bytes of a file. Raises DataError saying why they are no such file."""
     line, _, body = content.partition(b"\n")
     try:
@@ -112,14 +112,14 @@ def decode(content: bytes) -> ImageBits:
     return ImageBits(test_set, images, tasks, task, after, rows)
 
 
-def load(root: Path, name: str, correct: Sequence[Sequence[int] | None]) -> ImageBits:
+def load_bits(root: Path, name: str, correct: Sequence[Sequence[int] | None]) -> ImageBits:
     """The bits that a result names. Raises DataError where they are not those of its counts.
 
     correct: the result's matrix of correct counts.
     """
-    content = correct_images.read(root, name)
+    content = correct_images.read_file(root, name)
     try:
-        found = decode(content)
+        found = decode_bits(content)
         counts = found.counts()
     except DataError as error:
         path = correct_images.path_of(root, name)

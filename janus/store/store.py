@@ -43,7 +43,7 @@ class Store(Claims):
         """Raise ConfigError or OSError, with what to do, where results cannot be committed."""
         path = self.root / f".writable-{secrets.token_hex(4)}.tmp"
         try:
-            atomic_files.create(path, atomic_files.text_writer(""))
+            atomic_files.create_once(path, atomic_files.text_writer(""))
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

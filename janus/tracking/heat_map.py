@@ -15,7 +15,7 @@ LOW, HIGH = (247, 251, 255), (8, 48, 107)
 """Colours of 0 and 100 %: light to dark blue, readable in grey print too."""
 
 
-def draw(accuracy: Mapping[tuple[int, int], float]) -> Image.Image:
+def draw_accuracy(accuracy: Mapping[tuple[int, int], float]) -> Image.Image:
     """The picture of `accuracy`: {(after task, on task): fraction}, tasks from 0.
 
     Missing entries stay white.

@@ -19,16 +19,16 @@ from janus.tracking.observer import Observer
 log = logging.getLogger(__name__)
 
 
-def check(tracker: str) -> str:
+def checked_tracker(tracker: str) -> str:
     """`tracker`, where it is `none`, `wandb` or registered. Raises ConfigError otherwise."""
-    known = [*plugins.OUR_NAMES["tracker"], *plugins.names("tracker")]
+    known = [*plugins.OUR_NAMES["tracker"], *plugins.plugin_names("tracker")]
     if tracker not in known:
         raise ConfigError(
             f"tracker must be none or wandb, or what a module registers (--include PATH), got "
             f"{tracker!r}.{suggest(tracker, known)}"
         )
     if is_outside(tracker):
-        plugins.find("tracker", tracker)
+        plugins.find_plugin("tracker", tracker)
     return tracker
 
 
@@ -53,7 +53,7 @@ class OutsideTracker:
         """
         made: Observer | None = None
         try:
-            entry = plugins.find("tracker", self.name)
+            entry = plugins.find_plugin("tracker", self.name)
             facts = {**(about or {}), "store": str(store.root)}
             made = entry.value(cell, facts) if entry is not None else None
         except Exception as error:

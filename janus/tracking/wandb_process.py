@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from janus.tracking import wandb_account
-from janus.tracking.heat_map import draw
+from janus.tracking.heat_map import draw_accuracy
 from janus.tracking.wandb_tracker import WARNING_PREFIX, child_processes
 
 REACH_S = 4.0
@@ -103,7 +103,7 @@ class WandbRun:
         cells = {(row[0], row[1]): row[2] for row in data}
         images = {
             "accuracy_matrix": self.wandb.Table(columns=columns, data=data),
-            "accuracy_heat_map": self.wandb.Image(draw(cells), caption="accuracy, %"),
+            "accuracy_heat_map": self.wandb.Image(draw_accuracy(cells), caption="accuracy, %"),
         }
         self.log(step, images)
 

@@ -15,10 +15,10 @@ import torch
 from janus.config.cell import Cell
 from janus.data.stream import Stream, tasks_of
 from janus.errors import ConfigError, JanusError
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context
 from janus.methods.base.precomputable import predict_batch
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.training.step import take_step
 
 PLAIN = ("timm.models.vision_transformer", "timm.models.deit")
@@ -58,7 +58,7 @@ def refuse_misfit(cell: Cell, stream: Stream, device: torch.device) -> None:
 
 def _try_one_step(cell: Cell, stream: Stream, device: torch.device) -> None:
     """One task of few images on a network of its own: begin, a step, end, a prediction."""
-    method = make(Context(cell, build(cell.backbone, device), device))
+    method = make_method(Context(cell, build_backbone(cell.backbone, device), device))
     whole = tasks_of(stream, method.joint)[0]
     few = torch.arange(min(IMAGES, len(whole.train)))
     task = replace(whole, train=whole.train.take(few))

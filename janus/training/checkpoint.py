@@ -66,7 +66,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write(path: Path, tree: Mapping[str, Any]) -> None:
+def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
     """Store `tree` at `path`, atomically and synced."""
     tensors, skeleton = flatten(tree)
     # tensors that share memory (two names of one state) are refused by safetensors: copy them
@@ -81,7 +81,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def read(path: Path, mapped: bool = False) -> dict[str, Any]:
+def read_tree(path: Path, mapped: bool = False) -> dict[str, Any]:
     """The tree stored at `path`. Raises DataError when it is truncated or altered.
 
     `mapped`: tensors share the file's pages with every process that reads it.
@@ -105,13 +105,13 @@ def read(path: Path, mapped: bool = False) -> dict[str, Any]:
     return dict(tree)
 
 
-def save(claim: Claim, name: str, tree: Mapping[str, Any]) -> None:
+def save_checkpoint(claim: Claim, name: str, tree: Mapping[str, Any]) -> None:
     """Save a checkpoint under `claim`, whose order of names is the order of progress.
 
     Raises RunError when the claim is lost or the disk is full; the checkpoints before it stay.
     """
     claim.check()
-    write(claim.checkpoint_dir / f"{name}.safetensors", tree)
+    write_tree(claim.checkpoint_dir / f"{name}.safetensors", tree)
     claim.prune_checkpoints()
 
 
@@ -119,16 +119,16 @@ def load_latest(claim: Claim) -> dict[str, Any] | None:
     """The furthest readable checkpoint of the run; damaged ones are skipped with a warning."""
     for path in claim.checkpoints():
         try:
-            return read(path)
+            return read_tree(path)
         except DataError as error:
             log.warning("%s; falling back to the one before", error)
     return None
 
 
-def to_device(tree: Any, device: torch.device) -> Any:
+def tree_to_device(tree: Any, device: torch.device) -> Any:
     """The tree with its tensors on `device`."""
     if isinstance(tree, Tensor):
         return tree.to(device) if tree.dim() else tree  # step counters stay where Adam reads them
     if isinstance(tree, dict):
-        return {k: to_device(v, device) for k, v in tree.items()}
-    return [to_device(v, device) for v in tree] if isinstance(tree, list) else tree
+        return {k: tree_to_device(v, device) for k, v in tree.items()}
+    return [tree_to_device(v, device) for v in tree] if isinstance(tree, list) else tree

@@ -65,14 +65,14 @@ def pretrained(
     if features is None:
         nothing = torch.zeros_like(rows)
         every = Images(parts[0].store, nothing, nothing, nothing, rows)
-        features = compute(every, context, network(), on_batch)
+        features = compute_features(every, context, network(), on_batch)
         _keep(path, record, features)
     places = [torch.searchsorted(rows, part.where()) for part in parts]
     return tuple(replace(p, store=features, rows=at) for p, at in zip(parts, places, strict=True))
 
 
 @torch.no_grad()
-def compute(images: Images, context: Context, read: Read, on_batch: OnBatch) -> Tensor:
+def compute_features(images: Images, context: Context, read: Read, on_batch: OnBatch) -> Tensor:
     """(N, D) on the CPU."""
     found = []
     for batch in plain_batches(images, context.cell, context.device, on_batch):
@@ -108,7 +108,7 @@ def _stored(path: Path, record: dict[str, Any], count: int) -> Tensor | None:
     try:
         if not path.exists():
             return None
-        tree = checkpoint.read(path, mapped=True)
+        tree = checkpoint.read_tree(path, mapped=True)
         features = tree["features"]
         sound = tree["record"] == record and isinstance(features, Tensor) and len(features) == count
     except (DataError, KeyError, OSError) as error:
@@ -122,6 +122,6 @@ def _stored(path: Path, record: dict[str, Any], count: int) -> Tensor | None:
 def _keep(path: Path, record: dict[str, Any], features: Tensor) -> None:
     """Write the features to the cache. An error is logged only: the run goes on without a cache."""
     try:
-        checkpoint.write(path, {"record": record, "features": features})
+        checkpoint.write_tree(path, {"record": record, "features": features})
     except (OSError, RunError) as error:
         log.warning("features are not kept for other runs: %s", error)

@@ -15,9 +15,9 @@ from janus.atomic_files import read_record
 from janus.config.cell import Cell, cell_from_dict
 from janus.config.method_spec import method_spec
 from janus.errors import DataError, RunError
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context, Method
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.store.store import Store
 from janus.training import checkpoint
 from janus.weights import resolve
@@ -26,7 +26,7 @@ from janus.weights import resolve
 def load_trained(store: str | Path, cell_id: str, device: str = "cpu") -> Method:
     """The method as it stood when the cell's result was measured, ready for `predict`.
 
-    `predict` takes images prepared by `janus.data.images.pixels.prepare` and returns logits (B,
+    `predict` takes images prepared by `janus.data.images.pixels.to_input` and returns logits (B,
     classes): column k is the class `class_order[k]` of the result (on domain streams, class k).
     Call it under `torch.inference_mode()` and `method.context.autocast()`. Raises RunError (cause
     `not-kept`) when the store has no such cell or did not keep its method, and DataError for
@@ -47,13 +47,13 @@ def load_trained(store: str | Path, cell_id: str, device: str = "cpu") -> Method
     except (KeyError, TypeError, AttributeError) as error:
         path = where.run_dir(cell_id) / "cell.json"
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from None
-    state = checkpoint.read(found[0])
+    state = checkpoint.read_tree(found[0])
     on = torch.device(device)
-    resolve.verify(cell.backbone)
-    method = make(Context(cell, build(cell.backbone, on), on))
+    resolve.verify_weights(cell.backbone)
+    method = make_method(Context(cell, build_backbone(cell.backbone, on), on))
     if state["position"]["task"] < (1 if method.joint else cell.bench.tasks):
         raise DataError(f"{found[0]} is from the middle of training, not from its end")
-    method.load_state_dict(checkpoint.to_device(state["method"], on), None)
+    method.load_state_dict(checkpoint.tree_to_device(state["method"], on), None)
     return method
 
 

@@ -23,7 +23,7 @@ from janus.store.store import Store
 from janus.tracking.observer import Observer, Together
 from janus.training.failure import note_failure, release
 from janus.training.finite import require_finite, require_finite_method
-from janus.training.result import commit, portable
+from janus.training.result import without_paths, write_result
 from janus.training.run_state import RunState
 from janus.training.set_up import Run, set_up
 from janus.training.step import take_step
@@ -68,10 +68,10 @@ def run_cell(
         if (done := store.result(cell.id)) is not None:
             return done  # another process finished it before we had the claim
         run = set_up(cell, claim, execution, observers, state)
-        run.progress.run_started(portable(cell))
+        run.progress.run_started(without_paths(cell))
         if not train(run, until_task, stop, execution.keeps_final):
             return None
-        result = commit(run)
+        result = write_result(run)
         store.drop_checkpoints(cell.id, keep=int(execution.keeps_final))
         return result
     except Exception as error:

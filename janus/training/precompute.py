@@ -18,8 +18,8 @@ from janus.data.images.images import Images
 from janus.data.stream import Stream
 from janus.methods.base.method import Method
 from janus.methods.base.precomputable import SideBySide, asks_pretrained, frozen_features
-from janus.nn.vit import build
-from janus.training.feature_cache import FeatureCache, Read, compute, pretrained
+from janus.nn.vit import build_backbone
+from janus.training.feature_cache import FeatureCache, Read, compute_features, pretrained
 
 MOST_BYTES = 2**30
 """Features of several networks that a run holds, and twice as much while it adds to them; where
@@ -56,7 +56,7 @@ def _pretrained(stream: Stream, method: Method, cache: FeatureCache) -> Stream:
     def network() -> Read:
         # prompts and adapters stand in the method's own, which leaves out less of the last block
         context = method.context
-        return build(context.cell.backbone, context.device) if beside else method.features
+        return build_backbone(context.cell.backbone, context.device) if beside else method.features
 
     def known(parts: Sequence[Images], name: str) -> tuple[Images, ...]:
         found = pretrained(parts, name, method.context, network, cache, stream.on_batch)
@@ -84,7 +84,9 @@ def _adapted(stream: Stream, seen: Sequence[Images], method: Method) -> Sequence
     """
     if all(part.is_features for part in seen):
         return seen
-    read = partial(compute, context=method.context, read=method.features, on_batch=stream.on_batch)
+    read = partial(
+        compute_features, context=method.context, read=method.features, on_batch=stream.on_batch
+    )
     return _together(seen, [part.pixels if part.is_features else read(part) for part in seen])
 
 
@@ -103,7 +105,7 @@ def _side_by_side(stream: Stream, seen: Sequence[Images], method: SideBySide) ->
         def read(images: Tensor, done: int = done) -> Tensor:
             return torch.cat([method.features_under(images, k) for k in range(done, count)], dim=-1)
 
-        new = compute(part.origin or part, method.context, read, stream.on_batch)
+        new = compute_features(part.origin or part, method.context, read, stream.on_batch)
         found.append(torch.cat([part.pixels, new], dim=1) if done else new)
     return _together(seen, found)
 

@@ -12,7 +12,7 @@ from janus.machine.provenance import device_memory_bytes, machine, peak_memory_b
 from janus.training.set_up import Run
 
 
-def commit(run: Run) -> dict[str, Any]:
+def write_result(run: Run) -> dict[str, Any]:
     """Write the result of a run whose tasks are all finished, and return it. Event: `done`."""
     result, provenance = make_result(run), make_provenance(run)
     run.claim.commit(result, provenance, run.measured.images())
@@ -27,7 +27,7 @@ def make_result(run: Run) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "id": cell.id,
-        "cell": portable(cell),
+        "cell": without_paths(cell),
         "identity": cell.identity(),
         "weights_sha256": run.weights_sha256,
         "split_sha256": run.features.split_sha256,
@@ -56,7 +56,7 @@ def make_provenance(run: Run) -> dict[str, Any]:
     }
 
 
-def portable(cell: Cell) -> dict[str, Any]:
+def without_paths(cell: Cell) -> dict[str, Any]:
     """The cell without paths: a result must not depend on where files lie."""
     named = cell.identity()["backbone"]["weights"]
     return cell_record(cell) | {

@@ -49,7 +49,7 @@ class RunCheckpoints:
         began, state = time.monotonic(), self.state
         tree = {"method": self.method.state_dict(), **state.state_dict()}
         name = f"{state.task:05d}-{state.epoch:05d}-{state.step:07d}"
-        checkpoint.save(self.claim, name, tree | self.measured.state_dict())
+        checkpoint.save_checkpoint(self.claim, name, tree | self.measured.state_dict())
         self.last_save = time.monotonic()
         self.save_s = self.last_save - began
 
@@ -58,7 +58,7 @@ class RunCheckpoints:
         tree = checkpoint.load_latest(self.claim)
         if tree is None:
             return
-        tree = checkpoint.to_device(tree, device)
+        tree = checkpoint.tree_to_device(tree, device)
         self.state.load_state_dict(tree)
         self.measured.load_state_dict(tree)
         task = tasks[self.state.task] if self.state.in_task else None

@@ -13,7 +13,7 @@ from janus.data.stream import Stream, Task, cut, tasks_of
 from janus.evaluation.measurements import Measurements
 from janus.machine.allocator import reuse_large_blocks
 from janus.machine.provenance import machine, numerics, reset_peak_memory
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context, Method
 from janus.nn.vit import build_recorded
 from janus.store.claims import Claim
@@ -69,11 +69,11 @@ def set_up(
     machine()  # reads the state of the code's git now: it may change until the run ends
     reset_peak_memory(device)
     reuse_large_blocks()
-    weights_sha256, data = resolve.verify(cell.backbone), benches.load(cell.bench)
+    weights_sha256, data = resolve.verify_weights(cell.backbone), benches.load_images(cell.bench)
     stream = cut(data, cell, device, heartbeat.on_batch)
     refuse_misfit(cell, stream, device)
     network, loaded = build_recorded(cell.backbone, device)
-    method = make(Context(cell, network, device))
+    method = make_method(Context(cell, network, device))
     tasks = tasks_of(stream, method.joint)
     measured = Measurements(method, stream, cell, device)
     checkpoints = RunCheckpoints(claim, execution.checkpoint_s, method, measured, state)

@@ -24,13 +24,13 @@ from janus.machine.provenance import (
     peak_memory_bytes,
     reset_peak_memory,
 )
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context, Method
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.training.step import take_step
 
 
-def probe(cell: Cell, device: str = "cpu", threads: int = 1) -> dict[str, Any]:
+def time_cell(cell: Cell, device: str = "cpu", threads: int = 1) -> dict[str, Any]:
     """{`seconds_per_task`, `numerics`, `peak_memory_bytes`, `device_memory_bytes`}, as provenance.
 
     Nothing is written and no claim is taken. Raises as `run_cell` does.
@@ -38,8 +38,8 @@ def probe(cell: Cell, device: str = "cpu", threads: int = 1) -> dict[str, Any]:
     torch.set_num_threads(threads)
     where = torch.device(device)
     reset_peak_memory(where)
-    stream = cut(benches.load(cell.bench), cell, where)
-    method = make(Context(cell, build(cell.backbone, where), where))
+    stream = cut(benches.load_images(cell.bench), cell, where)
+    method = make_method(Context(cell, build_backbone(cell.backbone, where), where))
     tasks = tasks_of(stream, method.joint)
     began = _clock(where)
     method.begin_task(tasks[0])

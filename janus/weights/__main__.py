@@ -12,17 +12,17 @@ from huggingface_hub import hf_hub_download
 from janus import plugins
 from janus.config.cell import BackboneConfig
 from janus.config.compose import file_sha256
-from janus.config.method_spec import names, read_yaml
+from janus.config.method_spec import read_spec, spec_names
 from janus.errors import DataError
 from janus.one_line import one_line
 from janus.store.store import Store
 from janus.weight_header import KINDS
-from janus.weights.resolve import HUB, HUB_FILE, check, was_unchecked
+from janus.weights.resolve import HUB, HUB_FILE, check_weight_files, was_unchecked
 
 
 def _fetch(given: argparse.Namespace) -> str:
-    known = given.name in names("backbone")
-    tag = read_yaml("backbone", given.name)["model"] if known else given.name
+    known = given.name in spec_names("backbone")
+    tag = read_spec("backbone", given.name)["model"] if known else given.name
     try:
         path = Path(hf_hub_download(HUB.format(model=tag), HUB_FILE))
     except Exception as error:  # the hub's client raises a dozen classes of error
@@ -32,7 +32,7 @@ def _fetch(given: argparse.Namespace) -> str:
 
 
 def _check(given: argparse.Namespace) -> str:
-    return check([model_config(given.model, given.file)])[0]
+    return check_weight_files([model_config(given.model, given.file)])[0]
 
 
 def _convert(given: argparse.Namespace) -> str:
@@ -65,7 +65,7 @@ def _audit(given: argparse.Namespace) -> str:
 def model_config(name: str, weights: str | Path) -> BackboneConfig:
     """Configuration of a backbone of this package, or of a timm model at 224 pixels, whose weights
     are the file `weights`."""
-    known = read_yaml("backbone", name) if name in names("backbone") else {"model": name}
+    known = read_spec("backbone", name) if name in spec_names("backbone") else {"model": name}
     values = known | {"weights": str(Path(weights).expanduser()), "weights_sha256": None}
     return BackboneConfig(name=name, **values)
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a module with own backbones; stands before ACTION",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    backbones = ", ".join(names("backbone"))
+    backbones = ", ".join(spec_names("backbone"))
 
     fetch = actions.add_parser("fetch", help="download published weights into the hub's cache")
     fetch.add_argument("name", help=f"one of: {backbones}, or a full timm tag")
@@ -112,7 +112,7 @@ def _main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def run(words: Sequence[str]) -> int:
+def run_command(words: Sequence[str]) -> int:
     """Run the command line; print expected errors as one line on stderr. Returns the status."""
     try:
         return one_line(_main, words)
@@ -121,4 +121,4 @@ def run(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))

@@ -27,7 +27,7 @@ from janus.errors import ConfigError, DataError
 from janus.weight_header import kind_of
 from janus.weights.fit import METADATA, Record, map_weights
 from janus.weights.names import to_timm
-from janus.weights.read import read
+from janus.weights.read import read_weights
 
 VIT = ("patch_embed", "blocks", "cls_token", "pos_embed")
 """First parts of the tensor names of timm's ViTs, for a file whose model is not given."""
@@ -64,16 +64,16 @@ def convert(source: Path, out: Path, config: BackboneConfig | None, strip: str =
 
 
 def _names_alone(source: Path, strip: str) -> tuple[dict[str, Tensor], Record]:
-    state, taken = read(source, stand_ins=True)
+    state, taken = read_weights(source, stand_ins=True)
     found = to_timm(state, VIT, strip)
     record = Record(len(found.state), taken, found.stripped, found.renamed, dict(found.left_out))
     return found.state, record
 
 
 def _checked(source: Path, config: BackboneConfig, strip: str) -> tuple[dict[str, Tensor], Record]:
-    from janus.weights.model import create
+    from janus.weights.model import create_network
 
-    model = create(config)
+    model = create_network(config)
     state, record = map_weights(source, model, strip, stand_ins=True)
     raw, _ = _names_alone(source, strip)
     if set(state) <= set(raw):  # timm's translation was not needed: keep the file's sizes
@@ -83,14 +83,14 @@ def _checked(source: Path, config: BackboneConfig, strip: str) -> tuple[dict[str
 
 def _from_jax(source: Path, config: BackboneConfig | None) -> tuple[dict[str, Tensor], Record]:
     """Read a JAX archive, as Google published ViTs, by timm's reader; every tensor must be set."""
-    from janus.weights.model import create
+    from janus.weights.model import create_network
 
     if config is None:
         raise ConfigError(
             f"{source} is a JAX archive: name its model: --model vit_base_patch16_224"
         )
     side, depth = _size_of_jax(source)
-    model = create(replace(config, image_size=side or config.image_size))
+    model = create_network(replace(config, image_size=side or config.image_size))
     network: Any = model.network
     with torch.no_grad():
         for tensor in network.state_dict().values():

@@ -27,7 +27,7 @@ from janus.config.cell import canonical
 from janus.errors import DataError
 from janus.weight_header import kind_of, metadata_of
 from janus.weights.names import HEADS, PRETRAINING_PARTS, Mapped, record_rename, to_timm
-from janus.weights.read import read
+from janus.weights.read import read_weights
 
 if TYPE_CHECKING:  # importing this module imports timm, which takes more than a second
     from janus.machine.import_timm import FilterFn
@@ -123,7 +123,7 @@ def map_weights(
 
     prefix: an additional prefix to remove; stand_ins: see `read`.
     """
-    state, taken = read(path, stand_ins)
+    state, taken = read_weights(path, stand_ins)
     expected = model.expected
     found = to_timm(state, {name.split(".")[0] for name in expected}, prefix)
     record = Record(len(expected), taken, found.stripped, found.renamed, dict(found.left_out))

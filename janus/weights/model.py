@@ -12,7 +12,7 @@ from janus.keyed_random import key_number
 from janus.weights.fit import Model
 
 
-def create(config: BackboneConfig) -> Model:
+def create_network(config: BackboneConfig) -> Model:
     """The untrained network, with the same random weights each time. Raises ConfigError."""
     from janus.machine.import_timm import create_unloaded
 

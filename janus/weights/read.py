@@ -21,7 +21,7 @@ from janus.weight_header import kind_of, readable
 from janus.weights.names import WRAPPERS
 
 
-def read(path: Path, stand_ins: bool = False) -> tuple[dict[str, Tensor], str]:
+def read_weights(path: Path, stand_ins: bool = False) -> tuple[dict[str, Tensor], str]:
     """(tensors by the file's names, the keys in the file that led to them). Raises DataError.
 
     stand_ins: replace objects of other classes by empty objects instead of refusing the file; their

@@ -2,7 +2,7 @@
 
 Weights are bundled with the package, a local file (.safetensors, .pth, .pt, .bin), random (for
 tests), or already in the hub's local cache. Only `python -m janus.weights fetch NAME` uses the
-network. Only `check` imports torch, because it reads tensors.
+network. Only `check_weight_files` imports torch, because it reads tensors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from huggingface_hub import try_to_load_from_cache
 from janus import atomic_files
 from janus.config.cell import BackboneConfig
 from janus.config.compose import file_sha256
-from janus.config.method_spec import names, read_yaml
+from janus.config.method_spec import read_spec, spec_names
 from janus.errors import DataError
 from janus.store.store import Store
 from janus.weight_header import KINDS
@@ -57,12 +57,12 @@ def _cached_hub_file(config: BackboneConfig) -> Path:
 
 def _fetch_name(config: BackboneConfig) -> str:
     """The backbone's short name if it stands for these hub weights, else the full timm tag."""
-    file = read_yaml("backbone", config.name) if config.name in names("backbone") else {}
+    file = read_spec("backbone", config.name) if config.name in spec_names("backbone") else {}
     same = file.get("weights", "hub") == "hub" and file.get("model") == config.model
     return config.name if same else config.model
 
 
-def verify(config: BackboneConfig) -> str:
+def verify_weights(config: BackboneConfig) -> str:
     """SHA-256 of the weight file, or 'random'. Raises DataError if it is not the declared hash."""
     path = weight_file(config)
     if path is None:
@@ -78,22 +78,23 @@ def verify(config: BackboneConfig) -> str:
     return found
 
 
-def check(backbones: Iterable[BackboneConfig]) -> list[str]:
+def check_weight_files(backbones: Iterable[BackboneConfig]) -> list[str]:
     """Check, before any work, that every weight file from outside the package fits its model.
 
     Returns a line for each file: how its names and shapes were changed. Equal backbones are checked
-    once. Raises DataError if a file does not fit, and what `verify` and `create` raise.
+    once. Raises DataError if a file does not fit, and the errors of `verify_weights` and
+    `create_network`.
     """
     distinct = {b.canonical: b for b in backbones if b.weights not in ("bundled", "random")}
     lines = []
     for backbone in distinct.values():
         from janus.weights.fit import map_weights
-        from janus.weights.model import create
+        from janus.weights.model import create_network
 
-        verify(backbone)
+        verify_weights(backbone)
         path = weight_file(backbone)
         assert path is not None
-        _, record = map_weights(path, create(backbone))
+        _, record = map_weights(path, create_network(backbone))
         lines.append(f"{backbone.model} from {path}: {record}")
     return lines
 

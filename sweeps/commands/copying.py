@@ -87,7 +87,7 @@ def _images(source: Store, result: Mapping[str, Any], copied: Copied) -> bytes |
     if FIELD not in result:
         return None
     try:
-        return correct_images.read(source.root, str(result[FIELD]))
+        return correct_images.read_file(source.root, str(result[FIELD]))
     except DataError as error:
         copied.lost_images.append(str(error))
         return None
@@ -106,7 +106,7 @@ def _mend_images(
     elif not correct_images.path_of(target.root, there[FIELD]).exists():
         content = _images(source, there, copied)
         if content is not None:
-            correct_images.keep(target.root, content)
+            correct_images.keep_file(target.root, content)
 
 
 def copy_lists(source: Store, target: Store, name: str = "") -> None:

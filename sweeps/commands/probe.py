@@ -26,6 +26,6 @@ def probe(request: SweepRequest, command: str) -> int:
 
 
 def _time_two_steps(request: SweepRequest, cell: Cell) -> dict[str, Any]:
-    from janus.training.time_steps import probe as time_steps
+    from janus.training.time_steps import time_cell as time_steps
 
     return time_steps(cell, pick_device(request.device))

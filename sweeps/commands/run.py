@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from janus.errors import ClusterError, RunError
-from janus.one_line import explain
+from janus.one_line import explain_os_error
 from janus.store.store import Store
 from janus.tracking import outside
 from janus.tracking.wandb_account import wanted
-from janus.weights.resolve import check
+from janus.weights.resolve import check_weight_files
 from sweeps.estimate import forecast
 from sweeps.execution.interrupts import STOPPED, not_interrupted
 from sweeps.execution.rounds import Tally, drive
@@ -43,7 +43,7 @@ def run(request: SweepRequest, command: str) -> int:
             _log_stop(planned, store, command)
         return STOPPED
     except (ClusterError, RunError, OSError) as error:
-        log(f"error: {explain(error) if isinstance(error, OSError) else error}")
+        log(f"error: {explain_os_error(error) if isinstance(error, OSError) else error}")
         _log_stop(planned, store, command)
         return 3
     after = by_status(planned.titles, store)
@@ -56,7 +56,7 @@ def run(request: SweepRequest, command: str) -> int:
 def _check_weights_and_store(planned: Plan, before: CellsByStatus, store: Store) -> None:
     """Refuse what would stop the first cell. Raises JanusError."""
     done = set(before.done)
-    for line in check(cell.backbone for cell in planned.cells if cell.id not in done):
+    for line in check_weight_files(cell.backbone for cell in planned.cells if cell.id not in done):
         log(f"weights: {line}")
     if before.left:
         store.require_writable()
@@ -65,7 +65,7 @@ def _check_weights_and_store(planned: Plan, before: CellsByStatus, store: Store)
 def _log_plan(request: SweepRequest, planned: Plan, before: CellsByStatus, store: Store) -> None:
     for note in planned.notes:
         log(f"note: {note}")
-    log(f"sweep {planned.name}: {texts.counts(before)}; {store.root}")
+    log(f"sweep {planned.name}: {texts.counts_line(before)}; {store.root}")
     if text := texts.damaged_text(before):
         log(text)
     if fixed := request.sweep.fixed:

@@ -24,7 +24,7 @@ def status_of_list(store: Store, name: str, command: str) -> int:
     titles = {cell["id"]: cell["title"] for cell in record["cells"]}
     found = by_status(titles, store)
     print_line(f"sweep {record['name']}, store {store.root}")
-    print_line(texts.counts(found))
+    print_line(texts.counts_line(found))
     if text := texts.damaged_text(found):
         print_line(text)
     if found.running:

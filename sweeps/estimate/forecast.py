@@ -20,7 +20,7 @@ from janus.config.cell import Cell
 from janus.errors import JanusError
 from janus.machine.devices import cpu_name, gpu_names
 from janus.store.store import Store
-from sweeps.estimate.memory_fit import fits, shape
+from sweeps.estimate.memory_fit import cells_that_fit, shape
 from sweeps.spec.by_status import CellsByStatus
 from sweeps.spec.plan import Plan, PlannedCell
 
@@ -74,7 +74,7 @@ def make_and_keep(
     """As `forecast`, written down in the store."""
     made = forecast(planned.entries, cells, store, workers, device)
     if made is not None:
-        keep(store, planned.name, made)
+        keep_forecast(store, planned.name, made)
     return made
 
 
@@ -137,7 +137,7 @@ def keep_step_time(store: Store, cell: Cell, record: Mapping[str, Any]) -> None:
     atomic_files.replace(_step_time_path(store, cell), atomic_files.json_writer(dict(record)))
 
 
-def keep(store: Store, name: str, made: Forecast) -> None:
+def keep_forecast(store: Store, name: str, made: Forecast) -> None:
     """Write down a forecast, to be compared with what the sweep takes; where that can be written.
 
     Looking at a sweep never needs to write.
@@ -258,7 +258,9 @@ def _measured(record: Mapping[str, Any], size: int) -> Measured | None:
     device = str(last.get("device", "")) if isinstance(last, dict) else ""
     names = ("peak_memory_bytes", "device_memory_bytes")
     peak, memory = (int(atomic_files.number(record, name)) for name in names)
-    return Measured(seconds, device, size, fits(peak, memory) if peak and memory else None)
+    return Measured(
+        seconds, device, size, cells_that_fit(peak, memory) if peak and memory else None
+    )
 
 
 def _here(found: Sequence[Measured], device: str) -> list[Measured]:

@@ -25,7 +25,7 @@ def shape(cell: Cell) -> str:
     return replace(cell, order="natural", own_order=None, seed=0).id
 
 
-def fits(peak_bytes: int, device_bytes: int) -> int:
+def cells_that_fit(peak_bytes: int, device_bytes: int) -> int:
     """Cells of a measured peak that fit on a device together; at least 1."""
     return max(1, int(USABLE * device_bytes // (SLACK * peak_bytes + CONTEXT_BYTES)))
 
@@ -36,5 +36,5 @@ def measured(cell_ids: Sequence[str], store: Store) -> int | None:
         record = store.provenance(cell_id) or {}
         peak, device = record.get("peak_memory_bytes"), record.get("device_memory_bytes")
         if peak and device:
-            return fits(int(peak), int(device))
+            return cells_that_fit(int(peak), int(device))
     return None

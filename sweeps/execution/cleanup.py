@@ -30,7 +30,7 @@ SHUTDOWN_S = 15.0
 """How long ended workers may take before they are killed."""
 
 
-def mark(folder: Path) -> None:
+def mark_owner(folder: Path) -> None:
     """Write down that `folder` belongs to this process."""
     atomic_files.replace(folder / OWNER, atomic_files.json_writer(process_identity()), sync=False)
 

@@ -94,7 +94,7 @@ class Cluster:
         parent = self._parent()
         cleanup.clear(Path(parent))
         self.folder = Path(tempfile.mkdtemp(prefix=cleanup.PREFIX, dir=parent))
-        cleanup.mark(self.folder)
+        cleanup.mark_owner(self.folder)
         try:
             self._prepare()
             with _own_signals():

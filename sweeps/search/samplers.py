@@ -36,7 +36,7 @@ class Suggester(Protocol):
         """The scores of the batch that was asked for last, in its order."""
 
 
-def make(algorithm: str, space: Space, own: Configuration, *key: str | int) -> Suggester:
+def make_sampler(algorithm: str, space: Space, own: Configuration, *key: str | int) -> Suggester:
     """A suggester whose draws are keyed by `key`.
 
     `own`: the values that the method has now. Random and TPE try them first when the space holds

@@ -17,11 +17,11 @@ from typing import Any
 from janus.config.cell import Cell
 from janus.store.store import Store
 from janus.tracking.terminal import percent
-from janus.weights.resolve import check
+from janus.weights.resolve import check_weight_files
 from sweeps.execution.attempt import Outcome
 from sweeps.execution.retry_policy import CRASH, policy_for
 from sweeps.search.candidates import DIVERGED, Candidate, losers, make_candidate, rung_tasks
-from sweeps.search.samplers import Listed, Suggester, make
+from sweeps.search.samplers import Listed, Suggester, make_sampler
 from sweeps.search.widening import RATES, Side, added, edges, widened
 from sweeps.show.console import log
 from sweeps.spec.cell_list import write_list
@@ -82,7 +82,7 @@ def make_tuned(planned: Plan, settings: Search, row: Row) -> Tuned:
         if f"method.{name}" not in row.overrides
     }
     own = planned.patterns[planned.sweep.benches[0], row.label].method.values
-    return Tuned(row, make(settings.algorithm, space, own, settings.seed, row.label), space)
+    return Tuned(row, make_sampler(settings.algorithm, space, own, settings.seed, row.label), space)
 
 
 def lazy_pool(request: SweepRequest, store: Store, stack: ExitStack) -> RunUntil:
@@ -92,7 +92,7 @@ def lazy_pool(request: SweepRequest, store: Store, stack: ExitStack) -> RunUntil
     def run_until(configurations: Sequence[Sequence[Cell]], until: int) -> list[list[Outcome]]:
         if not pools:
             cells = (cell for configuration in configurations for cell in configuration)
-            for line in check(cell.backbone for cell in cells):
+            for line in check_weight_files(cell.backbone for cell in cells):
                 log(f"weights: {line}")
             from sweeps.search.ray_configurations import ConfigurationPool
 

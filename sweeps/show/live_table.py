@@ -20,7 +20,7 @@ from rich.text import Text
 from janus.store.store import Store
 from janus.tracking.terminal import clock, percent
 from sweeps.execution.attempt import Outcome
-from sweeps.show.texts import known, task_text
+from sweeps.show.texts import known_number, task_text
 from sweeps.spec.by_status import CellsByStatus, by_status
 
 
@@ -109,14 +109,14 @@ class LiveWatch(PlainWatch):
         table = Table("cell", "task", "epoch", "loss", "accuracy so far", "left", box=None)
         for cell_id in cells.running:
             beat = self.store.beat(cell_id) or {}
-            loss, epoch = known(beat, "loss"), known(beat, "epoch")
+            loss, epoch = known_number(beat, "loss"), known_number(beat, "epoch")
             table.add_row(
                 self.titles[cell_id],
                 task_text(beat) or "--",
                 "--" if epoch is None else f"{epoch + 1:.0f}",
                 "--" if loss is None else f"{loss:.3f}",
-                percent(known(beat, "accuracy")),
-                clock(known(beat, "seconds_left")),
+                percent(known_number(beat, "accuracy")),
+                clock(known_number(beat, "seconds_left")),
             )
         counts = f"{len(cells.done)} done, {len(cells.running)} running, "
         counts += f"{len(cells.failed)} failed, {len(cells.open)} open"

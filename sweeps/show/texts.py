@@ -20,7 +20,7 @@ from sweeps.spec.by_status import CellsByStatus
 from sweeps.spec.plan import Plan, PlannedCell
 
 
-def counts(cells: CellsByStatus) -> str:
+def counts_line(cells: CellsByStatus) -> str:
     """'12 cells: 3 done, 0 running, 1 failed, 8 open'."""
     parts = {name: len(getattr(cells, name)) for name in ("done", "running", "failed", "open")}
     if cells.damaged:
@@ -41,7 +41,7 @@ def plan_text(planned: Plan, cells: CellsByStatus) -> str:
     """How the cells spread over rows, benches, orders and seeds."""
     done = set(cells.done)
     width = max(len(p.row) for p in planned.entries)
-    lines = [counts(cells), *filter(None, [damaged_text(cells)])]
+    lines = [counts_line(cells), *filter(None, [damaged_text(cells)])]
     for row, entries in _by_row(planned.entries).items():
         finished = sum(p.cell.id in done for p in entries)
         lines.append(f"  {row:<{width}}  {len(entries):>5} cells  {finished:>5} done")
@@ -160,7 +160,7 @@ def running_text(cell_ids: Iterable[str], titles: Mapping[str, str], store: Stor
         beat = store.beat(cell_id) or {}
         facts = "starting"
         if task := task_text(beat):
-            accuracy, left = (known(beat, name) for name in ("accuracy", "seconds_left"))
+            accuracy, left = (known_number(beat, name) for name in ("accuracy", "seconds_left"))
             facts = f"task {task}, accuracy so far {percent(accuracy)}, left {clock(left)}"
         lines.append(f"  running: {titles[cell_id]}  {facts}")
     return "\n".join(lines)
@@ -168,11 +168,11 @@ def running_text(cell_ids: Iterable[str], titles: Mapping[str, str], store: Stor
 
 def task_text(beat: Mapping[str, Any]) -> str:
     """'3/10', the task in a heartbeat; '' if the heartbeat has none."""
-    task, tasks = (known(beat, name) for name in ("task", "tasks"))
+    task, tasks = (known_number(beat, name) for name in ("task", "tasks"))
     return "" if task is None or tasks is None else f"{task + 1:.0f}/{tasks:.0f}"
 
 
-def known(beat: Mapping[str, Any], name: str) -> float | None:
+def known_number(beat: Mapping[str, Any], name: str) -> float | None:
     """A number in a heartbeat; None if it is missing or the file is damaged."""
     value = number(beat, name, math.nan)
     return None if math.isnan(value) else value

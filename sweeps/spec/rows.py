@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from janus.config.cell import Cell, TrainConfig, Value
 from janus.config.compose import compose
-from janus.config.method_spec import method_spec, read_yaml
+from janus.config.method_spec import method_spec, read_spec
 from janus.config.own_order import check_numbers, parse_order
 from janus.errors import ConfigError, suggest
 from sweeps.spec.sweep import BARE_KEYS, Sweep
@@ -51,7 +51,7 @@ def pattern(bench: str, row: Row, protocol: str = "unified") -> Cell:
 def shared_training(bench: str) -> Mapping[str, Value]:
     """The training values that the bench's file sets; they take precedence over a method's own."""
     declared = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
-    own = read_yaml("bench", bench).get("train", {})
+    own = read_spec("bench", bench).get("train", {})
     return {f"train.{name}": value for name, value in {**declared, **own}.items()}
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from janus.config.cell import Value
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, spec_names
 from janus.errors import ConfigError, suggest
 
 KINDS = ("log", "uniform", "int", "choices")
@@ -76,7 +76,7 @@ def read_space(record: Any, methods: tuple[str, ...]) -> dict[str, dict[str, Dim
     if not isinstance(record, Mapping) or not all(isinstance(v, Mapping) for v in record.values()):
         raise ConfigError("search.space must be {method: {setting: {kind: values}}}")
     for name in record:
-        if name not in (EVERY, *names("method")):  # others than the sweep's may stay in a file
+        if name not in (EVERY, *spec_names("method")):  # others than the sweep's may stay in a file
             hint = suggest(str(name), [EVERY, *methods])
             raise ConfigError(f"search.space: unknown method {name!r}.{hint}")
     shared = record.get(EVERY, {})

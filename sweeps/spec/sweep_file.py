@@ -25,7 +25,7 @@ from yaml import YAMLError
 
 from janus import plugins
 from janus.config.execution import OPTIONS, SWEEP_OPTIONS, Execution, execution_from
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, spec_names
 from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name
@@ -78,7 +78,7 @@ def sweep_names() -> list[str]:
     return sorted(path.stem for path in CONF.glob("*.yaml"))
 
 
-def load(name: str, overrides: Sequence[str]) -> SweepRequest:
+def load_sweep(name: str, overrides: Sequence[str]) -> SweepRequest:
     """The sweep file `name` under `overrides`. Raises ConfigError with the nearest valid name."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
     if not path.is_file():
@@ -216,7 +216,7 @@ def _execution(record: Mapping[str, Any]) -> Execution:
             listed = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
             raise ConfigError(f"{name} must be {listed}, got {value!r}")
     execution = execution_from(given)
-    outside.check(execution.tracker)
+    outside.checked_tracker(execution.tracker)
     store = Path(execution.store).expanduser().resolve()
     if store.exists() and not store.is_dir():
         raise ConfigError(
@@ -235,7 +235,7 @@ def _search(record: Mapping[str, Any], sweep: Sweep) -> Search | None:
         raise ConfigError(
             f"search.reports names the sweep that will report the winners, got {name!r}.{hint}"
         )
-    return read_search(told, sweep, load(name, [f"bench={sweep.benches[0]}"]).sweep)
+    return read_search(told, sweep, load_sweep(name, [f"bench={sweep.benches[0]}"]).sweep)
 
 
 TUNED_ON = ("orders", "seeds", "configurations", "edges", "unequal")
@@ -285,8 +285,8 @@ def _block(entry: Any, replaced: Mapping[str, Any]) -> Block:
 
 def _check_names(record: Mapping[str, Any]) -> None:
     for bench in map(str, _listed(record.get("bench", []))):
-        if bench not in names("bench"):
-            raise ConfigError(f"unknown bench {bench!r}.{suggest(bench, names('bench'))}")
+        if bench not in spec_names("bench"):
+            raise ConfigError(f"unknown bench {bench!r}.{suggest(bench, spec_names('bench'))}")
     for method in map(str, _listed(record.get("methods", []))):
         method_spec(method)
 
@@ -296,8 +296,8 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
     methods = [str(method) for method in _listed(record.get("methods", []))]
     variants = {m: v for m, v in _mapping(record, "variants").items() if m in methods}
     for method in _mapping(record, "variants"):
-        if method not in names("method"):
-            hint = suggest(str(method), names("method"))
+        if method not in spec_names("method"):
+            hint = suggest(str(method), spec_names("method"))
             raise ConfigError(f"variants: unknown method {method!r}.{hint}")
     for method, found in variants.items():
         for row in found or ():

@@ -80,7 +80,7 @@ class FakeStore:
         claim = self.store.claim(cell)
         assert claim is not None
         record = result(cell, bits.counts(), "1" * 64, total)  # type: ignore[arg-type]
-        record["correct_images"] = correct_images.name_of(content)
+        record["correct_images"] = correct_images.content_name(content)
         claim.commit(record, dict(PROVENANCE), content)
         claim.release()
         return cell

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from analysis import claims as command
-from analysis.tables.paper_claims import FILE, PaperClaim, judge, read_claims, sweeps_of
+from analysis.tables.paper_claims import FILE, PaperClaim, judge_claim, read_claims, sweeps_of
 from janus.errors import ConfigError
 from sweeps.spec.rows import rows as rows_of
-from sweeps.spec.sweep_file import load as load_sweep
+from sweeps.spec.sweep_file import load_sweep as load_sweep
 
 from .conftest import FakeStore
 
@@ -51,7 +51,7 @@ def test_a_pair_says_whether_the_claim_holds(
     fake: FakeStore, shift: float, expect: str, verdict: str
 ) -> None:
     add(fake, shift)
-    found = judge(one(expect), command.rows_of("ablation", [fake.root]))
+    found = judge_claim(one(expect), command.runs_by_row("ablation", [fake.root]))
     (difference,) = found.differences
     assert difference is not None and difference.n == 8
     assert difference.mean == pytest.approx(shift, abs=1e-9)
@@ -60,16 +60,16 @@ def test_a_pair_says_whether_the_claim_holds(
 
 def test_four_orders_decide_nothing_however_large_the_difference(fake: FakeStore) -> None:
     add(fake, 0.2, orders=4)
-    found = judge(one(), command.rows_of("ablation", [fake.root]))
+    found = judge_claim(one(), command.runs_by_row("ablation", [fake.root]))
     assert found.verdict(found.differences[0]) == "undecided"
 
 
 def test_p_is_adjusted_over_the_pairs_of_the_claim(fake: FakeStore) -> None:
     add(fake, 0.02)
-    rows = command.rows_of("ablation", [fake.root])
+    rows = command.runs_by_row("ablation", [fake.root])
     pair = one().pairs[0]
     both = PaperClaim("x", "Table 1", "ablation", "acc", "more", (pair, pair[::-1]))
-    assert [d.family for d in judge(both, rows).differences if d] == [2, 2]
+    assert [d.family for d in judge_claim(both, rows).differences if d] == [2, 2]
 
 
 def test_a_diagnostic_is_averaged_over_tasks_blocks_and_projections(fake: FakeStore) -> None:
@@ -82,8 +82,8 @@ def test_a_diagnostic_is_averaged_over_tasks_blocks_and_projections(fake: FakeSt
                 {"violation_past": [{"k": 0.0, "v": high}, {"k": high, "v": 0.0}]},
             ]
             fake.edit(cell, lambda r, tasks=tasks: r.update(diagnostics=tasks))
-    rows = command.rows_of("ablation", [fake.root])
-    (difference,) = judge(one("less", "violation_past"), rows).differences
+    rows = command.runs_by_row("ablation", [fake.root])
+    (difference,) = judge_claim(one("less", "violation_past"), rows).differences
     assert difference is not None and difference.mean == pytest.approx(-0.15)
 
 

@@ -17,11 +17,11 @@ MATRIX = [[0.9], [0.7, 0.8], [0.5, 0.6, 0.7]]
 
 
 def drawn(fake, reference=None) -> dict[str, style.Drawn]:
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    order = comparison.build(groups, labels, ["acc"], reference).methods
-    return {d.name: d for d in figures.draw(groups, labels, order)}
+    order = comparison.build_table(groups, labels, ["acc"], reference).methods
+    return {d.name: d for d in figures.draw_figures(groups, labels, order)}
 
 
 def lines(figure: style.Drawn, panel: int = 0) -> dict[str, tuple[list[float], list[float]]]:
@@ -228,10 +228,10 @@ def test_rows_differ_in_marker_or_dash_and_not_in_colour_alone():
 def test_files_are_vector_and_bitmap_and_repeat(fake, tmp_path):
     fake.add("janus")
     figure = drawn(fake)["glyphs_accuracy_after_task"]
-    pdf, png = style.save(figure, tmp_path / "a")
+    pdf, png = style.save_figure(figure, tmp_path / "a")
     assert (pdf.suffix, png.read_bytes()[:4]) == (".pdf", b"\x89PNG")
     again = drawn(fake)["glyphs_accuracy_after_task"]
-    assert style.save(again, tmp_path / "b")[0].read_bytes() == pdf.read_bytes()
+    assert style.save_figure(again, tmp_path / "b")[0].read_bytes() == pdf.read_bytes()
 
 
 def test_drawing_leaves_matplotlibs_settings_alone(fake):

@@ -7,7 +7,7 @@ import json
 from cluster.node.job import Job
 from cluster.node.job_store import TaskStore
 from cluster.record.profile import load_profile
-from cluster.record.submission import create
+from cluster.record.submission import create_submission
 from cluster.scheduler.slurm_commands import Queued
 from janus.store.processes import process_identity
 from janus.store.store import Store
@@ -46,4 +46,4 @@ def held_without_a_job(root, cell, beat=None):
 def submitted(root, cells, words="", **more):
     line = f"python -m cluster submit tiny {words}".strip()
     record = {**CODE, "command": line, **more}
-    return create(Store(root), "tiny", cells, {}, load_profile("default"), record)
+    return create_submission(Store(root), "tiny", cells, {}, load_profile("default"), record)

@@ -9,10 +9,10 @@ import pytest
 from cluster import sweep_status
 from cluster.__main__ import main
 from cluster.commands import submit
-from cluster.commands.words import parse
+from cluster.commands.words import parse_submission
 from cluster.record import incidents as module
 from cluster.record.incidents import incidents
-from cluster.record.submission import Events, create, submissions
+from cluster.record.submission import Events, create_submission, submissions
 from cluster.scheduler import slurm_commands
 from cluster.scheduler.slurm_commands import Queued
 from janus.errors import ClusterError
@@ -187,10 +187,10 @@ def failed_once(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("minutes: 20\ntasks: 1\n")
     store = tmp_path / "my store"
     words = [f"profile={tmp_path}/mine.yaml", "profile.warn_s=7", "train.epochs=3"]
-    parsed = parse(f"{tmp_path}/tiny.yaml", [f"store={store}", *words])
+    parsed = parse_submission(f"{tmp_path}/tiny.yaml", [f"store={store}", *words])
     cells = plan(parsed.request.sweep).cells
     record = {**CODE, "cluster": "local", "command": parsed.command}
-    create(Store(store), "tiny", cells, {}, parsed.profile, record)
+    create_submission(Store(store), "tiny", cells, {}, parsed.profile, record)
     return tmp_path, store
 
 
@@ -226,5 +226,5 @@ def test_the_printed_way_to_try_failed_cells_again_is_whole_and_quoted(failed_on
 
 def test_a_submission_of_a_launcher_that_is_not_known_here_is_named(tmp_path):
     made = submitted(tmp_path, [toy_cell()], cluster="slrm")
-    found = sweep_status.tasks_of(made, [])
+    found = sweep_status.submission_tasks(made, [])
     assert re.search(rf"{made.id} .*cluster=slrm.*slurm", found.text) and not found.over

@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 
 from janus.config.cell import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, spec_names
 from janus.data.load_bench import Images
 from janus.data.stream import Batch, Task
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context, Method
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.training.step import take_step
 
 SHAPES = {
@@ -53,7 +53,7 @@ def make_cell(name: str, shape: str, batch: int, precision: str, settings: dict)
 
 def lora_methods() -> list[str]:
     """SeqLoRA first, then every other method on low-rank adapters of the qkv."""
-    specs = {name: method_spec(name) for name in names("method")}
+    specs = {name: method_spec(name) for name in spec_names("method")}
     found = [n for n, spec in specs.items() if "targets" in spec.settings and n != "joint"]
     return sorted(found, key=lambda name: (name != "seqlora", name))
 
@@ -106,8 +106,8 @@ class Bed:
         labels = torch.arange(batch) % CLASSES
         zeros = torch.zeros(batch, dtype=torch.long)
         self.images = Images(pixels, labels, zeros, zeros)
-        backbone = build(self.cell.backbone, self.device)
-        self.method: Method = make(Context(self.cell, backbone, self.device))
+        backbone = build_backbone(self.cell.backbone, self.device)
+        self.method: Method = make_method(Context(self.cell, backbone, self.device))
         self.tasks_done = 0
         self.batches_taken = 0
         self.ends: dict[str, float] = {}

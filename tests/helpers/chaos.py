@@ -23,7 +23,7 @@ from janus import atomic_files
 from janus.store.store import Store
 from sweeps.show.lost_work import LostWork, lost_work
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 TINY = ["backbone=toy", "bench.tasks=2", "bench.train_per_class=2", "bench.test_per_class=1"]
 PATIENCE_S = 7200.0
@@ -142,7 +142,7 @@ def disturb(
     chaos: Chaos, store: Store, words: list[str], tmp: str, kills: int, draw: random.Random
 ) -> None:
     """Start drivers and kill them at random counts of finished cells; the last one finishes."""
-    ids = [cell.id for cell in plan(load("smoke", words).sweep).cells]
+    ids = [cell.id for cell in plan(load_sweep("smoke", words).sweep).cells]
     moments = sorted(draw.sample(range(1, max(kills + 1, int(0.9 * len(ids)))), kills))
     seen: dict[str, int] = {}
     for number, moment in enumerate(moments):

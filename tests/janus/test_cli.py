@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from janus.__main__ import run
+from janus.__main__ import run_command
 from janus.config.compose import compose
 from janus.store.store import Store
 from tests.conftest import TOY
@@ -31,7 +31,7 @@ def janus(capsys):
     """The command line inside this process: importing torch takes seconds."""
 
     def call(*words: str) -> Done:
-        status = run(list(words))
+        status = run_command(list(words))
         out, err = capsys.readouterr()
         return Done(status, out, err)
 

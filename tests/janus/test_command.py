@@ -10,7 +10,7 @@ import pytest
 
 from janus import atomic_files
 from janus.errors import ConfigError
-from janus.one_line import explain
+from janus.one_line import explain_os_error
 from janus.store.store import Store
 
 CLOSED = (
@@ -38,5 +38,5 @@ def test_a_file_system_without_links_or_fsync_is_refused_in_one_line(tmp_path, m
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_an_error_of_the_file_system_says_what_where_and_what_to_do(number):
-    told = explain(OSError(number, "text", "/some/store"))
+    told = explain_os_error(OSError(number, "text", "/some/store"))
     assert "/some/store" in told and ("another folder" in told or "free some" in told)

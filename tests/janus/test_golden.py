@@ -18,9 +18,9 @@ from janus.config.cell import CORE_REVISION
 from janus.config.method_spec import method_spec
 from janus.data import load_bench as benches
 from janus.data.stream import cut, joined
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from tests.conftest import toy_cell
 from tests.janus.methods import zoo
 
@@ -39,8 +39,8 @@ def fingerprint(name: str) -> dict[str, object]:
     settings = method_spec(name).settings
     fixed = {f"method__{key}": value for key, value in FIXED.items() if key in settings}
     cell = toy_cell(name, order="1", seed=3, **fixed)
-    stream = cut(benches.load(cell.bench), cell, CPU)
-    method = make(Context(cell, build(cell.backbone, CPU), CPU))
+    stream = cut(benches.load_images(cell.bench), cell, CPU)
+    method = make_method(Context(cell, build_backbone(cell.backbone, CPU), CPU))
     losses = []
     for task in (joined(stream),) if method.joint else stream.tasks[:2]:
         method.begin_task(task)

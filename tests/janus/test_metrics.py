@@ -19,7 +19,7 @@ from janus.metrics import (
     Metric,
     after_task,
     checked,
-    compute,
+    compute_metrics,
     contradiction,
     summarise,
 )
@@ -55,7 +55,7 @@ COUNTS: Any = [[9], [9, 16], [5, 20, 24]], [10, 20, 30]
 
 
 def test_what_others_print_as_forgetting_by_hand():
-    m = compute(*COUNTS)
+    m = compute_metrics(*COUNTS)
     assert m["forgetting"] == pytest.approx(((0.9 - 0.5) + (0.8 - 1.0)) / 2)
     assert m["forgetting_pilot"] == pytest.approx(((0.9 - 0.5) + (1.0 - 1.0)) / 2)
     assert m["forgetting_avalanche"] == pytest.approx(((0.9 - 0.5) + (0.8 - 1.0)) / 2)
@@ -71,7 +71,7 @@ def test_pilots_and_avalanches_forgetting_equal_their_own_ways_of_counting():
         tasks = draw.randint(2, 8)
         total = [draw.randint(1, 30) for _ in range(tasks)]
         correct = [[draw.randint(0, total[j]) for j in range(t + 1)] for t in range(tasks)]
-        m = compute(correct, total)
+        m = compute_metrics(correct, total)
         table = np.zeros((tasks, tasks))
         first, last = {}, {}
         for t, row in enumerate(correct):
@@ -87,11 +87,11 @@ def test_pilots_and_avalanches_forgetting_equal_their_own_ways_of_counting():
 
 
 def test_forward_transfer_needs_tasks_measured_before_they_were_trained():
-    assert compute(*COUNTS)["forward_transfer"] is None
+    assert compute_metrics(*COUNTS)["forward_transfer"] is None
     ahead = [[9, 4, 3], [9, 16, 6], [5, 20, 24]]
-    m = compute(ahead, COUNTS[1])
+    m = compute_metrics(ahead, COUNTS[1])
     assert m["forward_transfer"] == pytest.approx((4 / 20 + 6 / 30) / 2)
-    for name, value in compute(*COUNTS).items():  # and it changes no other metric
+    for name, value in compute_metrics(*COUNTS).items():  # and it changes no other metric
         assert name == "forward_transfer" or m[name] == value
 
 
@@ -101,7 +101,7 @@ def test_new_metrics_change_no_result_file():
         *("acc", "acc_taskmean", "maa", "maa_taskmean"),
         *("bwt", "forgetting", "learning_acc"),
     ]
-    assert stored.items() <= compute(*COUNTS).items()
+    assert stored.items() <= compute_metrics(*COUNTS).items()
 
 
 def record(**changes: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from janus.data.__main__ import main as data_command
 from janus.errors import ConfigError
 from janus.store.store import Store
 from janus.training.loop import run_cell
-from janus.weights.__main__ import run as weights_command
+from janus.weights.__main__ import run_command as weights_command
 from tests.conftest import toy_cell
 from tests.janus.weights.weight_sets import network, save
 
@@ -143,7 +143,7 @@ def test_a_cell_planned_with_another_source_is_not_trained(module, tmp_path):
 # ---- what is refused ----------------------------------------------------------------------------
 def one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The error that the command prints: one line, exit status 2."""
-    assert command.run(words) == 2
+    assert command.run_command(words) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and "Traceback" not in text
     return text
@@ -174,7 +174,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(text, reason, module, caps
     path = module("mine", text)
     told = one_line(["--include", str(path), "--dry"], capsys)
     assert reason in told and str(path.parent) in told
-    assert not plugins.sources() and "mine" not in sys.modules
+    assert not plugins.plugin_sources() and "mine" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["json", "numpy", "sweeps", "two-words"])
@@ -270,7 +270,7 @@ from janus.plugins import register_metric
 register_metric(Metric(key="worst", title="Worst", of=lambda m: min(m.final)))
 """
     plugins.include(module("mine", text))
-    assert metrics.compute([[8, 0], [4, 9]], [10, 10])["worst"] == 0.4
+    assert metrics.compute_metrics([[8, 0], [4, 9]], [10, 10])["worst"] == 0.4
     assert "worst" not in metrics.summarise([[8, 0], [4, 9]], [10, 10]), "results stay as they are"
 
 
@@ -306,7 +306,7 @@ def test_a_tracker_of_ones_own_hears_of_a_run(module, tmp_path, capsys):
     words = ["backbone=toy", "bench.tasks=2", "bench.train_per_class=2", "bench.test_per_class=2"]
     words += ["train.epochs=1", "method=seqlora", f"store={tmp_path}/runs", "tracker=lines"]
     assert "tracker must be none or wandb" in one_line(words, capsys)
-    assert command.run(["--include", str(module("mine", TRACKER)), *words]) == 0
+    assert command.run_command(["--include", str(module("mine", TRACKER)), *words]) == 0
     (written,) = (tmp_path / "runs").glob("*.txt")
     events = written.read_text().split()
     assert events[0] == "start" and events[-2:] == ["done", "closed"]
@@ -332,10 +332,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
 
 def test_an_installed_method_is_listed_without_importing_it(installed):
     path = installed("pack", METHOD.replace("NAME", "mine"), "[janus.methods]\nmine = pack\n")
-    assert "mine" in method_spec.names("method") and "pack" not in sys.modules
+    assert "mine" in method_spec.spec_names("method") and "pack" not in sys.modules
     assert "mine" not in method_spec.readable_names("method")
     cell = compose({"method": "mine"})
-    assert plugins.sources()[0].path == path and list(cell.sources) == ["method"]
+    assert plugins.plugin_sources()[0].path == path and list(cell.sources) == ["method"]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_an_included_package_takes_the_place_of_its_installed_self(installed, mo
     installed("pack", text, "[janus.methods]\nmine = pack\n")
     path = module("pack", text + "# newer\n")
     plugins.include(path)
-    entry = plugins.find("method", "mine")
+    entry = plugins.find_plugin("method", "mine")
     assert entry is not None and entry.source.path == path
 
 
@@ -374,7 +374,7 @@ def test_a_look_for_entry_points_is_cheap_where_there_are_none():
     for _ in range(9):
         plugins._scanned.cache_clear()
         start = time.perf_counter()
-        plugins.names("method")
+        plugins.plugin_names("method")
         took.append(time.perf_counter() - start)
     assert min(took) < 0.005
 
@@ -382,9 +382,9 @@ def test_a_look_for_entry_points_is_cheap_where_there_are_none():
 def test_another_process_knows_what_this_one_included(module):
     path = module("mine", METHOD.replace("NAME", "mine"))
     plugins.include(path)
-    told, sha256 = json.loads(json.dumps(plugins.for_workers())), plugins.sources()[0].sha256
+    told, sha256 = json.loads(json.dumps(plugins.for_workers())), plugins.plugin_sources()[0].sha256
     forget("mine")
     plugins.restore(told)
     plugins.restore(told)
-    entry = plugins.find("method", "mine")
+    entry = plugins.find_plugin("method", "mine")
     assert entry is not None and entry.source.sha256 == sha256

@@ -13,7 +13,7 @@ from janus.safe_names import check_name
 from janus.store.store import Store
 from sweeps.__main__ import main
 from sweeps.spec.cell_list import read_list
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 ESCAPES = ["../x", "a/b", "/etc", ".", "..", ".hidden", "-rf", "", "a\nb", "a\x1b[31m", "x" * 101]
 
@@ -55,4 +55,4 @@ def test_a_row_name_that_would_write_to_the_terminal_is_refused(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text('methods: [janus]\nvariants: {janus: {"a\\e[31m": {rank: 4}}}\n')
     with pytest.raises(ConfigError, match="cannot be printed"):
-        load(str(path), [])
+        load_sweep(str(path), [])

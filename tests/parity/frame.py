@@ -27,10 +27,10 @@ from janus.config.cell import Cell
 from janus.config.compose import compose
 from janus.data.images.images import Bench, Images
 from janus.data.stream import Batch, Task, cut, plain_batches, tasks_of
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context, Method
 from janus.methods.base.precomputable import predict_batch
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 
 BOUND = 1e-8
 """Largest relative error that counts as equal."""
@@ -226,11 +226,11 @@ def drive(case: Case) -> tuple[Trace, Given]:
     with in_float64():
         domains = TASKS if cell.bench.scenario == "domain" else 1
         stream = cut(patterns(domains=domains), cell, CPU)
-        backbone = build(cell.backbone, CPU)
+        backbone = build_backbone(cell.backbone, CPU)
         fill(backbone)
         weights = {name: value.clone() for name, value in backbone.state_dict().items()}
         given = Given(weights, [], (cell.seed, cell.order))
-        method: Method = make(Context(cell, backbone, CPU))
+        method: Method = make_method(Context(cell, backbone, CPU))
         for plain in tasks_of(stream, method.joint):
             task = watched(plain)
             data = Data(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from janus.config.method_spec import names
+from janus.config.method_spec import spec_names
 from tests.parity.frame import BOUND, Case, all_cases, check
 
 
@@ -23,4 +23,4 @@ def test_product_equals_its_reference(case: Case) -> None:
 
 
 def test_every_method_has_a_reference() -> None:
-    assert set(names("method")) == {case.method for case in all_cases()}
+    assert set(spec_names("method")) == {case.method for case in all_cases()}

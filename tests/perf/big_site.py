@@ -84,7 +84,7 @@ def measure_calls() -> dict[str, int]:
         claim.beat({"step": 1}, every_s=0)
         with noted("beat"):
             claim.beat({"step": 2}, every_s=0)
-        for number in range(5):  # as janus.training.checkpoint.save
+        for number in range(5):  # as janus.training.checkpoint.save_checkpoint
             with noted("save"):
                 claim.check()
                 path = claim.checkpoint_dir / f"{number:05d}.safetensors"

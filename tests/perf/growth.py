@@ -25,16 +25,16 @@ import torch
 from janus import atomic_files
 from janus.config.cell import Cell
 from janus.config.compose import compose
-from janus.config.method_spec import names
+from janus.config.method_spec import spec_names
 from janus.data.images.images import Bench, Images
 from janus.data.stream import cut
 from janus.errors import ConfigError
 from janus.evaluation import measurements
 from janus.keyed_random import generator
-from janus.methods import make, method_class
+from janus.methods import make_method, method_class
 from janus.methods.base.method import Context
 from janus.methods.base.subspace_lora import SubspaceLora
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.store.store import Store
 from janus.training import loop, set_up
 from janus.training.run_checkpoints import RunCheckpoints
@@ -150,7 +150,7 @@ def steps(method: str, basis: int | None = None, **settings: Any) -> Costs:
     given = {f"method.{name}": value for name, value in settings.items()}
     cell = compose({**WIDE, "method": method, "bench.classes": 20, "bench.tasks": 2, **given})
     stream = cut(made_up(20, 64, 1), cell, CPU)
-    made = make(Context(cell, build(cell.backbone, CPU), CPU))
+    made = make_method(Context(cell, build_backbone(cell.backbone, CPU), CPU))
     for task in stream.tasks:
         if basis is not None and isinstance(made, SubspaceLora):
             _protect(made, basis)
@@ -221,7 +221,7 @@ def methods(given: str = "") -> None:
     """Exponents over the number of tasks, of two classes each, of the methods' parts."""
     sizes, parts = [10, 30, 90], ("train", "end", "evaluate", "diagnose", "save", "all")
     sys.stdout.write(f"\n{'tasks ' + str(sizes):<24}" + "".join(f"{p:>10}" for p in parts) + "\n")
-    for name in given.split(",") if given else names("method"):
+    for name in given.split(",") if given else spec_names("method"):
         try:
             found = [one_run(name, made_up(2 * t, 4, 1), t) for t in sizes]
         except ConfigError as error:  # a method with a bound on the number of tasks

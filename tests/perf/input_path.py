@@ -143,8 +143,10 @@ def stored_jpegs(folder: Path, files: list[Path]) -> tuple[FlatImages, ImageFile
     images = Images(from_disk, labels, zeros, zeros)
     config = BenchConfig(name="perf", source="perf", classes=10, tasks=1, root=str(folder))
     names = tuple("0123456789")
-    memory_mapped.write(Bench(images, images.take(labels[:10]), names, ("all",), "0" * 64), config)
-    found = memory_mapped.find(config)
+    memory_mapped.write_prepared(
+        Bench(images, images.take(labels[:10]), names, ("all",), "0" * 64), config
+    )
+    found = memory_mapped.find_prepared(config)
     assert found is not None and isinstance(found.train.store, FlatImages)
     return found.train.store, from_disk
 
@@ -216,7 +218,7 @@ from tests.perf.input_path import task_of, held
 config = BenchConfig(name="perf", source="perf", classes=10, tasks=1, root=sys.argv[1])
 import janus.training.loop  # what any run has imported
 before = held()
-bench = memory_mapped.find(config)
+bench = memory_mapped.find_prepared(config)
 for images in (bench.train, bench.test):
     for rows in torch.randperm(len(images)).split(256):
         images.take(rows).pixels
@@ -254,7 +256,7 @@ def memory(counts: list[int]) -> None:
             return Images(torch.from_numpy(pixels), labels, torch.zeros_like(labels), labels)
 
         bench = Bench(images(50_000), images(10_000), tuple("0123456789"), ("all",), "0" * 64)
-        memory_mapped.write(bench, config)
+        memory_mapped.write_prepared(bench, config)
         size = 60_000 * 3 * 32 * 32
         for count in counts:
             total = _held_by(count, name)

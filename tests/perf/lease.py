@@ -30,7 +30,7 @@ from janus.store.claims import Claim
 from janus.store.store import Store
 from sweeps.show.lost_work import LostWork, lost_work
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.helpers.chaos import Chaos, compare
 
 WAYS = ("killed", "stopped", "mute", "well")
@@ -100,7 +100,7 @@ def words(store: Path) -> list[str]:
 
 def cells_of(store: Store) -> list[Cell]:
     """The cells, those of the far holders first."""
-    return plan(load("smoke", words(store.root)).sweep).cells
+    return plan(load_sweep("smoke", words(store.root)).sweep).cells
 
 
 def hold(store: Store, way: str) -> None:

@@ -26,7 +26,7 @@ from janus.config.cell import Cell
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.perf.growth import clocked
 
 CORES = os.cpu_count() or 1
@@ -45,7 +45,7 @@ def words(given: argparse.Namespace, store: Path) -> list[str]:
 
 def cells_of(given: argparse.Namespace) -> list[Cell]:
     """The grid."""
-    return plan(load("smoke", words(given, Path("unused"))).sweep).cells
+    return plan(load_sweep("smoke", words(given, Path("unused"))).sweep).cells
 
 
 def alone(given: argparse.Namespace, threads: int, share: slice) -> None:

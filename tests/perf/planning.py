@@ -22,7 +22,7 @@ from pathlib import Path
 from janus.config.cell import Cell
 from janus.store.store import Store
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 METHODS = "methods=[seqlora,inflora,lora_gpm,janus,ncm]"
 ROUNDS = 5
@@ -59,7 +59,7 @@ def main(cells: int) -> int:
     """Prepare, then time; prints the medians."""
     with tempfile.TemporaryDirectory(prefix="planning-", dir="/tmp") as folder:
         store = Store(Path(folder) / "store")
-        planned = plan(load("smoke", words(cells, store.root)).sweep).cells
+        planned = plan(load_sweep("smoke", words(cells, store.root)).sweep).cells
         for cell in planned[: len(planned) * 9 // 10]:
             finish(store, cell)
         walls, processors = [], []

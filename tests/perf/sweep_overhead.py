@@ -27,7 +27,7 @@ from janus.config.cell import Cell
 from janus.store.store import Store
 from sweeps.execution import cleanup
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.helpers.turn_log import Log, log_of_store
 
 SMALL = ["backbone=toy", "bench.tasks=3", "bench.train_per_class=10", "train.epochs=2"]
@@ -59,7 +59,7 @@ def words(cells: int, store: Path) -> list[str]:
 
 def cells_of(number: int) -> list[Cell]:
     """The grid."""
-    return plan(load("smoke", words(number, Path("unused"))).sweep).cells
+    return plan(load_sweep("smoke", words(number, Path("unused"))).sweep).cells
 
 
 class FirstStep:
@@ -225,7 +225,7 @@ def epochs_of(seconds: float) -> int:
         store = Store(folder)
         for epochs in (1, 3, 9):  # the first one only warms up
             given = [w for w in words(2, store.root) if not w.startswith("train.epochs=")]
-            cell = plan(load("smoke", [*given, f"train.epochs={epochs}"]).sweep).cells[1]
+            cell = plan(load_sweep("smoke", [*given, f"train.epochs={epochs}"]).sweep).cells[1]
             run_cell(cell, store, threads=1)
             spent.append((store.provenance(cell.id) or {})["seconds"])
     return max(1, round(3 + (seconds - spent[1]) / ((spent[2] - spent[1]) / 6)))

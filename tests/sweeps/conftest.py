@@ -28,6 +28,6 @@ def put_result(store: Store) -> Callable[[str], None]:
 
     def put(cell_id: str) -> None:
         record = {"id": cell_id, "metrics": {"acc": 0.5, "maa": 0.5, "bwt": -0.1}}
-        atomic_files.create(store.result_path(cell_id), atomic_files.json_writer(record))
+        atomic_files.create_once(store.result_path(cell_id), atomic_files.json_writer(record))
 
     return put

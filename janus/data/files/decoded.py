@@ -45,7 +45,7 @@ class ImageFiles(VariedSizeImages):
     def image(self, row: int) -> Tensor:
         """uint8 (H, W, 3). Raises DataError when the file changed since it was checked."""
         try:
-            array = decode(self.root / self.paths[row], self.side)
+            array = decode_image(self.root / self.paths[row], self.side)
         except Exception as error:
             raise DataError(f"{self.root / self.paths[row]} cannot be read: {error}") from error
         if array.shape[:2] != tuple(self._sizes[row].tolist()):
@@ -64,7 +64,7 @@ def reduced(height: int, width: int, side: int | None) -> tuple[int, int]:
     return shorter_side(height, width, side)
 
 
-def decode(path: Path, side: int | None) -> np.ndarray:
+def decode_image(path: Path, side: int | None) -> np.ndarray:
     """The image as uint8 (H, W, 3), converted by `grey.to_rgb` and reduced to `side` if larger.
 
     Reduction is bilinear with antialiasing. Orientation tags are ignored, as in torchvision.

@@ -44,7 +44,7 @@ def fetch(download: Download, root: Path, on_progress: OnProgress) -> Path:
                 "It was deleted; try again, and if this repeats the file was changed at its source"
             )
         part.rename(target)
-    unpack(target, root)
+    unpack_archive(target, root)
     return target
 
 
@@ -71,7 +71,7 @@ def _download(url: str, part: Path, on_progress: OnProgress) -> None:
         raise DataError(f"{url} stopped at {done} of {total} bytes. Run the same command again")
 
 
-def unpack(archive: Path, root: Path) -> None:
+def unpack_archive(archive: Path, root: Path) -> None:
     """Unpack a tar archive into `root`. Raises DataError if it is damaged or leaves the folder."""
     try:
         with tarfile.open(archive) as members:

@@ -30,7 +30,7 @@ CHUNK = 64
 """Number of images decoded at a time."""
 
 
-def write(bench: Bench, config: BenchConfig) -> Path:
+def write_prepared(bench: Bench, config: BenchConfig) -> Path:
     """Decode every image of `bench` and write the folder; returns it.
 
     Raises DataError if an image cannot be read or the disk is too small.
@@ -73,7 +73,7 @@ def write(bench: Bench, config: BenchConfig) -> Path:
     return folder
 
 
-def find(config: BenchConfig) -> Bench | None:
+def find_prepared(config: BenchConfig) -> Bench | None:
     """The prepared bench, memory-mapped; None if there is none. Raises DataError if it is damaged.
 
     Under `eval=validation` the test pixels are not opened, and the bench has no test images.
@@ -104,7 +104,7 @@ def find(config: BenchConfig) -> Bench | None:
     )
 
 
-def verify(config: BenchConfig) -> list[str]:
+def altered_arrays(config: BenchConfig) -> list[str]:
     """Names of the arrays whose hash differs from the manifest's."""
     folder = config.prepared_folder
     bundled = config.root is None and config.cache is None

@@ -42,7 +42,7 @@ def table(bench: Bench, tasks: int, domain: bool) -> str:
     return "\n".join(rows)
 
 
-def counts(bench: Bench) -> str:
+def class_table(bench: Bench) -> str:
     """A tab-separated table: for each class (of each domain) its training and test images."""
     most = len(bench.class_names)
     found = [

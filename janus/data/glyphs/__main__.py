@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from janus.data.glyphs import fonts, renditions
-from janus.data.glyphs.bundle import PATH, PER_STYLE, build, contact_sheet, load
+from janus.data.glyphs.bundle import PATH, PER_STYLE, glyph_sheet, load_glyphs, write_bundle
 from janus.data.glyphs.fonts import STYLES
 from janus.errors import JanusError
 
@@ -40,11 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if options.command == "build":
-            build(options.out)
+            write_bundle(options.out)
         elif options.command == "sheet":
-            contact_sheet(load(), options.style, options.split, options.out)
+            glyph_sheet(load_glyphs(), options.style, options.split, options.out)
         elif options.command == "renditions":
-            renditions.contact_sheet(renditions.render(load(), options.split), options.out)
+            renditions.rendition_sheet(
+                renditions.render_split(load_glyphs(), options.split), options.out
+            )
         else:
             _print_fonts()
     except JanusError as error:

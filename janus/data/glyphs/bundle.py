@@ -63,7 +63,7 @@ class GlyphData:
     """Names of the font families."""
 
 
-def load(path: Path | None = None) -> GlyphData:
+def load_glyphs(path: Path | None = None) -> GlyphData:
     """The bench from `path` (default: the bundled file). Raises DataError if it is damaged."""
     path = PATH if path is None else path
     try:
@@ -121,7 +121,7 @@ def _check(
 
 def _draw_split(split: str, family_index: dict[str, int]) -> Iterator[tuple[object, int, int, int]]:
     """Yield (image, label, style, family) of one split, class by class and style by style."""
-    from janus.data.glyphs.make.draw import covering, draw, keyed_rng
+    from janus.data.glyphs.make.draw import covering, draw_character, keyed_rng
 
     for label, character in enumerate(CLASSES):
         for style_index, style in enumerate(STYLES):
@@ -133,10 +133,15 @@ def _draw_split(split: str, family_index: dict[str, int]) -> Iterator[tuple[obje
                 family, files = found[turn[i % len(found)]]
                 rng = keyed_rng("glyphs", split, character, style, i)
                 path = files[rng.integers(len(files))]
-                yield draw(path, character, rng), label, style_index, family_index[family.name]
+                yield (
+                    draw_character(path, character, rng),
+                    label,
+                    style_index,
+                    family_index[family.name],
+                )
 
 
-def build(path: Path) -> None:
+def write_bundle(path: Path) -> None:
     """Draw the bench and write it to `path`. Raises DataError if fonts are missing."""
     if missing := fonts.missing_files():
         raise DataError(
@@ -161,7 +166,7 @@ def build(path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def contact_sheet(data: GlyphData, style: str, split: str, path: Path) -> None:
+def glyph_sheet(data: GlyphData, style: str, split: str, path: Path) -> None:
     """Write a PNG of one style: a column per class, a row per image, 25 classes per band."""
     from PIL import Image
 

@@ -47,7 +47,7 @@ class Renditions:
     """[N], font family of the glyph, index into `GlyphData.families`"""
 
 
-def render(data: GlyphData, split: str) -> Renditions:
+def render_split(data: GlyphData, split: str) -> Renditions:
     """The renditions of a split ("train" or "test"), in the order of its glyphs."""
     glyphs, labels, families = (
         np.repeat(getattr(data, f"{split}_{part}"), COPIES[split], axis=0)
@@ -156,7 +156,7 @@ def _in_texture(ink: Integers, draws: _Draws) -> Integers:
     return (inside * ink + around * (255 - ink)) // 255
 
 
-def contact_sheet(made: Renditions, path: Path) -> None:
+def rendition_sheet(made: Renditions, path: Path) -> None:
     """Write a PNG: a row per kind for each quarter of the classes, one image of every class."""
     from PIL import Image
 

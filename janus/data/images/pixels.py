@@ -9,7 +9,7 @@ from janus.config.cell import BackboneConfig
 from janus.config.colours import IMAGENET, parse_colours
 
 
-def prepare(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:
+def to_input(images: Tensor, config: BackboneConfig, device: torch.device) -> Tensor:
     """uint8 images (B, C, H, W) as float input of the backbone: resized and normalised.
 
     Resizing is bilinear with antialiasing, on the device.

@@ -14,7 +14,7 @@ from torch.nn import functional
 from janus.config.cell import Cell
 from janus.data.images.augment import augment
 from janus.data.images.images import Images
-from janus.data.images.pixels import normalise, prepare, to_unit
+from janus.data.images.pixels import normalise, to_input, to_unit
 from janus.data.images.resample import crop_resize, draw_boxes, unpacked
 from janus.data.images.varied_size import VariedSizeImages, centre, shorter_side
 
@@ -52,7 +52,7 @@ def plain_view(images: Images, cell: Cell, device: torch.device) -> Tensor:
     if images.is_features:
         return pixels
     if side == size and kernel == "bilinear":
-        return prepare(pixels, cell.backbone, device)
+        return to_input(pixels, cell.backbone, device)
     x = to_unit(pixels, device)
     height, width = shorter_side(x.shape[-2], x.shape[-1], side)
     for shape in ((x.shape[-2], width), (height, width)):  # like Pillow: width first

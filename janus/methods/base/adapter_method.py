@@ -12,7 +12,7 @@ from janus.algorithms.losses import local_cross_entropy
 from janus.data.stream import Batch, Task
 from janus.methods.base.method import Context, Method
 from janus.methods.base.optimizer import TaskOptimizer
-from janus.nn.bottleneck import AdapterList, attach, new_adapter, use
+from janus.nn.bottleneck import AdapterList, attach_bottlenecks, new_adapter, use
 from janus.nn.heads import CosineHead
 
 
@@ -24,7 +24,7 @@ class AdapterMethod(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.layers = attach(context.backbone)
+        self.layers = attach_bottlenecks(context.backbone)
         self.adapters = AdapterList(self._new_adapter)
         """Every adapter trained so far; the last one may be in training."""
         self.proxy: CosineHead | None = None

@@ -16,7 +16,7 @@ from janus.algorithms.subspace import Covariance
 from janus.data.stream import Task
 from janus.methods.base.heads_method import HeadsMethod
 from janus.methods.base.method import Context
-from janus.nn.lora import LoraQKV, attach, start_a, tapped
+from janus.nn.lora import LoraQKV, attach_lora, start_a, tapped
 
 
 class LoraMethod(HeadsMethod):
@@ -35,7 +35,7 @@ class LoraMethod(HeadsMethod):
     def make_layers(self, context: Context) -> list[LoraQKV]:
         """Put the adapters into the backbone."""
         s = context.settings
-        return attach(context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"])
+        return attach_lora(context.backbone, s["targets"], s["rank"], s["scale"], s["blocks"])
 
     @property
     def keeps_adapter(self) -> bool:

@@ -22,10 +22,10 @@ def small(fake) -> comparison.Table:
         fake.add("janus", 0.65, order=order)
         fake.add("seqlora", 0.6 - order / 100, order=order)
     fake.add("seqlora", order=0, bench="glyphs_styles")
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    return comparison.build(groups, labels, ["acc", "bwt"], "janus")
+    return comparison.build_table(groups, labels, ["acc", "bwt"], "janus")
 
 
 def test_text_is_aligned_with_n_and_dashes(small):
@@ -48,9 +48,9 @@ def test_text_is_aligned_with_n_and_dashes(small):
 
 def test_the_caption_says_what_is_starred_only_when_something_is(small, fake):
     assert "* behind a mean: better than every other row" in plain_text.to_text(small)
-    runs = [run for run in load.load([fake.root]).runs if run.bench == "glyphs_styles"]
+    runs = [run for run in load.load_runs([fake.root]).runs if run.bench == "glyphs_styles"]
     labels = load.labels(runs)
-    one = comparison.build(protocol.split_by_protocol(runs, labels), labels, ["acc"])
+    one = comparison.build_table(protocol.split_by_protocol(runs, labels), labels, ["acc"])
     assert "every other row" not in plain_text.to_text(one)
     assert "one single order" in plain_text.to_text(one)
 
@@ -110,7 +110,7 @@ def test_csv_holds_fractions_and_leaves_missing_values_empty(small):
 
 
 def test_json_holds_the_same_numbers(small):
-    record = json.loads(csv_json.to_json(small))
+    record = json.loads(csv_json.table_json(small))
     means = {(m["bench"], m["method"], m["metric"]): m for m in record["means"]}
     assert means["glyphs", "seqlora", "acc"]["mean"] == pytest.approx(0.575)
     assert means["glyphs_styles", "janus", "acc"]["mean"] is None
@@ -122,7 +122,7 @@ def test_json_holds_the_same_numbers(small):
 
 
 def test_json_holds_every_order_both_corrections_and_the_bootstrap_by_its_name(small):
-    (difference,) = json.loads(csv_json.to_json(small))["differences"]
+    (difference,) = json.loads(csv_json.table_json(small))["differences"]
     expected = {str(order): -0.05 - order / 100 for order in range(6)}
     assert difference["by_unit"] == pytest.approx(expected)
     assert (difference["metric"], difference["p_maxt"], difference["p_holm"]) == ("acc",) + (
@@ -137,16 +137,16 @@ def test_an_endpoint_that_no_column_shows_has_its_line_in_the_exports(fake):
     for order in range(3):
         fake.add("janus", 0.6, order=order)
         fake.add("seqlora", 0.5 + order / 100, order=order)
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    found = comparison.build(groups, labels, ["acc"], "janus", endpoints=["bwt"])
+    found = comparison.build_table(groups, labels, ["acc"], "janus", endpoints=["bwt"])
     rows = list(csv.DictReader(io.StringIO(csv_json.to_csv(found))))
     by_place = {(r["method"], r["metric"]): r for r in rows}
     assert by_place["seqlora", "acc"]["difference"] == ""
     assert float(by_place["seqlora", "bwt"]["difference"]) == pytest.approx(-0.09)
     assert float(by_place["seqlora", "bwt"]["mean"]) == pytest.approx(-0.39)
-    (difference,) = json.loads(csv_json.to_json(found))["differences"]
+    (difference,) = json.loads(csv_json.table_json(found))["differences"]
     assert difference["metric"] == "bwt"
     assert "Paired differences to janus on glyphs, in points of BWT" in plain_text.to_text(found)
 
@@ -156,10 +156,10 @@ def test_a_metric_with_fewer_units_than_its_row_says_so(fake):
         cell = fake.add("joint", order=order)
         if order:
             fake.score_at_the_end_only(cell)
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    found = comparison.build(groups, labels, ["acc", "bwt"], None)
+    found = comparison.build_table(groups, labels, ["acc", "bwt"], None)
     assert "-30.00 ± -- (n=1)" in plain_text.to_text(found)
 
 
@@ -191,11 +191,11 @@ def many(fake, benches, orders=6, correction="maxt"):
         for order in range(orders):
             fake.add("janus", 0.6, order=order, bench=bench)
             fake.add("seqlora", 0.5 + order / 100, order=order, bench=bench)
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     columns = ["acc", "maa", "bwt", "learning_acc", "seconds", "memory", "kept"]
     groups = protocol.split_by_protocol(runs, labels)
-    return comparison.build(groups, labels, columns, "janus", correction=correction)
+    return comparison.build_table(groups, labels, columns, "janus", correction=correction)
 
 
 def test_benches_that_are_too_wide_together_stand_below_each_other(fake):
@@ -213,10 +213,10 @@ def three_rows(fake, correction: str) -> comparison.Table:
     for order in range(6):
         for method, acc in (("janus", 0.7), ("inflora", 0.6), ("seqlora", 0.5)):
             fake.add(method, acc - order * acc / 100, order=order)
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    return comparison.build(groups, labels, ["acc"], "janus", correction=correction)
+    return comparison.build_table(groups, labels, ["acc"], "janus", correction=correction)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_every_format_says_what_each_mark_claims_and_how_it_was_tested(fake):
         "text": plain_text.to_text(table),
         "markdown": plain_text.to_markdown(table),
         "latex": latex.to_latex(table).replace("$", "").replace("\\%", "%"),
-        "json": csv_json.to_json(table),
+        "json": csv_json.table_json(table),
         "report": html.block_html(grid.per_bench(table)),
     }
     for name, text in shown.items():

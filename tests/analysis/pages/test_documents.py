@@ -18,7 +18,7 @@ from docs.figures.records import opened, read
 from docs.figures.tables import blocks_of, protocol, table
 from janus.errors import ConfigError
 from sweeps.spec.rows import rows
-from sweeps.spec.sweep_file import load as load_sweep
+from sweeps.spec.sweep_file import load_sweep as load_sweep
 from sweeps.spec.sweep_file import sweep_names
 
 FIGURE = re.compile(r"\d+\.\d+|\d+ ?%|±|\bx\d")
@@ -109,7 +109,7 @@ def test_a_sweep_is_packed_whole_and_gives_the_same_table_again(fake, tmp_path, 
     path = committed.pack(fake.root, "zoo_glyphs", tmp_path)
     packed = path.read_bytes()
     assert committed.pack(fake.root, "zoo_glyphs", tmp_path).read_bytes() == packed
-    committed.unpack(tmp_path, committed.names(tmp_path), tmp_path / "again")
+    committed.unpack_results(tmp_path, committed.committed_sweeps(tmp_path), tmp_path / "again")
     assert compare.main(["--store", str(tmp_path / "again"), *words]) == 0
     assert capsys.readouterr().out == before
 
@@ -132,7 +132,7 @@ def test_half_a_sweep_is_not_taken_over(fake, tmp_path):
     fake.path(cells["janus"][1]).unlink()
     with pytest.raises(ConfigError, match=r"1 of 4 cells of zoo_glyphs have no result.*order=1"):
         take([fake.root], tmp_path)
-    assert committed.names(tmp_path) == []
+    assert committed.committed_sweeps(tmp_path) == []
     sweep_of(fake, "zoo_glyphs", {"seqlora": cells["seqlora"]})
     assert take([fake.root], tmp_path) == ["zoo_glyphs"]
 
@@ -140,7 +140,7 @@ def test_half_a_sweep_is_not_taken_over(fake, tmp_path):
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "smoke.jsonl.gz").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match=r"smoke\.jsonl\.gz"):
-        committed.unpack(tmp_path, ["smoke"], tmp_path / "store")
+        committed.unpack_results(tmp_path, ["smoke"], tmp_path / "store")
 
 
 # ---- sentences ----------------------------------------------------------------------------------

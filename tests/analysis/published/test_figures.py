@@ -22,7 +22,7 @@ REPO = Path(__file__).resolve().parents[3]
 def cells(key: str) -> dict[tuple[str, str], str]:
     """(row, heading column) -> printed text of a rebuilt table."""
     (layout,) = [x for x in published_tables.LAYOUTS if x.key == key]
-    (grid,) = published_tables.block(layout).grids
+    (grid,) = published_tables.published_block(layout).grids
     titles = [title for title, span in grid.spans for _ in range(span)]
     return {
         (row[0].value, f"{title} {head}".strip()): cell
@@ -137,7 +137,7 @@ def test_suspicious_cells_are_marked_and_the_reason_said():
     assert {table["DualPrompt", f"T = 20 {m}"].mark for m in ("ACC", "MAA", "BWT")} == {"†"}
     assert table["DualPrompt", "T = 10 ACC"].mark == ""
     assert table["InfLoRA", "T = 10 ACC"].mark == "†"
-    notes = " ".join(published_tables.block(published_tables.LAYOUTS[0]).notes)
+    notes = " ".join(published_tables.published_block(published_tables.LAYOUTS[0]).notes)
     assert "DualPrompt on imagenet_r T=20: the same nine digits as T=10" in notes
 
 

@@ -46,7 +46,7 @@ def figure(source: str, bench: str, tasks: str = "10", **fields) -> read_csv.Pub
 
 
 def test_the_logs_reproduce_their_own_summary():
-    found = verdict.judge(
+    found = verdict.judge_difference(
         ours("imagenet_r"), verdict.sample_of(figure("inflora-logs", "imagenet_r"))
     )
     assert found.word == verdict.REPRODUCED
@@ -57,7 +57,7 @@ def test_the_logs_reproduce_their_own_summary():
 def test_a_figure_without_a_stated_number_of_runs_gets_no_verdict():
     row = figure("janus-lora", "imagenet_r")
     assert (row.n, row.std) == (None, 0.69)
-    found = verdict.judge(ours("imagenet_r"), verdict.sample_of(row), verdict.PROTOCOL)
+    found = verdict.judge_difference(ours("imagenet_r"), verdict.sample_of(row), verdict.PROTOCOL)
     assert found.word == verdict.NOT_COMPARABLE
     assert "how many runs" in found.why
     assert found.difference == pytest.approx(75.34 - 73.90, abs=0.01)
@@ -72,19 +72,22 @@ def test_unstated_fields_make_the_protocol_unknown_whatever_the_interval_says():
     for shift, word in ((0.0, verdict.REPRODUCED), (5.0, verdict.DIFFERENT)):
         own = ours("imagenet_r")
         mine = Sample(row.mean + shift, own.std, own.n, own.protocol)
-        found = verdict.judge(mine, row, ["order"])
+        found = verdict.judge_difference(mine, row, ["order"])
         assert (found.word, found.unstated) == (verdict.PROTOCOL_UNKNOWN, UNSTATED)
         assert (found.low > 0) == (word == verdict.DIFFERENT)  # the interval is shown all the same
-        assert verdict.judge(mine, row, ["order", *UNSTATED[:-1]]).word == verdict.PROTOCOL_UNKNOWN
-        assert verdict.judge(mine, row, ["order", *UNSTATED]).word == word
+        assert (
+            verdict.judge_difference(mine, row, ["order", *UNSTATED[:-1]]).word
+            == verdict.PROTOCOL_UNKNOWN
+        )
+        assert verdict.judge_difference(mine, row, ["order", *UNSTATED]).word == word
 
 
 def test_a_close_figure_is_not_reproduced_where_the_protocol_is_unknown():
     known = {"tasks": "10", "weights": "augreg_in21k"}
     a, b = Sample(75.5, 0.1, 5, known), Sample(75.4, 0.1, 5, {"tasks": "10"})
-    assert verdict.judge(a, b).word == verdict.PROTOCOL_UNKNOWN
-    assert verdict.judge(b, a).word == verdict.PROTOCOL_UNKNOWN
-    assert verdict.judge(a, b, ["weights"]).word == verdict.REPRODUCED
+    assert verdict.judge_difference(a, b).word == verdict.PROTOCOL_UNKNOWN
+    assert verdict.judge_difference(b, a).word == verdict.PROTOCOL_UNKNOWN
+    assert verdict.judge_difference(a, b, ["weights"]).word == verdict.REPRODUCED
 
 
 def test_every_word_is_explained():
@@ -97,16 +100,16 @@ def test_every_word_is_explained():
 def test_other_weights_are_not_comparable():
     log = read_csv.summaries(["imagenet_r"], 10)
     (row,) = [f for f in log if f.source == "sd-lora-logs" and f.metric == "acc"]
-    found = verdict.judge(ours("imagenet_r"), verdict.sample_of(row))
+    found = verdict.judge_difference(ours("imagenet_r"), verdict.sample_of(row))
     assert found.word == verdict.NOT_COMPARABLE
     assert "weights augreg_in21k / augreg2_in21k_ft_in1k" in found.why
-    found = verdict.judge(ours("imagenet_r"), verdict.sample_of(row), verdict.PROTOCOL)
+    found = verdict.judge_difference(ours("imagenet_r"), verdict.sample_of(row), verdict.PROTOCOL)
     assert found.why == "the published figure is a single run"
 
 
 def test_five_spread_out_seeds_are_inconclusive():
     other = Sample(85.5, 0.8, 5, ours("cifar100").protocol)
-    found = verdict.judge(ours("cifar100"), other)
+    found = verdict.judge_difference(ours("cifar100"), other)
     assert found.word == verdict.INCONCLUSIVE
     assert found.low < 0 < 1 < found.high
 
@@ -114,14 +117,14 @@ def test_five_spread_out_seeds_are_inconclusive():
 def test_a_single_run_is_not_comparable():
     (run,) = logs("imagenet_r", shuffled=True)
     single = Sample(run.totals[-1], None, 1, {"tasks": "10"})
-    found = verdict.judge(ours("imagenet_r"), single)
+    found = verdict.judge_difference(ours("imagenet_r"), single)
     assert (found.word, found.low) == (verdict.NOT_COMPARABLE, None)
     assert "single run" in found.why
-    assert verdict.judge(single, ours("imagenet_r")).why.startswith("ours")
+    assert verdict.judge_difference(single, ours("imagenet_r")).why.startswith("ours")
 
 
 def test_another_weighting_is_not_comparable():
-    found = verdict.judge(
+    found = verdict.judge_difference(
         ours("imagenet_r"), Sample(74.81, 0.39, 5, {"tasks": "10", "weighting": "task"})
     )
     assert "weighting image / task" in found.why
@@ -145,5 +148,5 @@ def test_an_unknown_divisor_only_widens():
 
 def test_a_narrow_interval_away_from_zero_may_still_be_reproduced():
     a, b = Sample(75.5, 0.1, 5, {}), Sample(75.0, 0.1, 5, {})
-    assert verdict.judge(a, b).word == verdict.REPRODUCED
-    assert verdict.judge(Sample(76.5, 0.1, 5, {}), b).word == verdict.DIFFERENT
+    assert verdict.judge_difference(a, b).word == verdict.REPRODUCED
+    assert verdict.judge_difference(Sample(76.5, 0.1, 5, {}), b).word == verdict.DIFFERENT

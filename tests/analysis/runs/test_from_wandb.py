@@ -37,7 +37,7 @@ def test_offline_runs_and_the_store_agree(fake, tmp_path):
     for cell in cells:
         track(tmp_path / "w", fake.path(cell))
     found = from_wandb.read_offline(tmp_path / "w")
-    runs = {run.id: run for run in load.load([fake.root]).runs}
+    runs = {run.id: run for run in load.load_runs([fake.root]).runs}
     assert {run.id for run in found} == runs.keys()
     for run in found:
         assert len(run.metrics) == 7
@@ -68,9 +68,9 @@ def test_runs_read_from_wandb_are_those_of_the_store_and_unfinished_ones_are_nam
     done, cut = fake.add("janus"), fake.add("seqlora")
     track(tmp_path / "w", fake.path(done))
     track(tmp_path / "w", fake.path(cut), rows=1)
-    found = from_wandb.read(str(tmp_path / "w"))
+    found = from_wandb.read_wandb(str(tmp_path / "w"))
     (run,) = found.runs
-    (stored,) = [r for r in load.load([fake.root]).runs if r.id == done.id]
+    (stored,) = [r for r in load.load_runs([fake.root]).runs if r.id == done.id]
     for name in ("bench", "method", "order", "seed", "eval", "identity"):
         assert getattr(run, name) == getattr(stored, name)
     assert run.weights_sha256 == stored.weights_sha256

@@ -14,7 +14,7 @@ from janus.errors import ConfigError
 
 def test_a_run_keeps_the_facts_of_its_result(fake):
     cell = fake.add("janus", 0.6, order=3, seed=1)
-    (run,) = load.load([fake.root]).runs
+    (run,) = load.load_runs([fake.root]).runs
     assert (run.id, run.bench, run.method, run.order, run.seed) == (
         cell.id,
         "glyphs",
@@ -49,7 +49,7 @@ def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, da
     fake.add(order=0)
     bad = fake.path(fake.add(order=1))
     damage(bad, bad.read_text())
-    loaded = load.load([fake.root])
+    loaded = load.load_runs([fake.root])
     assert [run.order for run in loaded.runs] == ["0"]
     ((path, why),) = loaded.skipped
     assert path.parent == bad.parent
@@ -78,7 +78,7 @@ def test_an_unusable_file_is_listed_with_its_reason_and_the_others_load(fake, da
 )
 def test_a_tampered_result_is_left_out(fake, change, reason):
     fake.edit(fake.add(), change)
-    loaded = load.load([fake.root])
+    loaded = load.load_runs([fake.root])
     assert loaded.runs == []
     assert reason in loaded.skipped[0][1]
 
@@ -86,7 +86,7 @@ def test_a_tampered_result_is_left_out(fake, change, reason):
 def test_every_metric_of_today_is_known_of_a_file_that_holds_none_of_the_new_ones(fake):
     cell = fake.add(acc=[[0.9], [0.7, 0.8], [0.5, 0.9, 0.7]])
     assert "forgetting_pilot" not in json.loads(fake.path(cell).read_text())["metrics"]
-    (run,) = load.load([fake.root]).runs
+    (run,) = load.load_runs([fake.root]).runs
     assert run.metrics["forgetting_pilot"] == pytest.approx(0.2)
     assert run.metrics["forgetting"] == pytest.approx((0.4 - 0.1) / 2)
     assert run.metrics["forgetting_avalanche"] == -run.metrics["bwt"]
@@ -99,7 +99,7 @@ def test_of_equal_results_the_one_with_single_images_is_taken(fake, tmp_path):
         store.add()
     other.edit(other.cell(), lambda r: r.update(correct_images="a" * 64))
     for roots in ([fake.root, other.root], [other.root, fake.root]):
-        loaded = load.load(roots)
+        loaded = load.load_runs(roots)
         assert [run.correct_images for run in loaded.runs] == ["a" * 64] and not loaded.skipped
 
 
@@ -107,7 +107,7 @@ def test_a_commit_in_progress_is_neither_a_run_nor_damage(fake):
     path = fake.path(fake.add())
     path.with_name(f".{path.name}.1a2b.tmp").write_text("{")
     path.with_name(".hidden.json").write_text("{")
-    loaded = load.load([fake.root])
+    loaded = load.load_runs([fake.root])
     assert (len(loaded.runs), loaded.skipped) == (1, [])
 
 
@@ -117,7 +117,7 @@ def test_a_cell_in_two_stores_counts_once_and_a_contradiction_is_reported(fake, 
         store.add(order=0)
     fake.add(order=1, acc=0.6)
     other.add(order=1, acc=0.7)
-    loaded = load.load([fake.root, other.root])
+    loaded = load.load_runs([fake.root, other.root])
     assert len(loaded.runs) == 2
     assert {run.metrics["acc"] for run in loaded.runs} == {0.6}
     assert [path for path, _ in loaded.skipped] == [other.path(other.cell(order=1))]
@@ -125,19 +125,19 @@ def test_a_cell_in_two_stores_counts_once_and_a_contradiction_is_reported(fake, 
 
 def test_a_store_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="no store at"):
-        load.load([tmp_path / "nowhere"])
+        load.load_runs([tmp_path / "nowhere"])
 
 
 def test_a_damaged_provenance_does_not_make_the_result_wrong(fake):
     cell = fake.add()
     (record,) = fake.store.run_dir(cell.id).glob("attempts/*/provenance.json")
     record.write_text("[")
-    (run,) = load.load([fake.root]).runs
+    (run,) = load.load_runs([fake.root]).runs
     assert load.provenance(run) == {}
 
 
 def label_set(fake) -> list[str]:
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     return sorted(set(load.labels(runs).values()))
 
 
@@ -176,7 +176,7 @@ def test_a_new_revision_of_a_method_is_another_configuration(fake, monkeypatch):
 
 def runs_with_values(fake, *values):
     """Runs that differ in the recorded settings only, as results of different ages do."""
-    base = load.load([fake.root]).runs[0]
+    base = load.load_runs([fake.root]).runs[0]
     return [
         replace(
             base,
@@ -198,7 +198,7 @@ def test_a_setting_older_than_a_result_counts_as_its_neutral_value(fake):
 def test_a_value_with_its_earlier_meaning_is_another_configuration(fake):
     """A result made before the change has the value without a number in its identity."""
     fake.add("seqlora", method__schedule="cosine")
-    (new,) = load.load([fake.root]).runs
+    (new,) = load.load_runs([fake.root]).runs
     method = new.identity["method"]
     assert method["values"]["schedule"] == "cosine@2"
     earlier = {**method, "values": {**method["values"], "schedule": "cosine"}}
@@ -215,5 +215,5 @@ def test_a_setting_that_some_results_do_not_have_splits_them(fake):
 
 def test_result_files_are_what_the_store_lists(fake):
     cells = {fake.add(order=i).id for i in range(3)}
-    assert {run.id for run in load.load([fake.root]).runs} == cells == fake.store.done()
+    assert {run.id for run in load.load_runs([fake.root]).runs} == cells == fake.store.done()
     assert json.loads(fake.path(fake.cell(order=0)).read_text())["schema"] == 1

@@ -9,7 +9,7 @@ from janus.errors import ComparisonError, ConfigError
 
 
 def split(fake, *allow: str) -> list[protocol.Group]:
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     return protocol.split_by_protocol(runs, load.labels(runs), allow)
 
 
@@ -51,7 +51,7 @@ def test_each_protocol_field_is_refused_when_it_differs(fake, other, field):
 
 def test_split_core_and_schema_are_protocol(fake):
     fake.add()
-    (run,) = load.load([fake.root]).runs
+    (run,) = load.load_runs([fake.root]).runs
     assert {"split", "core", "schema"} <= protocol.fields_of(run).keys()
 
 

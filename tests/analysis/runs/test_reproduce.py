@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from analysis.pages.reproduce import command
+from analysis.pages.reproduce import cell_command
 from janus.config.compose import compose
 from janus.config.overrides import parse_overrides
 from janus.errors import ConfigError
@@ -64,4 +64,4 @@ def test_a_local_weight_file_is_left_to_be_filled_in_and_its_hash_checked(fake, 
 
 def words_of(fake, cell):
     record = json.loads(fake.path(cell).read_text())
-    return shlex.split(command(record["cell"]))
+    return shlex.split(cell_command(record["cell"]))

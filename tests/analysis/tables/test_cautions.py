@@ -24,10 +24,10 @@ def made(
 
 
 def table(fake) -> comparison.Table:
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    return comparison.build(groups, labels, ["acc"], "janus")
+    return comparison.build_table(groups, labels, ["acc"], "janus")
 
 
 def test_rows_of_other_devices_versions_and_commits_are_named(fake):
@@ -115,7 +115,7 @@ def test_intervals_without_width_and_all_else_stand_in_every_format(fake, form):
         "text": plain_text.to_text,
         "markdown": plain_text.to_markdown,
         "latex": latex.to_latex,
-        "json": csv_json.to_json,
+        "json": csv_json.table_json,
         "report": lambda found: html.block_html(grid.per_bench(found)),
     }[form](found)
     for caution in found.cautions:

@@ -14,18 +14,18 @@ from analysis.tables import comparison, notes
 
 
 def table(fake, metrics=("acc", "maa", "bwt"), reference="janus", allow=()) -> comparison.Table:
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels, allow)
-    return comparison.build(groups, labels, metrics, reference)
+    return comparison.build_table(groups, labels, metrics, reference)
 
 
 def build(fake, **options) -> comparison.Table:
     """The table of ACC, with janus as reference."""
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    return comparison.build(groups, labels, ("acc",), "janus", **options)
+    return comparison.build_table(groups, labels, ("acc",), "janus", **options)
 
 
 def test_a_three_by_three_matrix_by_hand(fake):
@@ -309,5 +309,5 @@ def test_a_row_whose_settings_come_to_nothing_has_a_note(fake):
     (note,) = table(fake, reference=None).cautions
     assert note.startswith("janus[a_init=random]: a_init=random with constrained=true: ")
     assert note in notes.notes(table(fake, reference=None))
-    told = [run_page.section(run, "") for run in load.load([fake.root]).runs]
+    told = [run_page.section(run, "") for run in load.load_runs([fake.root]).runs]
     assert sum("Note: a_init=random with constrained=true" in page for page in told) == 1

@@ -17,11 +17,11 @@ def few_resamples(monkeypatch):
 
 
 def build(fake, **options) -> tuple[details.Details, comparison.Table]:
-    runs = load.load([fake.root]).runs
+    runs = load.load_runs([fake.root]).runs
     labels = load.labels(runs)
     groups = protocol.split_by_protocol(runs, labels)
-    table = comparison.build(groups, labels, ["acc"], "janus", **options)
-    return details.build(groups, labels, table), table
+    table = comparison.build_table(groups, labels, ["acc"], "janus", **options)
+    return details.build_details(groups, labels, table), table
 
 
 def add_close_rows(fake) -> None:
@@ -54,9 +54,9 @@ def test_one_bench_has_no_score_over_benches(fake):
     add_close_rows(fake)
     found, table = build(fake)
     assert {row.iqm for row in found.across} == {None}
-    grid = details.block(found, table).grids[0]
+    grid = details.details_block(found, table).grids[0]
     assert grid.header == ("method", "P over janus (%)", "95 % interval")
-    assert not any("IQM" in note for note in details.block(found, table).notes)
+    assert not any("IQM" in note for note in details.details_block(found, table).notes)
 
 
 def test_the_interquartile_mean_is_of_scores_inside_the_bench(fake):
@@ -70,7 +70,7 @@ def test_the_interquartile_mean_is_of_scores_inside_the_bench(fake):
     std = np.std([level + order / 100 for level in (0.7, 0.6) for order in range(4)], ddof=1)
     iqm = {row.method: row.iqm for row in found.across}
     assert iqm == pytest.approx({"janus": 0.05 / std, "seqlora": -0.05 / std})
-    assert any(note.startswith("IQM") for note in details.block(found, table).notes)
+    assert any(note.startswith("IQM") for note in details.details_block(found, table).notes)
 
 
 def test_where_less_is_better_less_is_an_improvement(fake):
@@ -82,7 +82,7 @@ def test_where_less_is_better_less_is_an_improvement(fake):
     assert {row.method: row.improvement for row in found.across}["seqlora"] == 1.0
     assert (
         "Across 1 bench, Forgetting"
-        in details.block(*build(fake, endpoints=("forgetting",))).grids[0].title
+        in details.details_block(*build(fake, endpoints=("forgetting",))).grids[0].title
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from cluster import sweep_status
 from cluster.launchers import job_script
 from cluster.record.profile import load_profile
-from cluster.record.submission import create, read_events
+from cluster.record.submission import create_submission, read_events
 from janus.config.cell import BackboneConfig, BenchConfig, Cell, MethodConfig, TrainConfig
 from janus.store.store import Store
 
@@ -47,7 +47,9 @@ def queue(tmp_path, monkeypatch):
 
 def submission(root, **profile):
     more = {"code": "0123456789abcdef", "cluster": "slurm", "command": "submit", "mode": "array"}
-    return create(Store(root), "tiny", [CELL], {}, load_profile("default", profile), more)
+    return create_submission(
+        Store(root), "tiny", [CELL], {}, load_profile("default", profile), more
+    )
 
 
 def lines(root, mode="array", **profile):

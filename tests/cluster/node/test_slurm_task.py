@@ -66,7 +66,7 @@ def test_workers_that_die_after_they_trained_are_no_fault_of_the_node(
 
 def test_a_task_on_a_node_that_fails_its_check_exits_with_unfit(submission, monkeypatch):
     monkeypatch.setattr(slurm_task, "check_imports", lambda code: None)
-    monkeypatch.setattr(slurm_task, "verify", lambda code: None)
+    monkeypatch.setattr(slurm_task, "verify_snapshot", lambda code: None)
     monkeypatch.setattr(
         slurm_task, "check_node", lambda cells, store: (["Python: 3"], ["data: gone"])
     )

@@ -11,7 +11,7 @@ import pytest
 
 from cluster.record import code_snapshot
 from cluster.record.profile import load_profile
-from cluster.record.submission import create, read_events
+from cluster.record.submission import create_submission, read_events
 from janus.errors import ClusterError
 from janus.store.store import Store
 
@@ -31,7 +31,7 @@ def test_the_copy_holds_code_and_settings_and_is_found_again(tree, tmp_path):
     assert (copy / "janus" / "conf" / "a.yaml").read_text() == "a: 1\n"
     assert code_snapshot.take(tmp_path / "code", tree) == copy
     assert os.listdir(tmp_path / "code") == [copy.name]
-    code_snapshot.verify(copy)
+    code_snapshot.verify_snapshot(copy)
 
 
 def test_a_changed_tree_gets_another_name(tree, tmp_path):
@@ -46,7 +46,7 @@ def test_a_copy_that_was_edited_is_refused(tree, tmp_path):
     path.chmod(0o644)
     path.write_text("NAME = 'edited'\n")
     with pytest.raises(ClusterError, match="submit again"):
-        code_snapshot.verify(copy)
+        code_snapshot.verify_snapshot(copy)
 
 
 def test_the_diff_against_the_commit_is_kept(tree, tmp_path):
@@ -84,7 +84,7 @@ def test_code_that_is_not_imported_from_the_copy_is_refused(tree, tmp_path):
 def test_a_task_that_runs_other_code_trains_nothing_and_fails(tree, tmp_path):
     code = code_snapshot.take(tmp_path / "cluster" / "code", tree)
     more = {"code": code.name, "cluster": "slurm", "command": "submit", "mode": "array"}
-    made = create(Store(tmp_path), "tiny", [], {}, load_profile("default"), more)
+    made = create_submission(Store(tmp_path), "tiny", [], {}, load_profile("default"), more)
     words = (
         f"from cluster.node.slurm_task import SlurmTask; SlurmTask({str(made.folder)!r}, 0, 1)()"
     )

@@ -103,7 +103,9 @@ def test_a_store_that_slurm_would_read_otherwise_is_refused(path):
     ],
 )
 def test_refusals_of_site_habits_name_the_key(said, key):
-    assert key in slurm_commands.explain(f"sbatch: error: Batch job submission failed: {said}")
+    assert key in slurm_commands.explain_refusal(
+        f"sbatch: error: Batch job submission failed: {said}"
+    )
 
 
 def test_a_refusal_names_the_key_to_change():
@@ -111,9 +113,9 @@ def test_a_refusal_names_the_key_to_change():
         "sbatch: error: invalid partition specified: nope\n"
         "sbatch: error: Batch job submission failed: Invalid partition name specified"
     )
-    assert "profile.partition" in slurm_commands.explain(text)
-    assert "nope" in slurm_commands.explain(text)
-    assert slurm_commands.explain("sbatch: error: Something new").endswith("Something new.")
+    assert "profile.partition" in slurm_commands.explain_refusal(text)
+    assert "nope" in slurm_commands.explain_refusal(text)
+    assert slurm_commands.explain_refusal("sbatch: error: Something new").endswith("Something new.")
 
 
 def test_only_waiting_jobs_can_be_hopeless():

@@ -23,7 +23,7 @@ from janus.config.cell import (
     cell_from_dict,
 )
 from janus.config.compose import compose
-from janus.config.method_spec import method_spec, names, read_yaml
+from janus.config.method_spec import method_spec, read_spec, spec_names
 from janus.errors import ConfigError
 from tests.conftest import toy_cell
 
@@ -146,7 +146,7 @@ def test_a_changed_meaning_is_written_in_the_identity_and_nowhere_else():
 def test_only_a_value_that_exists_can_be_revised(monkeypatch):
     def with_marks(marks):
         def read(group, name):
-            record = read_yaml(group, name)
+            record = read_spec(group, name)
             if name == "_head":
                 record["settings"]["schedule"]["revised"] = marks
             return record
@@ -154,7 +154,7 @@ def test_only_a_value_that_exists_can_be_revised(monkeypatch):
         return read
 
     for marks in ({"cosin": 2}, {"cosine": 1}):
-        monkeypatch.setattr("janus.config.method_spec.read_yaml", with_marks(marks))
+        monkeypatch.setattr("janus.config.method_spec.read_spec", with_marks(marks))
         with pytest.raises(ConfigError, match="schedule: revised"):
             method_spec.__wrapped__("seqlora")
 
@@ -182,12 +182,12 @@ def test_numbers_json_cannot_hold_are_refused():
         canonical({"a": [float("nan")]})
 
 
-@pytest.mark.parametrize("name", names("method"))
+@pytest.mark.parametrize("name", spec_names("method"))
 def test_every_method_file_is_complete(name):
     spec = method_spec(name)
     assert spec.title and spec.paper and spec.summary
     for bench, values in spec.benches.items():
-        assert bench in names("bench")
+        assert bench in spec_names("bench")
         for key, value in values.items():
             if "." not in key:
                 spec.check(key, value)

@@ -11,13 +11,13 @@ import torch
 
 from janus.config.cell import Cell
 from janus.config.compose import unused_overrides
-from janus.config.method_spec import Setting, method_spec, read_yaml
+from janus.config.method_spec import Setting, method_spec, read_spec
 from janus.data import load_bench as benches
 from janus.data.stream import cut, joined
 from janus.errors import ConfigError
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.training.checkpoint import flatten
 from tests.conftest import toy_cell
 from tests.janus.methods import zoo
@@ -48,9 +48,9 @@ class Watched(Mapping[str, Any]):
 
 def trained(cell: Cell, values: Mapping[str, Any]):
     """A method after three tasks with values that need not be what `compose` made of them."""
-    stream = cut(benches.load(cell.bench), cell, CPU)
+    stream = cut(benches.load_images(cell.bench), cell, CPU)
     cell = replace(cell, method=replace(cell.method, values=values))
-    method = make(Context(cell, build(cell.backbone, CPU), CPU))
+    method = make_method(Context(cell, build_backbone(cell.backbone, CPU), CPU))
     for task in (joined(stream),) if method.joint else stream.tasks[:3]:
         method.begin_task(task)
         for epoch in range(method.epochs(task)):
@@ -133,12 +133,12 @@ def test_values_that_nothing_reads_make_no_new_cell_and_are_told():
 
 def test_a_caution_may_only_name_what_its_method_has(monkeypatch):
     def with_caution(group: str, name: str) -> dict[str, Any]:
-        record = read_yaml(group, name)
+        record = read_spec(group, name)
         if name == "seqlora":
             record["cautions"] = [{"when": {"lifetime": "carred"}, "text": "no"}]
         return record
 
-    monkeypatch.setattr("janus.config.method_spec.read_yaml", with_caution)
+    monkeypatch.setattr("janus.config.method_spec.read_spec", with_caution)
     with pytest.raises(ConfigError, match=r"cautions lifetime must be one of .*'carried'"):
         method_spec.__wrapped__("seqlora")
 
@@ -147,11 +147,11 @@ def test_a_setting_may_only_need_what_its_method_has(monkeypatch):
     """The nearest name is offered."""
 
     def with_needs(group: str, name: str) -> dict[str, Any]:
-        record = read_yaml(group, name)
+        record = read_spec(group, name)
         if name == "seqlora":
             record["settings"]["rank"] = {"needs": {"lifetme": "task"}}
         return record
 
-    monkeypatch.setattr("janus.config.method_spec.read_yaml", with_needs)
+    monkeypatch.setattr("janus.config.method_spec.read_spec", with_needs)
     with pytest.raises(ConfigError, match=r"rank: needs: no setting 'lifetme'.*'lifetime'"):
         method_spec.__wrapped__("seqlora")

@@ -8,7 +8,7 @@ import pytest
 
 from janus.config.overrides import PATH_KEYS, parse_overrides, path_override
 from janus.errors import ConfigError
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 ODD = ["für", "数据集", "Cars (196)", "run#1", "lr=0.1", "a b", "a,b", "x&y;z", "[1]", "it's", "~x"]
 
@@ -22,7 +22,7 @@ def test_a_path_is_what_was_typed(key, name):
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_sweep_takes_the_same_paths(name, tmp_path):
-    assert load("smoke", [f"store={tmp_path}/{name}"]).store == (tmp_path / name).resolve()
+    assert load_sweep("smoke", [f"store={tmp_path}/{name}"]).store == (tmp_path / name).resolve()
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):

@@ -58,7 +58,7 @@ def test_a_cell_is_another_one_when_two_images_are_exchanged(name, tmp_path):
     images = sorted(root.rglob("*.jpg"))
     exchange(images[0], images[-1])
     with pytest.raises(DataError, match="not the declared split"):
-        benches.load(cell_of(name, root).bench)
+        benches.load_images(cell_of(name, root).bench)
     assert checked(name, root) != before
     exchange(images[0], images[-1])
     assert checked(name, root) == before
@@ -113,10 +113,10 @@ def test_two_data_sets_that_share_a_cache_stay_two(name, tmp_path):
     with pytest.raises(
         (ConfigError, DataError), match=r"check \w+ bench.root=\S+bright bench.cache="
     ):
-        benches.load(cell(bright).bench)
+        benches.load_images(cell(bright).bench)
     assert main(["check", name, f"bench.root={bright}", *words]) == 0
     second = cell(bright)
-    loaded = [benches.load(c.bench).train for c in (first, second)]
+    loaded = [benches.load_images(c.bench).train for c in (first, second)]
     assert [isinstance(train.store, FlatImages) for train in loaded] == [True, False]
     pixels = [next(iter(train.store.read(train.where()[:1]))).float() for train in loaded]
     assert first.id != second.id and (pixels[0] + pixels[1]).mean() == pytest.approx(255, abs=2)
@@ -134,4 +134,4 @@ def test_a_root_shares_its_cache_with_itself_however_it_is_written(tmp_path, mon
     for same in ("link", "mine", "~/mine", "link/../mine/."):
         request = {**TOY, "bench": "folder", "bench.root": same, **SMALL["folder"]}
         bench = compose(request | {"bench.cache": str(tmp_path / "cache")}).bench
-        assert isinstance(benches.load(bench).train.store, FlatImages)
+        assert isinstance(benches.load_images(bench).train.store, FlatImages)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from analysis.pages.reproduce import command
+from analysis.pages.reproduce import cell_command
 from janus.config.cell import cell_from_dict
 from janus.config.compose import cautions, compose
 from janus.config.overrides import parse_overrides
@@ -16,7 +16,7 @@ from janus.data import load_bench as benches
 from janus.data.stream import cut
 from janus.errors import ConfigError
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 TOY = {"bench": "glyphs", "backbone": "toy", "method": "ncm"}
 
@@ -66,14 +66,14 @@ def test_the_stream_is_cut_as_written():
     cell = toy(
         "bench.first=50", "bench.increment=25", "bench.train_per_class=2", "bench.test_per_class=1"
     )
-    stream = cut(benches.load(cell.bench), cell, torch.device("cpu"))
+    stream = cut(benches.load_images(cell.bench), cell, torch.device("cpu"))
     assert [task.classes for task in stream.tasks] == [50, 25, 25]
     assert [task.first for task in stream.tasks] == [0, 50, 75]
 
 
 def test_a_list_of_classes_is_the_order_they_come_in():
     cell = toy("order=[3,1,2,0]", "bench.train_per_class=2", "bench.test_per_class=1")
-    stream = cut(benches.load(cell.bench), cell, torch.device("cpu"))
+    stream = cut(benches.load_images(cell.bench), cell, torch.device("cpu"))
     assert stream.order[:6] == (3, 1, 2, 0, 4, 5)
     assert cell.order.startswith("own-") and "4 of 100" in cautions(cell)[-1]
 
@@ -108,7 +108,7 @@ def test_cells_with_an_order_of_ones_own_are_read_back_and_reproduced():
     assert cell_from_dict(old).id == toy().id
     import shlex
 
-    words = [w for w in shlex.split(command(asdict(cell)))[3:] if not w.endswith("=DIR")]
+    words = [w for w in shlex.split(cell_command(asdict(cell)))[3:] if not w.endswith("=DIR")]
     assert compose(parse_overrides(words)).id == cell.id
 
 
@@ -116,6 +116,6 @@ def test_sweeps_take_lists_and_files_beside_named_orders(tmp_path):
     path = tmp_path / "order.txt"
     path.write_text("5\n6\n")
     words = ["methods=[ncm]", f"orders=[natural,[3,1,2],'@{path}',2]"]
-    cells = plan(load("smoke", words).sweep).cells
+    cells = plan(load_sweep("smoke", words).sweep).cells
     assert [cell.own_order for cell in cells] == [None, "[3,1,2]", "[5,6]", None]
     assert len({cell.id for cell in cells}) == 4

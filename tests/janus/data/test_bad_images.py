@@ -37,7 +37,7 @@ def birds(tmp_path):
 
 
 def read(root, **more):
-    return benches.read(compose(given("cub200", root, classes=3, tasks=3, **more)).bench)
+    return benches.read_originals(compose(given("cub200", root, classes=3, tasks=3, **more)).bench)
 
 
 def test_everything_wrong_is_named_in_one_message(birds, tmp_path):
@@ -94,7 +94,7 @@ def test_a_domain_without_images_is_found_before_training(part, tmp_path):
             sets.class_folders(tmp_path / one / domain, {"": 3}, ("cat", "dog"))
     overrides = given("folder", tmp_path, classes=2, tasks=2, scenario="domain")
     with pytest.raises(DataError, match=f"no {part} images of sketch"):
-        benches.read(compose(overrides).bench)
+        benches.read_originals(compose(overrides).bench)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_list_that_names_absent_files_names_them(tmp_path):
         (root / "imagenet-r" / name).unlink()
     overrides = given("imagenet_r", root, classes=4, tasks=2)
     with pytest.raises(DataError) as caught:
-        benches.read(compose(overrides).bench)
+        benches.read_originals(compose(overrides).bench)
     assert all(f"{name} is missing" in str(caught.value) for name in gone)
 
 
@@ -141,7 +141,7 @@ def test_lists_that_contradict_themselves_are_refused(rows, message, tmp_path):
     sets.imagenet_r(tmp_path)
     sets.yaml_list(tmp_path / "imagenet-r_train.yaml", rows)
     with pytest.raises(DataError, match=message):
-        benches.read(compose(given("imagenet_r", tmp_path, classes=4, tasks=2)).bench)
+        benches.read_originals(compose(given("imagenet_r", tmp_path, classes=4, tasks=2)).bench)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_files_that_are_no_lists_are_refused_by_name(text, tmp_path):
     sets.imagenet_r(tmp_path)
     (tmp_path / "imagenet-r_train.yaml").write_text(text)
     with pytest.raises(DataError, match=r"imagenet-r_train\.yaml"):
-        benches.read(compose(given("imagenet_r", tmp_path, classes=4, tasks=2)).bench)
+        benches.read_originals(compose(given("imagenet_r", tmp_path, classes=4, tasks=2)).bench)
 
 
 def test_a_missing_folder_is_one_clear_error(tmp_path):

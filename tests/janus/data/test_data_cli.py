@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from janus.config.compose import compose
-from janus.config.method_spec import names
+from janus.config.method_spec import spec_names
 from janus.data import load_bench as benches
 from janus.data.__main__ import bench_of, main
 from janus.data.benches.catalogue import ORIGINS, Download
-from janus.data.files.download import fetch, unpack
-from janus.data.files.overview import counts, picture
+from janus.data.files.download import fetch, unpack_archive
+from janus.data.files.overview import class_table, picture
 from janus.data.images.flat_images import FlatImages
 from janus.errors import ConfigError, DataError
 from tests.janus.data import sets
@@ -27,7 +27,7 @@ from tests.janus.data.samples import TOY
 
 
 def test_list_knows_every_bench(capsys):
-    assert set(ORIGINS) == set(names("bench"))
+    assert set(ORIGINS) == set(spec_names("bench"))
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines[1:-2]} == set(ORIGINS)
@@ -49,7 +49,7 @@ def test_ones_own_folder_goes_from_check_to_prepared_to_training(tmp_path, capsy
     bench = compose(request).bench
     assert bench.classes == 3 and bench.split_sha256 in out
     assert main(["prepare", "folder", *words]) == 0
-    loaded = benches.load(bench)
+    loaded = benches.load_images(bench)
     assert isinstance(loaded.train.store, FlatImages) and len(loaded.train) == 12
 
 
@@ -60,9 +60,9 @@ def test_prepared_arrays_of_an_earlier_state_of_a_folder_are_not_used(tmp_path, 
     for command in ("check", "prepare"):
         assert main([command, "folder", *words]) == 0
     sets.save(root / "train/cat/new.jpg", 0, 5)
-    assert len(benches.load(compose(request).bench).train) == 8
+    assert len(benches.load_images(compose(request).bench).train) == 8
     assert main(["check", "folder", *words]) == 0
-    assert len(benches.load(compose(request).bench).train) == 9
+    assert len(benches.load_images(compose(request).bench).train) == 9
     assert "another split" in caplog.text
 
 
@@ -83,7 +83,7 @@ def test_check_says_when_a_split_has_not_the_published_numbers_of_images(tmp_pat
 
 def test_the_picture_shows_every_class_of_every_task(tmp_path):
     """More classes than fit into a line go on in the next; DomainNet has 69 to a task."""
-    bench = benches.load(compose({"bench": "glyphs", "backbone": "toy"}).bench)
+    bench = benches.load_images(compose({"bench": "glyphs", "backbone": "toy"}).bench)
     picture(bench, 2, False, tmp_path / "p.png")
     shown = np.asarray(Image.open(tmp_path / "p.png"))
     assert shown.shape == (4 * 64 + 8, 40 * 64, 3)
@@ -93,8 +93,8 @@ def test_the_picture_shows_every_class_of_every_task(tmp_path):
 
 
 def test_counts_are_those_of_each_class_in_each_domain():
-    bench = benches.load(compose({"bench": "glyphs_styles", "backbone": "toy"}).bench)
-    lines = [line.split("\t") for line in counts(bench).splitlines()[1:]]
+    bench = benches.load_images(compose({"bench": "glyphs_styles", "backbone": "toy"}).bench)
+    lines = [line.split("\t") for line in class_table(bench).splitlines()[1:]]
     assert len(lines) == 100 * len(bench.domain_names)
     totals = [sum(int(line[column]) for line in lines) for column in (2, 3)]
     assert totals == [len(bench.train), len(bench.test)]
@@ -249,12 +249,12 @@ SPOILT = TEXT[: len(TEXT) // 2] + b"\xff" * 400 + TEXT[len(TEXT) // 2 + 400 :]
 def test_a_corrupted_archive_is_one_clear_error(content, tmp_path):
     (tmp_path / "set.tar.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"set\.tar\.gz is damaged"):
-        unpack(tmp_path / "set.tar.gz", tmp_path)
+        unpack_archive(tmp_path / "set.tar.gz", tmp_path)
 
 
 def test_an_archive_that_leads_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/set.tar.gz").write_bytes(archive({"../escaped": b"x"}))
     with pytest.raises(DataError, match="damaged"):
-        unpack(tmp_path / "in/set.tar.gz", tmp_path / "in")
+        unpack_archive(tmp_path / "in/set.tar.gz", tmp_path / "in")
     assert not (tmp_path / "escaped").exists()

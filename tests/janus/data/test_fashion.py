@@ -52,7 +52,7 @@ def config(folder, **more):
 
 
 def load(folder):
-    return benches.read(config(folder))
+    return benches.read_originals(config(folder))
 
 
 def test_idx_files_are_read_as_written(folder):
@@ -74,7 +74,7 @@ def test_the_hash_depends_on_content_and_not_on_compression(folder):
 def test_files_that_are_not_the_declared_ones_are_refused(folder):
     declared = compose({"bench": "fashion"}).bench.split_sha256
     with pytest.raises(DataError, match="not the declared split"):
-        benches.load(config(folder, **{"bench.split_sha256": declared}))
+        benches.load_images(config(folder, **{"bench.split_sha256": declared}))
 
 
 def test_missing_files_are_all_named_with_the_command_that_mends_it(folder):
@@ -122,7 +122,7 @@ def test_validation_opens_no_test_file_of_a_set_that_was_checked(folder):
     assert main(["check", "fashion", *words]) == 0
     declared = {"bench.split_sha256": load(folder).sha256, "eval": "validation"}
     spoil_test_files(folder)
-    bench = benches.load(config(folder, **declared))
+    bench = benches.load_images(config(folder, **declared))
     assert torch.bincount(bench.train.labels).tolist() == [3] * 10
     assert torch.bincount(bench.test.labels).tolist() == [1] * 10
     path = folder / fashion.FILES["train"][1]
@@ -130,7 +130,7 @@ def test_validation_opens_no_test_file_of_a_set_that_was_checked(folder):
     raw[-1] ^= 1
     path.write_bytes(gzip.compress(raw))
     with pytest.raises(DataError, match=r"not the declared split.*janus\.data check"):
-        benches.load(config(folder, **declared))
+        benches.load_images(config(folder, **declared))
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_validation_on_the_published_images_opens_no_test_file(tmp_path):
             (tmp_path / name).symlink_to(INSTALLED / name)
     spoil_test_files(tmp_path)
     wanted = {"bench": "fashion", "bench.root": str(tmp_path), "eval": "validation"}
-    bench = benches.load(compose(wanted).bench)
+    bench = benches.load_images(compose(wanted).bench)
     assert (len(bench.train), len(bench.test)) == (48_000, 12_000)
     assert (INSTALLED / fashion.FILES["test"][0]).stat().st_size > 1000
 
@@ -157,6 +157,6 @@ def test_a_method_trains_on_it_end_to_end(folder, tmp_path):
 
 @pytest.mark.skipif(not INSTALLED.is_dir(), reason=f"needs {fashion.INSTALL}")
 def test_the_installed_images_are_the_declared_split():
-    bench = benches.load(compose({"bench": "fashion_200"}).bench)
+    bench = benches.load_images(compose({"bench": "fashion_200"}).bench)
     assert torch.bincount(bench.train.labels).tolist() == [200] * 10
     assert torch.bincount(bench.test.labels).tolist() == [1000] * 10

@@ -11,8 +11,8 @@ from PIL import Image
 
 from janus.config.compose import compose
 from janus.data.__main__ import bench_of, main
-from janus.data.files.decoded import decode
-from janus.data.load_bench import load, read
+from janus.data.files.decoded import decode_image
+from janus.data.load_bench import load_images, read_originals
 from janus.errors import ConfigError, DataError
 from tests.janus.data import sets
 
@@ -32,7 +32,7 @@ def words(root):
 
 
 def found(root):
-    return read(bench_of("folder", {"bench.root": str(root), "bench.tasks": 2}))
+    return read_originals(bench_of("folder", {"bench.root": str(root), "bench.tasks": 2}))
 
 
 @pytest.mark.parametrize("names", [("Train", "Test"), ("training", "TESTING"), ("train", "valid")])
@@ -72,7 +72,7 @@ def test_a_split_inside_of_domains_is_refused(mine, tmp_path):
     mine.rename(tmp_path / "paris")
     given = {"bench.root": str(tmp_path), "bench.tasks": 1, "bench.scenario": "domain"}
     with pytest.raises(DataError, match="ROOT/train/DOMAIN/CLASS"):
-        read(bench_of("folder", given))
+        read_originals(bench_of("folder", given))
 
 
 def test_systems_folders_are_no_classes(mine):
@@ -130,7 +130,7 @@ RAMP = np.tile(np.linspace(0, 1, 64), (8, 1))
 )
 def test_deep_grey_keeps_its_levels(name, levels, tmp_path):
     Image.fromarray(levels).save(tmp_path / name)
-    pixels = decode(tmp_path / name, None)
+    pixels = decode_image(tmp_path / name, None)
     assert pixels.shape == (8, 64, 3) and np.abs(pixels[..., 1] - RAMP * 255).max() < 1
 
 
@@ -177,12 +177,12 @@ def test_a_run_says_that_images_changed_since_they_were_prepared(mine, caplog):
         assert main([command, "folder", *words(mine)]) == 0
     given = {"bench": "folder", "backbone": "toy", "bench.root": str(mine), "bench.tasks": 2}
     config = compose(given).bench
-    load(config)
+    load_images(config)
     assert "since they were prepared" not in caplog.text
     (mine / "train/cat/cat_0000.jpg").unlink()
     shutil.copy(mine / "train/cat/cat_0001.jpg", mine / "train/cat/new.jpg")
     os.utime(mine / "test/dog/dog_0000.jpg", (1, 1))
-    assert len(load(config).train) == 6
+    assert len(load_images(config).train) == 6
     assert "prepared: 1 changed, 1 gone, 1 new" in caplog.text
 
 
@@ -192,6 +192,6 @@ def test_a_run_says_that_a_class_was_added_since_its_images_were_prepared(mine, 
     given = {"bench": "folder", "backbone": "toy", "bench.root": str(mine), "bench.tasks": 2}
     shutil.copytree(mine / "train/cat", mine / "train/bird")
     (mine / "train/.hidden").mkdir()
-    load(compose(given).bench)
+    load_images(compose(given).bench)
     count = len(list((mine / "train/bird").iterdir()))
     assert f"prepared: {count} new" in caplog.text

@@ -37,13 +37,13 @@ def test_a_method_trains_on_the_real_format(name, tmp_path):
     cell = compose({**overrides, "method": "seqlora"})
     result = run_cell(cell, Store(tmp_path / "runs"))
     assert result is not None
-    bench = benches.load(cell.bench)
+    bench = benches.load_images(cell.bench)
     assert sum(result["total"]) == len(bench.test) > 0
     assert result["split_sha256"] == cell.bench.split_sha256
 
 
 def test_cifar_pickles_of_python_2_are_read_as_written(tmp_path):
-    bench = benches.read(compose(sample("cifar100", tmp_path)).bench)
+    bench = benches.read_originals(compose(sample("cifar100", tmp_path)).bench)
     assert bench.train.pixels.shape == (20, 3, 32, 32) and bench.class_names[1] == "class1"
     for image, label in zip(bench.train.pixels, bench.train.labels.tolist(), strict=True):
         assert image[:, 10, 10].tolist() == [label * 67 % 256, label * 151 % 256, label * 29 % 256]
@@ -67,7 +67,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(place, tm
         pickle.dumps(bomb if place == "whole" else {"data": bomb, "fine_labels": []}, protocol=2)
     )
     with pytest.raises(DataError, match=r"names .*open"):
-        benches.read(compose(given("cifar100", root)).bench)
+        benches.read_originals(compose(given("cifar100", root)).bench)
     assert not (tmp_path / "ran").exists()
 
 
@@ -86,7 +86,7 @@ def test_damaged_cifar_files_are_one_clear_error(damage, tmp_path):
     content |= {name: pickle.dumps(value, protocol=2) for name, value in changed.items()}
     path.write_bytes(content[damage])
     with pytest.raises(DataError, match=r"cifar-100-python/train is not a CIFAR pickle"):
-        benches.read(compose(given("cifar100", root)).bench)
+        benches.read_originals(compose(given("cifar100", root)).bench)
 
 
 def test_the_published_cifar_files_are_declared():
@@ -96,20 +96,20 @@ def test_the_published_cifar_files_are_declared():
 def test_the_splits_of_imagenet_r_are_told_apart_by_name(tmp_path):
     """The same list files: another numbering, another first task, another hash."""
     overrides = sample("imagenet_r", tmp_path)
-    by_wnid = benches.read(compose(overrides).bench)
-    as_listed = benches.read(compose({**overrides, "bench.split": "coda_listed"}).bench)
+    by_wnid = benches.read_originals(compose(overrides).bench)
+    as_listed = benches.read_originals(compose({**overrides, "bench.split": "coda_listed"}).bench)
     assert by_wnid.class_names == tuple(sorted(sets.WNIDS))
     assert as_listed.class_names == sets.WNIDS
     assert by_wnid.sha256 != as_listed.sha256
     image = by_wnid.train.store.image(0), as_listed.train.store.image(0)
     assert torch.equal(*image)
     with pytest.raises(DataError, match="Did you mean 'coda_sorted'"):
-        benches.read(compose({**overrides, "bench.split": "coda_sortd"}).bench)
+        benches.read_originals(compose({**overrides, "bench.split": "coda_sortd"}).bench)
 
 
 def test_lists_that_are_not_the_published_ones_are_said_to_be_others(tmp_path, monkeypatch, caplog):
     config = compose(sample("imagenet_r", tmp_path)).bench
-    benches.read(config)
+    benches.read_originals(config)
     assert "imagenet-r_train.yaml and imagenet-r_test.yaml: not the published" in caplog.text
     files = {part: tmp_path / f"imagenet-r_{part}.yaml" for part in ("train", "test")}
     named = {
@@ -117,7 +117,7 @@ def test_lists_that_are_not_the_published_ones_are_said_to_be_others(tmp_path, m
     }
     monkeypatch.setattr(list_files, "CODA_BLOBS", {part: name[:8] for part, name in named.items()})
     caplog.clear()
-    benches.read(config)
+    benches.read_originals(config)
     assert "published" not in caplog.text
 
 
@@ -125,19 +125,19 @@ def test_lists_that_are_not_the_published_ones_are_said_to_be_others(tmp_path, m
 def test_imagenet_r_in_train_and_test_folders_is_a_split_of_its_own(below, tmp_path):
     sets.class_folders(tmp_path / below, {"train": 3, "test": 2}, sets.WNIDS)
     overrides = given("imagenet_r", tmp_path, classes=4, tasks=2, split="folders")
-    bench = benches.read(compose(overrides).bench)
+    bench = benches.read_originals(compose(overrides).bench)
     assert (len(bench.train), len(bench.test)) == (12, 8)
 
 
 def test_the_devkit_of_cars_gives_labels_names_and_order(tmp_path):
     overrides = sample("cars", tmp_path)
-    bench = benches.read(compose(overrides).bench)
+    bench = benches.read_originals(compose(overrides).bench)
     assert bench.class_names == CARS and (len(bench.train), len(bench.test)) == (9, 6)
     assert bench.train.labels.tolist() == [0, 1, 2] * 3
     assert bench.test.store.paths[4] == "cars_test/00005.jpg"
     labelled = tmp_path / "cars_test_annos_withlabels.mat"
     labelled.rename(tmp_path / "devkit" / labelled.name)
-    assert benches.read(compose(overrides).bench).sha256 == bench.sha256
+    assert benches.read_originals(compose(overrides).bench).sha256 == bench.sha256
 
 
 @pytest.mark.parametrize("damage", ["cut", "no class", "out of range", "missing"])
@@ -153,12 +153,12 @@ def test_damaged_annotations_of_cars_are_one_clear_error(damage, tmp_path):
     elif damage != "missing":
         savemat(path, {"annotations": rows if damage == "out of range" else unlabelled})
     with pytest.raises(DataError, match=r"cars_train_annos\.mat"):
-        benches.read(compose(overrides).bench)
+        benches.read_originals(compose(overrides).bench)
 
 
 def test_domains_follow_the_published_order(tmp_path):
     cell = compose(declared(sample("domainnet_domains", tmp_path) | {"bench.tasks": 6}))
-    stream = cut(benches.load(cell.bench), cell, CPU)
+    stream = cut(benches.load_images(cell.bench), cell, CPU)
     assert list(stream.names) == [(d,) for d in DOMAINS]
     assert all(task.classes == 2 and len(task.train) == 6 for task in stream.tasks)
 
@@ -174,18 +174,18 @@ def test_a_list_of_400000_lines_is_read_in_under_two_seconds(tmp_path):
 
 
 def test_the_chosen_classes_come_in_the_order_of_their_list(tmp_path):
-    bench = benches.read(compose(sample("imagenet100", tmp_path)).bench)
+    bench = benches.read_originals(compose(sample("imagenet100", tmp_path)).bench)
     assert bench.class_names == ("n07697313", "n01443537") and len(bench.train) == 6
 
 
 def test_without_a_test_folder_a_fixed_fifth_of_each_class_is_tested(tmp_path):
     overrides = sample("folder", tmp_path)
-    bench = benches.read(compose(overrides).bench)
+    bench = benches.read_originals(compose(overrides).bench)
     assert torch.bincount(bench.test.labels).tolist() == [1, 1]
     held = set(bench.test.store.paths)
     assert not held & set(bench.train.store.paths)
     elsewhere = sets.class_folders(tmp_path / "copy", {"": 5}, ("cat", "dog"))
-    again = benches.read(compose({**overrides, "bench.root": str(elsewhere)}).bench)
+    again = benches.read_originals(compose({**overrides, "bench.root": str(elsewhere)}).bench)
     assert again.sha256 == bench.sha256 and set(again.test.store.paths) == held
 
 
@@ -195,14 +195,14 @@ def test_a_published_split_is_never_replaced_by_one_of_our_own(name, tmp_path):
     root = sets.class_folders(tmp_path, {"": 5}, BIRDS)
     overrides = given(name, root, classes=3, tasks=3, split="folders")
     with pytest.raises(DataError, match=r"no folders train and test.*bench=folder"):
-        benches.read(compose(overrides).bench)
+        benches.read_originals(compose(overrides).bench)
 
 
 def test_a_folder_of_domains_is_domain_incremental(tmp_path):
     for domain in ("photo", "sketch"):
         sets.class_folders(tmp_path / domain, {"": 5}, ("cat", "dog"))
     overrides = given("folder", tmp_path, classes=2, tasks=2, scenario="domain")
-    bench = benches.read(compose(overrides).bench)
+    bench = benches.read_originals(compose(overrides).bench)
     assert bench.domain_names == ("photo", "sketch") and bench.class_names == ("cat", "dog")
     assert torch.bincount(bench.train.domains).tolist() == [8, 8]
 
@@ -214,34 +214,37 @@ def test_prepared_images_train_exactly_as_the_files_do(name, side, tmp_path):
     cell = compose(declared(overrides))
 
     def batches():
-        stream = cut(benches.load(cell.bench), cell, CPU)
+        stream = cut(benches.load_images(cell.bench), cell, CPU)
         yield from (b.images for b in stream.tasks[1].train_batches(0))
         yield from (b.images for b in stream.tasks[0].plain_batches())
 
     before = list(batches())
-    folder = memory_mapped.write(benches.read(cell.bench), cell.bench)
-    assert memory_mapped.find(cell.bench) is not None and memory_mapped.verify(cell.bench) == []
+    folder = memory_mapped.write_prepared(benches.read_originals(cell.bench), cell.bench)
+    assert (
+        memory_mapped.find_prepared(cell.bench) is not None
+        and memory_mapped.altered_arrays(cell.bench) == []
+    )
     after = list(batches())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     raw = bytearray((folder / "train.u8").read_bytes())
     raw[7] ^= 1
     (folder / "train.u8").write_bytes(raw)
-    assert memory_mapped.verify(cell.bench) == ["train"]
+    assert memory_mapped.altered_arrays(cell.bench) == ["train"]
     (folder / "train.u8").write_bytes(raw[:-1])
     with pytest.raises(DataError, match=r"damaged.*janus\.data prepare"):
-        benches.load(cell.bench)
+        benches.load_images(cell.bench)
 
 
 def test_preparing_again_does_not_touch_what_a_run_has_mapped(tmp_path):
     """Written in place, the shorter file would end the run with SIGBUS."""
     config = compose(sample("cifar100", tmp_path)).bench
-    bench = benches.read(config)
-    memory_mapped.write(bench, config)
-    mapped = memory_mapped.find(config)
+    bench = benches.read_originals(config)
+    memory_mapped.write_prepared(bench, config)
+    mapped = memory_mapped.find_prepared(config)
     few = dataclasses.replace(bench, train=bench.train.take(torch.arange(20).flip(0)))
-    memory_mapped.write(few, config)
+    memory_mapped.write_prepared(few, config)
     assert torch.equal(mapped.train.pixels, bench.train.pixels)
-    assert torch.equal(memory_mapped.find(config).train.pixels, few.train.pixels)
+    assert torch.equal(memory_mapped.find_prepared(config).train.pixels, few.train.pixels)
 
 
 def test_benches_in_one_cache_folder_keep_apart(tmp_path):
@@ -256,14 +259,14 @@ def test_benches_in_one_cache_folder_keep_apart(tmp_path):
             assert main([command, name, *words]) == 0
         configs[name] = compose(overrides).bench
     for name, config in configs.items():
-        bench = benches.load(config)
+        bench = benches.load_images(config)
         assert isinstance(bench.train.store, FlatImages) and bench.class_names == classes[name]
 
 
 def test_a_split_that_nobody_declared_is_not_trained_on(tmp_path):
     overrides = sample("cifar100", tmp_path)
     with pytest.raises(DataError, match=r"not declared.*bench\.split_sha256=[0-9a-f]{64}"):
-        benches.load(compose(overrides).bench)
+        benches.load_images(compose(overrides).bench)
 
 
 @pytest.mark.parametrize("ready", [False, True])
@@ -277,7 +280,7 @@ def test_validation_opens_no_test_file_of_cifar(ready, tmp_path):
     (root / "cifar-100-python/test").write_bytes(b"never looked at")
     pixels = compose(overrides).bench.prepared_folder / "test.u8"
     pixels.unlink(missing_ok=True)
-    bench = benches.load(compose({**overrides, "eval": "validation"}).bench)
+    bench = benches.load_images(compose({**overrides, "eval": "validation"}).bench)
     assert (len(bench.train), len(bench.test)) == (16, 4)
 
 
@@ -285,14 +288,14 @@ def test_validation_opens_no_test_file(tmp_path):
     overrides = declared(sample("imagenet_r", tmp_path))
     tuning = compose({**overrides, "eval": "validation"}).bench
     with pytest.raises(DataError, match=r"no record.*janus\.data check imagenet_r"):
-        benches.load(tuning)
+        benches.load_images(tuning)
     words = [f"bench.root={tmp_path}", "bench.classes=4", "bench.tasks=2"]
     assert main(["check", "imagenet_r", *words]) == 0
     for path in (tmp_path / "imagenet-r").rglob("test_*.jpg"):
         path.write_bytes(b"never looked at")
     for path in (tmp_path / ".janus").glob("examined-*"):
         path.unlink()
-    bench = benches.load(tuning)
+    bench = benches.load_images(tuning)
     assert len(bench.test) == 4 and len(bench.train) == 12
 
 
@@ -318,7 +321,7 @@ def test_check_shows_a_shared_test_set_beside_every_task(tmp_path, capsys):
 
 def test_a_resumed_run_sees_the_same_crops_of_files(tmp_path):
     cell = compose({**declared(sample("imagenet_r", tmp_path)), "train.batch_size": 2})
-    task = cut(benches.load(cell.bench), cell, CPU).tasks[0]
+    task = cut(benches.load_images(cell.bench), cell, CPU).tasks[0]
     whole, tail = list(task.train_batches(3)), list(task.train_batches(3, start=2))
     assert len(tail) == len(whole) - 2
     assert all(torch.equal(a.images, b.images) for a, b in zip(whole[2:], tail, strict=True))

@@ -26,7 +26,7 @@ needs_fonts = pytest.mark.skipif(bool(fonts.missing_files()), reason="fonts not 
 
 @pytest.fixture(scope="module")
 def data() -> bundle.GlyphData:
-    return bundle.load()
+    return bundle.load_glyphs()
 
 
 def test_classes_are_distinct_and_at_least_a_hundred() -> None:
@@ -125,12 +125,12 @@ def test_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
     cut = tmp_path / "glyphs.npz"
     cut.write_bytes(bundle.PATH.read_bytes()[:kept])
     with pytest.raises(DataError, match="rebuild"):
-        bundle.load(cut)
+        bundle.load_glyphs(cut)
 
 
 def test_missing_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"python -m janus\.data\.glyphs build"):
-        bundle.load(tmp_path / "none.npz")
+        bundle.load_glyphs(tmp_path / "none.npz")
 
 
 def test_file_with_other_classes_is_refused(tmp_path: Path) -> None:
@@ -139,12 +139,12 @@ def test_file_with_other_classes_is_refused(tmp_path: Path) -> None:
     arrays["classes"] = arrays["classes"][::-1]
     np.savez(tmp_path / "other.npz", **arrays)
     with pytest.raises(DataError, match="other classes"):
-        bundle.load(tmp_path / "other.npz")
+        bundle.load_glyphs(tmp_path / "other.npz")
 
 
 def test_loading_needs_neither_torch_nor_pillow_nor_fonttools() -> None:
     code = (
-        "import sys; from janus.data.glyphs import bundle; bundle.load(); "
+        "import sys; from janus.data.glyphs import bundle; bundle.load_glyphs(); "
         "print(sorted({'torch', 'PIL', 'fontTools'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -159,14 +159,17 @@ def test_data_is_frozen(data: bundle.GlyphData) -> None:
 @pytest.mark.slow
 @needs_fonts
 def test_building_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    bundle.build(tmp_path / "again.npz")
+    bundle.write_bundle(tmp_path / "again.npz")
     assert sha256(tmp_path / "again.npz") == sha256(bundle.PATH)
 
 
 @pytest.mark.slow
 @needs_fonts
 def test_pretraining_images_are_reproducible() -> None:
-    first, second = pretrain_set.render(1, seed=3), pretrain_set.render(1, seed=3)
+    first, second = (
+        pretrain_set.render_characters(1, seed=3),
+        pretrain_set.render_characters(1, seed=3),
+    )
     assert np.array_equal(first[0], second[0]) and len(first[2]) >= 200
 
 
@@ -199,7 +202,7 @@ def test_pretrained_features_beat_pixels_and_leave_room_to_learn(
     from janus.data.glyphs.make import pretrain
 
     monkeypatch.setattr(pretrain, "linear_probe", lambda *_: 1.0)  # nothing is asked of it here
-    monkeypatch.setattr(bundle, "load", lambda: every_class(data))
+    monkeypatch.setattr(bundle, "load_glyphs", lambda: every_class(data))
     found = pretrain.measure_accuracies()
     pretrained = found["pretrained ViT, nearest class mean"]
     others = [value for what, value in found.items() if not what.startswith("pretrained")]

@@ -12,19 +12,19 @@ from PIL import Image
 from janus.config.compose import compose
 from janus.data.glyphs import bundle, renditions
 from janus.data.glyphs.__main__ import main
-from janus.data.load_bench import load, read
+from janus.data.load_bench import load_images, read_originals
 from janus.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, renditions.Renditions]:
-    data = bundle.load()
-    return {split: renditions.render(data, split) for split in ("train", "test")}
+    data = bundle.load_glyphs()
+    return {split: renditions.render_split(data, split) for split in ("train", "test")}
 
 
 def test_images_are_the_declared_split() -> None:
     config = compose({"bench": "renditions"}).bench
-    assert read(config).sha256 == config.split_sha256
+    assert read_originals(config).sha256 == config.split_sha256
 
 
 @pytest.mark.parametrize(("split", "each"), [("train", 20), ("test", 20)])
@@ -40,7 +40,7 @@ def test_every_class_has_as_many_images_of_each_kind(
 def test_no_drawing_is_rendered_twice_for_training_and_each_test_drawing_in_every_kind(
     made: dict[str, renditions.Renditions],
 ) -> None:
-    data = bundle.load()
+    data = bundle.load_glyphs()
     assert len(made["train"].images) == len(data.train_images)
     assert (made["test"].kinds.reshape(-1, 3) == [0, 1, 2]).all()
     np.testing.assert_array_equal(made["test"].labels[::3], data.test_labels)
@@ -59,7 +59,7 @@ def test_kinds_differ_in_contrast_as_described(made: dict[str, renditions.Rendit
 
 def test_a_rendition_keeps_the_glyph(made: dict[str, renditions.Renditions]) -> None:
     """Faint images are the glyph under a small affine change: as bright in total, to a third."""
-    data, part = bundle.load(), made["train"]
+    data, part = bundle.load_glyphs(), made["train"]
     faint = part.kinds == 0
     ink = data.train_images[faint].sum(axis=(1, 2), dtype=np.int64)
     light = (part.images[faint].astype(np.int64) - 110).sum(axis=(1, 2))
@@ -70,7 +70,7 @@ def test_a_rendition_keeps_the_glyph(made: dict[str, renditions.Renditions]) -> 
 
 
 def test_validation_holds_out_whole_font_families(made: dict[str, renditions.Renditions]) -> None:
-    bench = load(compose({"bench": "renditions", "eval": "validation"}).bench)
+    bench = load_images(compose({"bench": "renditions", "eval": "validation"}).bench)
     assert len(bench.train) == 4800 and len(bench.test) == 1200
     for label in (0, 57):
         train = set(bench.train.groups[bench.train.labels == label].tolist())
@@ -80,7 +80,7 @@ def test_validation_holds_out_whole_font_families(made: dict[str, renditions.Ren
 
 def test_a_root_is_refused_since_the_bench_is_bundled() -> None:
     with pytest.raises(DataError, match=r"leave out bench\.root"):
-        load(compose({"bench": "renditions", "bench.root": "/data"}).bench)
+        load_images(compose({"bench": "renditions", "bench.root": "/data"}).bench)
 
 
 def test_contact_sheet_shows_every_class_in_every_kind(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def stream_of(**overrides):
     cell = toy_cell(**overrides)
-    return cut(benches.load(cell.bench), cell, CPU)
+    return cut(benches.load_images(cell.bench), cell, CPU)
 
 
 def test_orders_are_permutations_with_fixed_values():
@@ -34,7 +34,7 @@ def test_orders_are_permutations_with_fixed_values():
 
 def test_labels_are_numbered_by_appearance():
     stream = stream_of(order="3")
-    bench = benches.load(toy_cell().bench)
+    bench = benches.load_images(toy_cell().bench)
     first = 0
     for task, test in zip(stream.tasks, stream.tests, strict=True):
         assert task.first == first and task.classes == 25
@@ -94,8 +94,8 @@ def test_crops_do_not_depend_on_the_number_of_threads():
 
 def test_validation_never_touches_test_images_and_is_the_same_for_all_seeds():
     config = compose({"eval": "validation"}).bench
-    held = benches.load(config)
-    full = benches.load(compose({}).bench)
+    held = benches.load_images(config)
+    full = benches.load_images(compose({}).bench)
     assert len(held.train) + len(held.test) == len(full.train)
     counts = torch.bincount(held.test.labels)
     assert counts.min() == counts.max() == 12  # 20 % of 60
@@ -108,7 +108,7 @@ def test_validation_never_touches_test_images_and_is_the_same_for_all_seeds():
 
 
 def test_validation_holds_out_whole_font_families_where_it_can():
-    held = benches.load(compose({"eval": "validation"}).bench)
+    held = benches.load_images(compose({"eval": "validation"}).bench)
     inside = set(held.train.groups.tolist())
     outside = [g for g in held.test.groups.tolist() if g not in inside]
     assert len(outside) > 0.4 * len(held.test)
@@ -116,16 +116,16 @@ def test_validation_holds_out_whole_font_families_where_it_can():
 
 def test_cap_keeps_that_many_per_class():
     caps = {"bench.train_per_class": 7, "bench.test_per_class": 3}
-    test = benches.load(compose(caps).bench).test
+    test = benches.load_images(compose(caps).bench).test
     assert torch.bincount(test.labels).tolist() == [3] * 100
-    capped = benches.load(compose(caps).bench).train
+    capped = benches.load_images(compose(caps).bench).train
     assert torch.bincount(capped.labels).tolist() == [7] * 100
 
 
 def test_data_that_is_not_the_declared_split_is_refused():
     config = dataclasses.replace(compose({}).bench, split_sha256="0" * 64)
     with pytest.raises(DataError, match="not the declared split"):
-        benches.load(config)
+        benches.load_images(config)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "empty", "missing"])
@@ -137,11 +137,11 @@ def test_damaged_data_is_one_clear_error(damage, tmp_path, monkeypatch):
         path.write_bytes(content[damage])
     monkeypatch.setattr(bundle, "PATH", path)
     with pytest.raises(DataError, match=r"glyphs\.npz"):
-        benches.load(compose({}).bench)
+        benches.load_images(compose({}).bench)
 
 
 def test_everything_wrong_with_a_bench_is_named_at_once():
-    bench = benches.load(compose({}).bench)
+    bench = benches.load_images(compose({}).bench)
     empty = bench.test.take((bench.test.labels != 5).nonzero()[:, 0])
     broken = dataclasses.replace(bench, test=empty)
     config = dataclasses.replace(compose({}).bench, classes=99)

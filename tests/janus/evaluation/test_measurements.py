@@ -13,9 +13,9 @@ from janus.data.images.transforms import plain_view
 from janus.data.stream import cut
 from janus.evaluation.accuracy import evaluate, sample_past_images
 from janus.evaluation.measurements import Measurements
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
@@ -30,8 +30,8 @@ STYLES: dict[str, Any] = {
 
 def measuring(method: str, **overrides: Any) -> tuple[Measurements, Any]:
     cell, cpu = toy_cell(method, **overrides), torch.device("cpu")
-    stream = cut(benches.load(cell.bench), cell, cpu)
-    made = make(Context(cell, build(cell.backbone, cpu), cpu))
+    stream = cut(benches.load_images(cell.bench), cell, cpu)
+    made = make_method(Context(cell, build_backbone(cell.backbone, cpu), cpu))
     return Measurements(made, stream, cell, cpu), stream
 
 

@@ -30,10 +30,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from janus.config.cell import Cell
 from janus.data.images.images import Images
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context, Method
 from janus.methods.base.precomputable import predict_batch
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.training import checkpoint
 from janus.training.step import take_step
 from tests.helpers.bed import SHAPES, Bed
@@ -176,14 +176,14 @@ def dry_run(name: str, device: torch.device, shape: str = "toy") -> dict[str, As
 
         def faked(tree: Any) -> Any:
             copies = pytree.tree_map_only(Tensor, lambda t: fake.from_tensor(t.detach()), tree)
-            return checkpoint.to_device(copies, device)
+            return checkpoint.tree_to_device(copies, device)
 
         names = ("images", "labels", "domains")
         batch = replace(bed.batch, **faked({n: getattr(bed.batch, n) for n in names}))
 
         def fresh(cell: Cell = bed.cell) -> Method:
-            model = build(cell.backbone, torch.device("cpu"))
-            return make(Context(cell, _moved(model, device), device))
+            model = build_backbone(cell.backbone, torch.device("cpu"))
+            return make_method(Context(cell, _moved(model, device), device))
 
         method, found = fresh(), {}
         method.begin_task(replace(bed.task(0), device=device))

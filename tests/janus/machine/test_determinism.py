@@ -37,7 +37,7 @@ def test_a_gpu_is_asked_for_the_same_bytes_and_for_float32() -> None:
 def test_every_network_on_a_gpu_is_built_after_that(monkeypatch):
     asked = []
     monkeypatch.setattr(vit, "make_deterministic", asked.append)
-    vit.build(toy_cell().backbone, torch.device("cpu"))
+    vit.build_backbone(toy_cell().backbone, torch.device("cpu"))
     assert asked == [torch.device("cpu")]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from janus.config.method_spec import names
+from janus.config.method_spec import spec_names
 
 NOT_TRAINED = ("ncm", "ranpac")
 """ncm trains nothing, ranpac nothing after the first task."""
@@ -24,7 +24,7 @@ ROUTED = ("color", "color_pp")
 @pytest.fixture(scope="module")
 def asked() -> dict[str, dict[str, Any]]:
     """By method, what tests/janus/machine/pretended_gpu.py saw: one process, all methods."""
-    trained = [name for name in names("method") if name not in NOT_TRAINED]
+    trained = [name for name in spec_names("method") if name not in NOT_TRAINED]
     done = subprocess.run(
         [sys.executable, "-m", "tests.janus.machine.pretended_gpu", *trained],
         capture_output=True,

@@ -8,9 +8,9 @@ import torch
 
 from janus.data import load_bench as benches
 from janus.data.stream import cut
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from tests.conftest import toy_cell
 
 CPU = torch.device("cpu")
@@ -19,9 +19,9 @@ CPU = torch.device("cpu")
 def started(method: str, **overrides: Any):
     """A method and its stream, nothing trained yet."""
     cell = toy_cell(method, **overrides)
-    stream = cut(benches.load(cell.bench), cell, CPU)
-    context = Context(cell, build(cell.backbone, CPU), CPU)
-    return make(context), stream
+    stream = cut(benches.load_images(cell.bench), cell, CPU)
+    context = Context(cell, build_backbone(cell.backbone, CPU), CPU)
+    return make_method(context), stream
 
 
 def train(method, task, steps: int | None = None):

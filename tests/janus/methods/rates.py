@@ -17,7 +17,7 @@ from tests.conftest import toy_cell
 def task(epochs: int, index: int = 0, **fields: Any) -> Task:
     """A task of three steps an epoch."""
     cell = toy_cell("seqlora", train__batch_size=50, **fields)
-    found = cut(benches.load(cell.bench), cell, torch.device("cpu")).tasks[index]
+    found = cut(benches.load_images(cell.bench), cell, torch.device("cpu")).tasks[index]
     return replace(found, epochs=epochs)
 
 

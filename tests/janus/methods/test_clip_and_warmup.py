@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from janus import __main__ as command
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, spec_names
 from janus.errors import ConfigError
 from janus.methods.base.optimizer import TaskOptimizer
 from janus.training.step import take_step
@@ -108,7 +108,7 @@ def test_all_groups_are_clipped_together_as_torch_does(clip):
     assert all(map(torch.equal, step_with(None, gradients), gradients))
 
 
-TRAINED = [n for n in names("method") if method_spec(n).trains != "0"]
+TRAINED = [n for n in spec_names("method") if method_spec(n).trains != "0"]
 EXTRA = {
     "inflora_ca": {"method__align_samples": 16},
     "slca": {"method__align_samples": 16},
@@ -179,7 +179,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("word", REFUSED)
 def test_what_cannot_be_is_refused_in_one_line(word, capsys):
-    assert command.run(["--dry", word]) == 2
+    assert command.run_command(["--dry", word]) == 2
     found = capsys.readouterr()
     said = (found.out + found.err).strip()
     assert REFUSED[word] in said and "Traceback" not in said and len(said.splitlines()) == 1

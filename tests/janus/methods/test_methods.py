@@ -9,7 +9,7 @@ import torch
 
 from janus.algorithms.rectification import without
 from janus.config.compose import cautions
-from janus.config.method_spec import method_spec, names
+from janus.config.method_spec import method_spec, spec_names
 from janus.data import load_bench as benches
 from janus.data.stream import cut, joined
 from janus.errors import ConfigError, RunError
@@ -255,7 +255,7 @@ def test_joint_sees_everything_and_reports_only_the_end(tmp_path):
     assert result["correct"][:-1] == [None] * 3 and len(result["correct"][-1]) == 4
     assert result["metrics"]["bwt"] is None and result["metrics"]["acc"] is not None
     cell = toy_cell("joint")
-    stream = cut(benches.load(cell.bench), cell, CPU)
+    stream = cut(benches.load_images(cell.bench), cell, CPU)
     assert len(joined(stream).train) == sum(len(t.train) for t in stream.tasks)
 
 
@@ -273,7 +273,7 @@ def test_runs_domain_incremental(row, tmp_path):
 def test_every_declared_guard_exists():
     """The fidelity sheet names tests; each must be there."""
     root = Path(__file__).resolve().parents[2]
-    for name in names("method"):
+    for name in spec_names("method"):
         for guard in method_spec(name).guards:
             file, _, function = guard.partition("::")
             assert f"def {function}(" in (root / file).read_text(), f"{name}: no test {guard}"

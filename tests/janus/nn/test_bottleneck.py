@@ -7,18 +7,18 @@ import torch
 from torch.nn import functional
 
 from janus.errors import ConfigError
-from janus.nn.bottleneck import attach, new_adapter, use
-from janus.nn.vit import build
+from janus.nn.bottleneck import attach_bottlenecks, new_adapter, use
+from janus.nn.vit import build_backbone
 from tests.conftest import toy_cell
 
 CPU = torch.device("cpu")
 
 
 def adapted():
-    model = build(toy_cell("ncm").backbone, CPU)
+    model = build_backbone(toy_cell("ncm").backbone, CPU)
     images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     plain = model(images)
-    layers = attach(model)
+    layers = attach_bottlenecks(model)
     return model, layers, images, plain
 
 
@@ -68,4 +68,4 @@ def test_draws_depend_on_the_key_alone():
 
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(ConfigError, match="choose a timm ViT"):
-        attach(torch.nn.Linear(2, 2))
+        attach_bottlenecks(torch.nn.Linear(2, 2))

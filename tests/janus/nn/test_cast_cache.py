@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from janus.nn.cast_cache import FrozenLinear, hook_attention_kernel, keep_casts
-from janus.nn.lora import LoraQKV, attach, start_a
+from janus.nn.lora import LoraQKV, attach_lora, start_a
 from tests.janus.nn.small_vit import IMAGES, vit
 
 
@@ -34,7 +34,7 @@ X = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
 def test_a_network_computes_what_autocast_computes():
     plain, kept = vit(), keep_casts(vit())
     for model in (plain, kept):
-        for layer in attach(model, "kv", 4, 1.0):
+        for layer in attach_lora(model, "kv", 4, 1.0):
             start_a(layer, ("test",))
             with torch.no_grad():
                 layer.b.normal_(generator=torch.Generator().manual_seed(layer.block))

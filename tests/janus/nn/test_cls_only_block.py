@@ -8,11 +8,11 @@ import pytest
 import timm
 import torch
 
-from janus.nn.bottleneck import attach as attach_adapters
+from janus.nn.bottleneck import attach_bottlenecks as attach_adapters
 from janus.nn.bottleneck import new_adapter, use
 from janus.nn.cls_only_block import ClsOnlyBlock, compute_cls_only
 from janus.nn.fourier_update import DenseQKV
-from janus.nn.lora import attach, start_a, tapped, wrap
+from janus.nn.lora import attach_lora, start_a, tapped, wrap
 from janus.nn.prompts import PromptedViT
 
 BUNDLED = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4}
@@ -37,7 +37,7 @@ def images(shape, count=2):
 
 
 def adapted(model, targets="kv"):
-    layers = attach(model, targets, 4, 1.0)
+    layers = attach_lora(model, targets, 4, 1.0)
     for layer in layers:
         start_a(layer, ("test",))
         with torch.no_grad():

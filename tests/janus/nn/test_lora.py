@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from janus.errors import ConfigError
-from janus.nn.lora import add_products, attach, start_a
+from janus.nn.lora import add_products, attach_lora, start_a
 from tests.janus.nn.small_vit import IMAGES, vit
 
 
 def filled(model, targets="kv", rank=4, scale=1.0):
-    layers = attach(model, targets, rank, scale)
+    layers = attach_lora(model, targets, rank, scale)
     for layer in layers:
         start_a(layer, ("test",))
         with torch.no_grad():
@@ -33,7 +33,7 @@ def test_merge_is_exact(targets):
 def test_zero_b_changes_nothing():
     plain = vit()(IMAGES)
     model = vit()
-    for layer in attach(model, "kv", 4, 1.0):
+    for layer in attach_lora(model, "kv", 4, 1.0):
         start_a(layer, ("test",))
     assert torch.equal(model(IMAGES), plain)
 
@@ -101,9 +101,9 @@ def test_probe_gives_the_weight_gradient_along_a_basis():
 @pytest.mark.parametrize("rank", [0, 33])
 def test_rank_must_fit_the_width(rank):
     with pytest.raises(ConfigError, match="between 1 and the width 32"):
-        attach(vit(), "kv", rank, 1.0)
+        attach_lora(vit(), "kv", rank, 1.0)
 
 
 def test_a_model_without_fused_qkv_is_refused():
     with pytest.raises(ConfigError, match="no blocks"):
-        attach(torch.nn.Linear(3, 3), "kv", 1, 1.0)
+        attach_lora(torch.nn.Linear(3, 3), "kv", 1, 1.0)

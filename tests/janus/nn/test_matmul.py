@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from janus.nn import matmul
 from janus.nn.cast_cache import keep_casts
-from janus.nn.lora import attach
+from janus.nn.lora import attach_lora
 from janus.nn.matmul import add_second_moment, linear
 from tests.janus.nn.small_vit import IMAGES, vit
 
@@ -96,7 +96,7 @@ def test_a_network_trains_alike_with_both(monkeypatch):
         monkeypatch.setattr(matmul, "prefers_onednn", lambda choice=choice: choice)
         monkeypatch.setattr(matmul, "SMALLEST", 1)
         model = keep_casts(vit())
-        layers = attach(model, "kv", 4, 1.0)
+        layers = attach_lora(model, "kv", 4, 1.0)
         for layer in layers:
             torch.nn.init.normal_(layer.a, generator=torch.Generator().manual_seed(layer.block))
             torch.nn.init.normal_(layer.b, generator=torch.Generator().manual_seed(9))

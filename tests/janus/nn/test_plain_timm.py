@@ -13,8 +13,8 @@ from torch import nn
 from janus.config.compose import compose
 from janus.machine.plain_timm import VARIABLE
 from janus.nn import matmul
-from janus.nn.lora import attach
-from janus.nn.vit import build
+from janus.nn.lora import attach_lora
+from janus.nn.vit import build_backbone
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.conftest import toy_cell
@@ -36,21 +36,21 @@ def images() -> torch.Tensor:
 
 def test_no_class_of_timm_is_changed_and_features_are_equal_up_to_rounding(plain):
     config = compose({"bench": "glyphs"}).backbone
-    bare = build(config, CPU)
+    bare = build_backbone(config, CPU)
     assert type(bare) is VisionTransformer and not matmul.prefers_onednn()
     assert {type(block) for block in bare.blocks} == {Block}
     linears = [m for m in bare.modules() if isinstance(m, nn.Linear)]
     assert {type(linear) for linear in linears} == {nn.Linear}
     plain.delenv(VARIABLE)
     matmul.prefers_onednn.cache_clear()
-    fast = build(config, CPU)
+    fast = build_backbone(config, CPU)
     assert type(fast) is not VisionTransformer
     torch.testing.assert_close(bare(images()), fast(images()), rtol=1e-4, atol=1e-5)
 
 
 def test_adapters_train_on_the_plain_network(plain):
-    bare = build(compose({"bench": "glyphs"}).backbone, CPU)
-    wrappers = attach(bare, "kv", 4, 1.0)
+    bare = build_backbone(compose({"bench": "glyphs"}).backbone, CPU)
+    wrappers = attach_lora(bare, "kv", 4, 1.0)
     for wrapper in wrappers:
         nn.init.normal_(wrapper.a)
     direction = torch.randn(4, 128, generator=torch.Generator().manual_seed(1))

@@ -16,10 +16,10 @@ import torch
 from janus.config.cell import Cell
 from janus.config.compose import compose
 from janus.data import load_bench as benches
-from janus.data.images.pixels import prepare
+from janus.data.images.pixels import to_input
 from janus.errors import DataError, RunError
 from janus.store import correct_images, image_bits
-from janus.store.image_bits import ImageBits, decode, encode
+from janus.store.image_bits import ImageBits, decode_bits, encode
 from janus.store.store import Store
 from janus.training import checkpoint
 from janus.training.load_trained import load_trained
@@ -45,14 +45,14 @@ def kept(cell: Cell, store: Store) -> ImageBits:
     """The bits of a finished cell, checked against its counts."""
     result = store.result(cell.id)
     assert result is not None
-    return image_bits.load(store.root, result["correct_images"], result["correct"])
+    return image_bits.load_bits(store.root, result["correct_images"], result["correct"])
 
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("tasks", [1, 3, 300])
 def test_bits_come_back_as_they_were_written(tasks, shared):
     before = some_bits(tasks, 1000, shared)
-    after = decode(encode(before))
+    after = decode_bits(encode(before))
     assert (after.test_set, after.images, after.after) == ("a" * 64, 1000, tuple(range(tasks)))
     assert np.array_equal(after.rows, before.rows)
     assert (after.task is None) == shared
@@ -91,7 +91,7 @@ def test_counts_are_those_of_the_images_of_each_task():
 )
 def test_bytes_that_are_no_such_file_are_refused(damage, said):
     with pytest.raises(DataError, match=said):
-        decode(damage(encode(some_bits())))
+        decode_bits(damage(encode(some_bits())))
 
 
 def test_a_file_is_used_only_with_its_own_name_and_counts(tmp_path):
@@ -99,27 +99,27 @@ def test_a_file_is_used_only_with_its_own_name_and_counts(tmp_path):
     content = encode(bits)
     name = hashlib.sha256(content).hexdigest()
     with pytest.raises(DataError, match="cannot be read: No such file"):
-        image_bits.load(tmp_path, name, bits.counts())
-    correct_images.keep(tmp_path, content)
-    assert np.array_equal(image_bits.load(tmp_path, name, bits.counts()).rows, bits.rows)
+        image_bits.load_bits(tmp_path, name, bits.counts())
+    correct_images.keep_file(tmp_path, content)
+    assert np.array_equal(image_bits.load_bits(tmp_path, name, bits.counts()).rows, bits.rows)
     others = [list(row) for row in bits.counts()]
     others[2][0] += 1
     with pytest.raises(DataError, match="do not add up"):
-        image_bits.load(tmp_path, name, others)
+        image_bits.load_bits(tmp_path, name, others)
     path = correct_images.path_of(tmp_path, name)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 128]))
     with pytest.raises(DataError, match=r"\.bits is damaged"):
-        image_bits.load(tmp_path, name, bits.counts())
-    correct_images.keep(tmp_path, content)  # the run that makes it again mends it
+        image_bits.load_bits(tmp_path, name, bits.counts())
+    correct_images.keep_file(tmp_path, content)  # the run that makes it again mends it
     assert path.read_bytes() == content
 
 
 def right_now(cell: Cell, store: Store) -> list[bool]:
     """Whether each image of the bench's test set, in its own order, is right by the kept method."""
-    method, test = load_trained(store.root, cell.id), benches.load(cell.bench).test
+    method, test = load_trained(store.root, cell.id), benches.load_images(cell.bench).test
     order = (store.result(cell.id) or {})["class_order"]
     with torch.inference_mode(), method.context.autocast():
-        logits, _ = method.predict(prepare(test.pixels, cell.backbone, CPU))
+        logits, _ = method.predict(to_input(test.pixels, cell.backbone, CPU))
     return [
         order[k] == y for k, y in zip(logits.argmax(1).tolist(), test.labels.tolist(), strict=True)
     ]
@@ -159,7 +159,7 @@ def test_one_test_set_for_all_tasks_has_bits_after_every_task(tmp_path):
 
 def test_the_file_is_there_before_the_result_that_names_it(tmp_path, monkeypatch):
     cell, store = toy_cell("ncm"), Store(tmp_path)
-    original = correct_images.keep
+    original = correct_images.keep_file
 
     def keep_and_look(root: Path, content: bytes) -> None:
         assert not store.done()
@@ -167,7 +167,7 @@ def test_the_file_is_there_before_the_result_that_names_it(tmp_path, monkeypatch
         raise OSError(28, "the process ends here")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="ends here"):
-        patch.setattr(correct_images, "keep", keep_and_look)
+        patch.setattr(correct_images, "keep_file", keep_and_look)
         run_cell(cell, store, threads=1)
     (orphan,) = (tmp_path / "correct_images").glob("*/*.bits")
     result = run_cell(cell, store, threads=1)
@@ -178,9 +178,9 @@ def test_the_file_is_there_before_the_result_that_names_it(tmp_path, monkeypatch
 def forget_bits(store: Store, cell: Cell) -> None:
     """Make of the checkpoints those of a version that kept no bits."""
     for path in store.checkpoints(cell.id):
-        tree = checkpoint.read(path)
+        tree = checkpoint.read_tree(path)
         del tree["right"]
-        checkpoint.write(path, tree)
+        checkpoint.write_tree(path, tree)
 
 
 def test_a_run_begun_before_there_were_bits_ends_with_the_same_result_and_none(tmp_path):
@@ -211,10 +211,10 @@ def test_results_agree_that_differ_in_naming_bits_and_disagree_about_other_bits(
 def test_writing_bits_that_are_there_makes_them_young_again(tmp_path):
     """`gc` leaves young files alone: the run that names these may be about to commit."""
     content = encode(some_bits())
-    correct_images.keep(tmp_path, content)
-    path = correct_images.path_of(tmp_path, correct_images.name_of(content))
+    correct_images.keep_file(tmp_path, content)
+    path = correct_images.path_of(tmp_path, correct_images.content_name(content))
     os.utime(path, (1, 1))
-    correct_images.keep(tmp_path, content)
+    correct_images.keep_file(tmp_path, content)
     assert path.stat().st_mtime > 1e9
 
 

@@ -42,21 +42,21 @@ def test_what_was_absent_a_moment_ago_cannot_be_opened_nor_found(client, tmp_pat
 
 def test_the_layer_shows_at_once_what_this_client_made(client, tmp_path):
     assert not (tmp_path / "b").exists()
-    assert atomic_files.create(tmp_path / "b", atomic_files.json_writer({}))
+    assert atomic_files.create_once(tmp_path / "b", atomic_files.json_writer({}))
     assert (tmp_path / "b").exists()
 
 
 def test_a_repeated_rename_link_or_unlink_counts_as_made(client, tmp_path):
     client.lost = 1.0
     atomic_files.replace(tmp_path / "a", atomic_files.json_writer(1))
-    assert atomic_files.create(tmp_path / "b", atomic_files.json_writer(2))
+    assert atomic_files.create_once(tmp_path / "b", atomic_files.json_writer(2))
     assert (atomic_files.read_json(tmp_path / "a"), atomic_files.read_json(tmp_path / "b")) == (
         1,
         2,
     )
     assert client.replays == 3
     client.lost = 0.0
-    assert not atomic_files.create(
+    assert not atomic_files.create_once(
         tmp_path / "b", atomic_files.json_writer(3)
     )  # somebody else's stays
 

@@ -99,7 +99,9 @@ def test_a_result_that_contradicts_its_own_counts_is_an_error_that_names_both(tm
     counts = {"correct": [[9], [6, 9]], "total": [10, 10]}
     found = metrics.summarise(counts["correct"], counts["total"])
     path = store.result_path(cell.id)
-    atomic_files.create(path, atomic_files.json_writer(result_of(cell, **counts, metrics=found)))
+    atomic_files.create_once(
+        path, atomic_files.json_writer(result_of(cell, **counts, metrics=found))
+    )
     assert store.result(cell.id)["metrics"]["acc"] == 0.75
     edited = result_of(cell, **counts, metrics=found | {"acc": 0.99})
     path.write_text(json.dumps(edited))
@@ -150,7 +152,7 @@ def test_link_that_nfs_reports_as_failed_counts_when_it_was_made(tmp_path, monke
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "link", lying)
-    assert atomic_files.create(tmp_path / "a.json", atomic_files.json_writer({"a": 1}))
+    assert atomic_files.create_once(tmp_path / "a.json", atomic_files.json_writer({"a": 1}))
     assert atomic_files.read_json(tmp_path / "a.json") == {"a": 1}
 
 

@@ -7,7 +7,7 @@ import pytest
 from janus import metrics
 from janus.errors import ConfigError
 from janus.tracking import wandb_account, wandb_rows
-from janus.tracking.heat_map import SIDE, draw
+from janus.tracking.heat_map import SIDE, draw_accuracy
 from janus.tracking.observer import Together
 from tests.conftest import toy_cell
 
@@ -95,7 +95,7 @@ def test_the_matrix_as_a_table_has_a_row_for_each_measured_cell():
 
 
 def test_the_picture_is_darker_where_more_is_right_and_white_where_nothing_was_measured():
-    picture = draw({(0, 0): 0.9, (1, 0): 0.1, (1, 1): 1.0})
+    picture = draw_accuracy({(0, 0): 0.9, (1, 0): 0.1, (1, 1): 1.0})
     assert picture.size == (3 * SIDE, 3 * SIDE)
 
     def shade(row: int, column: int) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from analysis.runs import from_wandb
-from janus.__main__ import run as command_line
+from janus.__main__ import run_command as command_line
 from janus.methods.base.lora_method import LoraMethod
 from janus.store.store import Store
 from janus.tracking import wandb_tracker

@@ -66,7 +66,7 @@ def works(network: str, method: str) -> bool:
     cell = cell_of(network, method)
     cpu = torch.device("cpu")
     try:
-        _try_one_step(cell, cut(benches.load(cell.bench), cell, cpu), cpu)
+        _try_one_step(cell, cut(benches.load_images(cell.bench), cell, cpu), cpu)
     except (JanusError, AttributeError, TypeError, IndexError, RuntimeError, ValueError, KeyError):
         return False
     return True

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from janus.config.compose import compose
-from janus.config.method_spec import names
+from janus.config.method_spec import spec_names
 from janus.data.stream import Batch, cut, plain_batches, tasks_of
-from janus.methods import make
+from janus.methods import make_method
 from janus.methods.base.method import Context
 from janus.methods.base.precomputable import predict_batch
-from janus.nn.vit import build
+from janus.nn.vit import build_backbone
 from janus.training.checkpoint import flatten
 from janus.training.step import split, take_step
 from tests.helpers.bed import Bed
@@ -67,9 +67,9 @@ def trained(row: Row, parts: int) -> tuple[dict[str, Tensor], list[list[int]]]:
     correct = []
     with in_float64():
         stream = cut(patterns(), cell, CPU)
-        backbone = build(cell.backbone, CPU)
+        backbone = build_backbone(cell.backbone, CPU)
         fill(backbone)
-        method = make(Context(cell, backbone, CPU))
+        method = make_method(Context(cell, backbone, CPU))
         for task in tasks_of(stream, method.joint)[:2]:
             method.begin_task(task)
             for epoch in range(method.epochs(task)):
@@ -123,7 +123,7 @@ def test_a_batch_in_parts_trains_what_the_whole_batch_trains(row, parts):
 
 
 def test_every_method_is_trained_in_parts_here():
-    assert {row.method for row in ROWS} == set(names("method"))
+    assert {row.method for row in ROWS} == set(spec_names("method"))
 
 
 # ---- parts -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import janus.training.loop
-from janus.__main__ import run as command_line
+from janus.__main__ import run_command as command_line
 from janus.store.store import Store
 from janus.training.loop import run_cell
 from tests.conftest import TOY, toy_cell
@@ -31,8 +31,8 @@ INSTANTS = {
     "in evaluation": ("janus.evaluation.measurements:evaluate", 3),
     "while saving a checkpoint": ("janus.atomic_files:_sync", 12),
     "before the commit": ("janus.store.claims:Claim.commit", 1),
-    "while keeping single images, before the link": ("janus.atomic_files:create", 3),
-    "while committing, before the link": ("janus.atomic_files:create", 4),
+    "while keeping single images, before the link": ("janus.atomic_files:create_once", 3),
+    "while committing, before the link": ("janus.atomic_files:create_once", 4),
     "after the commit, before the release": ("janus.store.claims:Claim.release", 1),
 }
 

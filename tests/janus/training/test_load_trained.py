@@ -11,7 +11,7 @@ import torch
 
 from janus.config.cell import Cell
 from janus.data import load_bench as benches
-from janus.data.images.pixels import prepare
+from janus.data.images.pixels import to_input
 from janus.data.stream import cut
 from janus.errors import DataError, RunError
 from janus.store.store import Store
@@ -26,11 +26,11 @@ CPU = torch.device("cpu")
 def correct_again(cell: Cell, store: Store) -> list[int]:
     """Right answers on each task's test images, by the method from the store alone."""
     method = load_trained(store.root, cell.id)
-    stream = cut(benches.load(cell.bench), cell, CPU)
+    stream = cut(benches.load_images(cell.bench), cell, CPU)
     found = []
     with torch.inference_mode(), method.context.autocast():
         for images in stream.tests:
-            logits, _ = method.predict(prepare(images.pixels, cell.backbone, CPU))
+            logits, _ = method.predict(to_input(images.pixels, cell.backbone, CPU))
             found.append(int((logits.argmax(1) == images.labels).sum()))
     return found
 

@@ -53,7 +53,7 @@ def test_stopped_between_and_inside_tasks_ends_with_the_same_bytes(row, tmp_path
     result = run_cell(cell, cut, threads=1)
     assert result_bytes(cut, cell) == result_bytes(whole, cell)
     for store in (whole, cut):
-        image_bits.load(store.root, result["correct_images"], result["correct"])
+        image_bits.load_bits(store.root, result["correct_images"], result["correct"])
 
 
 def stopping_after(steps: int, loss):
@@ -130,14 +130,14 @@ def test_altered_checkpoint_is_noticed(tmp_path):
     raw[-3] ^= 1
     path.write_bytes(raw)
     with pytest.raises(DataError, match="damaged"):
-        checkpoint.read(path)
+        checkpoint.read_tree(path)
 
 
 @pytest.mark.slow
 def test_slow_checkpoints_are_taken_less_often(tmp_path, monkeypatch):
     """On a clock of our own: every look at it takes a second, every checkpoint 20."""
     now, saves = [0.0], []
-    original = checkpoint.save
+    original = checkpoint.save_checkpoint
 
     def monotonic():
         now[0] += 1
@@ -151,7 +151,7 @@ def test_slow_checkpoints_are_taken_less_often(tmp_path, monkeypatch):
     clock = SimpleNamespace(monotonic=monotonic, time=time.time)
     for module in ("run_checkpoints", "run_state", "progress", "heartbeat"):
         monkeypatch.setattr(f"janus.training.{module}.time", clock)
-    monkeypatch.setattr(checkpoint, "save", slow)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
     cell = toy_cell("seqlora", train__epochs=50)
     run_cell(cell, Store(tmp_path), threads=1, checkpoint_s=10.0, until_task=1)
     inside = [name for name in saves if not name.endswith("-0000000")]
@@ -260,12 +260,12 @@ def test_a_run_that_is_stopped_at_any_step_goes_on_to_the_same_bytes(tmp_path):
 def test_checkpoints_hold_as_many_tensors_after_every_task(tmp_path, monkeypatch):
     """What grows is the tensors, not their number: a tree of T heads is walked T times."""
     found = []
-    original = checkpoint.write
+    original = checkpoint.write_tree
 
     def counting(path, tree):
         found.append(len(checkpoint.flatten(tree)[0]))
         original(path, tree)
 
-    monkeypatch.setattr(checkpoint, "write", counting)
+    monkeypatch.setattr(checkpoint, "write_tree", counting)
     run_cell(toy_cell("janus", train__epochs=1), Store(tmp_path), threads=1)
     assert len(found) == 3 and len(set(found)) == 1

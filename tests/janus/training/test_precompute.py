@@ -60,7 +60,7 @@ def passed(monkeypatch) -> list[int]:
         return model, record
 
     monkeypatch.setattr(set_up, "build_recorded", counting)
-    monkeypatch.setattr(precompute, "build", lambda *given: counting(*given)[0])
+    monkeypatch.setattr(precompute, "build_backbone", lambda *given: counting(*given)[0])
     return sizes
 
 
@@ -192,7 +192,7 @@ def test_kept_features_are_mapped_not_copied(tmp_path):
     path = next((tmp_path / "features").glob("*/*.safetensors"))
     from janus.training import checkpoint
 
-    tensor = checkpoint.read(path, mapped=True)["features"]
+    tensor = checkpoint.read_tree(path, mapped=True)["features"]
     address = tensor.untyped_storage().data_ptr()
     maps = Path("/proc/self/maps").read_text().splitlines()
     ranges = [line.split()[0].split("-") for line in maps if str(path) in line]

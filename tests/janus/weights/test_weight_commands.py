@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from janus.__main__ import run
+from janus.__main__ import run_command
 from janus.config.cell import BackboneConfig
 from janus.config.compose import compose
 from janus.errors import ConfigError, DataError
@@ -52,7 +52,11 @@ def provenance(store):
 def test_a_run_says_what_it_did_and_keeps_it_in_its_provenance(tmp_path, capsys):
     state = network(**GREY).state_dict()
     plain, other = save(state, tmp_path / "a.pth"), save(moco_v3(state), tmp_path / "b.pth")
-    assert run(words(plain, tmp_path / "plain")) == run(words(other, tmp_path / "other")) == 0
+    assert (
+        run_command(words(plain, tmp_path / "plain"))
+        == run_command(words(other, tmp_path / "other"))
+        == 0
+    )
     out, err = capsys.readouterr()
     figures = [line.split("(")[0] for line in out.splitlines() if line.startswith("ACC")]
     assert len(figures) == 2 and figures[0] == figures[1]
@@ -70,7 +74,7 @@ def test_a_run_says_what_it_did_and_keeps_it_in_its_provenance(tmp_path, capsys)
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_run_on_a_wrong_file_does_not_start(suffix, tmp_path, capsys):
     path = save(some("some.thing"), tmp_path / f"w{suffix}")
-    assert run(words(path, tmp_path / "store")) == 2
+    assert run_command(words(path, tmp_path / "store")) == 2
     out, err = capsys.readouterr()
     assert not out and "Traceback" not in err
     assert len([line for line in err.splitlines() if "cannot be loaded" in line]) == 1
@@ -100,11 +104,13 @@ def test_a_worker_of_a_cluster_takes_no_cell_on_a_wrong_file(tmp_path, monkeypat
     from cluster.node.node_check import UNFIT
     from cluster.node.worker import work
     from cluster.record.profile import load_profile
-    from cluster.record.submission import create, read_events
+    from cluster.record.submission import create_submission, read_events
 
     path, store = save(some("some.thing"), tmp_path / "w.pth"), Store(tmp_path / "store")
     cells = [toy_cell("ncm", seed=seed, backbone__weights=str(path)) for seed in range(3)]
-    submission = create(store, "name", cells, {}, load_profile("default", {"device": "cpu"}), {})
+    submission = create_submission(
+        store, "name", cells, {}, load_profile("default", {"device": "cpu"}), {}
+    )
     monkeypatch.setattr("cluster.node.worker.check_torch", lambda profile: "torch")
     with pytest.raises(SystemExit) as ended:
         work(submission, 0, 1, 0, lambda: False)
@@ -124,7 +130,7 @@ def test_equal_files_are_looked_at_once(tmp_path, monkeypatch):
     )
     path = save(network(**GREY).state_dict(), tmp_path / "w.pth")
     cells = [toy_cell("ncm", seed=seed, backbone__weights=str(path)) for seed in range(9)]
-    (line,) = resolve.check(cell.backbone for cell in [*cells, toy_cell("ncm")])
+    (line,) = resolve.check_weight_files(cell.backbone for cell in [*cells, toy_cell("ncm")])
     assert len(seen) == 1 and str(path) in line
 
 
@@ -142,19 +148,19 @@ def test_features_of_a_version_that_left_the_network_random_are_not_used(tmp_pat
 
 @pytest.mark.parametrize("where", ["hub", "bundled"])
 def test_weights_of_the_hub_and_of_the_package_are_loaded_as_strictly(where, tmp_path, monkeypatch):
-    from janus.nn.vit import build
+    from janus.nn.vit import build_backbone
 
     short = dict(list(network(**GREY).state_dict().items())[:-1])
     path = save(short, tmp_path / "model.safetensors")
     monkeypatch.setattr("janus.nn.vit.weight_file", lambda config: path)
     config = toy_cell(backbone__weights=where).backbone
     with pytest.raises(DataError, match=r"1 of 30 tensors are missing \(first: norm.bias\)"):
-        build(config, torch.device("cpu"))
+        build_backbone(config, torch.device("cpu"))
 
 
 def test_results_on_files_that_nobody_checked_are_told(tmp_path, capsys):
     path, store = save(network(**GREY).state_dict(), tmp_path / "w.pth"), tmp_path / "store"
-    assert run(words(path, store)) == 0
+    assert run_command(words(path, store)) == 0
     assert commands._main(["audit", str(store)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("0 results")
     (record,) = store.glob("runs/*/*/attempts/*/provenance.json")
@@ -163,7 +169,7 @@ def test_results_on_files_that_nobody_checked_are_told(tmp_path, capsys):
     record.write_text(json.dumps(facts))
     assert commands._main(["audit", str(store)]) == 0
     assert "1 results" in (out := capsys.readouterr().out) and "Check each file" in out
-    assert run(words(path, store)) == 0
+    assert run_command(words(path, store)) == 0
     assert "did not check weight files" in capsys.readouterr().err
 
 

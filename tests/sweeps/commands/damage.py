@@ -26,7 +26,7 @@ from janus.training.loop import run_cell
 from sweeps import __main__ as sweeps
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 WORDS = ["methods=[ncm]", "orders=2", "bench.train_per_class=4", "backbone=toy", "workers=1"]
 
@@ -88,7 +88,7 @@ TENSORS = ("checkpoint", "features")
 def make_sound(root: Path) -> Store:
     """A finished sweep of two cells: checkpoints, cached features, a failure and heartbeats."""
     store = Store(root)
-    planned = plan(load("smoke", [*WORDS, f"store={store.root}"]).sweep).entries
+    planned = plan(load_sweep("smoke", [*WORDS, f"store={store.root}"]).sweep).entries
     for entry in planned:
         run_cell(entry.cell, store, threads=1, keep="final")
     write_list(store, "smoke", "python -m sweeps run smoke", planned)
@@ -134,7 +134,7 @@ class Outcome:
 
 def outcomes(sound: Store, room: Path) -> Iterator[Outcome]:
     """Damage one file of a copy of `sound` at a time, below `room`, and call every command."""
-    cell = plan(load("smoke", WORDS).sweep).entries[0].cell
+    cell = plan(load_sweep("smoke", WORDS).sweep).entries[0].cell
     result = sound.result_path(cell.id).read_bytes()
     for name, known in files(sound, cell.id).items():
         assert known.exists(), f"the sound store has no {name}"

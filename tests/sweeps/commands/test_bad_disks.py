@@ -16,7 +16,7 @@ from janus.store.store import Store
 from sweeps.__main__ import run_command
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 ROOT = Path(__file__).resolve().parents[3]
 TOY = ["backbone=toy", "bench.train_per_class=5", "bench.tasks=2", "train.epochs=1"]
@@ -77,7 +77,7 @@ def anybodys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = Path(f"/tmp/janus-anybody-{os.getpid()}")
     folder.mkdir(mode=0o755)
     store = Store(folder / "store")
-    planned = plan(load("smoke", WORDS).sweep).entries
+    planned = plan(load_sweep("smoke", WORDS).sweep).entries
     write_list(store, "smoke", "python -m sweeps run smoke", planned)
     _finish(store, planned[0].cell)
     yield folder

@@ -19,12 +19,12 @@ from janus.store.store import Store
 from sweeps.__main__ import main
 from sweeps.spec.cell_list import read_list, write_list
 from sweeps.spec.plan import PlannedCell, plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 
 @pytest.fixture
 def planned() -> Sequence[PlannedCell]:
-    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).entries
+    return plan(load_sweep("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).entries
 
 
 @pytest.fixture
@@ -154,10 +154,10 @@ def finish_with_images(store: Store, cell: Cell, content: bytes, name: bool = Tr
     claim = store.claim(cell)
     assert claim is not None
     record = {"id": cell.id, "metrics": {"acc": 0.5}}
-    named = record | {"correct_images": correct_images.name_of(content)} if name else record
+    named = record | {"correct_images": correct_images.content_name(content)} if name else record
     claim.commit(named, {}, content if name else None)
     claim.release()
-    return correct_images.path_of(store.root, correct_images.name_of(content))
+    return correct_images.path_of(store.root, correct_images.content_name(content))
 
 
 def test_merged_and_exported_results_bring_their_single_images(
@@ -165,14 +165,14 @@ def test_merged_and_exported_results_bring_their_single_images(
 ) -> None:
     cell = planned[0].cell
     there = finish_with_images(other, cell, b"bits")
-    correct_images.keep(other.root, b"of no result")
+    correct_images.keep_file(other.root, b"of no result")
     assert main(["merge", str(other.root), f"store={store.root}"]) == 0
     here = correct_images.path_of(store.root, there.stem)
     assert here.read_bytes() == b"bits"
     assert store.result_path(cell.id).read_bytes() == other.result_path(cell.id).read_bytes()
     folder = tmp_path / "given"
     assert main(["export", str(folder), f"store={store.root}", "--results-only"]) == 0
-    assert correct_images.read(folder, there.stem) == b"bits"
+    assert correct_images.read_file(folder, there.stem) == b"bits"
     for root in (store.root, folder):
         assert len(list(root.glob("correct_images/*/*"))) == 1
     here.unlink()
@@ -233,9 +233,10 @@ def test_gc_deletes_old_single_images_that_no_result_names(
 ) -> None:
     named = finish_with_images(store, planned[0].cell, b"named")
     for content in (b"old", b"young"):
-        correct_images.keep(store.root, content)
+        correct_images.keep_file(store.root, content)
     old, young = (
-        correct_images.path_of(store.root, correct_images.name_of(c)) for c in (b"old", b"young")
+        correct_images.path_of(store.root, correct_images.content_name(c))
+        for c in (b"old", b"young")
     )
     for path in (named, old):
         os.utime(path, (time.time() - 1e6,) * 2)

@@ -15,7 +15,7 @@ from janus.store.store import Store
 from sweeps.commands.wandb_dashboard import dashboard, violation_keys, workspace
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def planned(store: Store) -> list[dict[str, str]]:
-    rows = plan(load("smoke", ["methods=[janus]", "orders=2"]).sweep).entries
+    rows = plan(load_sweep("smoke", ["methods=[janus]", "orders=2"]).sweep).entries
     write_list(store, "smoke", "", rows)
     return [{"id": p.cell.id} for p in rows]
 
@@ -36,13 +36,13 @@ def put(store: Store, cell_id: str, blocks: int) -> None:
     """A result whose last task has violations for that many blocks."""
     last = {"task": 1, "violation_past": {"k": [0.1] * blocks, "v": [0.2] * blocks}}
     record = {"id": cell_id, "diagnostics": [{"task": 0}, last]}
-    atomic_files.create(store.result_path(cell_id), atomic_files.json_writer(record))
+    atomic_files.create_once(store.result_path(cell_id), atomic_files.json_writer(record))
 
 
 def test_without_a_key_or_the_package_it_says_what_to_do(
     store: Store, planned: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = load("smoke", [f"store={store.root}"])
+    request = load_sweep("smoke", [f"store={store.root}"])
     with pytest.raises(ConfigError, match="wandb login"):
         dashboard(request, "")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -104,7 +104,7 @@ def test_made_again_the_same_workspace_is_brought_up_to_date(
         workspaces.Workspace, "url", property(lambda self: f"https://w/{self._internal_name}")
     )
     monkeypatch.setattr(workspaces.Workspace, "from_url", lambda url: saved[0])
-    request = load("smoke", [f"store={store.root}"])
+    request = load_sweep("smoke", [f"store={store.root}"])
     assert dashboard(request, "") == 0
     put(store, planned[0]["id"], 2)
     assert dashboard(request, "") == 0

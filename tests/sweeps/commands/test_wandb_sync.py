@@ -16,7 +16,7 @@ from sweeps.commands import wandb_sync as syncing
 from sweeps.commands.wandb_sync import bring_up_to_date, find_waiting, sync
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 Put = Callable[[str], None]
 
@@ -33,7 +33,7 @@ class Sweep:
 
     def __init__(self, store: Store, put: Put, orders: int = 4) -> None:
         self.store, self.put = store, put
-        planned = plan(load("smoke", ["methods=[seqlora]", f"orders={orders}"]).sweep).entries
+        planned = plan(load_sweep("smoke", ["methods=[seqlora]", f"orders={orders}"]).sweep).entries
         self.ids = [p.cell.id for p in planned]
         write_list(store, "smoke", "python -m sweeps run smoke", planned)
         entries = [{"id": p.cell.id, "title": p.title, "row": p.row} for p in planned]
@@ -140,7 +140,7 @@ def test_what_went_online_since_is_not_uploaded_from_before(smoke: Sweep) -> Non
 
 
 def test_a_cell_that_is_being_trained_is_left_alone(smoke: Sweep) -> None:
-    planned = plan(load("smoke", ["methods=[seqlora]", "orders=4"]).sweep).entries
+    planned = plan(load_sweep("smoke", ["methods=[seqlora]", "orders=4"]).sweep).entries
     claim = Store(smoke.store.root).claim(planned[0].cell)
     assert claim is not None
     smoke.folder(planned[0].cell.id, "offline-run-20260101_000000")
@@ -158,7 +158,7 @@ def test_a_file_that_may_still_be_written_to_is_left_for_the_next_time(smoke: Sw
 
 
 def test_without_a_key_nothing_is_tried(smoke: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = load("smoke", [f"store={smoke.store.root}"])
+    request = load_sweep("smoke", [f"store={smoke.store.root}"])
     with pytest.raises(ConfigError, match="wandb login"):
         sync(request, "")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -168,13 +168,13 @@ def test_without_a_key_nothing_is_tried(smoke: Sweep, monkeypatch: pytest.Monkey
 
 
 def test_the_tracker_is_no_part_of_a_cell(tmp_path: Path) -> None:
-    plain, tracked = (load("smoke", words) for words in ([], ["tracker=wandb"]))
+    plain, tracked = (load_sweep("smoke", words) for words in ([], ["tracker=wandb"]))
     assert (plain.execution.tracker, tracked.execution.tracker) == ("none", "wandb")
     assert [p.cell.id for p in plan(plain.sweep).entries] == [
         p.cell.id for p in plan(tracked.sweep).entries
     ]
     with pytest.raises(ConfigError, match="none or wandb"):
-        load("smoke", ["tracker=mlflow"])
+        load_sweep("smoke", ["tracker=mlflow"])
 
 
 @pytest.mark.slow
@@ -189,14 +189,14 @@ def test_cells_trained_before_are_written_from_their_results_and_really_uploaded
 
     toy = [f"{key}={value}" for key, value in TOY.items() if key != "bench"]
     words = ["methods=[ncm]", "orders=2", *toy, f"store={store.root}"]
-    planned = plan(load("smoke", words).sweep).entries
+    planned = plan(load_sweep("smoke", words).sweep).entries
     write_list(store, "smoke", "", planned)
     for p in planned:
         run_cell(p.cell, store, threads=1)
     with serving() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        assert sync(load("smoke", words), "") == 0
+        assert sync(load_sweep("smoke", words), "") == 0
         assert set(server.runs) == {p.cell.id for p in planned}
         for p in planned:
             run, result = server.runs[p.cell.id], store.result(p.cell.id) or {}
@@ -205,7 +205,7 @@ def test_cells_trained_before_are_written_from_their_results_and_really_uploaded
             curve = [row["accuracy"] for row in run.history() if "accuracy" in row]
             assert len(curve) == TOY["bench.tasks"]
         uploaded = dict(server.runs)
-        assert sync(load("smoke", words), "") == 0
+        assert sync(load_sweep("smoke", words), "") == 0
         assert server.runs == uploaded
     found = from_wandb.read_offline(store.root)
     stored = {p.cell.id: (store.result(p.cell.id) or {})["metrics"] for p in planned}

@@ -18,13 +18,13 @@ from sweeps.estimate import forecast
 from sweeps.show import texts
 from sweeps.spec.by_status import by_status
 from sweeps.spec.plan import PlannedCell, plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 
 def planned(*words: str) -> Sequence[PlannedCell]:
     given = {word.partition("=")[0] for word in words}
     usual = [w for w in ("methods=[seqlora,janus]", "orders=2") if w.partition("=")[0] not in given]
-    return plan(load("smoke", [*usual, *words]).sweep).entries
+    return plan(load_sweep("smoke", [*usual, *words]).sweep).entries
 
 
 def finish(store: Store, cell: Cell, seconds: float, **facts: Any) -> None:
@@ -112,7 +112,7 @@ def test_the_forecast_is_kept_and_compared_with_what_it_took(store: Store) -> No
     finish(store, wanted[0].cell, 60.0)
     made = make(store, wanted)
     assert made is not None
-    forecast.keep(store, "smoke", made)
+    forecast.keep_forecast(store, "smoke", made)
     assert forecast.kept(store, "smoke") == made
     forecast.keep_outcome(store, "smoke", 3, 198.0, 100.0)
     assert forecast.kept(store, "smoke") == made
@@ -148,7 +148,7 @@ def test_planning_ten_thousand_cells_with_nine_thousand_done_takes_two_seconds_o
     store: Store,
 ) -> None:
     words = ["methods=[seqlora,inflora,janus,lora_gpm,olora]", "orders=100", "seeds=20"]
-    for entry in plan(load("smoke", words).sweep).entries[:9000]:
+    for entry in plan(load_sweep("smoke", words).sweep).entries[:9000]:
         path = store.result_path(entry.cell.id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"id": entry.cell.id}))

@@ -16,7 +16,7 @@ from janus.store.store import Store
 from janus.training.loop import run_cell
 from sweeps.show.lost_work import HEARTBEAT_S, lost_work
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.helpers import chaos
 
 Put = Callable[[str], None]
@@ -24,7 +24,7 @@ Put = Callable[[str], None]
 
 @pytest.fixture
 def cell() -> Cell:
-    return plan(load("smoke", ["methods=[janus]", "orders=1"]).sweep).cells[0]
+    return plan(load_sweep("smoke", ["methods=[janus]", "orders=1"]).sweep).cells[0]
 
 
 def attempt(store: Store, cell: Cell, seconds: float, resumed_s: float, ends: bool = False) -> None:
@@ -86,7 +86,7 @@ def test_a_cell_that_two_attempts_finished_counts_whole(store: Store, cell: Cell
 def without_a_driver(words: list[str], store: Store, tmp: str) -> str:
     """The same cells, trained here one after the other."""
     device = pick_device("auto")
-    for cell in plan(load("smoke", words).sweep).cells:
+    for cell in plan(load_sweep("smoke", words).sweep).cells:
         run_cell(cell, store, device=device, threads=1 if device == "cpu" else None)
     return ""
 

@@ -73,7 +73,9 @@ def test_processes_that_do_not_end_by_themselves_are_killed(tmp_path: Path) -> N
         [sys.executable, "-c", "import time; time.sleep(60)"],
         env={**os.environ, "TMPDIR": str(folder)},
     )
-    while cleanup.processes_of(folder) != [stubborn.pid]:  # /proc shows its environment a moment later
+    while cleanup.processes_of(folder) != [
+        stubborn.pid
+    ]:  # /proc shows its environment a moment later
         assert stubborn.poll() is None
         time.sleep(0.01)
     cleanup.end_processes(folder, patience_s=0.2)

@@ -12,19 +12,19 @@ import pytest
 from janus.config.cell import Cell
 from janus.errors import OUT_OF_MEMORY
 from janus.store.store import Store
-from sweeps.estimate.memory_fit import CONTEXT_BYTES, fits, shape
+from sweeps.estimate.memory_fit import CONTEXT_BYTES, cells_that_fit, shape
 from sweeps.execution.attempt import Outcome
 from sweeps.execution.gpu_sharing import Packing
 from sweeps.execution.rounds import drive
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 Put = Callable[[str], None]
 GIB = 1 << 30
 
 
 def cells_of(words: list[str]) -> list[Cell]:
-    return plan(load("smoke", words).sweep).cells
+    return plan(load_sweep("smoke", words).sweep).cells
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def shares(batch: list[tuple[Cell, int]]) -> dict[str, list[int]]:
 
 
 def test_what_fits_leaves_room_for_contexts_and_never_is_nothing() -> None:
-    assert fits(10 * GIB, 80 * GIB) == 6
-    assert fits(100 * GIB, 80 * GIB) == 1
-    assert fits(1, 4 * CONTEXT_BYTES) == 3
+    assert cells_that_fit(10 * GIB, 80 * GIB) == 6
+    assert cells_that_fit(100 * GIB, 80 * GIB) == 1
+    assert cells_that_fit(1, 4 * CONTEXT_BYTES) == 3
 
 
 def test_orders_and_seeds_have_one_shape_and_settings_another() -> None:

@@ -18,7 +18,7 @@ from janus.training.load_trained import load_trained
 from sweeps.__main__ import main
 from sweeps.spec.by_status import by_status
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 from tests.sweeps.sweep_processes import (
     PAIRS,
     processes,
@@ -42,7 +42,7 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     words = [*PAIRS, *tiny, f"store={store.root}", "keep=final"]
     status, out = run(words, short_tmp)
     assert status == 0, out
-    assert store.done() == {cell.id for cell in plan(load("smoke", words).sweep).cells}
+    assert store.done() == {cell.id for cell in plan(load_sweep("smoke", words).sweep).cells}
     assert "[4/4]" in out and "Traceback" not in out
     first = result_times(store)
 
@@ -52,7 +52,9 @@ def test_a_sweep_trains_each_cell_once_and_leaves_nothing_behind(
     assert result_times(store) == first
 
     words_but_orders = [word for word in words if not word.startswith("orders=")]
-    larger = [cell.id for cell in plan(load("smoke", ["orders=3", *words_but_orders]).sweep).cells]
+    larger = [
+        cell.id for cell in plan(load_sweep("smoke", ["orders=3", *words_but_orders]).sweep).cells
+    ]
     split = by_status(larger, store)
     assert (len(split.done), len(split.open)) == (4, 2)
 
@@ -105,7 +107,7 @@ def test_a_diverging_cell_is_reported_and_the_others_finish(
 def test_a_killed_worker_is_replaced_and_the_sweep_completes(store: Store, short_tmp: str) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=4"]
     words = [*PAIRS, *tiny, "bench.test_per_class=2", f"store={store.root}"]
-    cells = plan(load("smoke", words).sweep).cells
+    cells = plan(load_sweep("smoke", words).sweep).cells
     process = start(words, short_tmp)
     victim = wait_for_worker(store, [cell.id for cell in cells])
     os.kill(victim, signal.SIGKILL)
@@ -122,7 +124,7 @@ def test_a_crashed_cell_is_attempted_again_before_those_that_wait(
 ) -> None:
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "bench.test_per_class=2"]
     words = ["methods=[seqlora]", "orders=3", "workers=1", *tiny, f"store={store.root}"]
-    first, _, third = (cell.id for cell in plan(load("smoke", words).sweep).cells)
+    first, _, third = (cell.id for cell in plan(load_sweep("smoke", words).sweep).cells)
     process = start(words, short_tmp)
     os.kill(wait_for_worker(store, [first]), signal.SIGKILL)
     out, _ = process.communicate(timeout=300)
@@ -140,7 +142,7 @@ def test_ctrl_c_stops_cleanly_and_names_the_command_that_resumes(
     tiny = ["backbone=toy", "bench.train_per_class=20", "bench.tasks=5", "train.epochs=20"]
     words = [*PAIRS, *tiny, f"store={store.root}"]
     process = start(words, short_tmp)
-    wait_for_worker(store, [cell.id for cell in plan(load("smoke", words).sweep).cells])
+    wait_for_worker(store, [cell.id for cell in plan(load_sweep("smoke", words).sweep).cells])
     running = processes(short_tmp).values()
     workers = [name for name in running if name.startswith("ray::") and "Agent" not in name]
     assert len(workers) == 2, "those that Ray started beforehand, and no others"

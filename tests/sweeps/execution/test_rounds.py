@@ -14,14 +14,14 @@ from sweeps.execution.attempt import Outcome, attempt
 from sweeps.execution.retry_policy import CRASH, LOST_NODE, POLICIES
 from sweeps.execution.rounds import OnOutcome, Tally, drive
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 Put = Callable[[str], None]
 
 
 @pytest.fixture
 def cells() -> list[Cell]:
-    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).cells
+    return plan(load_sweep("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).cells
 
 
 class FakePool:

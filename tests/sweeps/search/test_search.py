@@ -22,7 +22,7 @@ from sweeps.search.search import Driver, Tuned, UnfinishedError, make_tuned
 from sweeps.search.winners_file import winners_file
 from sweeps.spec.cell_list import read_list
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 FILE = """
 methods: [seqlora, ncm, inflora]
@@ -71,7 +71,9 @@ class MadeUp:
             correct = [[round(1e6 * point)] * (t + 1) for t, point in enumerate(points)]
             record = {"id": cell.id, "correct": correct, "total": [10**6] * until}
             record["metrics"] = {"acc": points[-1]}
-            atomic_files.create(self.store.result_path(cell.id), atomic_files.json_writer(record))
+            atomic_files.create_once(
+                self.store.result_path(cell.id), atomic_files.json_writer(record)
+            )
         return Outcome(cell.id, "done")
 
     def _fail(self, cell: Cell, cause: str) -> Outcome:
@@ -97,7 +99,7 @@ def path(tmp_path: Path) -> Path:
 
 def run(path: Path, trainer: MadeUp, *words: str) -> tuple[str, list[Tuned]]:
     """The winners' file, and everything that was tried."""
-    request = load(str(path), words)
+    request = load_sweep(str(path), words)
     assert request.search is not None
     planned = plan(request.sweep)
     tuned = [make_tuned(planned, request.search, row) for row in planned.rows]
@@ -122,15 +124,15 @@ def test_the_best_mean_wins_and_is_reported_on_fresh_pairs(path: Path, store: St
     best = max((c.configuration for c in tuned[0].tried), key=lambda c: float(c["lr"]))
     written = store.root / "mine_winners.yaml"
     written.write_text(text)
-    sweep = load(str(written), []).sweep
+    sweep = load_sweep(str(written), []).sweep
     assert sweep.variants["seqlora"][""] == best
-    assert set(sweep.pairs()) == set(load("smoke", []).sweep.pairs())
+    assert set(sweep.pairs()) == set(load_sweep("smoke", []).sweep.pairs())
     assert {cell.bench.eval for cell in plan(sweep).cells} == {"test"}
     assert {p.row for p in plan(sweep).entries} == {"seqlora", "ncm", "inflora"}
     assert text.count("<- best") == 3
     for word in ("orders=[0,100]", "seeds=[101]"):
         with pytest.raises(ConfigError, match="fresh"):
-            load(str(written), [word])
+            load_sweep(str(written), [word])
 
 
 @pytest.mark.slow
@@ -193,7 +195,7 @@ def test_cut_runs_are_marked_and_can_enter_no_table(path: Path, store: Store) ->
         assert store.result(cell_id) is None
         assert store.status(cell_id) != "done"
     assert store.done() == whole
-    loaded = results.load([store.root])
+    loaded = results.load_runs([store.root])
     seen = {run.id for run in loaded.runs} | {file.stem for file, _ in loaded.skipped}
     assert not seen & cut
     assert {entry["id"] for entry in read_list(store, "mine", "how")["cells"]} == whole
@@ -252,14 +254,14 @@ def test_a_search_that_would_not_be_fair_is_refused(
 ) -> None:
     path.write_text(FILE.replace(old, new))
     with pytest.raises(ConfigError, match=said):
-        load(str(path), [])
+        load_sweep(str(path), [])
 
 
 def test_grids_of_unequal_size_are_refused(path: Path) -> None:
     text = FILE.replace("{log: [1.0e-4, 1.0e-2]}", "{choices: [1e-4, 1e-3, 1e-2]}")
     path.write_text(text.replace("algorithm: random", "algorithm: grid"))
     with pytest.raises(ConfigError, match=r"budgets differ \(seqlora 3, inflora 6\)"):
-        load(str(path), [])
+        load_sweep(str(path), [])
 
 
 def test_a_grid_tries_all_of_its_points_and_a_smaller_budget_is_refused(tmp_path: Path) -> None:
@@ -268,10 +270,10 @@ def test_a_grid_tries_all_of_its_points_and_a_smaller_budget_is_refused(tmp_path
     search = f"{{reports: smoke, algorithm: grid, space: {{all: {{lr: {{choices: [{rates}]}}}}}}}}"
     head = "methods: [seqlora]\norders: [100]\nseeds: [100]\nfixed: {eval: validation}"
     path.write_text(f"{head}\nsearch: {search}\n")
-    found = load(str(path), []).search
+    found = load_sweep(str(path), []).search
     assert found is not None and found.budget == 20
     with pytest.raises(ConfigError, match="20 for each row; leave the"):
-        load(str(path), ["search.budget=16"])
+        load_sweep(str(path), ["search.budget=16"])
 
 
 @pytest.mark.parametrize("action", ["run", "plan", "choose"])
@@ -375,7 +377,7 @@ def test_only_rates_are_widened_and_other_settings_are_told(tmp_path: Path, stor
 def test_widening_is_refused_where_there_is_no_grid(path: Path) -> None:
     path.write_text(FILE.replace("budget: 8", "budget: 8\n  widen: 2"))
     with pytest.raises(ConfigError, match=r"search\.widen is for grids"):
-        load(str(path), [])
+        load_sweep(str(path), [])
 
 
 def test_rows_tuned_with_unequal_budgets_are_not_reported(tmp_path: Path) -> None:
@@ -384,11 +386,11 @@ def test_rows_tuned_with_unequal_budgets_are_not_reported(tmp_path: Path) -> Non
     told = "orders: ['100'], seeds: [100], configurations: {seqlora: 9, inflora: 12, ncm: 1}"
     path.write_text(f"{head}tuned_on: {{{told}}}\n")
     with pytest.raises(ConfigError, match=r"\(seqlora 9, inflora 12\).*unequal: true"):
-        load(str(path), [])
+        load_sweep(str(path), [])
     path.write_text(f"{head}tuned_on: {{{told}, unequal: true}}\n")
-    load(str(path), [])
+    load_sweep(str(path), [])
     path.write_text(f"{head}tuned_on: {{{told.replace('12', '9')}}}\n")
-    load(str(path), [])
+    load_sweep(str(path), [])
     path.write_text(f"{head}tuned_on: {{{told}, equal: true}}\n")
     with pytest.raises(ConfigError, match=r"unknown key 'equal'.*unequal"):
-        load(str(path), [])
+        load_sweep(str(path), [])

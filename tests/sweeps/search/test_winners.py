@@ -12,7 +12,7 @@ from janus.errors import ConfigError
 from janus.store.store import Store
 from sweeps.search.winners import winners_of
 from sweeps.spec.plan import plan
-from sweeps.spec.sweep_file import CONF, load, sweep_names
+from sweeps.spec.sweep_file import CONF, load_sweep, sweep_names
 
 FILE = """
 methods: [ncm, seqlora, lora_gpm]
@@ -43,7 +43,7 @@ ACC = {
 def sweep(tmp_path):
     path = tmp_path / "tuning.yaml"
     path.write_text(FILE)
-    return load(str(path), []).sweep
+    return load_sweep(str(path), []).sweep
 
 
 def fill(sweep, store: Store, skip: str = "", fail: str = "") -> None:
@@ -57,7 +57,7 @@ def fill(sweep, store: Store, skip: str = "", fail: str = "") -> None:
             continue
         acc = ACC[p.row.replace(",rank=2", "").replace(",rank=4", "")] + ("rank=4" in p.row) / 1e3
         record = {"id": p.cell.id, "metrics": {"acc": acc}}
-        atomic_files.create(store.result_path(p.cell.id), atomic_files.json_writer(record))
+        atomic_files.create_once(store.result_path(p.cell.id), atomic_files.json_writer(record))
 
 
 def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, store):
@@ -77,7 +77,7 @@ def test_the_best_candidate_of_each_row_wins_and_its_file_can_be_loaded(sweep, s
     budgets = {"ncm": 1, "seqlora": 4, "lora_gpm": 4, "lora_gpm[exact]": 4}
     assert tuned_on["configurations"] == budgets
     assert tuned_on["edges"]["seqlora"] == ["rank highest", "lr lowest"]
-    labels = {p.row for p in plan(load(str(path), []).sweep).entries}
+    labels = {p.row for p in plan(load_sweep(str(path), []).sweep).entries}
     assert labels == {"ncm", "seqlora", "lora_gpm", "lora_gpm[exact]"}
 
 
@@ -89,10 +89,10 @@ def test_candidates_that_are_one_cell_have_one_score(tmp_path, store):
         "fixed: {eval: validation, method.rectify: false}\n"
         "grid: {method.damping: [0.1, 0.2]}\n"
     )
-    sweep = load(str(path), []).sweep
+    sweep = load_sweep(str(path), []).sweep
     (planned,) = plan(sweep).entries
     record = {"id": planned.cell.id, "metrics": {"acc": 0.5}}
-    atomic_files.create(store.result_path(planned.cell.id), atomic_files.json_writer(record))
+    atomic_files.create_once(store.result_path(planned.cell.id), atomic_files.json_writer(record))
     assert "[damping=0.1]: 50.00, [damping=0.2]: 50.00" in winners_of(plan(sweep), store)
 
 
@@ -100,7 +100,7 @@ def test_candidates_may_be_compared_on_an_order_of_ones_own(tmp_path, store):
     own = list(reversed(range(100)))
     path = tmp_path / "tuning.yaml"
     path.write_text(f"methods: [ncm]\norders: [{own}]\nseeds: [100]\nfixed: {{eval: validation}}\n")
-    sweep = load(str(path), []).sweep
+    sweep = load_sweep(str(path), []).sweep
     fill(sweep, store)
     assert "# ncm  : 70.00" in winners_of(plan(sweep), store)
 
@@ -119,7 +119,7 @@ def test_nothing_is_chosen_before_every_candidate_ran(sweep, store):
 
 def test_nothing_is_tuned_on_the_test_set():
     with pytest.raises(ConfigError, match="test set"):
-        winners_of(plan(load("smoke", []).sweep), Store("nowhere"))
+        winners_of(plan(load_sweep("smoke", []).sweep), Store("nowhere"))
 
 
 @pytest.mark.slow
@@ -129,11 +129,11 @@ def test_the_winners_that_ship_refuse_the_pairs_that_chose_them():
     assert set(chosen) == {"zoo_values"}
     inherited = {n for n in sweep_names() if "defaults: [zoo_values" in _text(n)}
     assert len(inherited) >= 4
-    tuning = load(chosen["zoo_values"], []).sweep
+    tuning = load_sweep(chosen["zoo_values"], []).sweep
     for name in {"zoo_values", *inherited}:
         for word in (f"orders=[{tuning.orders[0]}]", f"seeds=[{tuning.seeds[0]}]"):
             with pytest.raises(ConfigError, match="used for tuning"):
-                load(name, [word])
+                load_sweep(name, [word])
 
 
 def _text(name):

@@ -17,14 +17,14 @@ from sweeps.execution.attempt import Outcome
 from sweeps.show.live_table import LiveWatch, PlainWatch, pace
 from sweeps.spec.cell_list import write_list
 from sweeps.spec.plan import PlannedCell, plan
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 Put = Callable[[str], None]
 
 
 @pytest.fixture
 def planned() -> Sequence[PlannedCell]:
-    return plan(load("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).entries
+    return plan(load_sweep("smoke", ["methods=[seqlora,janus]", "orders=2"]).sweep).entries
 
 
 def titles(planned: Sequence[PlannedCell]) -> dict[str, str]:

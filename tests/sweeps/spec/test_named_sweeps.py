@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from janus.errors import ConfigError
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep import Sweep
-from sweeps.spec.sweep_file import load, sweep_names
+from sweeps.spec.sweep_file import load_sweep, sweep_names
 
 NAMED = (
     "smoke",
@@ -49,7 +49,7 @@ QUICK = ("smoke", "ablation", "gr_plugin", "precision")
     [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in sweep_names()],
 )
 def test_every_method_of_a_sweep_that_ships_gets_the_same_orders_and_seeds(name: str) -> None:
-    sweep = load(name, []).sweep
+    sweep = load_sweep(name, []).sweep
     found = pairs_of_rows(sweep)
     assert {key[0] for key in found} == set(sweep.benches)
     assert all(pairs == Counter(sweep.pairs()) for pairs in found.values())
@@ -85,14 +85,14 @@ def test_any_sweep_file_gives_every_row_the_same_pairs(
 ) -> None:
     path = tmp_path_factory.mktemp("drawn") / "drawn.yaml"
     path.write_text(yaml.safe_dump(record))
-    sweep = load(str(path), words).sweep
+    sweep = load_sweep(str(path), words).sweep
     found = pairs_of_rows(sweep)
     assert len(set(map(frozenset, found.values()))) == 1
     assert all(pairs == Counter(sweep.pairs()) for pairs in found.values())
 
 
 def test_paper_runs_the_natural_order_five_times_and_ten_orders_once() -> None:
-    sweep = load("paper", ["bench=cifar100"]).sweep
+    sweep = load_sweep("paper", ["bench=cifar100"]).sweep
     assert set(sweep.pairs()) == NATURAL_AND_TEN
     cells = plan(sweep).cells
     assert len(cells) == len(sweep.methods) * len(NATURAL_AND_TEN)
@@ -101,14 +101,14 @@ def test_paper_runs_the_natural_order_five_times_and_ten_orders_once() -> None:
 
 @pytest.mark.parametrize(("bench", "epochs"), [("cifar100", 20), ("imagenet_r", 50)])
 def test_unified_rows_share_the_training_of_the_bench(bench: str, epochs: int) -> None:
-    cells = plan(load("paper", [f"bench={bench}"]).sweep).cells
+    cells = plan(load_sweep("paper", [f"bench={bench}"]).sweep).cells
     shared = {(c.train.epochs, c.train.first_epochs, c.train.batch_size) for c in cells}
     assert shared == {(epochs, None, 128)}
     assert len({str(cell.identity()["bench"]) for cell in cells}) == 1
 
 
 def test_as_published_rows_keep_their_own_training_and_weights() -> None:
-    planned = plan(load("as_published", ["bench=cifar100"]).sweep).entries
+    planned = plan(load_sweep("as_published", ["bench=cifar100"]).sweep).entries
     train = {p.cell.method.name: p.cell.train for p in planned}
     weights = {p.cell.method.name: p.cell.backbone.model for p in planned}
     assert (train["bilora"].first_epochs, train["bilora"].epochs) == (40, 20)
@@ -122,9 +122,9 @@ def test_as_published_rows_keep_their_own_training_and_weights() -> None:
 
 
 def test_a_word_replaces_its_axis_in_every_block() -> None:
-    pairs = load("paper", ["seeds=2"]).sweep.pairs()
+    pairs = load_sweep("paper", ["seeds=2"]).sweep.pairs()
     assert set(pairs) == {(o, s) for o in ["natural", *map(str, range(10))] for s in (0, 1)}
-    assert load("paper", ["orders=[7]", "seeds=[3]"]).sweep.pairs() == [("7", 3)]
+    assert load_sweep("paper", ["orders=[7]", "seeds=[3]"]).sweep.pairs() == [("7", 3)]
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ def test_a_mistake_in_pairs_protocol_or_scale_is_explained(
     path = tmp_path / "mine.yaml"
     path.write_text(f"methods: [janus]\n{text}\n")
     with pytest.raises(ConfigError, match=said):
-        load(str(path), [])
+        load_sweep(str(path), [])
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in NAMED]
 )
 def test_the_tiny_scale_keeps_every_row_and_leaves_the_real_list_alone(name: str) -> None:
-    real, tiny = load(name, []).sweep, load(name, ["scale=tiny"]).sweep
+    real, tiny = load_sweep(name, []).sweep, load_sweep(name, ["scale=tiny"]).sweep
     assert tiny.name == f"{name}-tiny"
     assert tiny.benches == ("glyphs",)
     assert tiny.methods == real.methods
@@ -163,7 +163,7 @@ def test_the_tiny_scale_keeps_every_row_and_leaves_the_real_list_alone(name: str
 
 def test_what_is_typed_wins_over_the_tiny_scale() -> None:
     words = ["scale=tiny", "bench=cifar100", "train.epochs=3", "orders=[4]"]
-    cells = plan(load("paper", words).sweep).cells
+    cells = plan(load_sweep("paper", words).sweep).cells
     assert {(c.bench.name, c.train.epochs, c.order) for c in cells} == {("cifar100", 3, "4")}
 
 
@@ -211,26 +211,28 @@ TUNED = {
 )
 def test_no_sweep_reports_on_an_order_or_a_seed_that_chose_its_values(name: str) -> None:
     for tuning in TUNED[name]:
-        tuned = load(tuning, []).sweep
+        tuned = load_sweep(tuning, []).sweep
         for order in tuned.orders:
             with pytest.raises(ConfigError, match=f"order {order} is used for tuning"):
-                load(name, [f"orders=[{order}]", "seeds=[1]"])
+                load_sweep(name, [f"orders=[{order}]", "seeds=[1]"])
         for seed in tuned.seeds:
             with pytest.raises(ConfigError, match=f"seed {seed} is used for tuning"):
-                load(name, ["orders=[1]", f"seeds=[{seed}]"])
+                load_sweep(name, ["orders=[1]", f"seeds=[{seed}]"])
 
 
 @pytest.mark.slow
 def test_what_sweep_files_say_of_tuning_holds() -> None:
     """`zoo_fast` is above every rate that won; validation streams are tuned on; epochs differ."""
-    fast, zoo = load("zoo_fast", []).sweep, load("zoo_glyphs", []).sweep
+    fast, zoo = load_sweep("zoo_fast", []).sweep, load_sweep("zoo_glyphs", []).sweep
     rate = fast.fixed["method.lr"]
     won = [row["lr"] for method in fast.methods for row in zoo.variants[method].values()]
     assert won and all(value < rate for value in won)
     for name in ("renditions_tuning", "ablation_tuning", "zoo_tuning"):
-        assert {cell.bench.eval for cell in plan(load(name, []).sweep).cells} == {"validation"}
+        assert {cell.bench.eval for cell in plan(load_sweep(name, []).sweep).cells} == {
+            "validation"
+        }
     epochs = [
-        {cell.train.epochs for cell in plan(load(name, []).sweep).cells}
+        {cell.train.epochs for cell in plan(load_sweep(name, []).sweep).cells}
         for name in ("smoke", "renditions_tuning", "ablation_tuning", "ablation")
     ]
     assert epochs == [{3}, {5}, {5}, {5}]

@@ -9,7 +9,7 @@ import pytest
 from janus.errors import ConfigError
 from sweeps.spec.plan import plan
 from sweeps.spec.sweep import MOST_CELLS
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 HEAD = "bench: glyphs\nmethods: [janus]\norders: 2\n"
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -47,55 +47,57 @@ def written(folder: Path, text: str | bytes, name: str = "mine.yaml") -> str:
 )
 def test_a_wrong_sweep_file_is_refused_by_name(text, says, tmp_path):
     with pytest.raises(ConfigError, match=r".") as refused:
-        load(written(tmp_path, text), [])
+        load_sweep(written(tmp_path, text), [])
     assert says in str(refused.value)
 
 
 def test_a_file_may_be_called_yml_and_use_another_beside_it(tmp_path):
     written(tmp_path, "fixed: {method.rank: 3}\n", "base.yml")
     name = written(tmp_path, "defaults: [base, _self_]\n" + HEAD, "mine.yml")
-    assert [cell.method.values["rank"] for cell in plan(load(name, []).sweep).cells] == [3, 3]
+    assert [cell.method.values["rank"] for cell in plan(load_sweep(name, []).sweep).cells] == [3, 3]
 
 
 def test_a_yml_file_is_read_although_a_yaml_file_of_its_name_stands_beside_it(tmp_path):
     written(tmp_path, HEAD.replace("janus", "ncm"), "mine.yaml")
     name = written(tmp_path, HEAD, "mine.yml")
-    assert load(name, []).sweep.methods == ("janus",)
+    assert load_sweep(name, []).sweep.methods == ("janus",)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
-    assert load(written(tmp_path, b"\xef\xbb\xbf" + HEAD.encode()), []).sweep.methods == ("janus",)
+    assert load_sweep(written(tmp_path, b"\xef\xbb\xbf" + HEAD.encode()), []).sweep.methods == (
+        "janus",
+    )
 
 
 @pytest.mark.parametrize("word", ["seeds=1000000000", "orders=1000000", "seeds=0-999999999"])
 def test_an_absurd_number_is_refused_without_counting_to_it(word):
     with pytest.raises(ConfigError):
-        load("smoke", [word])
+        load_sweep("smoke", [word])
 
 
 def test_a_sweep_of_too_many_cells_is_refused_before_any_is_made():
     with pytest.raises(ConfigError, match=str(MOST_CELLS)):
-        load("smoke", ["orders=100000", "seeds=100000"])
+        load_sweep("smoke", ["orders=100000", "seeds=100000"])
 
 
 def test_spans_of_orders_and_seeds_are_written_out():
-    sweep = load("smoke", ["orders=1-3", "seeds=[0,5-6]"]).sweep
+    sweep = load_sweep("smoke", ["orders=1-3", "seeds=[0,5-6]"]).sweep
     assert sweep.orders == ("1", "2", "3")
     assert sweep.seeds == (0, 5, 6)
 
 
 def test_a_list_of_values_is_a_grid():
-    listed = load("smoke", ["methods=[seqlora]", "method.rank=[4,8]"]).sweep
+    listed = load_sweep("smoke", ["methods=[seqlora]", "method.rank=[4,8]"]).sweep
     assert listed.grid == {"method.rank": (4, 8)}
 
 
 @pytest.mark.parametrize("word", ["method.lr=interval(0,1)", "method.rank=glob(*)"])
 def test_words_of_hydra_that_name_no_values_are_refused(word):
     with pytest.raises(ConfigError, match="cannot read"):
-        load("smoke", [word])
+        load_sweep("smoke", [word])
 
 
 def test_an_order_with_a_class_too_many_is_refused_by_the_plan():
-    given = load("smoke", ["orders=[[99,100]]"]).sweep
+    given = load_sweep("smoke", ["orders=[[99,100]]"]).sweep
     with pytest.raises(ConfigError, match="order names class 100, but there are 100"):
         plan(given)

@@ -20,7 +20,7 @@ from sweeps.spec.cell_list import read_list, write_list
 from sweeps.spec.plan import plan
 from sweeps.spec.rows import without_effect
 from sweeps.spec.sweep import Sweep
-from sweeps.spec.sweep_file import load
+from sweeps.spec.sweep_file import load_sweep
 
 METHODS = ("seqlora", "inflora", "lora_gpm", "janus", "ncm")
 TOY = {"backbone": "toy"}
@@ -97,7 +97,7 @@ def test_a_plan_composes_each_row_once(monkeypatch) -> None:
         return compose(overrides)
 
     monkeypatch.setattr("sweeps.spec.rows.compose", counted)
-    made = plan(load("smoke", ["orders=100"]).sweep)
+    made = plan(load_sweep("smoke", ["orders=100"]).sweep)
     assert composed == ["seqlora", "inflora", "janus"] and len(made.cells) == 300
     assert [row.label for row in made.rows] == composed
 
@@ -151,7 +151,7 @@ def test_an_empty_axis_is_refused(axis: str) -> None:
 
 
 def test_cells_are_split_by_what_the_store_knows(store: Store, put_result: Put) -> None:
-    cells = plan(load("smoke", ["orders=2", "methods=[seqlora,janus]"]).sweep).cells
+    cells = plan(load_sweep("smoke", ["orders=2", "methods=[seqlora,janus]"]).sweep).cells
     put_result(cells[0].id)
     running = store.claim(cells[1])
     assert running is not None
@@ -167,7 +167,7 @@ def test_cells_are_split_by_what_the_store_knows(store: Store, put_result: Put) 
 
 
 def test_the_list_of_cells_is_kept_for_the_analysis(store: Store) -> None:
-    planned = plan(load("ablation_seeds", []).sweep).entries
+    planned = plan(load_sweep("ablation_seeds", []).sweep).entries
     write_list(store, "ablation_seeds", "the command", planned)
     record = json.loads((store.root / "sweeps" / "ablation_seeds.json").read_text())
     assert record["command"] == "the command"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from janus.errors import ConfigError
-from sweeps.search.samplers import Score, make
+from sweeps.search.samplers import Score, make_sampler
 from sweeps.spec.search_space import Dimension, grid, read_space
 
 RECORD = {
@@ -76,7 +76,7 @@ def test_a_grid_is_every_combination_of_choices() -> None:
 
 def sequence(algorithm: str, batch: int, *key: str | int, total: int = 12) -> list[object]:
     """Suggestions when higher learning rates score better."""
-    suggester = make(algorithm, read_space(RECORD, ("janus",))["janus"], OWN, *key)
+    suggester = make_sampler(algorithm, read_space(RECORD, ("janus",))["janus"], OWN, *key)
     found: list[object] = []
     while len(found) < total:
         asked = suggester.ask(batch)
@@ -100,7 +100,7 @@ def test_random_suggestions_do_not_depend_on_the_batch() -> None:
 
 def test_values_of_now_outside_the_space_are_not_tried() -> None:
     space = read_space(RECORD, ("janus",))["janus"]
-    asked = make("random", space, {**OWN, "rank": 16}, 0).ask(3)
+    asked = make_sampler("random", space, {**OWN, "rank": 16}, 0).ask(3)
     assert all(2 <= c["rank"] <= 8 for c in asked)  # type: ignore[operator]
 
 
@@ -112,5 +112,5 @@ def test_tpe_learns_where_scores_are_high() -> None:
 
 
 def test_nothing_to_tune_is_one_configuration() -> None:
-    suggester = make("tpe", {}, OWN, 0)
+    suggester = make_sampler("tpe", {}, OWN, 0)
     assert (suggester.ask(4), suggester.ask(4)) == ([{}], [])

@@ -90,7 +90,7 @@ def covering(
     return tuple((family, files) for family, files in found if files)
 
 
-def draw(path: Path, character: str, rng: np.random.Generator) -> NDArray[np.uint8]:
+def draw_character(path: Path, character: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One image [32, 32] of `character` with random size, rotation and shift, area-averaged."""
     size = round(rng.uniform(*_EM_RANGE) * _em_scale(path))
     turn = rng.uniform(-_TURN_DEGREES, _TURN_DEGREES)

@@ -75,7 +75,7 @@ def build_vit(num_classes: int = 0) -> nn.Module:
     return model
 
 
-def to_input(images: Tensor) -> Tensor:
+def scaled(images: Tensor) -> Tensor:
     """uint8 [B, 32, 32] to float [B, 1, 32, 32] in [-1, 1]."""
     return images.unsqueeze(1).float().div(255).sub(0.5).div(0.5)
 
@@ -101,10 +101,12 @@ def jitter(inputs: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor
     return functional.grid_sample(inputs + 1, grid, align_corners=False) - 1
 
 
-def train(recipe: Recipe) -> tuple[nn.Module, dict[str, str]]:
+def pretrain_backbone(recipe: Recipe) -> tuple[nn.Module, dict[str, str]]:
     """Draw the pretraining set and train; returns the model and the metadata to store with it."""
     started = time.perf_counter()
-    pixels, targets, characters = pretrain_set.render(recipe.images_per_class, recipe.seed)
+    pixels, targets, characters = pretrain_set.render_characters(
+        recipe.images_per_class, recipe.seed
+    )
     logger.info("%d images of %d characters", len(pixels), len(characters))
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -156,7 +158,7 @@ def _one_epoch(
     right = 0
     order = torch.randperm(len(images), generator=generator)
     for batch in torch.split(order, recipe.batch_size):
-        inputs = jitter(to_input(images[batch]), recipe, generator)
+        inputs = jitter(scaled(images[batch]), recipe, generator)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(inputs)
         loss = functional.cross_entropy(
@@ -171,7 +173,7 @@ def _one_epoch(
     return right / len(images)
 
 
-def save(model: nn.Module, metadata: dict[str, str], path: Path) -> None:
+def save_backbone(model: nn.Module, metadata: dict[str, str], path: Path) -> None:
     """Write the backbone in half precision, without its classifier."""
     state = {
         name: value.detach().half().contiguous()
@@ -198,7 +200,7 @@ def load_vit(path: Path | None = None) -> nn.Module:
 def features(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Frozen features [N, D] of uint8 images [N, 32, 32]."""
     batches = torch.split(torch.from_numpy(images), 500)
-    return np.concatenate([model(to_input(batch)).double().numpy() for batch in batches])
+    return np.concatenate([model(scaled(batch)).double().numpy() for batch in batches])
 
 
 def nearest_mean(
@@ -237,7 +239,7 @@ def linear_probe(
 
 def measure_accuracies() -> dict[str, float]:
     """Test accuracies on the bench, as fractions, by input and classifier."""
-    data = bundle.load()
+    data = bundle.load_glyphs()
 
     def seen(model: nn.Module | None) -> list[NDArray[np.float64]]:
         return [
@@ -276,15 +278,15 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if options.command == "train":
-            model, metadata = train(Recipe(epochs=options.epochs))
-            save(model, metadata, options.out)
+            model, metadata = pretrain_backbone(Recipe(epochs=options.epochs))
+            save_backbone(model, metadata, options.out)
         elif options.command == "report":
             for what, accuracy in measure_accuracies().items():
                 print(f"{100 * accuracy:5.1f} %  {what}")
         else:
-            from janus.data.glyphs.make.readme import write
+            from janus.data.glyphs.make.readme import write_readme
 
-            write(measure_accuracies(), WEIGHTS)
+            write_readme(measure_accuracies(), WEIGHTS)
     except JanusError as error:
         print(error, file=sys.stderr)
         return 2

@@ -108,7 +108,7 @@ _MARKS = "™¬¤¦¼½¾¿‡…¢←↑→↓↔≤≥≠≈∞√◊№₫₪
 CHARACTERS: tuple[str, ...] = tuple(
     _LATIN_CAPITALS + _LATIN_SMALL + _LATIN_FAR + _CYRILLIC + _GREEK + _MARKS
 )
-"""The pretraining classes; `render` leaves out those that too few families can draw."""
+"""The pretraining classes; `render_characters` leaves out those that too few families can draw."""
 
 LEAST_FAMILIES = 6
 
@@ -123,13 +123,15 @@ def family_names() -> tuple[str, ...]:
     return tuple(family.name for family in FAMILIES if family.split == "train")
 
 
-def render(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
+def render_characters(
+    per_class: int, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
     """Draw the set (needs the fonts): images [N, 32, 32], labels [N], and the characters used.
 
     The families of a class are used in turn; N is about `per_class` times the characters. Raises
     DataError if no font can draw them.
     """
-    from janus.data.glyphs.make.draw import covering, draw, keyed_rng
+    from janus.data.glyphs.make.draw import covering, draw_character, keyed_rng
 
     allowed = tuple(family for family in FAMILIES if family.split == "train")
     images: list[NDArray[np.uint8]] = []
@@ -143,7 +145,7 @@ def render(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int
         for i in range(per_class):
             _, files = found[turn[i % len(found)]]
             rng = keyed_rng("pretrain", seed, character, i)
-            images.append(draw(files[rng.integers(len(files))], character, rng))
+            images.append(draw_character(files[rng.integers(len(files))], character, rng))
             labels.append(len(used))
         used += character
     if not images:

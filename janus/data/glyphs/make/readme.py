@@ -27,7 +27,7 @@ Written by `python -m janus.data.glyphs.make.pretrain readme`; do not edit.
 
 * `glyphs.npz`: {classes} glyph classes, 32x32 grey, white on black; {train} train and {test} test
   images a class, balanced over {styles} styles ({style_names}). Train and test images come from
-  different font families. `janus.data.glyphs.bundle.load()` reads it with numpy alone.
+  different font families. `janus.data.glyphs.bundle.load_glyphs()` reads it with numpy alone.
 * `glyph_vit.safetensors`: a vision transformer (width 128, 6 blocks, 8x8 patches, 1.2 M
   parameters) in half precision, without a classifier, pretrained on {characters} other characters
   ({images} images, {epochs} epochs, seed {seed}). None of them is a bench class or looks like one
@@ -125,6 +125,6 @@ def text(accuracies: Mapping[str, float], weights: Path) -> str:
     )
 
 
-def write(accuracies: Mapping[str, float], weights: Path) -> None:
+def write_readme(accuracies: Mapping[str, float], weights: Path) -> None:
     """Write the README into the folder of the assets."""
     README.write_text(text(accuracies, weights), encoding="utf-8")
