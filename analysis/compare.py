@@ -185,11 +185,11 @@ def _extra(
         if args.format == "csv":
             print_notice(NOT_IN_CSV.format("--details"))
     if args.images:
-        from analysis.blocks import images
+        from analysis.blocks import image_comparisons
 
-        by_image = images.compare_images(chosen.groups, chosen.labels, table)
-        blocks.append(images.images_block(by_image, table))
-        records["images"] = images.images_json(by_image)
+        by_image = image_comparisons.compare_images(chosen.groups, chosen.labels, table)
+        blocks.append(image_comparisons.images_block(by_image, table))
+        records["images"] = image_comparisons.images_json(by_image)
         for remark in by_image.remarks:
             print_notice(remark)
         if args.format == "csv":

@@ -12,8 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cluster.commands.look_after import cancel, logs, status, watch
 from cluster.commands.resubmit import repeated_words
+from cluster.commands.submission_words import (
+    MODES,
+    parse_submission,
+    refuse_twice,
+    store_of,
+    sweep_of,
+)
 from cluster.commands.submit import submit
-from cluster.commands.words import MODES, parse_submission, refuse_twice, store_of, sweep_of
 from cluster.record.profile import profile_names
 from cluster.record.submission import Submission, of_sweep
 from janus import plugins

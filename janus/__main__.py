@@ -23,7 +23,7 @@ from janus.errors import OUT_OF_MEMORY, JanusError, RunError, cause_of
 from janus.machine.devices import pick_device
 from janus.one_line import drop_stdout, explain_os_error, open_streams, printable
 from janus.store.store import Store
-from janus.tracking import outside
+from janus.tracking import outside_trackers
 from janus.tracking.observer import Observer, Together
 from janus.tracking.terminal import make_progress, percent
 from janus.tracking.trackers import make_tracker
@@ -47,7 +47,7 @@ def split_request(overrides: dict[str, Any]) -> CellRequest:
         else:
             cell[key] = value
     execution = Execution(**options)
-    outside.checked_tracker(execution.tracker)
+    outside_trackers.checked_tracker(execution.tracker)
     return CellRequest(cell, execution)
 
 

@@ -184,7 +184,7 @@ def register_launcher(name: str) -> Callable[[T], T]:
 
 def register_tracker(name: str) -> Callable[[T], T]:
     """Decorator of a function or class, used as tracker=NAME: `make(cell, facts)` returns an
-    observer of the cell's training. See `janus.tracking.outside.Tracker`.
+    observer of the cell's training. See `janus.tracking.outside_trackers.Tracker`.
     """
     return _decorator("tracker", name)
 

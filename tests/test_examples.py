@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,8 +45,49 @@ def test_images_of_ones_own_are_checked_and_trained(tmp_path, capsys):
     assert "after 2 tasks" in capsys.readouterr().out
 
 
+class AllParts:
+    """Commands with examples/all_parts.py, each a process of its own: registrations stay there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "mine.yaml").write_text(
+            "bench: noise\nmethods: [scaled_loss, seqlora]\norders: 2\n"
+        )
+
+    def run(self, *words: str) -> str:
+        words = (*words, "--include", str(EXAMPLES / "all_parts.py"))
+        env = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *words], cwd=self.folder, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.mark.slow
+def test_one_part_of_each_kind_from_outside_is_used(tmp_path):
+    parts, store = AllParts(tmp_path), "store=runs"
+    sweep = ("-m", "sweeps", "run", "mine.yaml", store, "tracker=lines")
+    assert "all 4 cells of mine are done" in parts.run(*sweep)
+    events = [path.read_text().split() for path in (tmp_path / "runs").glob("*.events")]
+    assert len(events) == 4 and all(found[-1] == "done" for found in events)
+    table = parts.run(str(EXAMPLES.parent / "analysis/compare.py"), "--columns", "worst,tasks")
+    assert "Worst task" in table and "Tasks" in table and "scaled_loss" in table
+    report = (str(EXAMPLES.parent / "analysis/report.py"), "--out", "report.html")
+    parts.run(*report)
+    assert (
+        "Accuracy of the first run of each row on noise." in (tmp_path / "report.html").read_text()
+    )
+    submit = ("-m", "cluster", "submit", "mine.yaml", "cluster=by_hand", "store=jobs")
+    assert "4 tasks: jobs" in parts.run(*submit)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "jobs" / "results").rglob("*.json"))) < 4:
+        assert time.monotonic() < deadline, [p.read_text() for p in tmp_path.rglob("*.log")]
+        time.sleep(0.5)
+
+
 def test_every_script_is_tested_and_short():
     scripts = sorted(EXAMPLES.glob("*.py"))
-    assert [path.stem for path in scripts] == ["one_cell", "own_images", "read_store"]
-    for path in scripts:
+    assert [path.stem for path in scripts] == ["all_parts", "one_cell", "own_images", "read_store"]
+    for path in scripts[1:]:
         assert len(path.read_text().splitlines()) <= 40, path.name

@@ -31,10 +31,10 @@ from janus.plugins import register_launcher
 @register_launcher("by_hand")
 class ByHand:
     def submit(self, submission, tasks):
-        from cluster.launchers.outside import command
+        from cluster.launchers.outside_launchers import task_command
         pids = []
         for index in range(tasks):
-            words, variables = command(submission, index, tasks)
+            words, variables = task_command(submission, index, tasks)
             with open(submission.jobs / f"{index}.log", "w") as log:
                 started = subprocess.Popen(words, env={**os.environ, **variables}, stdout=log,
                                            stderr=log, start_new_session=True)

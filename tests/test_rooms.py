@@ -168,29 +168,52 @@ def test_tests_and_benchmarks_import_each_other_nowhere() -> None:
     assert not wrong
 
 
-def test_programs_in_strings_import_modules_that_exist() -> None:
-    """Programs for processes of their own: neither ruff nor mypy reads them."""
+def test_programs_in_strings_and_pages_import_what_exists() -> None:
+    """In programs of other processes, documents and notebooks, which ruff and mypy do not read."""
     statement = re.compile(
-        r"\b(?:from ((?:janus|sweeps|cluster|analysis|tests)[\w.]*) import (\w+)"
+        r"\b(?:from ((?:janus|sweeps|cluster|analysis|tests)[\w.]*) import (\w+(?:, \w+)*)"
         r"|import ((?:janus|sweeps|cluster|analysis)\.[\w.]+))"
     )
-    wrong = []
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                for module, name, plain in statement.findall(node.value):
-                    if not defined(module or plain, name):
-                        wrong.append(f"{path.relative_to(ROOT)}: {module or plain} {name}")
-    assert not wrong
+    texts = [
+        (path, node.value)
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("analysis/notebooks/*")]
+    texts += [(page, page.read_text(encoding="utf-8")) for page in pages]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {module or plain} {name}"
+        for path, text in texts
+        for module, names, plain in statement.findall(text)
+        for name in names.split(", ")
+        if not defined(module or plain, name)
+    ]
+    assert len(texts) > 1000 and not wrong
 
 
 def defined(module: str, name: str) -> bool:
-    """Whether a module exists and, where a name is given, has it: a submodule or in its text."""
+    """Whether a module exists and, where a name is given, binds it or has such a submodule."""
     place = ROOT / module.replace(".", "/")
-    if name and (place / f"{name}.py").is_file():
-        return True
     files = [f for f in (place.with_suffix(".py"), place / "__init__.py") if f.is_file()]
-    return any(not name or re.search(rf"\b{name}\b", f.read_text()) for f in files)
+    below = [place / f"{name}.py", place / name / "__init__.py"]
+    if not name or any(path.is_file() for path in below):
+        return bool(files) or place.is_dir()
+    return any(name in bound(file) for file in files)
+
+
+@cache
+def bound(path: Path) -> set[str]:
+    """The names that a module binds: its definitions, assignments, imports and lazy exports."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+    return found
 
 
 def test_planning_imports_no_torch() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from cluster.commands.words import store_of, sweep_of
+from cluster.commands.submission_words import store_of, sweep_of
 from cluster.record.submission import repeat, submissions, words_of
 from sweeps.show.console import log
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from cluster.commands.words import SubmitRequest
+from cluster.commands.submission_words import SubmitRequest
 from cluster.launchers.launcher import task_count
 from cluster.node.stage_data import folders_to_stage
 from cluster.record import code_snapshot

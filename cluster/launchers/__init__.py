@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.launchers.launcher import Launcher
 from cluster.launchers.local import Local
-from cluster.launchers.outside import OutsideLauncher
+from cluster.launchers.outside_launchers import OutsideLauncher
 from cluster.launchers.slurm import Slurm
 from cluster.record.submission import Submission
 from janus import plugins

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.runs import committed
-from docs.figures import ablation, api, renditions, rooms, scale, smoke, speed, zoo
+from docs.figures import ablation, api, extend, renditions, rooms, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
@@ -48,6 +48,7 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
         **speed.blocks(),
         **scale.blocks(),
         **api.blocks(),
+        **extend.blocks(),
     }
 
 

@@ -1,8 +1,8 @@
 """Which test images a run had right after each task: one bit an image, as bytes.
 
-Two methods can then be compared image by image (`analysis/blocks/images.py`). Images are numbered
-as in the bench's test set, whatever the order of classes, so that runs of different orders and
-methods are paired by image. Where the files lie: `correct_images.py`. No torch, no pickle here.
+`analysis/blocks/image_comparisons.py` compares two methods image by image with them. Images are
+numbered as in the bench's test set, whatever the order of classes, so that runs of different orders
+and methods are paired by image. Where the files lie: `correct_images.py`. No torch, no pickle here.
 
     one line of JSON    schema, images (N), tasks (T), after, test_set, task_bytes
     N * task_bytes      the task of each image, from 0: unsigned integers, little-endian;

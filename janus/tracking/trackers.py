@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from janus.tracking import outside
+from janus.tracking import outside_trackers
 from janus.tracking.observer import NoTracker, Tracker
 from janus.tracking.wandb_account import wanted
 
@@ -13,6 +13,6 @@ def make_tracker(name: str) -> Tracker:
         from janus.tracking.wandb_tracker import Tracking
 
         return Tracking()
-    if outside.is_outside(name):
-        return outside.OutsideTracker(name)
+    if outside_trackers.is_outside(name):
+        return outside_trackers.OutsideTracker(name)
     return NoTracker()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from janus.errors import ClusterError, RunError
 from janus.one_line import explain_os_error
 from janus.store.store import Store
-from janus.tracking import outside
+from janus.tracking import outside_trackers
 from janus.tracking.wandb_account import wanted
 from janus.weights.resolve import check_weight_files
 from sweeps.estimate import forecast
@@ -78,7 +79,7 @@ def _log_plan(request: SweepRequest, planned: Plan, before: CellsByStatus, store
 def _tracked(request: SweepRequest, planned: Plan) -> dict[str, dict[str, Any]]:
     """{cell id: sweep, row and title, for the W&B run of the cell}; empty if nothing is tracked."""
     tracker = request.execution.tracker
-    if not (wanted(tracker) or outside.is_outside(tracker)):
+    if not (wanted(tracker) or outside_trackers.is_outside(tracker)):
         return {}
     return {p.cell.id: {"sweep": planned.name, "row": p.row} for p in planned.entries}
 
@@ -92,8 +93,10 @@ def _train(
     """
     cells, tracked = planned.cells, _tracked(request, planned)
     finished = len(cells) - before.left
+    of_a_cluster = request.workers is None and bool(os.environ.get("RAY_ADDRESS"))
+    count = None if of_a_cluster else max(1, min(request.usable_workers(), before.left))
     with (
-        Workers(request, store, cells, before.left, tracked, log) as workers,
+        Workers(store, request.execution, count, cells, tracked, log) as workers,
         make_watch(planned.titles, finished, store) as watch,
     ):
         tally = drive(cells, store, workers.run_round, watch.on_cell_end)

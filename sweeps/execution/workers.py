@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from janus.config.cell import Cell
+from janus.config.execution import Execution
 from janus.errors import ClusterError
 from janus.store.store import Store
 from sweeps.execution.rounds import OnOutcome
-from sweeps.spec.sweep_file import SweepRequest
 
 RESTARTS = 3
 """Times that a sweep starts its own Ray anew after a process of Ray died."""
@@ -25,23 +25,23 @@ class Workers:
 
     def __init__(
         self,
-        request: SweepRequest,
         store: Store,
+        execution: Execution,
+        count: int | None,
         cells: Sequence[Cell],
-        left: int,
         tracked: Mapping[str, Mapping[str, Any]],
         log: Callable[[str], None],
     ) -> None:
-        """`cells`: all of the sweep; `left`: how many of them may be trained.
+        """`count`: workers to start; None: as many as the Ray cluster at RAY_ADDRESS allows.
 
-        `tracked`: as for `RayPool`; `log` prints a line about the work.
+        `cells`: all of the sweep; `tracked`: as for `RayPool`; `log` prints a line about the work.
         """
-        self.request, self.store, self.cells, self.left = request, store, cells, left
-        self.tracked, self.log = tracked, log
+        self.store, self.execution, self.count = store, execution, count
+        self.cells, self.tracked, self.log = cells, tracked, log
         self.pool: Any = None
         self.lost = int(os.environ.get(LOST, "0"))
         """Times that Ray died."""
-        self.side_by_side = request.usable_workers()
+        self.side_by_side = count or 1
         """The most cells that were trained at a time."""
 
     def __enter__(self) -> Workers:
@@ -95,14 +95,8 @@ class Workers:
     def _start(self) -> None:
         from sweeps.execution.ray_pool import RayPool
 
-        request = self.request
-        count = None if _elsewhere(request) else max(1, min(request.usable_workers(), self.left))
         self.pool = RayPool(
-            self.store,
-            count,
-            request.execution,
-            sweep=self.cells,
-            tracked=self.tracked,
+            self.store, self.count, self.execution, sweep=self.cells, tracked=self.tracked
         )
         self.pool.cluster.when_stuck = self._begin_again
         self.pool.__enter__()
@@ -111,8 +105,3 @@ class Workers:
         pool, self.pool = self.pool, None
         if pool is not None:
             pool.__exit__()
-
-
-def _elsewhere(request: SweepRequest) -> bool:
-    """Whether an existing cluster decides how many cells are trained at a time."""
-    return request.workers is None and bool(os.environ.get("RAY_ADDRESS"))

@@ -29,7 +29,7 @@ from janus.config.method_spec import method_spec, spec_names
 from janus.config.own_order import parse_order
 from janus.errors import ConfigError, suggest
 from janus.safe_names import check_name
-from janus.tracking import outside
+from janus.tracking import outside_trackers
 from sweeps.spec.search_section import Search, read_search, refuse_overlap, refuse_unequal_budgets
 from sweeps.spec.sweep import BARE_KEYS, Block, Sweep
 from sweeps.spec.tiny import SCALES, reduce
@@ -216,7 +216,7 @@ def _execution(record: Mapping[str, Any]) -> Execution:
             listed = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
             raise ConfigError(f"{name} must be {listed}, got {value!r}")
     execution = execution_from(given)
-    outside.checked_tracker(execution.tracker)
+    outside_trackers.checked_tracker(execution.tracker)
     store = Path(execution.store).expanduser().resolve()
     if store.exists() and not store.is_dir():
         raise ConfigError(

@@ -9,7 +9,7 @@ import pytest
 from cluster import sweep_status
 from cluster.__main__ import main
 from cluster.commands import submit
-from cluster.commands.words import parse_submission
+from cluster.commands.submission_words import parse_submission
 from cluster.record import incidents as module
 from cluster.record.incidents import incidents
 from cluster.record.submission import Events, create_submission, submissions
