@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,16 @@ def test_every_room_imports_from_rooms_below_it_only() -> None:
     ]
     unplaced = [name for name in MODULES if level(name) is None and "." in name]
     assert not wrong + unplaced
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Nor for types alone: who reads one of them would have to know the others."""
+    graph = {
+        name: {other for other in imported(path) if other in MODULES}
+        for name, path in MODULES.items()
+        if path.name != "__init__.py"  # these only hand names on
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_packages_keep_to_their_libraries() -> None:

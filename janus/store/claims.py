@@ -16,16 +16,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from janus import atomic_files
 from janus.config.cell import Cell, cell_record
 from janus.errors import RunError
 from janus.store import correct_images
 from janus.store.processes import has_ended, process_identity
-
-if TYPE_CHECKING:
-    from janus.store.store import Store
+from janus.store.run_folders import RunFolders
 
 LEASE_S = 600.0
 """Seconds without a new heartbeat after which a claim may be taken over, where its process cannot
@@ -37,7 +35,7 @@ its claim free at once; one that runs here keeps it, however long a single step 
 class Claim:
     """The right to write one run, as long as there is no claim of a higher number."""
 
-    store: Store
+    store: Claims
     cell_id: str
     number: int
     _last_beat: float = field(default=float("-inf"), repr=False)
@@ -118,18 +116,14 @@ class Claim:
         atomic_files.create_once(path, atomic_files.json_writer({}))
 
 
-class Claims:
+class Claims(RunFolders):
     """Who works on which run of a store. `Store` adds results and checkpoints."""
 
     def __init__(self, root: str | Path, lease_s: float) -> None:
-        self.root = Path(root).expanduser().resolve()
+        super().__init__(root)
         self.lease_s = lease_s
         self._seen: dict[tuple[str, int], tuple[Any, float]] = {}
         """By cell and claim number: the heartbeat that was seen last, and when it was new."""
-
-    def run_dir(self, cell_id: str) -> Path:
-        """The folder of a run."""
-        return self.root / "runs" / cell_id[:2] / cell_id
 
     def last_claim(self, cell_id: str) -> int:
         """The highest claim number; 0 when the run was never claimed."""
@@ -160,7 +154,7 @@ class Claims:
         path = run / "claims" / f"{last + 1:06d}.json"
         if not atomic_files.create_once(path, atomic_files.json_writer(record)):
             return None
-        return Claim(cast("Store", self), cell_id, last + 1)
+        return Claim(self, cell_id, last + 1)
 
     def _is_free(self, cell_id: str, number: int) -> bool:
         """Whether claim `number` was released, its process ended, or it made no progress."""

@@ -35,10 +35,6 @@ class Store(Claims):
         self._sound: set[str] = set()
         """Cells whose result was read and found sound; a result is never edited."""
 
-    def result_path(self, cell_id: str) -> Path:
-        """Where the committed result of a cell lies."""
-        return self.root / "results" / cell_id[:2] / f"{cell_id}.json"
-
     def require_writable(self) -> None:
         """Raise ConfigError or OSError, with what to do, where results cannot be committed."""
         path = self.root / f".writable-{secrets.token_hex(4)}.tmp"
@@ -47,11 +43,6 @@ class Store(Claims):
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-
-    @property
-    def features(self) -> Path:
-        """The folder of cached features."""
-        return self.root / "features"
 
     def done(self) -> set[str]:
         """Ids of all cells with a committed result: one directory listing per prefix."""
@@ -124,12 +115,6 @@ class Store(Claims):
         if last and not self._is_free(cell_id, last):
             return "running"
         return "failed" if self.failure(cell_id) else "open"
-
-    def checkpoints(self, cell_id: str) -> list[Path]:
-        """Checkpoints of all attempts at a run, furthest progress first."""
-        named = (self.run_dir(cell_id) / "ckpt").glob("*/*.safetensors")
-        found = (path for path in named if not path.is_dir())  # which could not be deleted as one
-        return sorted(found, key=lambda p: (p.name, p.parent.name), reverse=True)
 
     def drop_checkpoints(self, cell_id: str, keep: int = 0) -> None:
         """Delete all but the `keep` furthest checkpoints of a run that has its result."""
