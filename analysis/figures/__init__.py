@@ -1,4 +1,4 @@
-"""Draws all figures of the selected runs, and published figures of the paper again."""
+"""Draws all figures of the selected runs, and two of the paper's from published numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ ONE_EACH = (
 def draw_figures(
     groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]
 ) -> list[Drawn]:
-    """Every figure that the runs have data for, bench by bench; names begin with the bench."""
+    """Every figure for which the runs have data, bench by bench; its name begins with the bench.
+
+    `order`: the row names in the order in which rows are drawn.
+    """
     out: list[Drawn] = []
     outside = [entry.value for entry in plugins.every("figure")]
     benches = [group.bench for group in groups]
