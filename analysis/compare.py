@@ -27,7 +27,7 @@ from janus.errors import ConfigError, JanusError, suggest
 from janus.one_line import drop_stdout, explain_os_error, open_streams, printable
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
-NOT_IN_CSV = "{}: not in CSV, where a line holds one number; --format json prints these statistics"
+NOT_IN_CSV = "{}: not in CSV, where a line holds one number; --format json has them"
 FORMATS = {
     "text": plain_text.to_text,
     "markdown": plain_text.to_markdown,

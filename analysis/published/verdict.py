@@ -124,7 +124,7 @@ def _differing(ours: Sample, published: Sample, allow: Collection[str]) -> dict[
 def _lacking(ours: Sample, published: Sample) -> str:
     for side, name in ((published, "the published figure"), (ours, "ours")):
         if side.n is None:
-            return f"{name} does not state its number of runs"
+            return f"{name} does not state over how many runs it is a mean"
         if side.n < 2:
             return f"{name} is a single run"
         if side.std is None:
