@@ -44,6 +44,7 @@ ALIGNED: Values = {
     "align_decay": 5e-4,
     "align_restarts": False,
     "logit_norm": 0.1,
+    "align_jitter": 1e-4,
 }
 TRIPLET: Values = {
     "subspace_energy": 0.99,

@@ -85,6 +85,7 @@ ROWS = [
         },
     ),
     Row("ease", {"method__bottleneck": 4}),
+    Row("e2_lora", {"method__align_samples": 16}),
     Row("linear_probe"),
     Row("linear_probe", {"method__classifier": "ncm"}),
     Row("seqlora", {"method__classifier": "aligned", "method__align_samples": 16}),
