@@ -99,7 +99,7 @@ def state(where: str, row: Row, tree: Mapping[str, Any]) -> dict[str, Tensor]:
             value = value.mT @ value
         elif name.endswith("/directions") or "bases" in name or E2_COLUMNS.search(name):
             value = value @ value.mT
-        elif row.method == "e2_lora" and E2_ROWS.search(name):
+        elif row.method == "e2_lora" and value.dim() == 2 and E2_ROWS.search(name):
             value = value.mT @ value
         found[f"{where} {name}"] = value
     return found
