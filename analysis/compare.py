@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
         help="what stands behind ±: std (ddof 1), or half of the 95 %% t interval (default: std)",
     )
     p.add_argument(
+        "--sort",
+        choices=("file", "acc"),
+        default="file",
+        help="rows: file, as in the sweep file or by name (default); acc, the best mean first",
+    )
+    p.add_argument(
         "--details",
         action="store_true",
         help="also: across benches, order against seed, how many more orders would decide",
@@ -140,8 +146,12 @@ def compare(args: argparse.Namespace) -> int:
         endpoints,
         args.correction,
     )
+    if args.sort == "acc":
+        table = comparison.ranked(table)
     extra, records = _extra(args, chosen, table)
     _print(table, args.format, extra, records)
+    if args.format == "text":
+        _print_answers(table)
     _warn_unpaired(table)
     _warn_untested(table)
     for caution in table.cautions if args.format == "csv" else ():
@@ -241,6 +251,14 @@ def _print(
     else:
         sys.stdout.write(FORMATS[form](table, extra))  # type: ignore[operator]
     sys.stdout.flush()
+
+
+def _print_answers(table: comparison.Table) -> None:
+    """Who leads, in a sentence for each bench, as the last thing on the screen."""
+    from analysis.blocks import answer
+
+    for sentence in answer.answers(table):
+        print(printable(f"\n{sentence}"))
 
 
 def _warn_untested(table: comparison.Table) -> None:

@@ -78,7 +78,7 @@ def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Tab
         if method in found
     ]
     further = [
-        _units_needed(d, table.correction)
+        units_needed(d, table.correction)
         for d in table.differences
         if d.metric == metric.key and d.column is not AVERAGE
     ]
@@ -86,7 +86,7 @@ def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Tab
     return Details(metric.key, tuple(across), tuple(spread), tuple(further))
 
 
-def _units_needed(d: Difference, correction: str) -> UnitsNeeded:
+def units_needed(d: Difference, correction: str) -> UnitsNeeded:
     """0 if the table's test is already significant, else the numbers that the simulation gives.
 
     The number for max-T lies between that of a single test and that of the level divided by the
