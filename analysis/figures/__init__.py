@@ -1,4 +1,8 @@
-"""Draws all figures of the selected runs, and published figures of the paper again."""
+"""Draws all figures of the selected runs, and published figures of the paper again.
+
+To add a figure: a function in a file of this folder that returns a `Drawn` or None, and its name in
+`ONE_EACH`. From outside of this project: `janus.plugins.register_figure`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The paired test: differences between a row and the reference, with interval, p, corrections.
+"""The paired test (sign-flip): differences of a row to the reference, interval, p, corrections.
+
+`significance.py` has the arithmetic: t interval, sign-flip p, max-T, Holm.
 
 A difference is of one row, one endpoint, and one bench or the average over benches. The tests of a
 bench over all rows and endpoints are one family; those of the average are another.
