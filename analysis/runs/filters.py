@@ -89,12 +89,14 @@ def benches(
 def select_rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
     """The labels that `wanted` names, in its order.
 
-    `janus` selects every configuration of janus, `janus[rank=4]` those with this setting. Raises
-    ConfigError for a name that selects nothing.
+    `janus` selects every configuration of janus, `janus[rank=4]` those with this setting; the whole
+    label of a row with settings selects that row alone. Raises ConfigError for a name that selects
+    nothing.
     """
     out: list[str] = []
     for name in wanted:
-        found = [label for label in sorted(labels, key=natural) if _fits(label, name)]
+        whole = "[" in name and name in labels
+        found = [x for x in sorted(labels, key=natural) if (x == name if whole else _fits(x, name))]
         if not found:
             raise ConfigError(f"{option}: no runs of {name!r}.{suggest(name, labels)}")
         out += [label for label in found if label not in out]
