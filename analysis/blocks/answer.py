@@ -64,7 +64,9 @@ def _compared(d: Difference, metric: TableColumn, leader: str, correction: str) 
         text += f", better in {wins} of {d.n} {d.column.unit}s"
     yield text + ")."
     p = corrected(d, correction)
-    if p is not None and p < ALPHA:
+    if d.n == 1:
+        yield f"Not decided: a single {d.column.unit}."
+    elif p is not None and p < ALPHA:
         yield f"Decided: {TESTS[correction]} {p:.4f}."
     elif p is not None:
         yield f"Not decided: {TESTS[correction]} {p:.4f}{_more(d, correction)}."

@@ -60,3 +60,8 @@ def test_rows_are_sorted_by_rank_on_demand(two, call):
     assert rows[:2] == ["janus", "seqlora"]
     rows = [line.split()[0] for line in call()[1].splitlines() if "±" in line]
     assert rows[:2] == ["seqlora", "janus"]
+
+
+def test_a_single_order_decides_nothing(two, call):
+    two([3])
+    assert call()[1].strip().endswith("Not decided: a single seed.")
