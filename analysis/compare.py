@@ -1,7 +1,8 @@
 """The command `python analysis/compare.py --store runs`: print the table of finished runs.
 
-stdout holds the table only; warnings go to stderr. Exit code 0: complete; 2: wrong usage, or the
-comparison was refused; 3: no runs, or planned cells are missing.
+stdout holds the table, in the text format followed by sentences on the leading rows; warnings go to
+stderr. Exit code 0: complete; 2: wrong usage, or the comparison was refused; 3: no runs, or planned
+cells are missing.
 """
 
 from __future__ import annotations
@@ -71,6 +72,13 @@ def parser() -> argparse.ArgumentParser:
         choices=("std", "ci"),
         default="std",
         help="value after ±: std (ddof 1), or half of the 95 %% t interval (default: std)",
+    )
+    p.add_argument(
+        "--sort",
+        choices=("file", "acc"),
+        default="file",
+        help="order of the rows: file, as in the sweep file or by name (default); acc, the best "
+        "mean of the first ranked endpoint first",
     )
     p.add_argument(
         "--details",
@@ -147,8 +155,12 @@ def compare(args: argparse.Namespace) -> int:
         endpoints,
         args.correction,
     )
+    if args.sort == "acc":
+        table = comparison.ranked(table)
     extra, records = _extra(args, chosen, table)
     _print(table, args.format, extra, records)
+    if args.format == "text":
+        _print_answers(table)
     _warn_unpaired(table)
     _warn_untested(table)
     for caution in table.cautions if args.format == "csv" else ():
@@ -255,6 +267,14 @@ def _print(
     else:
         sys.stdout.write(FORMATS[form](table, extra))  # type: ignore[operator]
     sys.stdout.flush()
+
+
+def _print_answers(table: comparison.Table) -> None:
+    """Print below the table, for each bench, a sentence on the leading row."""
+    from analysis.blocks import answer
+
+    for sentence in answer.answers(table):
+        print(printable(f"\n{sentence}"))
 
 
 def _warn_untested(table: comparison.Table) -> None:

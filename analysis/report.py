@@ -19,7 +19,7 @@ if not __package__:  # started as a file: import from the project's root, not fr
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
 from analysis import figures, selection
-from analysis.blocks import details, grid, published
+from analysis.blocks import answer, details, grid, published
 from analysis.pages import html, run_page
 from analysis.pages.reproduce import FILL_IN
 from analysis.runs import load, protocol, sweep_lists
@@ -128,7 +128,8 @@ def _summary(chosen: Selection) -> str:
 
 
 def _results(chosen: Selection, table: comparison.Table) -> str:
-    parts = [html.block_html(grid.per_bench(table))]
+    parts = [f'<p class="answer">{escape(text)}</p>' for text in answer.answers(table)]
+    parts += [html.block_html(grid.per_bench(table))]
     found = details.build_details(chosen.groups, chosen.labels, table)
     parts.append(html.block_html(details.details_block(found, table)))
     judged = published.judge_all(chosen.groups, chosen.labels)

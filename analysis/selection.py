@@ -335,7 +335,7 @@ def in_order(chosen: Selection) -> list[RunRecord]:
 
 
 def print_notice(message: str) -> None:
-    """Print a message on stderr, because stdout holds the table only."""
+    """Print a message on stderr, because stdout holds only the output that the user asked for."""
     print(message, file=sys.stderr)
 
 

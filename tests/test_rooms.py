@@ -32,7 +32,7 @@ LEVELS = {
         "evaluation",
         "tracking",
         "training",
-        "__main__ weights.__main__ data.__main__",
+        "__main__ weights.__main__ data.__main__ command",
     ),
     "sweeps": (
         "spec",

@@ -87,7 +87,7 @@ def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Tab
         if method in found
     ]
     further = [
-        _units_needed(d, table.correction)
+        units_needed(d, table.correction)
         for d in table.differences
         if d.metric == metric.key and d.column is not AVERAGE
     ]
@@ -95,7 +95,7 @@ def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Tab
     return Details(metric.key, tuple(across), tuple(spread), tuple(further))
 
 
-def _units_needed(d: Difference, correction: str) -> UnitsNeeded:
+def units_needed(d: Difference, correction: str) -> UnitsNeeded:
     """The additional units that the test of `d` needs under this correction.
 
     Both bounds are 0 if the table's test is already significant; else they are simulated. For max-T

@@ -1,4 +1,8 @@
-"""Draws all figures of the selected runs, and two of the paper's from published numbers."""
+"""Draws all figures of the selected runs, and two of the paper's from published numbers.
+
+To add a figure, write a function in a file of this folder that returns a `Drawn` or None, and add
+it to `ONE_EACH`. From outside of this project: `janus.plugins.register_figure`.
+"""
 
 from __future__ import annotations
 

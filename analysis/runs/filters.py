@@ -89,12 +89,14 @@ def benches(
 def select_rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
     """The labels that the names in `wanted` select, in the order of `wanted`.
 
-    `janus` selects every configuration of janus, `janus[rank=4]` those with this setting. Raises
-    ConfigError for a name that selects no label; the message names `option`.
+    `janus` selects every configuration of janus, `janus[rank=4]` those with this setting; the whole
+    label of a row with settings selects only that row. Raises ConfigError for a name that selects
+    no label; the message names `option`.
     """
     out: list[str] = []
     for name in wanted:
-        found = [label for label in sorted(labels, key=natural) if _fits(label, name)]
+        whole = "[" in name and name in labels
+        found = [x for x in sorted(labels, key=natural) if (x == name if whole else _fits(x, name))]
         if not found:
             raise ConfigError(f"{option}: no runs of {name!r}.{suggest(name, labels)}")
         out += [label for label in found if label not in out]

@@ -1,4 +1,6 @@
-"""The paired test: differences between a row and the reference, with interval, p, corrections.
+"""The paired test (sign-flip): differences of a row to the reference, interval, p, corrections.
+
+`significance.py` computes the t interval, the sign-flip p, max-T and Holm.
 
 There is a difference for each row, each endpoint, and each bench and the average over benches. The
 tests of a bench over all rows and endpoints are one family; those of the average are another.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.runs import filters, method_cautions
 from analysis.runs.load import RunRecord, provenance
@@ -257,6 +257,24 @@ def build_table(
             *cautions.of_differences(adjusted),
         ),
     )
+
+
+def ranked(table: Table) -> Table:
+    """The table with its rows sorted by the mean of the first ranked endpoint, the best row first.
+
+    For several benches it is the mean over those benches on which the row was measured. Rows
+    without a value come last. If no endpoint is ranked, the table is returned as it is.
+    """
+    metric = next((m for m in table.endpoints if m.better), None)
+    if metric is None:
+        return table
+
+    def place(method: str) -> tuple[bool, float]:
+        found = [table.entry(method, i, metric.key) for i in range(len(table.columns))]
+        means = [entry.mean for entry in found if entry and entry.mean is not None]
+        return not means, -metric.better * math.fsum(means) / max(1, len(means))
+
+    return replace(table, methods=tuple(sorted(table.methods, key=place)))
 
 
 def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:

@@ -132,18 +132,18 @@ def _values(runs: Sequence[RunRecord], metric: str) -> dict[significance.Place, 
 def _diagnostic(name: str) -> Any:
     def read(run: RunRecord) -> float | None:
         tasks = load.record(run)["diagnostics"] or []
-        found = [x for task in tasks if task and name in task for x in _numbers(task[name])]
+        found = [x for task in tasks if task and name in task for x in numbers(task[name])]
         return fmean(found) if found else None
 
     return read
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def numbers(value: Any) -> Iterator[float]:
     """Yield all numbers in the value of a diagnostic: a number, or nested lists and mappings."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence) and not isinstance(value, str):
         for part in value:
-            yield from _numbers(part)
+            yield from numbers(part)
     elif isinstance(value, int | float):
         yield float(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import submitit
 
-from cluster.launchers import elsewhere
+from cluster.launchers import leave_node
 from cluster.record.profile import Profile
 from cluster.record.submission import Submission
 
@@ -37,7 +37,7 @@ janus_setup_failed() {  # status, line, depth: a line of profile.setup failed; e
     printf '"lines": ["%s"]}\n' "$text"
     printf '{"at": %(%s)T, "event": "end", "job": "%s", "why": "profile.setup failed"}\n' -1 "$job"
   } >> "$janus_events/$job-setup.jsonl"
-  janus_elsewhere 4  # the line may be fine on another node
+  janus_leave_node 4  # the line may be fine on another node
   exit "$1"
 }
 trap 'janus_setup_failed $? $LINENO ${#BASH_SOURCE[@]}' ERR
@@ -67,7 +67,7 @@ def setup_lines(submission: Submission, profile: Profile) -> list[str]:
     """What the script does before Python starts."""
     code = shlex.quote(str(submission.code))
     return [
-        *elsewhere.first_lines(submission),
+        *leave_node.first_lines(submission),
         f"janus_events={shlex.quote(str(submission.events))}",
         WATCH.strip(),
         *profile.setup,
@@ -98,10 +98,10 @@ def array_parameters(submission: Submission, profile: Profile) -> dict[str, Any]
         "stderr_to_stdout": True,
         "wckey": None,  # submitit would name one, which sites that check them refuse
         "setup": setup_lines(submission, profile),
-        "teardown": elsewhere.last_lines(submission),
+        "teardown": leave_node.last_lines(submission),
         "additional_parameters": {
             "chdir": str(submission.jobs),
-            "output": elsewhere.OUTPUT,
+            "output": leave_node.OUTPUT,
             **flags,
             **_gpus(profile),
             "no_requeue" if once else "requeue": True,

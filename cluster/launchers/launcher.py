@@ -1,4 +1,8 @@
-"""The interface of a launcher, which starts tasks: on SLURM, on this machine, or elsewhere.
+"""The interface of a launcher, which starts tasks: on SLURM, on this machine, or in another place.
+
+To add a launcher: a file beside this one with a class that has these methods, its name in
+`LAUNCHERS` (`cluster/launchers/__init__.py`) and in `OUR_NAMES` (`janus/plugins.py`). From outside
+of this project: `janus.plugins.register_launcher`.
 
 A launcher is known by its name in `cluster.launchers.LAUNCHERS`: `cluster=NAME` on the command
 line, `cluster` in the record of a submission.

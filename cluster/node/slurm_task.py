@@ -48,7 +48,7 @@ class SlurmTask:
         """Work until nothing is left, or until told to stop; returns why it ended.
 
         Exits with `UNFIT` where this node cannot train: the job's script then asks for another one
-        (`elsewhere.sh`). Exits with 1 when it ends for good with work left.
+        (`leave_node.sh`). Exits with 1 when it ends for good with work left.
         """
         submission = Submission(Path(self.folder))
         job, stop = here(), StopFlag().install()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.runs import committed
-from docs.figures import ablation, api, extend, renditions, rooms, scale, smoke, speed, zoo
+from docs.figures import ablation, api, claims, extend, renditions, rooms, scale, smoke, speed, zoo
 from docs.figures.fill import PART, fill
 from docs.figures.records import RESULTS, Results, opened
 from docs.figures.tables import Block
@@ -28,6 +28,9 @@ SWEEPS = (
     "renditions_tuning",
     "ablation",
     "ablation_tuning",
+    "claims_methods",
+    "claims_one_epoch",
+    "sensitivity",
     "zoo_glyphs",
 )
 """The sweeps that documents show."""
@@ -44,6 +47,7 @@ def blocks(found: Mapping[str, Results]) -> dict[str, Block]:
         **smoke.blocks(found),
         **renditions.blocks(found),
         **ablation.blocks(found),
+        **claims.blocks(found),
         **zoo.blocks(found),
         **speed.blocks(),
         **scale.blocks(),

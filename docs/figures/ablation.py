@@ -9,6 +9,7 @@ from statistics import fmean
 
 from analysis.published.read_csv import published_figures
 from analysis.runs.load import value_text
+from analysis.tables.paper_claims import numbers
 from docs.figures.records import Results
 from docs.figures.tables import Block, blocks_of, code, listed, protocol, signed, table
 from janus.config.compose import compose
@@ -96,8 +97,8 @@ def _heads(results: Results) -> str:
 
 
 def _null_space(results: Results) -> str:
-    past = {row: _flat(results.diagnostics(row, "violation_past")) for row in results.rows}
-    basis = {row: _flat(results.diagnostics(row, "violation_span")) for row in results.rows}
+    past = {row: list(numbers(results.diagnostics(row, "violation_past"))) for row in results.rows}
+    basis = {row: list(numbers(results.diagnostics(row, "violation_span"))) for row in results.rows}
     told = [f"`{row}` {fmean(values):.3f}" for row, values in past.items() if values]
     if not told:
         return ""
@@ -112,14 +113,6 @@ def _null_space(results: Results) -> str:
         "Null-space violation |dW X| / (|dW| |X|) on test images of earlier tasks, mean over "
         f"blocks, projections, tasks and orders: {', '.join(told)}.{end}"
     )
-
-
-def _flat(value: object) -> list[float]:
-    if isinstance(value, Mapping):
-        return [inner for part in value.values() for inner in _flat(part)]
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [inner for part in value for inner in _flat(part)]
-    return [float(value)] if isinstance(value, int | float) else []
 
 
 def _crowding(results: Results) -> str:

@@ -20,7 +20,7 @@ from janus import atomic_files, plugins
 from janus.config.cell import BenchConfig
 from janus.config.compose import compose
 from janus.config.method_spec import own_names, read_spec, spec_names
-from janus.data.benches.catalogue import BUNDLED, ORIGINS
+from janus.data.benches.origins import BUNDLED, ORIGINS
 from janus.errors import ConfigError, DataError
 from janus.one_line import one_line
 

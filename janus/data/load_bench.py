@@ -1,29 +1,24 @@
 """Loads a bench: reads the data set, verifies its hash, and makes the split that a cell needs.
 
-To add a bench, write a loader that returns a `Bench` and add it to `LOADERS`. The validation split
-and the caps on images per class are made here, for all loaders.
+Each data set is read by a loader (`janus/data/benches`). The validation split and the caps on
+images per class are made here, for all of them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from janus import plugins
 from janus.config.cell import BenchConfig
-from janus.config.compose import file_sha256
 from janus.config.task_sizes import sizes_of
-from janus.data.benches import cars, cifar, core50, fashion, folders, list_files
+from janus.data.benches import LOADERS
 from janus.data.files import memory_mapped, stale
 from janus.data.files.split import faults, refuse
-from janus.data.glyphs import bundle, fonts, renditions
 from janus.data.images.images import Bench, Images
 from janus.errors import ConfigError, DataError, suggest
 from janus.keyed_random import numpy_generator
@@ -171,81 +166,5 @@ def _capped(images: Images, config: BenchConfig, count: int) -> Images:
     place = torch.arange(len(ordered)) - torch.searchsorted(ordered, ordered)
     return images.take(shuffled[by_kind[place < count]].sort().values)
 
-
-def _load_glyphs(config: BenchConfig) -> Bench:
-    return _bundled(*_bundled_file(config))
-
-
-def _load_renditions(config: BenchConfig) -> Bench:
-    return _rendered(*_bundled_file(config))
-
-
-def _bundled_file(config: BenchConfig) -> tuple[Path, int, int]:
-    """The file of the bundled glyphs, its size and time. Raises DataError if a root is given."""
-    if config.root is not None:
-        raise DataError(f"bench {config.name} is bundled with the package; leave out bench.root")
-    path = bundle.PATH
-    stat = path.stat() if path.is_file() else None
-    return path, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0
-
-
-@lru_cache(maxsize=1)
-def _rendered(path: Path, size: int, mtime_ns: int) -> Bench:
-    """The renditions of the glyphs; cached for processes that train many cells on them."""
-    data = bundle.load_glyphs(path)
-    digest = hashlib.sha256()
-    parts = {}
-    for split in ("train", "test"):
-        made = renditions.render_split(data, split)
-        digest.update(made.images.tobytes() + made.labels.tobytes())
-        parts[split] = Images(
-            store=torch.from_numpy(made.images).unsqueeze(1),
-            labels=torch.from_numpy(made.labels),
-            domains=torch.from_numpy(made.kinds),
-            groups=torch.from_numpy(made.families),
-        )
-    return Bench(
-        parts["train"],
-        parts["test"],
-        class_names=bundle.CLASSES,
-        domain_names=renditions.KINDS,
-        sha256=digest.hexdigest(),
-    )
-
-
-@lru_cache(maxsize=1)
-def _bundled(path: Path, size: int, mtime_ns: int) -> Bench:
-    """The bundled glyphs; cached for processes that train many cells on them."""
-    data = bundle.load_glyphs(path)
-    parts = {
-        split: Images(
-            store=torch.from_numpy(getattr(data, f"{split}_images")).unsqueeze(1),
-            labels=torch.from_numpy(getattr(data, f"{split}_labels")),
-            domains=torch.from_numpy(getattr(data, f"{split}_styles")),
-            groups=torch.from_numpy(getattr(data, f"{split}_families")),
-        )
-        for split in ("train", "test")
-    }
-    return Bench(
-        parts["train"],
-        parts["test"],
-        class_names=bundle.CLASSES,
-        domain_names=fonts.STYLES,
-        sha256=file_sha256(str(path), size, mtime_ns),
-    )
-
-
-LOADERS: dict[str, Callable[[BenchConfig], Bench]] = {
-    "glyphs": _load_glyphs,
-    "renditions": _load_renditions,
-    "fashion": fashion.load_fashion,
-    "cifar100": cifar.load_cifar100,
-    "cars": cars.load_cars,
-    "imagenet_r": list_files.load_imagenet_r,
-    "core50": core50.load_core50,
-    "domainnet": list_files.load_domainnet,
-    "folder": folders.load_folders,
-    "folder_subset": folders.load_folders,
-}
 
 __all__ = ["LOADERS", "Bench", "Images", "load_images", "read_originals"]

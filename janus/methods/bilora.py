@@ -29,7 +29,7 @@ class BiLora(LoraMethod):
     """LoraMethod's loop with sparse spectra (L, P, n) instead of low-rank pairs."""
 
     state = "finished positions coefficients"
-    keeps = "finished coefficients heads"  # supports are drawn again from their keys
+    keeps = "finished coefficients heads classifier"  # supports are drawn again from their keys
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -41,7 +41,7 @@ class CLora(LoraMethod):
     """A carried pair (A, B) routed by R = R_old + R_new, per block and target projection."""
 
     state = "old new"
-    keeps = "adapters routing heads"  # W0 never changes
+    keeps = "adapters routing heads classifier"  # W0 never changes
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

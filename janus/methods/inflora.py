@@ -60,7 +60,7 @@ class InfLora(SubspaceLora):
         self.aligner: Aligner | None = None
         if context.settings["align"]:
             self.aligner = Aligner(context.width, context.settings, context.key)
-            self.passes_beside_training = 3.0
+            self.passes_beside_training += 1.0
 
     def begin_task(self, task: Task) -> None:
         """Merge, then design A from a pass through the merged network, with train transforms."""
@@ -86,3 +86,4 @@ class InfLora(SubspaceLora):
         self.grow_bases(self.second_pass(task, augmented=True), task, one_sided=True)
         if self.aligner is not None:
             self.aligner.end_task(self.heads, *self.task_features(task), task)
+        super().end_task(task)

@@ -66,7 +66,7 @@ class JanusLora(WholeBatch, RectifiedLora, SubspaceLora):
         self.collecting = False
         self.held: list[list[Tensor]] = []
         """Rows of each block that wait for the other parts of the step's batch."""
-        self.passes_beside_training = float(s["margin_loss"])
+        self.passes_beside_training += float(s["margin_loss"])
 
     @property
     def a_in_null_space(self) -> bool:
@@ -176,3 +176,4 @@ class JanusLora(WholeBatch, RectifiedLora, SubspaceLora):
             self.collectors = []
         if self.context.settings["margin_loss"]:
             self.prototypes.add(*self.task_features(task))
+        super().end_task(task)

@@ -24,6 +24,7 @@ from janus.algorithms.subspace import complement, leading_span, padded
 from janus.data.stream import Batch, Task
 from janus.errors import ConfigError
 from janus.keyed_random import generator
+from janus.methods.base.classifier import Classifier
 from janus.methods.base.method import Context
 from janus.methods.base.rectified_lora import RectifiedLora, Rectifier
 from janus.methods.base.whole_batch import WholeBatch
@@ -180,12 +181,18 @@ class LoraDrs(WholeBatch, RectifiedLora):
     def end_task(self, task: Task) -> None:
         """Store the prototypes of the new classes; they are never updated."""
         self.prototypes.add(*self.task_features(task))
+        super().end_task(task)
+
+    def make_classifier(self) -> Classifier | None:
+        """The class means are `prototypes`, which the triplet loss needs, too."""
+        by_means = self.context.settings["classifier"] == "ncm"
+        return None if by_means else super().make_classifier()
 
     def classify(self, features: Tensor) -> Tensor:
-        """Cosine to the class means, or the logits of the training heads."""
-        if self.context.settings["classifier"] == "linear":
-            return super().classify(features)
-        return self.prototypes.logits(features, self.classes)
+        """Cosine to the class means, or what `method.classifier` asks for."""
+        if self.context.settings["classifier"] == "ncm":
+            return self.prototypes.logits(features, self.classes)
+        return super().classify(features)
 
     # ---- diagnostics ---------------------------------------------------------------------------
     @torch.no_grad()

@@ -85,3 +85,4 @@ class LoraGpm(RectifiedLora, SubspaceLora):
     def end_task(self, task: Task) -> None:
         """A second pass over the task's images, then grow V."""
         self.grow_bases(self.second_pass(task, augmented=False), task)
+        super().end_task(task)

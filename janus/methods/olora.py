@@ -43,7 +43,7 @@ class OLora(LoraMethod):
     """LoraMethod with an orthogonality penalty on A; finished adapters are merged for speed."""
 
     state = "bank"
-    keeps = "bank heads"  # the merged weights are the bank's sum
+    keeps = "bank heads classifier"  # the merged weights are the bank's sum
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -72,6 +72,7 @@ class OLora(LoraMethod):
     def end_task(self, task: Task) -> None:
         """Keep the adapter; the next begin_task merges it."""
         self.bank.add(self.layers)
+        super().end_task(task)
 
     @torch.no_grad()
     def diagnose(self, past: list[Tensor]) -> dict[str, Any]:

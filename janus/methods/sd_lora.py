@@ -35,7 +35,7 @@ class SdLora(LoraMethod):
     """Frozen unit directions in a bank, one trainable magnitude each, and a new free direction."""
 
     state = "bank shares started_at magnitudes"
-    keeps = "bank adapters shares magnitudes heads"  # W0 never changes
+    keeps = "bank adapters shares magnitudes heads classifier"  # W0 never changes
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -21,7 +21,7 @@ from typing import Any
 from janus import atomic_files
 from janus.config.cell import Cell, cell_record
 from janus.errors import RunError
-from janus.store import correct_images
+from janus.store.commit_result import commit_result
 from janus.store.processes import has_ended, process_identity
 from janus.store.run_folders import RunFolders
 
@@ -85,30 +85,15 @@ class Claim:
     def commit(
         self, result: dict[str, Any], provenance: dict[str, Any], images: bytes | None = None
     ) -> None:
-        """Make `result` the cell's result. The first commit wins; an equal second one is fine.
+        """Write how the result came about, then the result itself (commit_result.py).
 
-        `images`: the file that `result` names in `correct_images`; it is there before the result.
-        Raises RunError when another, different result is there already.
+        Raises RunError when the claim was lost, or another, different result is there already.
         """
         self.check()
-        if images is not None:
-            correct_images.keep_file(self.store.root, images)
         atomic_files.replace(
             self.attempt_dir / "provenance.json", atomic_files.json_writer(provenance)
         )
-        path = self.store.result_path(self.cell_id)
-        if not atomic_files.create_once(path, atomic_files.json_writer(result)):
-            if not correct_images.same_facts(atomic_files.read_record(path), result):
-                raise RunError(
-                    f"{path} already holds another result for the same cell; the first stays. "
-                    "Compare `numerics` in the attempts' provenance.json",
-                    cause="result-differs",
-                )
-            return
-        atomic_files.create_once(
-            self.store.run_dir(self.cell_id) / "committed.json",
-            atomic_files.json_writer({"attempt": self.number}),
-        )
+        commit_result(self.store, self.cell_id, self.number, result, images)
 
     def release(self) -> None:
         """Release the claim: another process may then claim the run at once."""

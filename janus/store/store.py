@@ -8,8 +8,8 @@
     runs/ab/<id>/ckpt/<n>/*.safetensors   checkpoints of claim n
     features/ab/<key>.safetensors         a cache that may be deleted (see feature_cache.py)
 
-Who may write a run is decided in `claims.py`. A result is committed once, by hard link, and never
-edited. No torch here: planners and tables read the store.
+Who may write a run is decided in `claims.py`. `commit_result.py` writes a result, once, by hard
+link; it is never edited. No torch here: planners and tables read the store.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""The trackers that the execution option `tracker` names: ours, and those from outside."""
+"""The trackers that the execution option `tracker` names: ours, and those from outside.
+
+To add a tracker: a file beside this one with the methods of `observer.Tracker`, a branch in
+`make_tracker`, its name in `OUR_NAMES` (`janus/plugins.py`). From outside of this project:
+`janus.plugins.register_tracker`.
+"""
 
 from __future__ import annotations
 

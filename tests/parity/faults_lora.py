@@ -23,6 +23,7 @@ METHOD, PROTECTED, RECTIFIED = (
 )
 GPM, JANUS, INFLORA = "methods/lora_gpm.py", "methods/janus_lora.py", "methods/inflora.py"
 DRS, OLORA, SD = "methods/lora_drs.py", "methods/olora.py", "methods/sd_lora.py"
+E2, ENERGY = "methods/e2_lora.py", "nn/energy_linear.py"
 BILORA, FOURIER, C_LORA = "methods/bilora.py", "nn/fourier_update.py", "methods/c_lora.py"
 YAML = "conf/method/{}.yaml"
 
@@ -599,8 +600,27 @@ OTHERS = [
         "whole - 2 * fit @ along",
         "sd_lora_kd, nearly absorbed",
     ),
+    # E2-LoRA
+    fault(E2, "student, teacher, s[", "teacher, student, s[", "e2_lora, five tasks"),
+    fault(E2, "return temperature**2 *", "return temperature *", "e2_lora"),
+    fault(
+        E2,
+        "task.index * out //",
+        "(task.index + 1) * out //",
+        "e2_lora, five tasks",
+    ),
+    fault(
+        ENERGY,
+        "(c <= share * t)",
+        "(c < 0.9 * share * t)",
+        "e2_lora from the identity, tight energy",
+    ),
+    fault(ENERGY, "- count * torch.outer(mean, mean)", "", "e2_lora"),
+    fault(ENERGY, "values.flip(0)", "values", "e2_lora"),
+    fault(ENERGY, "pair.b[:, k:]", "pair.b[:, :0]", "e2_lora"),
+    fault(E2, "layer.finish(orthonormal=not first)", "layer.finish(orthonormal=True)", "e2_lora"),
     # classifier alignment
-    fault(ALIGN, "JITTER = 1e-4", "JITTER = 1e-3", "inflora_ca on imagenet_r"),
+    fault(ALIGN, "add_(self.jitter)", "add_(10 * self.jitter)", "inflora_ca on imagenet_r"),
     fault(ALIGN, "max(len(own) - 1, 1)", "len(own)", "inflora_ca on imagenet_r"),
     fault(
         ALIGN,

@@ -274,8 +274,8 @@ ALIGNMENT = [
     Fault(ALIGN, "max(len(own) - 1, 1)", "len(own)", ("slca",)),
     Fault(
         ALIGN,
-        "covariance.diagonal().add_(JITTER)",
-        "covariance.diagonal().add_(JITTER / 10)",
+        "covariance.diagonal().add_(self.jitter)",
+        "covariance.diagonal().add_(self.jitter / 10)",
         ("slca",),
     ),
     Fault(ALIGN, "centred = own - own.mean(0)", "centred = own", ("slca",)),

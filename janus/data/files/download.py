@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from janus.data.benches.catalogue import Download
+from janus.data.benches.origins import Download
 from janus.errors import DataError
 
 BLOCK = 1 << 20

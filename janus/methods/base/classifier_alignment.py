@@ -22,17 +22,15 @@ from janus.errors import RunError
 from janus.keyed_random import generator
 from janus.nn.heads import LinearHeads
 
-JITTER = 1e-4
-"""Added to the diagonal of every covariance [seen: SLCA]."""
-
 
 class ClassGaussians:
-    """N(mean, covariance + 1e-4 I) of each class's features, as its own task saw them."""
+    """N(mean, covariance + jitter I) of each class's features, as its own task saw them."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, jitter: float) -> None:
+        self.jitter = jitter
         self.means = torch.zeros(0, width)
         self.roots = torch.zeros(0, width, width)
-        """Lower Cholesky factors: root root^T is the covariance, 1e-4 I included."""
+        """Lower Cholesky factors: root root^T is the covariance, jitter included."""
         self.classes = torch.zeros(0, dtype=torch.long)
         self.tasks = torch.zeros(0, dtype=torch.long)
         """Task that brought the entry."""
@@ -41,9 +39,9 @@ class ClassGaussians:
     def add(self, features: Tensor, labels: Tensor, task: int) -> None:
         """Append one Gaussian per class of `labels` (N,) from its raw features (N, D).
 
-        Unbiased covariance (ddof 1) [seen]; a class with a single image gets 1e-4 I. The factor is
-        stored instead of the covariance: as large, and made once, in float64. Raises RunError
-        (cause `nan`) for features beside whose spread 1e-4 is lost to rounding.
+        Unbiased covariance (ddof 1) [seen]; a class with a single image gets jitter I. The factor
+        is stored instead of the covariance: as large, and made once, in float64. Raises RunError
+        (cause `nan`) for features beside whose spread the jitter is lost to rounding.
         """
         present = labels.unique()
         means, roots = [], []
@@ -51,7 +49,7 @@ class ClassGaussians:
             own = features[labels == label].double()
             centred = own - own.mean(0)
             covariance = centred.mT @ centred / max(len(own) - 1, 1)
-            covariance.diagonal().add_(JITTER)
+            covariance.diagonal().add_(self.jitter)
             means.append(own.mean(0).float())
             root, failed = torch.linalg.cholesky_ex(covariance)
             if bool(failed):
@@ -109,7 +107,7 @@ class Aligner:
 
     def __init__(self, width: int, settings: Mapping[str, Any], key: tuple[str | int, ...]) -> None:
         self.settings, self.key = settings, key
-        self.gaussians = ClassGaussians(width)
+        self.gaussians = ClassGaussians(width, settings["align_jitter"])
         self.unaligned: dict[str, Any] | None = None
         """The heads as training left them, where the next task starts from those."""
 

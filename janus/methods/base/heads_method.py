@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from janus.algorithms.losses import local_cross_entropy
 from janus.data.stream import Batch, Task
+from janus.methods.base.classifier import Classifier, make_classifier
 from janus.methods.base.method import Context, Method
 from janus.methods.base.optimizer import TaskOptimizer
 from janus.nn.heads import LinearHeads
@@ -20,21 +21,27 @@ from janus.nn.heads import LinearHeads
 class HeadsMethod(Method):
     """Trains the current head and `own_parameters`."""
 
-    state = "heads"
+    state = "heads classifier"
     training_state = "optimizer"
-    keeps = "heads"
+    keeps = "heads classifier"
     epsilon_hat = False
     """True: Adam adds its epsilon before the bias correction (see `TaskOptimizer`)."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.heads = self.make_heads(context.width)
+        self.classifier = self.make_classifier()
+        self.passes_beside_training += float(self.classifier is not None)
         self.optimizer: TaskOptimizer | None = None
         self.first_class = 0
 
     def make_heads(self, width: int) -> LinearHeads:
         """The heads, with the start that the source gives them."""
         return LinearHeads(width)
+
+    def make_classifier(self) -> Classifier | None:
+        """What predicts in place of the trained heads; None: these do."""
+        return make_classifier(self.context)
 
     def own_parameters(self) -> Sequence[nn.Parameter]:
         """What the current task trains beside its head."""
@@ -51,6 +58,8 @@ class HeadsMethod(Method):
     # ---- tasks ---------------------------------------------------------------------------------
     def begin_task(self, task: Task) -> None:
         """Add a head for new classes, make the optimiser."""
+        if self.classifier is not None:
+            self.classifier.begin_task(self.heads)
         if classes := self.head_classes(task):
             self.heads.grow(classes, self.context.key, self.context.device)
         self._start_training(task)
@@ -88,6 +97,11 @@ class HeadsMethod(Method):
         assert self.optimizer is not None
         self.optimizer.step()
 
+    def end_task(self, task: Task) -> None:
+        """Show the classifier the features of the task's images: one extra pass."""
+        if self.classifier is not None:
+            self.classifier.end_task(self.heads, *self.task_features(task), task)
+
     # ---- prediction ----------------------------------------------------------------------------
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """(logits, features) of prepared images."""
@@ -95,6 +109,8 @@ class HeadsMethod(Method):
         return self.classify(features), features
 
     def classify(self, features: Tensor) -> Tensor:
-        """Concatenated logits of all heads."""
+        """Concatenated logits of all heads, or what the classifier says in their place."""
+        if self.classifier is not None:
+            return self.classifier.logits(self.heads, features)
         logits: Tensor = self.heads(features)
         return logits

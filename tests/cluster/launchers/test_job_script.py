@@ -181,7 +181,7 @@ def test_the_script_of_a_profile_that_says_nothing_asks_for_no_gpu_and_no_wckey(
 def test_the_exit_status_of_the_task_goes_to_what_looks_after_bad_nodes(tmp_path, queue, setup):
     made = submission(tmp_path / ODD, setup=setup)
     (tmp_path / "bin" / "srun").write_text("#!/bin/sh\nexit 3\n")
-    path = made.code / "cluster" / "launchers" / "elsewhere.sh"
+    path = made.code / "cluster" / "launchers" / "leave_node.sh"
     path.parent.mkdir(parents=True)
     path.write_text('echo "looks after $2 of $1"\nexit "$2"\n')
     done = run(made)
@@ -192,7 +192,7 @@ def test_the_exit_status_of_the_task_goes_to_what_looks_after_bad_nodes(tmp_path
 
 def test_a_setup_line_that_fails_here_may_be_fine_on_another_node(tmp_path, queue):
     made = submission(tmp_path / "store", setup=["false"])
-    path = made.code / "cluster" / "launchers" / "elsewhere.sh"
+    path = made.code / "cluster" / "launchers" / "leave_node.sh"
     path.parent.mkdir(parents=True)
     path.write_text('echo "looks after $2"\n')
     assert "looks after 4" in run(made).stderr

@@ -17,7 +17,7 @@ from janus.config.compose import compose
 from janus.config.method_spec import spec_names
 from janus.data import load_bench as benches
 from janus.data.__main__ import bench_of, main
-from janus.data.benches.catalogue import ORIGINS, Download
+from janus.data.benches.origins import ORIGINS, Download
 from janus.data.files.download import fetch, unpack_archive
 from janus.data.files.overview import class_table, picture
 from janus.data.images.flat_images import FlatImages

@@ -20,7 +20,7 @@ def features(seed: int = 0, count: int = 40, width: int = 6):
 
 def test_class_statistics_equal_numpys():
     x, y = features()
-    stored = ClassGaussians(6)
+    stored = ClassGaussians(6, 1e-4)
     stored.add(x, y + 4, task=2)
     assert stored.classes.tolist() == [4, 5] and stored.tasks.tolist() == [2, 2]
     for entry in range(2):
@@ -32,7 +32,7 @@ def test_class_statistics_equal_numpys():
 
 
 def test_a_class_with_one_image_still_has_a_gaussian():
-    stored = ClassGaussians(3)
+    stored = ClassGaussians(3, 1e-4)
     stored.add(torch.ones(1, 3), torch.tensor([0]), task=0)
     drawn, _ = stored.sample(100, 0, (0,))
     assert torch.allclose(drawn, torch.ones(100, 3), atol=0.06)
@@ -40,14 +40,16 @@ def test_a_class_with_one_image_still_has_a_gaussian():
 
 def test_features_that_diverged_are_a_nan_failure_not_a_gaussian():
     with pytest.raises(RunError, match=r"class 3 .*diverged") as error:
-        ClassGaussians(2).add(torch.tensor([[1e9, 1e9], [-1e9, -1e9]]), torch.tensor([3, 3]), 0)
+        ClassGaussians(2, 1e-4).add(
+            torch.tensor([[1e9, 1e9], [-1e9, -1e9]]), torch.tensor([3, 3]), 0
+        )
     assert error.value.cause == "nan"
 
 
 def test_samples_come_from_the_stored_gaussians():
     """Moments of many draws; the mean of an older class is shrunk, its covariance is not."""
     x, y = features()
-    stored = ClassGaussians(6)
+    stored = ClassGaussians(6, 1e-4)
     stored.add(x[y == 0], y[y == 0], task=0)
     stored.add(x[y == 1], y[y == 1], task=3)
     drawn, labels = stored.sample(60_000, 3, (0, 0))
@@ -117,6 +119,7 @@ def test_alignment_recovers_an_old_class_that_the_heads_forgot():
         "align_lr": 0.05,
         "align_decay": 0.0,
         "logit_norm": 0.1,
+        "align_jitter": 1e-4,
         "align_restarts": False,
     }
     aligner, heads = Aligner(4, settings, (0, "0")), LinearHeads(4)

@@ -85,7 +85,12 @@ ROWS = [
         },
     ),
     Row("ease", {"method__bottleneck": 4}),
+    Row("e2_lora", {"method__align_samples": 16}),
     Row("linear_probe"),
+    Row("linear_probe", {"method__classifier": "ncm"}),
+    Row("seqlora", {"method__classifier": "aligned", "method__align_samples": 16}),
+    Row("janus", {"method__classifier": "ridge"}),
+    Row("lora_drs", {"method__classifier": "ridge"}),
     Row("joint_probe"),
 ]
 """One line per method and per variant that keeps state of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,10 @@ TINY: dict[str, Any] = {
     "train.epochs": 2,
     "train.batch_size": 10,  # a task of 32 images: 10, 10, 10 and 2
 }
+
+E2_COLUMNS = re.compile(r"adapters/\d+/(b|finished/\d+/1)$")
+E2_ROWS = re.compile(r"(adapters/\d+/(a|finished/\d+/0)|momentum_buffer)$")
+"""E2-LoRA's B and A, with A's momentum: known up to a turn among directions of equal energy."""
 
 BATCHWISE = [
     Row("janus", {"method__estimator": "fd", "method__sketch_size": 8}),
@@ -75,16 +80,16 @@ def trained(row: Row, parts: int) -> tuple[dict[str, Tensor], list[list[int]]]:
             for epoch in range(method.epochs(task)):
                 losses = [take_step(method, b) for b in task.train_batches(epoch)]
                 held[f"{task.index} {epoch} losses"] = torch.stack(losses)
-            held |= state(f"{task.index} trained", method.state_dict())
+            held |= state(f"{task.index} trained", row, method.state_dict())
             method.end_task(task)
-            held |= state(f"{task.index} ended", method.state_dict())
+            held |= state(f"{task.index} ended", row, method.state_dict())
             with torch.no_grad():
                 tests = stream.tests if method.joint else stream.tests[: task.index + 1]
                 correct.append([hits(method, cell, part) for part in tests])
     return held, correct
 
 
-def state(where: str, tree: Mapping[str, Any]) -> dict[str, Tensor]:
+def state(where: str, row: Row, tree: Mapping[str, Any]) -> dict[str, Tensor]:
     """Every tensor; of singular vectors, whose signs rounding decides, their second moment."""
     tensors, _ = flatten(dict(tree))
     found = {}
@@ -92,8 +97,10 @@ def state(where: str, tree: Mapping[str, Any]) -> dict[str, Tensor]:
         value = value.detach().clone()
         if name.endswith("/sketch"):
             value = value.mT @ value
-        elif name.endswith("/directions") or "bases" in name:
+        elif name.endswith("/directions") or "bases" in name or E2_COLUMNS.search(name):
             value = value @ value.mT
+        elif row.method == "e2_lora" and value.dim() == 2 and E2_ROWS.search(name):
+            value = value.mT @ value
         found[f"{where} {name}"] = value
     return found
 

@@ -1,4 +1,4 @@
-# `bash elsewhere.sh FOLDER STATUS`: what a job's script runs when its task has ended with STATUS.
+# `bash leave_node.sh FOLDER STATUS`: what a job's script runs when its task has ended with STATUS.
 #
 # A task that could not work on its node is put back into the queue, without that node. Two signs
 # tell: exit status 4 (`UNFIT`: the node failed its check), or no word in the events of this start

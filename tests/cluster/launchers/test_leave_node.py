@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.launchers import elsewhere
+from cluster.launchers import leave_node
 from cluster.record.submission import Submission, read_events
 
-SCRIPT = Path(__file__).resolve().parents[3] / "cluster" / "launchers" / "elsewhere.sh"
+SCRIPT = Path(__file__).resolve().parents[3] / "cluster" / "launchers" / "leave_node.sh"
 
 SCONTROL = """\
 #!/bin/bash
@@ -191,7 +191,7 @@ def first_lines(node, folder):
     node.said.write_text("")
     made = Submission(folder)
     made.__dict__["record"] = {"code": "0123456789abcdef"}
-    lines = elsewhere.first_lines(made)
+    lines = leave_node.first_lines(made)
     script = "\n".join([*lines, "echo on we go"])
     return subprocess.run(["bash", "-c", script], env=node.env, capture_output=True).returncode
 

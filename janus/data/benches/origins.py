@@ -1,8 +1,11 @@
-"""The origin of each bench's images: size, licence, how to get them, expected number of images."""
+"""The origin of each bench's images: size, licence, how to get them, expected number of images.
+
+Every bench of `janus/conf/bench` has an entry in `ORIGINS`: `python -m janus.data list` prints it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,27 @@ BUNDLED = Origin("1 MB", "fonts' licences, see janus/data/assets/README.md", "pa
 FASHION = Origin("31 MB", "MIT", "apt-get install dataset-fashion-mnist", counts=(60_000, 10_000))
 _PILOT = "request or download by hand: the links are in LAMDA-PILOT's README"
 
+CIFAR100 = Origin(
+    "178 MB",
+    "none stated",
+    "python -m janus.data fetch cifar100",
+    (
+        Download(
+            "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+            "eb9058c3a382ffc7106e4002c42a8d85",
+        ),
+    ),
+    counts=(50_000, 10_000),
+)
+
 ORIGINS: dict[str, Origin] = {
     "glyphs": BUNDLED,
     "glyphs_styles": BUNDLED,
     "renditions": BUNDLED,
     "fashion": FASHION,
     "fashion_200": FASHION,
-    "cifar100": Origin(
-        "178 MB",
-        "none stated",
-        "python -m janus.data fetch cifar100",
-        (
-            Download(
-                "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-                "eb9058c3a382ffc7106e4002c42a8d85",
-            ),
-        ),
-        counts=(50_000, 10_000),
-    ),
+    "cifar100": CIFAR100,
+    "cifar100_small": replace(CIFAR100, counts=None),  # fewer than published, on purpose
     "imagenet_r": Origin(
         "2.2 GB",
         "MIT for the list; images belong to their makers",

@@ -1,7 +1,7 @@
 """The lines of a job's script that leave a node which cannot train.
 
 `first_lines` come before all others: a node that does not see the store can write no log and start
-nothing of ours. `last_lines` come after the task: see `elsewhere.sh`.
+nothing of ours. `last_lines` come after the task: see `leave_node.sh`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ else  # without this node; three starts at most
   fi
   exit 4
 fi
-janus_elsewhere() {  # exit status of the task; the script lives on until this node is left out
+janus_leave_node() {  # exit status of the task; the script lives on until this node is left out
   trap '' TERM
   [ -r SCRIPT ] || return "$1"
   bash SCRIPT FOLDER "$1"
@@ -47,4 +47,4 @@ def first_lines(submission: Submission) -> list[str]:
 
 def last_lines(submission: Submission) -> list[str]:
     """After the task: a node that could not train is left out."""
-    return ["janus_elsewhere $?"]
+    return ["janus_leave_node $?"]
