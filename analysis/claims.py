@@ -1,9 +1,10 @@
-"""The command `python analysis/claims.py`: test what the paper claims on the runs of a store.
+"""The command `python analysis/claims.py`: test the paper's claims on the runs of a store.
 
-claims.yaml lists the claims, and for each the pairs of rows that differ in one part alone. It
-prints Markdown: a sentence and a table for each claim. `make claims` trains what they need first.
+claims.yaml lists the claims, and for each claim the pairs of rows that differ only in the part that
+it concerns. The command prints Markdown: one sentence and one table per claim. `make claims` first
+trains the runs that the claims need.
 
-Exit code: 0 if every pair was tested, 3 if runs are missing, 2 for an error of the user.
+Exit code 0: every pair was tested; 2: wrong usage or a damaged file; 3: runs are missing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # started as a file: find the project, and import nothing from beside it
+if not __package__:  # started as a file: import from the project's root, not from this folder
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
@@ -30,12 +31,14 @@ COMPLETE, WRONG, MISSING = 0, 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the claims; returns the exit code."""
+    """Print the tested claims as Markdown; returns the exit code."""
     open_streams()
     p = argparse.ArgumentParser(prog="python analysis/claims.py", description=__doc__)
-    p.add_argument("--store", action="append", default=[], metavar="DIR", help="default: runs")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write the page there, too")
-    p.add_argument("--sweeps", action="store_true", help="only name the sweeps that are needed")
+    store = "run store (default: runs); may be repeated"
+    p.add_argument("--store", action="append", default=[], metavar="DIR", help=store)
+    p.add_argument("--out", type=Path, metavar="FILE", help="also write the Markdown to this file")
+    sweeps = "print only the names of the sweeps that the claims need"
+    p.add_argument("--sweeps", action="store_true", help=sweeps)
     args = p.parse_args(argv)
     try:
         claims = read_claims()
@@ -60,10 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def runs_by_row(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
-    """The finished runs of the sweep by its names of the rows; empty where it was never run.
+    """{row name in the sweep's list: finished runs}; {} if the list cannot be found or read.
 
-    Raises ConfigError where the store holds the sweep's rows under several protocols (benches,
-    epochs, images): claims are tested on one.
+    Raises ConfigError if the runs are on several benches, because claims are tested on one bench.
     """
     try:
         listed = sweep_lists.find_sweep(name, roots)
@@ -78,13 +80,13 @@ def runs_by_row(name: str, roots: Sequence[Path]) -> dict[str, list[RunRecord]]:
     if len(benches) > 1:
         raise ConfigError(
             f"sweep {name} has runs on several benches ({', '.join(sorted(benches))}), but claims "
-            "are tested on one: give each its own store (make claims STORE=DIR BENCH=NAME)"
+            "are tested on one: use one store per bench (make claims STORE=DIR BENCH=NAME)"
         )
     return rows
 
 
 def claims_page(tested: Sequence[Tested]) -> str:
-    """The claims as Markdown."""
+    """The claims as Markdown: heading, sentence and table of each."""
     return "\n".join(part for found in tested for part in _claim(found))
 
 

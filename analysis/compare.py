@@ -1,7 +1,8 @@
 """The command `python analysis/compare.py --store runs`: print the table of finished runs.
 
-stdout holds the table only; warnings go to stderr. Exit code 0: complete; 2: wrong usage, or the
-comparison was refused; 3: no runs, or planned cells are missing.
+stdout holds the table, in the text format followed by sentences on the leading rows; warnings go to
+stderr. Exit code 0: complete; 2: wrong usage, or the comparison was refused; 3: no runs, or planned
+cells are missing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # started as a file: find the project, and import nothing from beside it
+if not __package__:  # started as a file: import from the project's root, not from this folder
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
@@ -27,7 +28,7 @@ from janus.errors import ConfigError, JanusError, suggest
 from janus.one_line import drop_stdout, explain_os_error, open_streams, printable
 
 COMPLETE, USAGE, INCOMPLETE = 0, 2, 3
-NOT_IN_CSV = "{}: not in CSV, whose lines are single numbers; --format json has them"
+NOT_IN_CSV = "{}: not in CSV, where a line holds one number; --format json has them"
 FORMATS = {
     "text": plain_text.to_text,
     "markdown": plain_text.to_markdown,
@@ -42,55 +43,60 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python analysis/compare.py",
         description="Table of finished runs: means, and paired differences to a reference.",
-        epilog="Exit code 0: complete; 2: usage or refused; 3: planned cells are missing.",
+        epilog="Exit code 0: complete; 2: wrong usage, or the comparison was refused; 3: no runs, "
+        "or planned cells are missing.",
     )
     selection.add_options(p)
     selection.add_test_options(p)
     p.add_argument(
         "--wandb",
         metavar="WHERE",
-        help="read what W&B recorded instead of the store: a folder of offline runs, or "
+        help="read the runs from W&B instead of the store: a folder of offline runs, or "
         "ENTITY/PROJECT online",
     )
     p.add_argument(
         "--columns",
         default="acc,maa,bwt",
         metavar="NAME[,NAME]",
-        help=f"of {', '.join(comparison.COLUMNS)}; or all (default: acc,maa,bwt)",
+        help=f"metrics to show: {', '.join(comparison.COLUMNS)}; or all (default: acc,maa,bwt)",
     )
     p.add_argument(
         "--format",
         choices=(*FORMATS, "long"),
         default="text",
-        help="default: text; long: CSV with one line per cell and metric, of --columns",
+        help="output format (default: text); long: CSV with one line per cell and metric of "
+        "--columns",
     )
     p.add_argument(
         "--spread",
         choices=("std", "ci"),
         default="std",
-        help="what stands behind ±: std (ddof 1), or half of the 95 %% t interval (default: std)",
+        help="value after ±: std (ddof 1), or half of the 95 %% t interval (default: std)",
     )
     p.add_argument(
         "--sort",
         choices=("file", "acc"),
         default="file",
-        help="rows: file, as in the sweep file or by name (default); acc, the best mean first",
+        help="order of the rows: file, as in the sweep file or by name (default); acc, the best "
+        "mean of the first ranked endpoint first",
     )
     p.add_argument(
         "--details",
         action="store_true",
-        help="also: across benches, order against seed, how many more orders would decide",
+        help="also print statistics across benches, the standard deviations due to order and to "
+        "seed, and the number of additional orders that a test needs",
     )
     p.add_argument(
         "--images",
         action="store_true",
-        help="also: differences over single test images: their standard error, an interval over "
+        help="also print differences over single test images: standard errors, an interval over "
         "orders and images, McNemar's test",
     )
     p.add_argument(
         "--published",
         action="store_true",
-        help="also: published figures and a verdict on each; works without a store",
+        help="also print published figures, and a verdict on each measured figure that has a "
+        "published one; without a store the published figures alone",
     )
     return p
 
@@ -115,7 +121,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    """Load, select, check, print. Raises JanusError for what the user must mend."""
+    """Print the table of the selected runs; returns the exit code.
+
+    Raises JanusError for errors that the user must correct.
+    """
     selection.load_outside(args)
     metrics = selection.metrics(args.columns, "--columns")
     endpoints = selection.metrics(args.endpoint, "--endpoint")
@@ -133,7 +142,7 @@ def compare(args: argparse.Namespace) -> int:
     if args.format == "long":
         for option in ("details", "images", "published"):
             if getattr(args, option):
-                print_notice(f"--{option}: not in the long format, whose lines are single runs")
+                print_notice(f"--{option}: not in the long format, where a line holds one run")
         return _print_long(chosen, metrics)
     table = comparison.build_table(
         chosen.groups,
@@ -161,7 +170,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
-    """Print one line per cell and metric; returns the exit code."""
+    """Print CSV with one line per run and metric; returns the exit code."""
     from analysis.formats import long_form
     from analysis.tables import cautions
 
@@ -173,8 +182,11 @@ def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
 
 
 def _fields_of_published(args: argparse.Namespace) -> list[str]:
-    """Values of --allow that are not protocol fields of a run: for published figures, and
-    `orders` and `seeds`."""
+    """The values of --allow that are valid although no run has such a protocol field.
+
+    With --published these are the fields that only published figures have; `orders` and `seeds`
+    allow rows without common orders or seeds.
+    """
     fields = ["order", "normalisation", "weighting"] if args.published else []
     given = filters.split_names(args.allow)
     return [*fields, *(name for name in ("orders", "seeds") if name in given)]
@@ -183,7 +195,8 @@ def _fields_of_published(args: argparse.Namespace) -> list[str]:
 def _extra(
     args: argparse.Namespace, chosen: Selection, table: comparison.Table
 ) -> tuple[list[Block], dict[str, object]]:
-    """The additional blocks that the options request, and their records for JSON and CSV."""
+    """The blocks that options such as --details add, and the same content as records for JSON and
+    CSV by name."""
     blocks: list[Block] = []
     records: dict[str, object] = {}
     if args.details:
@@ -224,7 +237,10 @@ def _extra(
 
 
 def _print_published(args: argparse.Namespace) -> int:
-    """Print only the published figures; returns the exit code."""
+    """Print only the published figures; returns the exit code.
+
+    Raises ConfigError if there are none on the benches of --bench.
+    """
     from analysis.blocks import published
     from analysis.published import read_csv
 
@@ -254,7 +270,7 @@ def _print(
 
 
 def _print_answers(table: comparison.Table) -> None:
-    """Who leads, in a sentence for each bench, as the last thing on the screen."""
+    """Print below the table, for each bench, a sentence on the leading row."""
     from analysis.blocks import answer
 
     for sentence in answer.answers(table):
@@ -262,7 +278,7 @@ def _print_answers(table: comparison.Table) -> None:
 
 
 def _warn_untested(table: comparison.Table) -> None:
-    """Warn of requested endpoints that were not measured in any run."""
+    """Print a warning for each requested endpoint that no run measured."""
     compared = {d.metric for d in table.differences}
     measured = {key for _, _, key in table.entries}
     for metric in table.endpoints:
@@ -275,7 +291,7 @@ def _warn_untested(table: comparison.Table) -> None:
 def _warn_unpaired(table: comparison.Table) -> None:
     for d in table.differences:
         if d.metric != table.endpoints[0].key or d.column is AVERAGE:
-            continue  # the same runs are missing there
+            continue  # the same runs are missing for other endpoints and for the average
         for name, lacks, other in (
             (d.method, d.method_lacks, d.reference),
             (d.reference, d.reference_lacks, d.method),

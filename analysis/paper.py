@@ -1,8 +1,9 @@
 """The command `python analysis/paper.py --sweep smoke --out paper`: write a folder for a paper.
 
-It holds every table as LaTeX, every figure as PDF and PNG, the published tables and figures in
-files of their own, one document that shows all tables, and `REPRODUCIBILITY.md` with the cells and
-commits behind each number. Exit code as `compare.py`; `--published-only` needs no store.
+The folder holds every table as LaTeX, every figure as PDF and PNG, the published tables and figures
+in files of their own, one document that shows all tables, and `REPRODUCIBILITY.md` with the cells
+and commits from which each number was computed. Exit code as `compare.py`: 0 complete, 2 wrong
+usage or refused, 3 no runs or missing cells. `--published-only` needs no store.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-if not __package__:  # started as a file: find the project, and import nothing from beside it
+if not __package__:  # started as a file: import from the project's root, not from this folder
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
@@ -32,7 +33,7 @@ COLUMN_SETS = {
     "stability": ("forgetting", "learning_acc", "acc_taskmean", "maa_taskmean"),
     "cost": ("seconds", "memory", "kept"),
 }
-"""The columns of each table of our runs, by file name."""
+"""{file name of a table of our runs: its columns}."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python analysis/paper.py", description=__doc__)
     selection.add_options(p)
     selection.add_test_options(p)
-    p.add_argument("--out", default="paper", metavar="DIR", help="default: paper")
-    p.add_argument("--published-only", action="store_true", help="published tables and figures")
+    p.add_argument("--out", default="paper", metavar="DIR", help="folder to write (default: paper)")
+    only = "write only the published tables and figures"
+    p.add_argument("--published-only", action="store_true", help=only)
     words = list(sys.argv[1:] if argv is None else argv)
     args = p.parse_args(words)
     folder = Path(args.out)
@@ -132,7 +134,7 @@ def _ours(
 
 
 def _document(names: Sequence[str]) -> str:
-    """A LaTeX document that shows every table once."""
+    """The text of a LaTeX document that shows every table once."""
     body = "\n\\clearpage\n".join(rf"\input{{tables/{name}.tex}}" for name in names)
     return f"{latex.PREAMBLE}{body}\n\\end{{document}}\n"
 

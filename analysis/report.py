@@ -1,7 +1,8 @@
-"""The command `python analysis/report.py --sweep smoke --out report.html`: a page of a sweep.
+"""The command `python analysis/report.py --sweep smoke --out report.html`: write an HTML report.
 
-The page shows tables, figures, every run, and missing cells, with the commands that reproduce each
-number. It loads no other file. Exit code as `compare.py`: 0 complete, 2 usage, 3 incomplete.
+The report shows tables, figures, every run, and missing cells, with the commands that reproduce
+each number. It is a single file, without links to scripts or images elsewhere. Exit code as
+`compare.py`: 0 complete, 2 wrong usage or refused, 3 no runs or missing cells.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-if not __package__:  # started as a file: find the project, and import nothing from beside it
+if not __package__:  # started as a file: import from the project's root, not from this folder
     here = Path(__file__).resolve().parent
     sys.path[:] = [str(here.parent), *(p for p in sys.path if p != str(here))]
 
@@ -32,15 +33,15 @@ PAGE = Path(__file__).parent / "page"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page; returns the exit code."""
+    """Write the report; returns the exit code."""
     open_streams()
     p = argparse.ArgumentParser(prog="python analysis/report.py", description=__doc__)
     selection.add_options(p)
     selection.add_test_options(p)
-    p.add_argument("--out", default="report.html", metavar="FILE", help="default: report.html")
-    p.add_argument(
-        "--runs", type=int, default=200, metavar="N", help="most runs with details (default: 200)"
-    )
+    out = "file to write (default: report.html)"
+    p.add_argument("--out", default="report.html", metavar="FILE", help=out)
+    runs = "number of runs that are shown one by one (default: 200)"
+    p.add_argument("--runs", type=int, default=200, metavar="N", help=runs)
     words = list(sys.argv[1:] if argv is None else argv)
     args = p.parse_args(words)
     try:
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def report_page(
     chosen: Selection, args: argparse.Namespace, endpoints: Sequence[str], words: Sequence[str]
 ) -> str:
-    """The whole page as HTML text."""
+    """The whole report as HTML."""
     table = comparison.build_table(
         chosen.groups,
         chosen.labels,
@@ -159,11 +160,12 @@ def _failures(chosen: Selection) -> str:
         return (
             "<p>None: every planned cell has a result, and every file in the store is usable.</p>"
         )
-    return html.plain_table(rows, ("cell", "what", "why"), "Planned cells without a usable result")
+    header = ("cell", "title or file", "reason")
+    return html.plain_table(rows, header, "Planned cells without a usable result")
 
 
 def _reproduce(chosen: Selection, words: Sequence[str]) -> str:
-    own = argparse.ArgumentParser(add_help=False)  # what the table's command does not know
+    own = argparse.ArgumentParser(add_help=False)  # the options that compare.py does not have
     own.add_argument("--out")
     own.add_argument("--runs")
     options = shlex.join(own.parse_known_args(words)[1])

@@ -1,7 +1,7 @@
-"""Selects the runs of a command: the command-line options, filters and checks.
+"""Selects the runs that a command compares: the command-line options, filters and checks.
 
-Shared by compare.py, report.py and paper.py, so that equal options select equal runs. Messages go
-to stderr.
+compare.py, report.py and paper.py share it, so that equal options select equal runs. Messages go to
+stderr.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from janus.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The runs that passed all filters and checks, with row names and groups."""
+    """The runs that passed all filters and checks, with their row names and groups."""
 
     roots: tuple[Path, ...]
     loaded: load.Loaded
@@ -38,15 +38,16 @@ class Selection:
     labels: dict[str, str]
     """{run id: name of its row}."""
     rows: tuple[str, ...]
-    """Rows in the requested order; empty: the default order."""
+    """Row names in the requested order; () for the default order."""
     groups: tuple[Group, ...]
     reference: str | None
     untested: tuple[str, ...] | None = None
-    """Notes on rows that differ in more than the method. If given, no row may be tested."""
+    """Notes on rows that differ in more than the method; None if there are no such rows. If given,
+    no row may be tested."""
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
-    """Add the options that select runs."""
+    """Add the options that select runs to the parser `p`."""
 
     def several(option: str, metavar: str, text: str) -> None:
         p.add_argument(option, action="append", default=[], metavar=metavar, help=text)
@@ -70,10 +71,18 @@ def add_options(p: argparse.ArgumentParser) -> None:
         help="which images the runs were scored on (default: test)",
     )
     p.add_argument("--reference", metavar="ROW", help="row to compare to (default: janus)")
-    p.add_argument("--sweep", metavar="NAME", help="show this sweep's cells, list missing ones")
-    p.add_argument("--expect", metavar="FILE", help='list of {"id", "title"} that must be there')
+    p.add_argument(
+        "--sweep", metavar="NAME", help="show only cells of this sweep, and list the missing ones"
+    )
+    p.add_argument(
+        "--expect",
+        metavar="FILE",
+        help='JSON list of planned cells {"id", "title"}: list those without a result',
+    )
     several(
-        "--include", "PATH", "import a module of your own first: metrics, columns, figures, methods"
+        "--include",
+        "PATH",
+        "first import this module, which registers metrics, columns, figures or methods",
     )
     several(
         "--allow",
@@ -83,33 +92,37 @@ def add_options(p: argparse.ArgumentParser) -> None:
 
 
 def load_outside(args: argparse.Namespace) -> None:
-    """Import the modules of --include, and add the columns that they, or packages, registered."""
+    """Import the modules of --include, and add the registered columns to `comparison.COLUMNS`.
+
+    Installed packages can register columns, too.
+    """
     for path in args.include:
         plugins.include(path)
     comparison.add_outside()
 
 
 def add_test_options(p: argparse.ArgumentParser) -> None:
-    """Add the options that select the tested metrics and the correction."""
+    """Add the options that select the tested metrics and the correction to the parser `p`."""
     p.add_argument(
         "--endpoint",
         default=comparison.PRIMARY,
         metavar="NAME[,NAME]",
-        help="what is compared with the reference: any names of --columns (default: acc)",
+        help="metrics whose differences to the reference are tested: names as in --columns "
+        "(default: acc)",
     )
     p.add_argument(
         "--correction",
         choices=paired.CORRECTIONS,
         default="maxt",
-        help="for testing many rows at once: Westfall and Young's max-T, Holm, or none "
+        help="correction of p for many tests: Westfall and Young's max-T, Holm, or none "
         "(default: maxt)",
     )
 
 
 def metrics(text: str, option: str) -> list[str]:
-    """The keys of the metrics in `text`; `all` means all of them.
+    """The metric keys in the comma-separated `text`, without repetitions; `all` gives every key.
 
-    Raises ConfigError for an unknown name; `option` is named in the message.
+    Raises ConfigError for an unknown name and for an empty text; the message names `option`.
     """
     found = filters.split_names([text])
     if found == ["all"]:
@@ -123,14 +136,15 @@ def metrics(text: str, option: str) -> list[str]:
 
 
 def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
-    """The stores given by --store, or the default store."""
+    """The folders of the stores given by --store, or of the default store `runs`."""
     return tuple(Path(root) for root in args.store or ["runs"])
 
 
 def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Selection:
-    """Load, filter, name and check the runs. Raises JanusError for errors of the user.
+    """The runs that the options select, with their row names and groups.
 
-    `also_allowed`: values of --allow that are not fields of a run; the caller handles them.
+    Raises JanusError for errors of the user. `also_allowed`: values of --allow that no run has as a
+    field: `orders` and `seeds` (see `_refuse_disjoint`), and names that only the caller uses.
     """
     roots = roots_of(args)
     loaded = _load(args, roots)
@@ -166,7 +180,7 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
 
 
 def _load(args: argparse.Namespace, roots: Sequence[Path]) -> load.Loaded:
-    """The runs of the stores, or with --wandb the runs that W&B recorded."""
+    """The runs of the stores `roots`, or with --wandb the runs that W&B recorded."""
     if not getattr(args, "wandb", None):
         return load.load_runs(roots)
     from analysis.runs import from_wandb
@@ -197,7 +211,7 @@ def _planned(args: argparse.Namespace, roots: Sequence[Path]) -> sweep_lists.Swe
 def _filtered(
     args: argparse.Namespace, runs: Sequence[RunRecord], planned: sweep_lists.SweepList | None
 ) -> list[RunRecord]:
-    """The runs that pass the filters. Prints the number of runs left out because of --eval."""
+    """The runs that pass the filters. Prints how many runs --eval leaves out."""
     if args.sweep and planned:
         ids = {cell.id for cell in planned.cells}
         runs = [run for run in runs if run.id in ids]
@@ -220,7 +234,7 @@ def _filtered(
 def _missing(
     args: argparse.Namespace, planned: sweep_lists.SweepList | None, done: set[str]
 ) -> list[sweep_lists.ListedCell]:
-    """Planned cells without a result, among the selected benches and methods."""
+    """The planned cells without a result, for the selected benches and methods only."""
     if planned is None:
         return []
     benches = filters.split_names(args.bench)
@@ -233,13 +247,16 @@ def _missing(
 
 
 def _sweep_rows(planned: sweep_lists.SweepList | None, runs: Sequence[RunRecord]) -> dict[str, str]:
-    """{run id: row name in the sweep's list}, so that a row never mixes configurations."""
+    """{run id: row name in the sweep's list}, without runs that the list does not name.
+
+    These names replace the labels, so that a row holds one configuration only.
+    """
     named = {c.id: c.row for c in planned.cells if c.row} if planned else {}
     return {run.id: row for run in runs if (row := named.get(run.id))}
 
 
 def _one_per_place(runs: Sequence[RunRecord], labels: dict[str, str]) -> list[RunRecord]:
-    """One run for each (protocol, row, order, seed). Prints the repetitions that are left out."""
+    """The first run for each (protocol, row, order, seed). Prints the runs that are left out."""
     seen = Counter((run.bench, labels[run.id], run.order, run.seed) for run in runs)
     kept: dict[tuple[object, ...], RunRecord] = {}
     for run in runs:
@@ -257,9 +274,10 @@ def _one_per_place(runs: Sequence[RunRecord], labels: dict[str, str]) -> list[Ru
 def _refuse_disjoint(
     groups: Sequence[Group], labels: dict[str, str], allowed: Sequence[str]
 ) -> None:
-    """Raise ComparisonError unless two rows of a column share an order, and a seed in one of them.
+    """Raise ComparisonError if two rows of a group have no order in common, or no seed in any
+    common order: such rows have no paired difference.
 
-    Not called for a sweep, whose missing runs are known.
+    It is not called for a sweep, because the missing runs of a sweep are listed.
     """
     for group in groups:
         orders: dict[str, set[str]] = {}
@@ -317,7 +335,7 @@ def in_order(chosen: Selection) -> list[RunRecord]:
 
 
 def print_notice(message: str) -> None:
-    """Print one line for the user on stderr, because stdout holds the table only."""
+    """Print a message on stderr, because stdout holds only the output that the user asked for."""
     print(message, file=sys.stderr)
 
 
@@ -350,6 +368,9 @@ def warn_missing(chosen: Selection) -> None:
 
 
 def damaged_results(cell_ids: Sequence[str], roots: Sequence[Path]) -> list[Path]:
-    """Result files that cannot be read; while they exist, their cells are not trained again."""
+    """The existing result files of these cells, which have no usable result.
+
+    While such a file exists, its cell is not trained again.
+    """
     paths = (Store(root).result_path(cell_id) for root in roots for cell_id in cell_ids)
     return [path for path in paths if os.path.lexists(path)]

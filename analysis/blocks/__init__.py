@@ -1,1 +1,1 @@
-"""Blocks below and beside the table: grids of text for details, images and published figures."""
+"""Builds blocks (grids of text with notes): table, details, single images, published figures."""

@@ -1,4 +1,8 @@
-"""Who leads, by how much, and whether that is decided: one sentence for each bench of a table."""
+"""Writes a text per bench of a table: the leading row, its lead, and whether a test decides it.
+
+The row with the best mean leads. It is compared with the reference; if the reference leads, with
+the row that is second.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,14 @@ from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference, corrected
 from analysis.tables.comparison import Table, TableColumn
 
 TESTS = {"maxt": "p (max-T)", "holm": "p (Holm)", "none": "p"}
+"""{correction: name of its p in the sentences}."""
 
 
 def answers(table: Table) -> list[str]:
-    """A sentence for each bench, by the table's first ranked endpoint; [] where none is ranked."""
+    """The texts, one per bench with two rows or more, on the table's first ranked endpoint.
+
+    [] if no endpoint is ranked.
+    """
     ranked = [metric for metric in table.endpoints if metric.better]
     return list(_sentences(table, ranked[0])) if ranked else []
 
@@ -33,11 +41,15 @@ def _sentences(table: Table, metric: TableColumn) -> Iterator[str]:
 def _parts(
     table: Table, metric: TableColumn, column: Column, order: list[str], mean: float
 ) -> Iterator[str]:
-    """`order`: the rows of the bench, the leader first; `mean`: that of the leader."""
+    """Yield the parts of a bench's text.
+
+    `order`: the rows of the bench, best mean first; `mean`: the mean of the first, in stored units.
+    """
     leader = order[0]
     shown = f"{metric.scale * mean:.{metric.digits}f}{' ' * bool(metric.unit)}{metric.unit}"
     yield f"{leader} leads on {column.title} with {metric.title} {shown}"
-    # the row that the reference is compared with: the leader, or where it leads, the next row
+    # the row whose difference to the reference is reported: the leader; if the reference leads, the
+    # second row
     row = order[1] if leader == table.reference else leader
     found = [
         d
@@ -73,7 +85,10 @@ def _compared(d: Difference, metric: TableColumn, leader: str, correction: str) 
 
 
 def _more(d: Difference, correction: str) -> str:
-    """How many more orders would decide, if the differences stay as they are."""
+    """A clause on the number of additional units with which the test would decide the difference.
+
+    The number is that of `units_needed`.
+    """
     needed = units_needed(d, correction)
     unit = d.column.unit
     if needed.least is None:

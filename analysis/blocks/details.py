@@ -1,4 +1,8 @@
-"""The block of `--details`: statistics across benches, order and seed variance, orders needed."""
+"""Builds the block of `--details`.
+
+It shows statistics across benches, standard deviations due to order and due to seed, and the number
+of additional orders that a test needs.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +22,24 @@ from analysis.tables.comparison import COLUMNS, PRIMARY, Table, TableColumn, val
 
 @dataclass(frozen=True, slots=True)
 class AcrossBenches:
-    """Statistics of one method over all benches that every method was measured on."""
+    """Statistics of one method over those benches on which every method was measured."""
 
     method: str
     benches: int
     iqm: float | None
-    """Interquartile mean of the scores normalised per bench; None for a single bench."""
+    """Interquartile mean of the scores, in standard deviations (see `across_benches.normalised`);
+    None for a single bench."""
     iqm_interval: Interval | None
     improvement: float | None
-    """Probability of improvement over the reference, over common orders."""
+    """Probability (0 to 1) that a random order of this method is better than one of the reference,
+    over common orders. None for the reference, without a reference, and if a bench has no common
+    order."""
     improvement_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
 class VarianceParts:
-    """The variance of one method on one bench, split into parts of order and seed."""
+    """The standard deviations of one method on one bench that are due to order and to seed."""
 
     bench: str
     method: str
@@ -41,21 +48,23 @@ class VarianceParts:
 
 @dataclass(frozen=True, slots=True)
 class UnitsNeeded:
-    """How many more units (orders) would decide a difference: between `least` and `most`."""
+    """The number of additional units (orders) that a test needs: between `least` and `most`."""
 
     bench: str
     method: str
     mean: float | None
     n: int
     least: int | None
-    """Without correction for the other tests of the family; None: more than 200."""
+    """For max-T at the level of a single test, for Holm as `most`. None: more than 200, or `n` is
+    below 3."""
     most: int | None
-    """With the level divided by the number of tests; None: more than 200."""
+    """At the level divided by the number of tests (not divided if there is no correction). None:
+    as for `least`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All details for one metric, in stored units."""
+    """All details for one metric, in stored units; only `across` has scores and probabilities."""
 
     metric: str
     across: tuple[AcrossBenches, ...]
@@ -64,9 +73,9 @@ class Details:
 
 
 def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Table) -> Details:
-    """The details for the table of the same groups.
+    """The details of the table that was built from the same groups.
 
-    They are for the table's first ranked endpoint, or for ACC if there is none.
+    Their metric is the first endpoint of the table that is ranked, or ACC if no endpoint is ranked.
     """
     ranked = [metric for metric in table.endpoints if metric.better]
     metric = ranked[0] if ranked else COLUMNS[PRIMARY]
@@ -87,10 +96,11 @@ def build_details(groups: Sequence[Group], labels: Mapping[str, str], table: Tab
 
 
 def units_needed(d: Difference, correction: str) -> UnitsNeeded:
-    """0 if the table's test is already significant, else the numbers that the simulation gives.
+    """The additional units that the test of `d` needs under this correction.
 
-    The number for max-T lies between that of a single test and that of the level divided by the
-    number of tests, because it depends on the correlation of the rows.
+    Both bounds are 0 if the table's test is already significant; else they are simulated. For max-T
+    the needed number lies between the bounds (that of a single test, and that of the level divided
+    by the number of tests), because it depends on the correlation of the rows.
     """
     p = corrected(d, correction)
     decided = p is not None and p < ALPHA
@@ -150,20 +160,24 @@ def _improvement(
         a.append(sign * np.array([mine[key] for key in common]))
         b.append(sign * np.array([other[key] for key in common]))
     found = across_benches.probability_of_improvement(a, b)
-    # drawn separately, as in rliable: an order drawn for both at once meets itself too often, and
-    # the interval would shift away from the estimate
+    # Orders are drawn for each method separately, as in rliable. If the same orders were drawn for
+    # both, an order would be compared with itself too often, and the interval would shift away from
+    # the estimate.
     return found, across_benches.bootstrap(
         [a, b], across_benches.probability_of_improvement, paired=False
     )
 
 
 def details_json(details: Details) -> dict[str, Any]:
-    """The details as plain values."""
+    """The details as a dict of plain values, for JSON."""
     return asdict(details)
 
 
 def details_block(details: Details, table: Table) -> Block:
-    """The details as grids with their notes."""
+    """The details as a block: one grid each for benches, variance and more orders, with notes.
+
+    A grid without rows is left out.
+    """
     title = COLUMNS[details.metric].title
     grids = [_across_grid(details, table), _spread_grid(details)]
     notes = [
@@ -210,7 +224,10 @@ def _range(interval: Interval | None, scale: float = 100) -> str:
 
 
 def _across_grid(details: Details, table: Table) -> Grid:
-    """The grid of statistics across benches; without rows for a single bench without reference."""
+    """The grid of statistics across benches.
+
+    It has no rows if there is only one bench and no reference, because there is nothing to show.
+    """
     count = details.across[0].benches if details.across else 0
     scored = any(row.iqm is not None for row in details.across)
     header = ["method", *(["IQM", "95 % interval"] if scored else [])]
@@ -268,7 +285,7 @@ def _further_grid(details: Details, table: Table) -> Grid:
 
 
 def _between(row: UnitsNeeded) -> str:
-    """The number as text: `3`, or `3 to 8`."""
+    """The number of additional units as text: `3`, or `3 to 8`; `--` for fewer than 3 units."""
     if row.n < 3:
         return NONE
     least, most = (">200" if n is None else str(n) for n in (row.least, row.most))

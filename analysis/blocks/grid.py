@@ -1,7 +1,7 @@
-"""Tables as grids of text cells, which every output format prints.
+"""Turns the comparison table into grids of text cells, which every text format prints alike.
 
-A `Grid` is one table; a `Block` is several grids with notes. analysis/formats prints them as plain
-text, Markdown, LaTeX, CSV and JSON.
+A `Grid` is one printed table; a `Block` is several grids with notes. analysis/formats prints them
+as plain text, Markdown and LaTeX, analysis/pages as HTML.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ class Text:
 
     value: str
     strong: bool = False
+    """Whether the value is bold."""
     second: bool = False
-    """Underlined, if the format can: second to the strong value only."""
+    """Whether the value is the second best and underlined, in formats that can underline."""
     mark: str = ""
     """Footnote mark after the value."""
 
     @property
     def shown(self) -> str:
-        """The value with its mark."""
+        """The value, followed by its footnote mark."""
         return self.value + self.mark
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One table of text cells with a header; `spans` groups header columns under a title."""
+    """One printed table of text cells."""
 
     title: str
     spans: tuple[tuple[str, int], ...]
+    """(title, number of columns) of each group of columns, from left to right."""
     header: tuple[str, ...]
     rows: tuple[tuple[Text, ...], ...]
     words: int
@@ -46,12 +48,12 @@ class Grid:
 
 
 WIDEST = 13
-"""Most columns of one grid of means, as many as the paper's main table has. A wider row would wrap
-in a terminal and be too small on paper, so wider tables have one grid per bench."""
+"""Largest number of columns of one grid of means, as many as the paper's main table has. A wider
+grid would wrap in a terminal and be too small on paper, so wider tables have one grid per bench."""
 
 
 def grids(table: Table) -> list[Grid]:
-    """The means (one grid per bench if one grid is too wide), then the paired differences."""
+    """The grids of means (one per bench if a single one is too wide), then those of differences."""
     numbers = range(len(table.columns))
     averaged = len(_averaged(table))
     wide = len(numbers) > 1 and 1 + len(numbers) * (1 + len(table.metrics)) + averaged > WIDEST
@@ -59,18 +61,18 @@ def grids(table: Table) -> list[Grid]:
 
 
 def _apart(table: Table) -> list[Grid]:
-    """One grid of means per bench, one grid of their averages, then the paired differences."""
+    """One grid of means per bench, one of the averages over benches, then those of differences."""
     means = [_means(table, [number]) for number in range(len(table.columns))]
     return [*means, *([_means(table, [], True)] if _averaged(table) else []), *_differences(table)]
 
 
 def _averaged(table: Table) -> list[TableColumn]:
-    """The metrics of the average over benches; [] if the table has no average."""
+    """The metrics that have an average over benches; [] if the table has no average."""
     return [m for m in table.metrics if any(key == m.key for _, key in table.averages)]
 
 
 def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
-    """The means of the columns with these numbers, with their average if requested."""
+    """The grid of means of the columns `numbers`; with `average` also the average over benches."""
     averaged = _averaged(table) if average else []
     spans = [("", 1)]
     header = ["method"]
@@ -95,7 +97,10 @@ def _means(table: Table, numbers: Sequence[int], average: bool = False) -> Grid:
 
 
 def _average(entry: Entry | None, metric: TableColumn, spread: str) -> Text:
-    """`63.45`, or with half of its interval. (There is no standard deviation over benches.)"""
+    """The cell of an average: `63.45`, or with spread `ci` also half of its interval.
+
+    A standard deviation is not shown, because there is none over benches.
+    """
     if entry is None:
         return Text(NONE)
     shown = number_text(entry.mean, metric)
@@ -104,7 +109,7 @@ def _average(entry: Entry | None, metric: TableColumn, spread: str) -> Text:
 
 
 def _entry(entry: Entry | None, metric: TableColumn, row_n: int, spread: str) -> Text:
-    """`63.45 ± 0.31`, followed by n if it differs from the row's n."""
+    """The cell of a mean: `63.45 ± 0.31`, followed by `(n=4)` if n is not that of the row."""
     if entry is None:
         return Text(NONE)
     behind = entry.half_width if spread == "ci" else entry.std
@@ -115,12 +120,15 @@ def _entry(entry: Entry | None, metric: TableColumn, row_n: int, spread: str) ->
 
 
 def number_text(value: float | None, metric: TableColumn) -> str:
-    """A stored value as text in the metric's unit; `--` for None."""
+    """A stored value as text, in the metric's unit but without its name; `--` for None."""
     return NONE if value is None else f"{value * metric.scale:z.{metric.digits}f}"
 
 
 def _differences(table: Table) -> list[Grid]:
-    """The paired differences, one grid per endpoint; the title names a single bench."""
+    """The grids of paired differences, one per endpoint.
+
+    Several benches have a column of names; a single bench is named in the grid's title.
+    """
     several = len(table.columns) > 1
     p_column = P_COLUMN[table.correction]
     header = (
@@ -175,25 +183,25 @@ def signed(value: float | None, metric: TableColumn) -> str:
 
 
 Line = list[Text]
-"""Padded pieces of one printed line, gaps included."""
+"""The texts of one printed line: cells padded to the column's width, and the gaps between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Grids that belong together, and the notes below them."""
+    """Grids that are printed together, and the notes below them."""
 
     grids: tuple[Grid, ...]
     notes: tuple[str, ...] = ()
 
 
 def blocks(table: Table | None, extra: Sequence[Block] = ()) -> list[Block]:
-    """The table as a block, followed by the additional blocks."""
+    """The table as a block (left out if it is None), followed by the additional blocks."""
     own = [] if table is None else [Block(tuple(grids(table)), tuple(notes(table)))]
     return [*own, *extra]
 
 
 def per_bench(table: Table) -> Block:
-    """The table with one grid of means per bench, for pages that are scrolled."""
+    """The table as a block with one grid of means per bench, titled by it, for the HTML report."""
     titles = [*(c.title for c in table.columns), *([AVERAGE.title] if _averaged(table) else [])]
     shown = _apart(table)
     named = [replace(grid, title=t) for grid, t in zip(shown, titles, strict=False)]

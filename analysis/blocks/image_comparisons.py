@@ -1,8 +1,9 @@
-"""The block of `--images`: paired differences over single test images.
+"""Builds the block of `--images`: paired differences over single test images.
 
-For every row and the reference: the standard error of the difference over orders and over images,
-an interval over both, the number of images that only one of the two classifies correctly, and
-McNemar's test. It uses the runs that keep their correct test images, and compares ACC by image.
+For every row and the reference it shows: the standard error of the difference over orders and over
+images, an interval over both, the number of images that only one of the two classifies correctly,
+and McNemar's test. The metric is ACC. Only runs that recorded which test images they classified
+correctly are used.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from janus.store.image_bits import ImageBits
 
 
 def _points(value: float | None) -> str:
-    """A difference of accuracies as text, in signed percentage points."""
+    """A difference of accuracies (fractions) as text, in signed percentage points."""
     return signed(value, COLUMNS["acc"])
 
 
@@ -44,7 +45,7 @@ class Discordant:
     only_method: int
     only_reference: int
     p: float
-    """McNemar's exact test on these images."""
+    """Two-sided exact p of McNemar's test on these images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +54,31 @@ class ByImage:
 
     bench: str
     unit: str
-    """`order` or `seed`: the unit over which `found` averages."""
+    """`order` or `seed`: the unit over which `found` is a mean."""
     method: str
     reference: str
     found: TwoWay
     """The difference, method minus reference."""
     bootstrap: Interval | None
-    """Interval from a bootstrap over images; it holds for these units only."""
+    """Interval from a bootstrap over images; valid only for the units that were trained."""
     p: float
-    """McNemar's test over all units, flipping whole images; it holds for these units only."""
+    """p of McNemar's test over all units, flipping whole images; valid only for these units."""
     cells: tuple[Discordant, ...]
 
 
 @dataclass(slots=True)
 class ImageComparisons:
-    """All comparisons over images."""
+    """The comparisons of rows with the reference over single images."""
 
     rows: list[ByImage] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    """Sentences on what could not be compared, and what to do."""
+    """Sentences on rows and runs that could not be compared, with the reason or the remedy."""
 
 
 def compare_images(
     groups: Sequence[Group], labels: Mapping[str, str], table: Table
 ) -> ImageComparisons:
-    """The differences over single images, for the table of the same groups."""
+    """The comparison of every row with the reference of the table built from the same groups."""
     if table.reference is None:
         return ImageComparisons(
             remarks=["--images compares rows with a reference: name one (--reference)"]
@@ -100,8 +101,11 @@ def compare_images(
 
 
 def _bits(run: RunRecord, without: list[RunRecord], remarks: list[str]) -> ImageBits | None:
-    """The correct images of a run. None if its file is missing (then added to `without`) or damaged
-    (then added to `remarks`)."""
+    """The test images that the run classified correctly.
+
+    None if their file is missing (the run is then added to `without`) or damaged (a sentence is
+    then added to `remarks`).
+    """
     if run.correct_images is None:
         without.append(run)
         return None
@@ -113,14 +117,14 @@ def _bits(run: RunRecord, without: list[RunRecord], remarks: list[str]) -> Image
 
 
 def _without(runs: Sequence[RunRecord], labels: Mapping[str, str]) -> str:
-    """A sentence on the runs without a file of correct images, and how to get it."""
+    """A sentence on the runs without a file of correct images, and on how to get such files."""
     rows = Counter(labels[run.id] for run in runs)
     shown = ", ".join(f"{row} {count}" for row, count in sorted(rows.items()))
     return (
         f"--images leaves out {len(runs)} runs whose results keep no single test images ({shown}): "
         "they are older than these files, or come from W&B. Train the cells again into a store of "
-        "their own (`python -m sweeps run NAME store=DIR`) and name it first: --store DIR. Under "
-        "the same numerics their results are the same"
+        "their own (`python -m sweeps run NAME store=DIR`) and name that store first: --store DIR. "
+        "With the same hardware and versions their results are the same"
     )
 
 
@@ -131,21 +135,25 @@ def _compare(
     bits: Mapping[str, Mapping[Place, ImageBits]],
     remarks: list[str],
 ) -> ByImage | None:
-    """One row of the block; None with a remark if the two have no images in common."""
+    """The comparison of a row with the reference on one bench.
+
+    `bits`: the correct images by row and (order, seed). None if the two have no images in common;
+    `remarks` then gets a sentence, unless no run of the reference has a file of correct images.
+    """
     ours, theirs = bits[method], bits.get(reference, {})
     places = sorted(ours.keys() & theirs.keys())
     names = {found[place].test_set for found in (ours, theirs) for place in places}
     if len(names) > 1:
         remarks.append(
             f"{column.title}: --images leaves out {method}: its runs and those of {reference} were "
-            "tested on other images, or on the same in another sequence"
+            "tested on other images, or on the same images in another sequence"
         )
         return None
     if not places:
         if theirs:
             remarks.append(
                 f"{column.title}: --images leaves out {method}: it keeps single test images of no "
-                f"(order, seed) of which {reference} does"
+                f"(order, seed) for which {reference} keeps them, too"
             )
         return None
     differences: list[tuple[str, NDArray[np.int8]]] = []
@@ -170,12 +178,12 @@ def _compare(
 
 
 def images_json(found: ImageComparisons) -> list[dict[str, Any]]:
-    """The comparisons as plain values, in stored units."""
+    """The comparisons as dicts of plain values, one per bench and row, in stored units."""
     return [asdict(row) for row in found.rows]
 
 
 def images_block(found: ImageComparisons, table: Table) -> Block:
-    """The comparisons as a grid with notes; no grid if there are none."""
+    """The comparisons as a block: one grid with notes; no grid if there are no comparisons."""
     if not found.rows:
         return Block(())
     several = len(table.columns) > 1
@@ -204,10 +212,13 @@ def images_block(found: ImageComparisons, table: Table) -> Block:
 
 
 def _row(row: ByImage, above: float | None) -> tuple[Text, ...]:
-    """The text cells of a row; `above`: the difference in the main table, maybe over more runs."""
+    """The text cells of a row.
+
+    `above`: the difference in the main table, which may be over more runs; None if there is none.
+    """
     found = row.found
     same = above is not None and abs(above - found.mean) < 1e-9
-    mean = above if same else found.mean  # a half is rounded as in the main table
+    mean = above if same else found.mean  # printed with the same rounding as in the main table
     both = found.interval
     won = sum(cell.only_method for cell in row.cells)
     lost = sum(cell.only_reference for cell in row.cells)

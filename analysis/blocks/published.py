@@ -1,4 +1,8 @@
-"""The block of `--published`: published figures, and a verdict on each of ours that has one."""
+"""Builds the blocks of `--published`: the published figures, and verdicts on our own figures.
+
+A verdict says whether one of our means agrees with the published figure of the same method, bench
+and metric.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +30,11 @@ KINDS = {
     "reproduction": "a reproduction by somebody else",
     "secondary": "hearsay",
 }
-"""Notes on figures that are from neither a table nor a log of the source itself."""
+"""{kind of a figure: its note}, for figures from neither a table nor a log of the source itself."""
 
 
 def figures_block(benches: Collection[str]) -> Block:
-    """All published summaries on these benches (on all if none is given), as printed."""
+    """The published ACC, MAA and BWT on these benches (on all if none is given), as printed."""
     found = summaries(benches)
     lines: dict[tuple[str, ...], dict[str, Published]] = {}
     for figure in found:
@@ -125,10 +129,10 @@ def _our_protocol(runs: Sequence[RunRecord], metric: str) -> dict[str, str]:
 
 
 def _orders(runs: Sequence[RunRecord]) -> str:
-    """Our orders in the words of the published figures.
+    """The runs' class orders, as text that can be compared with the field `order` of a figure.
 
-    `natural`, `10 seeded orders`, `natural and 10 seeded orders`; sources call `pilot1993`
-    "shuffled, seed 1993", and `pilot1993` to `pilot1997` together "shuffled, seeds 1993-1997".
+    E.g. `natural`, `10 seeded orders`, `natural and 10 seeded orders`; `shuffled, seed 1993` for
+    our `pilot1993`, and `shuffled, seeds 1993-1997` for `pilot1993` to `pilot1997`.
     """
     orders = {run.order for run in runs}
     seeds = sorted(int(o.removeprefix("pilot")) for o in orders if o.startswith("pilot"))
@@ -150,13 +154,13 @@ class Verdicts:
 
     pairs: tuple[Judged, ...]
     left_out: int
-    """Number of published figures of our rows with another (known) number of tasks."""
+    """Number of published figures that match one of our rows, but state another number of tasks."""
 
 
 def judge_all(
     groups: Sequence[Group], labels: Mapping[str, str], allow: Collection[str] = ()
 ) -> Verdicts:
-    """A verdict for every pair of our rows and the published figures of its method and bench.
+    """The verdicts: one for each of our rows and each published figure of its method and bench.
 
     Figures with another number of tasks are left out and counted, unless `allow` has `tasks`.
     """
@@ -185,7 +189,7 @@ def judge_all(
 
 
 def verdict_block(judged: Verdicts, allow: Collection[str] = ()) -> Block:
-    """The verdicts as a grid, with notes on the meaning of each word and the sources."""
+    """The verdicts as a grid, with notes on the meaning of each verdict and on the sources."""
     header = ("bench", "method", "metric", "ours", "published", "ours - published", "verdict", "")
     notes: dict[str, int] = {}
     rows = []
@@ -224,7 +228,7 @@ def left_out_text(judged: Verdicts) -> str:
 
 
 def figure_records(benches: Collection[str]) -> list[dict[str, Any]]:
-    """The published summaries on these benches as plain values, accuracies as fractions."""
+    """The figures of `figures_block` as dicts of plain values, accuracies as fractions."""
     return [
         {
             "bench": figure.bench,
@@ -245,7 +249,7 @@ def figure_records(benches: Collection[str]) -> list[dict[str, Any]]:
 
 
 def verdict_records(judged: Verdicts) -> list[dict[str, Any]]:
-    """The verdicts as plain values, accuracies and their differences as fractions."""
+    """The verdicts as dicts of plain values, accuracies and their differences as fractions."""
     return [
         {
             "bench": bench,

@@ -1,7 +1,7 @@
 """Rebuilds the published main tables from `published/figures.csv`, digit for digit.
 
-Bold is the highest printed mean of a column and underlined the second highest, without suspect
-cells. No test is possible, since no values per run are published.
+The highest printed mean of a column is bold and the second highest underlined; suspect cells are
+not ranked. No test is possible, since no values per run are published.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ MARK = "†"
 
 RULE = (
     "Copied as printed, not measured here. Bold: highest mean of its column; underlined: second; "
-    f"neither rests on a test, since no per-run values are published; cells marked {MARK} take no "
-    "part."
+    f"neither rests on a test, since no per-run values are published; cells marked {MARK} are not "
+    "ranked."
 )
 
 
@@ -30,7 +30,7 @@ class Layout:
     caption: str
     source: str
     place: str
-    """The beginning of `Published.place` of its figures."""
+    """The text with which `Published.place` of the table's figures begins."""
     groups: tuple[tuple[str, str, str], ...]
     """(heading, bench, tasks) of each group of columns; tasks '' means any number."""
     metrics: tuple[tuple[str, str], ...] = METRICS
@@ -89,7 +89,7 @@ LAYOUTS = (
 
 
 def published_block(layout: Layout) -> Block:
-    """The table of a layout; notes give its source, the rule for bold, and cautions."""
+    """The table of a layout as a block; its notes: the source, the rule for bold, cautions."""
     found = [
         figure
         for figure in published_figures()
@@ -151,5 +151,5 @@ def _cautions(found: Sequence[Published]) -> list[str]:
 
 
 def all_tables() -> list[tuple[Layout, Block]]:
-    """Every published table that the project can rebuild."""
+    """(layout, block) of every table in `LAYOUTS`."""
     return [(layout, published_block(layout)) for layout in LAYOUTS]

@@ -1,7 +1,7 @@
-"""Draws all figures of the selected runs, and published figures of the paper again.
+"""Draws all figures of the selected runs, and two of the paper's from published numbers.
 
-To add a figure: a function in a file of this folder that returns a `Drawn` or None, and its name in
-`ONE_EACH`. From outside of this project: `janus.plugins.register_figure`.
+To add a figure, write a function in a file of this folder that returns a `Drawn` or None, and add
+it to `ONE_EACH`. From outside of this project: `janus.plugins.register_figure`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ ONE_EACH = (
 def draw_figures(
     groups: Sequence[Group], labels: Mapping[str, str], order: Sequence[str]
 ) -> list[Drawn]:
-    """Every figure that the runs have data for, bench by bench; names begin with the bench."""
+    """Every figure for which the runs have data, bench by bench; its name begins with the bench.
+
+    `order`: the row names in the order in which rows are drawn.
+    """
     out: list[Drawn] = []
     outside = [entry.value for entry in plugins.every("figure")]
     benches = [group.bench for group in groups]

@@ -16,8 +16,8 @@ from analysis.stats import across_benches as statistics
 def profiles(benches: Mapping[str, Rows]) -> Drawn | None:
     """Performance profiles: the share of the units of all benches above each normalised score.
 
-    After Agarwal et al. 2021; scores from `stats.across_benches.normalised`. Only rows that were
-    measured on every bench; None for fewer than two benches or two rows.
+    After Agarwal et al. 2021; scores are those of `stats.across_benches.normalised`. Rows that were
+    not measured on every bench are left out. None for fewer than two benches or two such rows.
     """
     common = [
         row

@@ -11,10 +11,10 @@ from analysis.figures.style import WIDTH, Drawn, canvas, folded, legend, line_st
 from analysis.published.read_csv import published_figures
 
 MOST_BANDS = 8
-"""Most rows for which curves have bands."""
+"""Largest number of rows for which curves have bands."""
 
 MOST_MATRICES = 9
-"""Most accuracy matrices in one figure."""
+"""Largest number of accuracy matrices in one figure."""
 
 
 def after_each_task(bench: str, rows: Rows) -> Drawn | None:
@@ -127,7 +127,7 @@ def accuracy_matrices(bench: str, rows: Rows) -> Drawn | None:
 
 
 def published_trajectory() -> Drawn:
-    """The paper's accuracy after each task, from points read off its figure."""
+    """The paper's figure of accuracy after each task, drawn again from points read off it."""
     figure, (panel,) = canvas(height=2.9)
     points: dict[str, dict[int, float]] = {}
     for f in published_figures():

@@ -1,4 +1,4 @@
-"""Reads the numbers that figures show from runs and result files."""
+"""Reads from runs and their result files the numbers that figures show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Array = NDArray[np.float64]
 def rows_of(
     group: Group, labels: Mapping[str, str], order: Sequence[str]
 ) -> dict[str, list[RunRecord]]:
-    """The group's runs by row; rows in the order of `order`, without rows that have no runs."""
+    """{row: its runs in the group}; rows in the order of `order`, without rows that have no runs.
+
+    `labels`: {run id: row}.
+    """
     found: dict[str, list[RunRecord]] = {}
     for run in group.runs:
         found.setdefault(labels[run.id], []).append(run)
@@ -33,14 +36,14 @@ def rows_of(
 
 
 def curve(run: RunRecord) -> list[float]:
-    """Accuracy in percent over all test images seen, after each task; NaN if not measured."""
+    """Accuracy in percent on the tasks so far, after each task; NaN if not measured."""
     record = load.record(run)
     points = [metrics.after_task(row, record["total"]) for row in record["correct"]]
     return [math.nan if p is None else 100 * p[0] for p in points]
 
 
 def matrix(run: RunRecord) -> Array:
-    """[t, j]: accuracy in percent on task j after task t; NaN above the diagonal."""
+    """The accuracy matrix [t, j]: percent on task j after task t; NaN if not measured (j > t)."""
     record = load.record(run)
     tasks = len(record["total"])
     out = np.full((tasks, tasks), np.nan)
@@ -56,19 +59,25 @@ def seconds(run: RunRecord) -> list[float]:
 
 
 def diagnostic(run: RunRecord, read: Callable[[Mapping[str, Any]], Any]) -> list[Any]:
-    """The values that `read` returns for the diagnostics of each task, without None."""
+    """The value of `read` for each task's diagnostics; tasks for which it is None are left out."""
     values = [read(d) for d in load.record(run)["diagnostics"] or () if d]
     return [v for v in values if v is not None]
 
 
 def violation(run: RunRecord, projection: str) -> Array | None:
-    """|dW X_past| per block (un-normalised, as in the paper), mean over all tasks but the first."""
+    """(blocks,): |dW X_past| of each block, mean over all tasks but the first.
+
+    The norm is not normalised, as in the paper. `projection`: `k` or `v`. None if not measured.
+    """
     found = diagnostic(run, lambda d: (d.get("violation_past_raw") or {}).get(projection))
     return np.mean(found, axis=0) if found else None
 
 
 def overlap_per_task(run: RunRecord) -> list[tuple[float, float]]:
-    """(cosine to the own centre, cosine to the nearest old centre) per task but the first."""
+    """(cosine to the own class centre, to the nearest old centre) of each task but the first.
+
+    [] if not measured.
+    """
     return [
         pair
         for pair in diagnostic(run, lambda d: (d.get("own_centre"), d.get("danger")))
@@ -77,7 +86,11 @@ def overlap_per_task(run: RunRecord) -> list[tuple[float, float]]:
 
 
 def over_units(runs: Sequence[RunRecord], read: Callable[[RunRecord], Sequence[float]]) -> Array:
-    """[unit, point]: the values of `read`, averaged over the seeds of an order. Empty if none."""
+    """[unit, point]: the values that `read` returns for a run, averaged over the runs of a unit.
+
+    A unit is an order, or a seed if all runs have the same order. Runs without values are left out;
+    the array is empty if no run has values.
+    """
     unit = comparison.unit_of(runs)
     lines: dict[str, list[Sequence[float]]] = {}
     for run in runs:
@@ -89,17 +102,17 @@ def over_units(runs: Sequence[RunRecord], read: Callable[[RunRecord], Sequence[f
 
 
 def places(runs: Sequence[RunRecord], key: str) -> dict[significance.Place, float]:
-    """One metric in percent by (order, seed)."""
+    """{(order, seed): the metric `key` in percent}, without runs that did not measure it."""
     return {(r.order, r.seed): 100 * v for r in runs if (v := r.metrics.get(key)) is not None}
 
 
 def metric(runs: Sequence[RunRecord], key: str) -> dict[str, float]:
-    """One metric in percent by unit (order or seed)."""
+    """{unit (order or seed): the metric `key` in percent}."""
     return significance.average_units(places(runs, key), comparison.unit_of(runs))
 
 
 def numeric_settings(runs: Iterable[RunRecord]) -> list[str]:
-    """Settings whose values are numbers and differ between the runs."""
+    """The names of the method settings whose values are numbers and differ between the runs."""
     values: dict[str, set[float]] = {}
     for run in runs:
         for name, value in load.settings(run).items():

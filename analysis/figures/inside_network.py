@@ -13,7 +13,7 @@ PROJECTIONS = (("k", "K"), ("v", "V"))
 
 
 def null_space_violation(bench: str, rows: Rows) -> Drawn | None:
-    """|dW X_past| by block for K and V: how much a task's update changes past outputs."""
+    """|dW X_past| by block for K and V: the change of outputs on past inputs by a task's update."""
     figure, panels = canvas(2, width=2 * WIDTH, height=2.6)
     drawn = 0
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
@@ -63,7 +63,7 @@ def feature_invasion(bench: str, rows: Rows) -> Drawn | None:
 
 
 def published_violation() -> Drawn:
-    """The paper's bars with and without rectification, as read off its figure."""
+    """The paper's bars with and without rectification, redrawn from heights read off its figure."""
     figure, panels = canvas(2, width=2 * WIDTH, height=2.4)
     for panel, (key, title) in zip(panels, PROJECTIONS, strict=True):
         rows: dict[str, dict[int, float]] = {}
@@ -80,7 +80,7 @@ def published_violation() -> Drawn:
                 color=line_style(index)["color"],
                 edgecolor="white",
                 linewidth=0,
-                hatch="" if index else "////",  # both colours look alike in grey print
+                hatch="" if index else "////",  # in grey print the two colours look alike
             )
         panel.set(xlabel="block", title=f"{title} (published)")
     panels[0].set_ylabel(r"$\|\Delta W X_{past}\|_F$")

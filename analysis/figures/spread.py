@@ -63,11 +63,12 @@ def order_effect(bench: str, rows: Rows) -> Drawn | None:
 
 
 Pairs = dict[tuple[int, int], significance.Pairing]
-"""Differences by the numbers of two rows (first < second), without pairs that share no runs."""
+"""{(i, j): paired differences of row number i to row number j, i < j}, without pairs of rows that
+have no (order, seed) in common."""
 
 
 def _pairs(rows: Rows) -> Pairs:
-    """The paired differences of all pairs of rows, computed as in the table."""
+    """The paired differences of ACC, in points, of all pairs of rows, computed as in the table."""
     unit = comparison.unit_of([run for runs in rows.values() for run in runs])
     values = [facts.places(runs, "acc") for runs in rows.values()]
     found = {
@@ -117,14 +118,17 @@ def pairwise(bench: str, rows: Rows) -> Drawn | None:
 
 
 def _out_of_reach(units: int) -> str:
-    """A sentence if so few units cannot give p < 0.05: no star does then not mean equality."""
+    """A sentence if no test with this number of units can give p < 0.05; else ''.
+
+    Without the sentence a missing star could be taken for equality.
+    """
     if significance.smallest_p(units) < paired.ALPHA:
         return ""
     return f" With {units} orders no pair can reach it, whatever the differences."
 
 
 def parts(bench: str, rows: Rows) -> Drawn | None:
-    """Ablation: ACC and BWT of every configuration of a method; None without several."""
+    """Ablation: ACC and BWT of every row; None if no method has several configurations."""
     methods = [row.partition("[")[0] for row in rows]
     if len(set(methods)) == len(methods):
         return None
@@ -161,7 +165,10 @@ def parts(bench: str, rows: Rows) -> Drawn | None:
 
 
 def sensitivity(bench: str, rows: Rows) -> list[Drawn]:
-    """ACC against each numeric setting that varies, one line per combination of the others."""
+    """One figure per method and numeric setting that varies: ACC against the setting.
+
+    Each combination of the other settings has a line.
+    """
     by_method: dict[str, list[load.RunRecord]] = {}
     for runs in rows.values():
         for run in runs:
@@ -209,7 +216,7 @@ def _sensitivity(bench: str, method: str, name: str, runs: list[load.RunRecord])
 
 
 def _short(texts: list[str]) -> list[str]:
-    """The texts reduced to the settings in which they differ."""
+    """The texts (`name=value,...`) without the settings that all have; `all` if nothing is left."""
     split = [text.split(",") for text in texts]
     common = set(split[0]).intersection(*split[1:])
     return [",".join(part for part in parts_ if part not in common) or "all" for parts_ in split]

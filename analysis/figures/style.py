@@ -1,7 +1,8 @@
 """The style of all figures: colours that can be distinguished by colour-blind readers and in grey.
 
-Okabe and Ito's (2008) palette, with a marker and a dash for each colour, so that no line is
-recognised by colour alone. pyplot is not used, so no global state changes and no display is needed.
+The palette is Okabe and Ito's (2008). Markers and dashes differ, too, so that a line can be
+recognised without its colour. pyplot is not used, so no global state changes and no display is
+needed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vPX>"
 DASHES = ("-", "--", "-.", ":")
 CROWD = 30
-"""From this number of points on a row is drawn paler, so that the density is visible."""
+"""A row with more points than this is drawn paler, so that the density of points is visible."""
 
 WIDTH = 3.4
 """Width of one column of a two-column paper, in inches."""
@@ -70,7 +71,7 @@ class Drawn:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour, marker and dash of the row number `index`.
+    """The colour, marker and dash of row number `index`, as arguments of matplotlib's `plot`.
 
     After each round of colours the markers shift by one, so that colour and marker together
     distinguish 64 rows, also without lines.
@@ -85,7 +86,10 @@ def line_style(index: int) -> dict[str, Any]:
 def canvas(
     columns: int = 1, width: float = WIDTH, height: float = 2.4, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure and its panels, row by row. Call it and draw on it inside `styled`."""
+    """An empty figure and its panels, line by line; `width` and `height` in inches.
+
+    Both this call and the drawing must be inside `with styled():`.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False)
@@ -93,12 +97,12 @@ def canvas(
 
 
 def styled() -> AbstractContextManager[None]:
-    """Context manager that sets the project's style and then restores matplotlib's settings."""
+    """A context manager: the project's style inside, matplotlib's earlier settings afterwards."""
     return matplotlib.rc_context(RC)
 
 
 def legend(figure: Figure, panel: Axes) -> None:
-    """Add one legend below all panels; the figure becomes higher by its lines."""
+    """Add one legend of the panel's rows below all panels; the figure becomes higher if needed."""
     handles, names = panel.get_legend_handles_labels()
     longest = max(map(len, names))
     columns = 3 if longest < 15 else 2 if longest < 28 else 1
@@ -108,7 +112,10 @@ def legend(figure: Figure, panel: Axes) -> None:
 
 
 def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index: int) -> None:
-    """Draw the points of the row number `index`, and on top a large named point at their mean."""
+    """Draw the points of row number `index`, and over them a large point at their mean.
+
+    The legend names the large point `row`.
+    """
     style = line_style(index) | {"linestyle": "none"}
     panel.plot(xs, ys, alpha=0.35 if len(xs) <= CROWD else 0.12, gid=row, **style)
     mean = math.fsum(xs) / len(xs), math.fsum(ys) / len(ys)
@@ -117,7 +124,10 @@ def cloud(panel: Axes, xs: Sequence[float], ys: Sequence[float], row: str, index
 
 
 def folded(row: str, most: int = 24) -> str:
-    """A row's name broken into lines at brackets and commas."""
+    """A row's name, broken at brackets and commas into lines of at most `most` characters.
+
+    A longer piece without bracket or comma is not broken.
+    """
     lines = [""]
     for piece in re.findall(r"[^,\[]*[,\[]?", row):
         if len(lines[-1]) + len(piece) > most and lines[-1]:
@@ -127,7 +137,10 @@ def folded(row: str, most: int = 24) -> str:
 
 
 def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: float) -> None:
-    """Write the numbers of a matrix into its cells, in white on dark cells."""
+    """Write the numbers of a drawn matrix into its cells.
+
+    Numbers below `colour_limit`, whose cells are dark, are white; the others are black.
+    """
     size = max(4, 7 - max(0, len(values) - 8) * 0.25)
     for i, line in enumerate(values):
         for j, value in enumerate(line):
@@ -139,7 +152,10 @@ def write_values(panel: Axes, values: Sequence[Sequence[float]], colour_limit: f
 
 
 def save_figure(drawn: Drawn, folder: Path) -> list[Path]:
-    """Write the figure as PDF and PNG (300 dpi), the same bytes for the same figure."""
+    """Write the figure as PDF and PNG (300 dpi); returns the two paths.
+
+    Equal figures give equal bytes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     out = []
     kinds: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
-"""The figure of a tuning sweep: what more configurations brought, and what they cost.
+"""The figure of a tuning sweep: the best validation ACC against the training time spent.
 
-The response to each single setting is drawn by `spread.sensitivity`, as for any other sweep.
+ACC against each single setting is drawn by `spread.sensitivity`, as for any other sweep.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from analysis.runs.load import RunRecord
 from analysis.stats import significance
 
 LEAST = 3
-"""Fewest configurations of a method that are worth a line."""
+"""Smallest number of configurations with which a method gets a line."""
 
 
 def best_so_far(bench: str, rows: Rows) -> Drawn | None:
-    """Best mean validation ACC of each method against the seconds spent, in the rows' order.
+    """The best mean validation ACC of each method so far, against its training seconds so far.
 
-    None for runs that were scored on test images, and if no method has LEAST configurations.
+    Configurations are counted in the order of `rows`. None for runs that were scored on test
+    images, and if no method has LEAST configurations.
     """
     lines: dict[str, list[tuple[float, float]]] = {}
     for runs in rows.values():

@@ -1,7 +1,7 @@
 """Writes the table as CSV and JSON, for programs.
 
-Accuracies are fractions, memory is in bytes, missing values are empty (CSV) or null (JSON). The
-caller passes published figures, verdicts and details as plain records.
+Accuracies are fractions, memory is in bytes, missing values are empty (CSV) or null (JSON).
+Published figures, verdicts and details come as `records`: plain values by name.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ PUBLISHED_COLUMNS = ("kind", "row", "source", "place", "how", "caution", "verdic
 def to_csv(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
     """The table as CSV: one line per bench, method and metric.
 
-    Columns of the paired comparison are filled for endpoints. The average over benches is the bench
-    `average`. Published figures in `records` and their verdicts are additional lines, marked by
-    `kind`; other records are for JSON only.
+    The columns of the paired comparison are filled only for endpoints. The average over benches has
+    the bench name `average`. Published figures and verdicts in `records` are additional lines; the
+    column `kind` tells them from measured ones. CSV holds no other records.
     """
     buffer = io.StringIO()
     lines = [] if table is None else _measured(table)
@@ -105,7 +105,7 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_json(table: Table | None, records: Mapping[str, Any] | None = None) -> str:
-    """The table, its paired differences, notes and the given records as one JSON object."""
+    """The table, its paired differences, its notes and the records as the text of a JSON object."""
     if table is None:
         return json.dumps({"schema": 1, **(records or {})}, indent=1, allow_nan=False) + "\n"
     means = [
@@ -142,7 +142,10 @@ def table_json(table: Table | None, records: Mapping[str, Any] | None = None) ->
 
 
 def _means(table: Table) -> list[dict[str, Any]]:
-    """The means of every column and of the average, including endpoints without a column."""
+    """One dict per column, method and metric with its mean; endpoints without a column, too.
+
+    The average over benches is the last column.
+    """
     metrics = dict.fromkeys([*table.metrics, *table.endpoints])
     places = [
         (column, method, metric, table.entry(method, number, metric.key))
@@ -209,6 +212,9 @@ def _paired(d: Difference) -> dict[str, Any]:
 
 
 def _bca(d: Difference) -> dict[str, Any]:
-    """The bootstrap interval under separate keys, because with few units it is too narrow."""
+    """The bootstrap interval, None for the average over benches.
+
+    It has its own keys beside the t interval, because with few units it is too narrow.
+    """
     found = None if d.column is AVERAGE else significance.bca_interval(d.differences, 1 - ALPHA)
     return {"bca_low": found and found.low, "bca_high": found and found.high}

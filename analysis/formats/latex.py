@@ -1,6 +1,6 @@
 r"""Writes the table as LaTeX: booktabs tabulars, numbers set by siunitx with all their digits.
 
-`\num` keeps trailing zeros, aligns nothing away and follows the surrounding weight, so bold and
+`\num` keeps trailing zeros and takes the font weight of the surrounding text, so bold and
 underlined numbers need no special columns.
 """
 
@@ -22,7 +22,7 @@ PREAMBLE = r"""\documentclass{article}
 \sisetup{separate-uncertainty=true,detect-all}
 \begin{document}
 """
-"""The packages that a document with these tables needs."""
+"""The beginning of a document with these tables: page size, packages and their settings."""
 
 _ESCAPES = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)(?: ± (\d+(?:\.\d+)?))?")
 
 
 def tex(value: str) -> str:
-    """The text escaped for LaTeX; a hyphen before a number becomes a minus, `--` stays a dash."""
+    """The text escaped for LaTeX; the sign of a negative number becomes a minus, `--` is kept."""
     escaped = "".join(_ESCAPES.get(c, c) for c in value)
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
@@ -51,7 +51,8 @@ def cell_tex(cell: Text) -> str:
     if found is None:
         shown = tex(cell.value)
     else:
-        plus = "[print-implicit-plus]" if found[1].startswith("+") else ""  # else it is dropped
+        # siunitx drops the sign of +0.31 without this option
+        plus = "[print-implicit-plus]" if found[1].startswith("+") else ""
         if found[2] and not float(found[2]):  # siunitx drops an uncertainty of zero
             shown = rf"\num{plus}{{{found[1]}}}${{}}\pm{{}}$\num{{{found[2]}}}"
         elif found[2]:
@@ -65,7 +66,10 @@ def cell_tex(cell: Text) -> str:
 
 
 def to_latex(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """Floating tables, one per block (see `table_of`); begins with the list of needed packages."""
+    """LaTeX text with one floating table per block (see `table_of`).
+
+    It begins with comments that list the needed packages.
+    """
     body = "\n".join(table_of(block) for block in blocks(table, extra))
     return f"% needs \\usepackage{{adjustbox,booktabs,caption,siunitx}}\n{_SETUP}\n{body}"
 
@@ -74,13 +78,13 @@ _SETUP = r"% and \sisetup{separate-uncertainty=true,detect-all}"
 
 
 PAGE = 38
-"""Lines of a landscape page at 10 pt that a float may fill."""
+"""Number of lines that a float may fill on a landscape page at 10 pt."""
 
 HEAD = 4
-"""Lines of a page that a grid needs in addition to its rows: title, spans, header, rules."""
+"""Number of lines that a grid needs in addition to its rows: title, spans, header, rules."""
 
 NOTE = 180
-"""Characters per line of a caption on that page."""
+"""Number of characters in a line of a caption on that page."""
 
 
 def table_of(block: Block, caption: str = "", label: str = "") -> str:
@@ -103,12 +107,15 @@ def table_of(block: Block, caption: str = "", label: str = "") -> str:
 
 
 def _pages(grids: Sequence[Grid], room: int) -> list[list[Grid]]:
-    """The grids, split into pages; `room`: number of lines on the first page."""
+    """The grids of each page; a grid that does not fit continues on the next page.
+
+    `room`: number of lines on the first page.
+    """
     pages: list[list[Grid]] = [[]]
     for grid in grids:
         rows = grid.rows
         while rows:
-            if room < HEAD + min(len(rows), 4):  # no heading with only one or two rows below it
+            if room < HEAD + min(len(rows), 4):  # a heading needs four rows below it, or all rows
                 pages.append([])
                 room = PAGE - 2
             taken = rows[: room - HEAD]
@@ -127,7 +134,7 @@ def _float(grids: Sequence[Grid], text: str, label: str = "", again: bool = Fals
 
 
 def tabular(grid: Grid) -> str:
-    """One grid as a tabular, shrunk to the line width if it is wider."""
+    """One grid as a LaTeX tabular under its title, shrunk to the line width if it is wider."""
     columns = "l" * grid.words + "r" * (len(grid.header) - grid.words)
     lines = [r"\begin{tabular}{" + columns + "}", r"\toprule"]
     if any(title for title, _ in grid.spans):

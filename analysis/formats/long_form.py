@@ -1,7 +1,7 @@
 """Writes `--format long`: CSV with one line per cell and metric, for pandas, autorank or rliable.
 
-Values are in stored units (accuracies are fractions, bytes are bytes); a value that was not
-measured is an empty field, which pandas reads as NaN.
+Values are in stored units (accuracies are fractions, memory is in bytes, times are in seconds). A
+value that was not measured is an empty field, which pandas reads as NaN.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ HEADINGS = (
     "correct_images",
     "store",
 )
-"""`method` is the method's name, `label` the table's row; `protocol` distinguishes several columns
-of one bench; `correct_images` names the file of correct test images."""
+"""`method` is the method's name, `label` the row of the table; `protocol` distinguishes runs of one
+bench under several protocols; `correct_images` names the file of correct test images."""
 
 
 def to_long(
     groups: Sequence[Group], labels: Mapping[str, str], metrics: Sequence[str], rows: Sequence[str]
 ) -> str:
-    """The CSV of all runs in the groups; rows in the given order, else by name."""
+    """The CSV text of all runs in the groups, by row: in the order of `rows`, else by name."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADINGS)

@@ -1,7 +1,8 @@
-"""Writes the table as aligned text, for a terminal, and as Markdown (LaTeX: `latex.py`).
+"""Writes the table as aligned text, for a terminal, and as Markdown.
 
-All three show the same grids (means; paired differences, one grid per endpoint), additional blocks
-and notes. Accuracies are percentages; a value that was not measured is `--`.
+These formats and LaTeX (`latex.py`) show the same grids (means; paired differences, one grid per
+endpoint), additional blocks and notes. Accuracies are percentages; a value that was not measured is
+`--`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from analysis.tables.comparison import Table
 
 
 def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """The table as aligned text; a * after a value stands for bold."""
+    """The table and the blocks `extra` as aligned text; a * after a value stands for bold."""
     parts = []
     for block in blocks(table, extra):
         shown = [
@@ -27,7 +28,7 @@ def to_text(table: Table | None, extra: Sequence[Block] = ()) -> str:
 
 
 def _starred(note: str) -> str:
-    """The note, worded for output in which a * after the value stands for bold."""
+    """The note with "*" instead of "Bold", for text in which a * after a value stands for bold."""
     for bold, star in (
         ("Bold:", "*:"),
         ("Bold ", "* behind a "),
@@ -38,7 +39,10 @@ def _starred(note: str) -> str:
 
 
 def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] = ()) -> None:
-    """Print to a terminal with bold type; on a narrow terminal one grid per bench."""
+    """Print the table and the blocks `extra` to a terminal, with bold type.
+
+    On a terminal that is too narrow for the means of all benches, each bench has its own grid.
+    """
     from rich.console import Console
     from rich.text import Text as RichText
 
@@ -59,7 +63,7 @@ def print_terminal(table: Table | None, stream: TextIO, extra: Sequence[Block] =
 
 
 def _fitting(table: Table, width: int) -> list[Grid]:
-    """The grids; one grid of means per bench if one grid is wider than the terminal."""
+    """The table's grids; one grid of means per bench if a single one is wider than `width`."""
     together = grids(table)
     means = [grid for grid in together if not grid.title]
     single = len(table.columns) == 1
@@ -71,7 +75,10 @@ def _width(grid: Grid) -> int:
 
 
 def layout(grid: Grid, star: str = "") -> list[Line]:
-    """The lines of a grid: title or bench names, header, rule, rows; `star` follows bold cells."""
+    """The lines of a grid: title or titles of column groups, header, rule, rows.
+
+    `star` is printed after bold values.
+    """
     body = [[c.shown + (star if c.strong else "") for c in row] for row in grid.rows]
     widths = [max(map(len, column)) for column in zip(grid.header, *body, strict=True)]
     title = Text(grid.title, strong=True) if grid.title else Text(_span_line(grid, widths))
@@ -102,7 +109,7 @@ def _aligned(
 
 
 def to_markdown(table: Table | None, extra: Sequence[Block] = ()) -> str:
-    """The table in Markdown; each column title begins with the name of its bench."""
+    """The table and the blocks `extra` as Markdown; a column title begins with its bench's name."""
     parts = []
     for block in blocks(table, extra):
         shown = [_markdown(grid) for grid in block.grids]

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # 1. A first look at a sweep
 #
-# Reads a run store (`JANUS_STORE`, default `runs`): what is there, the table, the curves and, where
-# runs were tracked, whether W&B tells the same. `JANUS_WANDB` names another folder of offline W&B
-# runs, or a project online (`entity/project`).
+# Reads a run store (`JANUS_STORE`, default `runs`) and shows the number of its runs, the table and
+# the curves. If runs were tracked, their results in W&B are compared with those in the store.
+# `JANUS_WANDB` names another folder of offline W&B runs, or an online project (`entity/project`).
 
 # %%
 import os
@@ -42,7 +42,7 @@ for path, why in loaded.skipped:
 # %% [markdown]
 # ## The table
 #
-# Runs that differ in protocol are refused here, as everywhere.
+# Runs of one bench that differ in protocol are refused, as by `analysis/compare.py`.
 
 # %%
 groups = protocol.split_by_protocol(runs, labels)
@@ -51,7 +51,7 @@ table = comparison.build_table(groups, labels, ["acc", "maa", "bwt", "learning_a
 display(Markdown(plain_text.to_markdown(table)))
 
 # %% [markdown]
-# ## Curves, and how much the order alone moves everything
+# ## Curves, and how much the order alone changes the accuracy
 
 # %%
 for drawn in figures.draw_figures(groups, labels, table.methods):

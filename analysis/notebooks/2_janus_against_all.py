@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 2. Janus against C-LoRA and all others
 #
-# Paired differences to Janus over common orders, where they come from (plasticity or stability),
-# and what was published. Methods without runs in the store are simply not there.
+# Shows the paired differences to Janus over common orders, whether they are due to plasticity or to
+# stability, and verdicts on published figures. Methods without runs in the store have no row.
 
 # %%
 import os
@@ -48,7 +48,8 @@ display(Markdown(plain_text.to_markdown(table)))
 # %% [markdown]
 # ## Order by order
 #
-# The sign of each single order says more than a star that so few orders cannot earn.
+# With five orders or fewer no p can be below 0.05, so each order's difference is
+# shown.
 
 # %%
 for difference in table.differences:
@@ -69,8 +70,8 @@ for drawn in figures.draw_figures(groups, labels, table.methods):
 # %% [markdown]
 # ## Against what was published
 #
-# The bundled benches are on nobody's table; on CIFAR-100, ImageNet-R and others each pair gets a
-# verdict.
+# Nobody has published figures on the bundled benches. On CIFAR-100, ImageNet-R and others each pair
+# of a row and a published figure has a verdict.
 
 # %%
 judged = published.judge_all(groups, labels)

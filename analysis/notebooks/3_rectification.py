@@ -14,8 +14,8 @@
 # %% [markdown]
 # # 3. What Gradient Rectification does to the update
 #
-# First the geometry on small matrices, then what the runs measured: how far a finished task's
-# update moves the outputs on past inputs, block by block.
+# First the geometry on small matrices, then the measurements of the runs: by how much a finished
+# task's update changes the outputs on past inputs, block by block.
 
 # %%
 import os
@@ -31,10 +31,12 @@ from analysis.runs import load, protocol
 # %% [markdown]
 # ## The geometry
 #
-# W = W0 + BA. The ideal safe step is D = G(I - VV'), V an orthonormal basis of protected inputs. A
-# step of the factors can only move W inside the tangent space of the rank-r matrices at BA. The
-# best reachable step, by plain least squares over (dA, dB), is P_B D + (I - P_B) D P_A, and on
-# protected inputs it leaves (I - P_B) D P_A V: nothing exactly when the rows of A avoid V.
+# W = W0 + BA. The step along the gradient G that leaves the outputs on protected inputs unchanged
+# is D = G(I - VV'); V is an orthonormal basis of the protected inputs. A step of the factors can
+# change W only inside the tangent space of the rank-r matrices at BA. The step in this space that
+# is nearest to D, by least squares over (dA, dB), is P_B D + (I - P_B) D P_A. It changes the
+# outputs on protected inputs by (I - P_B) D P_A V, which is zero if the rows of A are orthogonal to
+# V.
 
 # %%
 rng = np.random.default_rng(0)
@@ -45,7 +47,7 @@ D = G @ (np.eye(k) - V @ V.T)
 
 
 def best_step(B, A, D):
-    """The composite B dA + dB A nearest to D, by brute-force least squares."""
+    """(m, k): the step B dA + dB A that is nearest to D, by least squares over dA and dB."""
     columns = [np.outer(B[:, i], e).ravel() for i in range(r) for e in np.eye(k)]
     columns += [np.outer(e, A[i]).ravel() for i in range(r) for e in np.eye(m)]
     design = np.array(columns).T
@@ -54,7 +56,7 @@ def best_step(B, A, D):
 
 
 def projector(rows):
-    """Onto the row space of a matrix."""
+    """The orthogonal projector (columns, columns) onto the row space of the matrix `rows`."""
     return np.linalg.pinv(rows) @ rows
 
 
@@ -71,7 +73,7 @@ assert np.allclose(step, closed)
 assert np.linalg.norm(safe @ V) < 1e-9
 
 # %% [markdown]
-# ## What the runs measured
+# ## Null-space violation in the runs
 
 # %%
 store = Path(os.environ.get("JANUS_STORE", "runs"))
@@ -93,8 +95,8 @@ for drawn in figures.draw_figures(groups, labels, sorted(set(labels.values()))):
         print(drawn.caption)
 
 # %% [markdown]
-# The paper's own bars, read off its figure: rectification lowers the violation and does not end it,
-# as the leak above predicts for an A that is not projected.
+# The bars of the paper, read off its figure: rectification lowers the violation but not to zero, as
+# the leak above predicts for an A that is not projected.
 
 # %%
 display(figures.draw_published()[1])

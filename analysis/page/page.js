@@ -7,7 +7,7 @@ function value(row, column) {
 }
 function compare(a, b, down) {
   const numbers = [a, b].map((x) => typeof x === "number");
-  if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1; // what is missing stands last
+  if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1; // rows without a number stand last
   const up = numbers[0] ? a - b : a.localeCompare(b, undefined, { numeric: true });
   return down ? -up : up;
 }

@@ -1,4 +1,7 @@
-"""Writes pieces of HTML: sortable tables, notes, lists, figures, small curves. No page layout."""
+"""Writes pieces of HTML: sortable tables, notes, lists, figures, small curves.
+
+The layout of the page is in report.py and page/.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _NUMBER = re.compile(r"\s*[\[<>]?([+-]?\d+(?:\.\d+)?)")
 
 
 def table_html(grid: Grid, caption: str = "") -> str:
-    """A grid as a table; buttons in the header sort its columns."""
+    """A grid as an HTML table; buttons in the header sort the rows by a column."""
     titles = [title for title, span in grid.spans for _ in range(span)]
     heads = []
     for index, name in enumerate(grid.header):
@@ -49,7 +52,7 @@ def _row(row: Sequence[Text], words: int) -> str:
 
 
 def block_html(found: Block, caption: str = "") -> str:
-    """The tables of the block, then its notes."""
+    """The block as HTML: its tables, then its notes as a list. `caption`: of the first table."""
     tables = "\n".join(
         table_html(grid, caption if i == 0 else "") for i, grid in enumerate(found.grids)
     )
@@ -57,22 +60,22 @@ def block_html(found: Block, caption: str = "") -> str:
 
 
 def bullet_list(items: Iterable[str], css: str = "") -> str:
-    """A list of escaped lines; '' for no lines."""
+    """The items, escaped, as an HTML list; '' for no items."""
     lines = "".join(f"<li>{escape(item)}</li>" for item in items)
     return f'<ul class="{css}">{lines}</ul>' if lines else ""
 
 
 def plain_table(rows: Iterable[Sequence[str]], header: Sequence[str], caption: str) -> str:
-    """A small table of words."""
+    """A table of texts as HTML."""
     cells = tuple(tuple(map(Text, row)) for row in rows)
     return table_html(Grid(caption, (("", len(header)),), tuple(header), cells, words=len(header)))
 
 
 def figure_html(drawn: Drawn) -> str:
-    """A figure as an embedded SVG with its caption, which is also its text for screen readers.
+    """A figure as HTML with an embedded SVG and the caption, which is also the alternative text.
 
-    A figure wider than a column gets its own line; on a phone it is scrolled, because shrunk text
-    could not be read.
+    A figure wider than a column gets a line of the page for itself; on a phone the reader scrolls
+    it, because shrunk text could not be read.
     """
     buffer = BytesIO()
     with styled():
@@ -93,7 +96,10 @@ def figure_html(drawn: Drawn) -> str:
 
 
 def curve_svg(values: Sequence[float]) -> str:
-    """A small curve of accuracies in percent; its text alternative lists every value."""
+    """A small curve of accuracies in percent as SVG; '' for fewer than two values.
+
+    Its alternative text lists every value.
+    """
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)

@@ -1,4 +1,4 @@
-"""Writes the command that trains a cell again, with every value, so that no default matters."""
+"""Writes the command that trains a cell again. It states every setting, so it needs no defaults."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Mapping
 from typing import Any
 
 NAMED = {"name", "eval"}
-"""Fields at the beginning of the command."""
+"""Fields that stand at the beginning of the command, as `bench=NAME` and `eval=test`."""
 
 PATHS = {"root", "cache", "weights"}
-"""Fields that may hold a path. Results do not record paths."""
+"""Fields that may hold a path; a result does not record paths, so they are not taken from it."""
 
 FILL_IN = (
     "In these commands bench.root=DIR stands for the folder of the images, "
     "backbone.weights=PATH for the file of the weights, and --include MODULE for a module from "
-    "outside of this project, on your machine: fill them in. Their hashes are part of what is "
-    "checked before anything is trained."
+    "outside of this project, on your machine: fill them in. Their hashes are checked before "
+    "anything is trained."
 )
-"""Sentence for pages that show such commands."""
+"""Sentences for pages that show such commands."""
 
 
 def cell_command(cell: Mapping[str, Any]) -> str:
-    """The command `python -m janus ...` for the cell of a result; it gives a cell with the same id.
+    """The command `python -m janus ...` that trains the cell of a result, with the same cell id.
 
-    DIR and PATH stand for paths on the reader's machine (see `FILL_IN`).
+    DIR, PATH and MODULE in it stand for paths on the reader's machine (see `FILL_IN`).
     """
     bench, backbone = cell["bench"], cell["backbone"]
     words = [
@@ -36,7 +36,7 @@ def cell_command(cell: Mapping[str, Any]) -> str:
         f"seed={cell['seed']}",
         f"eval={bench['eval']}",
     ]
-    if bench["source"] != "glyphs":  # bundled with the package
+    if bench["source"] != "glyphs":  # the images of glyphs are bundled with the package
         words.append("bench.root=DIR")
     local = backbone["weights"] not in ("bundled", "hub", "random")
     words.append(f"backbone.weights={'PATH' if local else backbone['weights']}")
@@ -65,7 +65,7 @@ def cell_command(cell: Mapping[str, Any]) -> str:
 
 
 def _typed(value: Any) -> str:
-    """The value in Hydra's grammar, in which keys of mappings have no quotes."""
+    """The value as text in Hydra's grammar, in which keys of mappings have no quotes."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_typed(v)}" for key, v in value.items()) + "}"
     return value if isinstance(value, str) else json.dumps(value)

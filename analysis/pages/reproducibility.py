@@ -1,4 +1,4 @@
-"""Writes `REPRODUCIBILITY.md`: for each number of the tables its cells, commits and commands."""
+"""Writes `REPRODUCIBILITY.md`: the cells, commits and commands behind each number of the tables."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ OTHER_TABLES = (
     "* `published_*.tex`: copied from `analysis/published/figures.csv`; they hold no cell of ours.",
     "* `numbers.json`: `main.tex`, `details.tex` and `verdicts.tex` at full precision.",
 )
-"""Lines on other tables, which use cells listed elsewhere on the page, or none."""
+"""Lines on tables without a section of their own: their cells are listed elsewhere on the page, or
+they have none."""
 
 
 def page_text(
     chosen: Selection, found: Mapping[str, Table], drawn: Sequence[str], words: str
 ) -> str:
-    """The page for the tables and figures that `analysis/paper.py` wrote with options `words`."""
+    """The page, as Markdown, for the tables `found` and the figures named `drawn`.
+
+    `words`: the options of `analysis/paper.py`, which wrote them.
+    """
     parts = [
         "# Where each number comes from",
         "",
@@ -66,7 +70,7 @@ def _protocols(chosen: Selection) -> list[str]:
 
 
 def _numbers(chosen: Selection, table: Table) -> list[str]:
-    """One line per number of the table: value, n, commits, cells."""
+    """The lines of a Markdown table: per bench and row the values, n, commits and cells."""
     metrics = " | ".join(metric.title for metric in table.metrics)
     out = [
         f"| bench | row | {metrics} | units | commits | cells |",

@@ -1,4 +1,4 @@
-"""The section of one run in the report: configuration, curve, matrix, diagnostics, provenance."""
+"""Writes the report's section on one run: configuration, curve, matrix, diagnostics, provenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from analysis.runs.load import RunRecord
 
 
 def section(run: RunRecord, label: str) -> str:
-    """A collapsed HTML block with everything known about the run, and the command to repeat it."""
+    """A collapsed HTML block: the run's results, diagnostics, configuration and provenance, and the
+    command that trains it again. `label`: the name of its row."""
     record = load.record(run)
     acc, bwt = run.metrics.get("acc"), run.metrics.get("bwt")
     title = (
@@ -42,7 +43,7 @@ def section(run: RunRecord, label: str) -> str:
 
 
 def _configuration(run: RunRecord, cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the cell, with settings as in the identity (`cosine@2`)."""
+    """{dotted name of a cell's field: value}; method settings as in the identity (`cosine@2`)."""
     marked = {f"method.{name}": v for name, v in run.identity["method"]["values"].items()}
     return filters.flat(cell) | marked
 
@@ -73,7 +74,10 @@ def _metrics(run: RunRecord) -> Grid:
 
 
 def _diagnostics(tasks: Sequence[Mapping[str, Any] | None]) -> str:
-    """A table with one row per task of means over blocks. (Single blocks: see the result file.)"""
+    """An HTML table with one row per task: the mean over blocks of each diagnostic; '' if none.
+
+    The values of single blocks are in the result file.
+    """
     lines: list[dict[str, str]] = []
     for task in tasks:
         line = {}

@@ -1,1 +1,1 @@
-"""Published figures: reads them, matches them to our rows, and judges ours against them."""
+"""Reads published figures, matches them to our rows, and compares our figures with them."""

@@ -1,8 +1,8 @@
 """Matches our rows to published rows and says why a pair is not comparable.
 
-A verdict concerns the published method. With a part switched off, another setting, fewer images or
-other training it is another method, even under the same name: such a pair is shown with the reason
-and gets no verdict. Only learning rates may differ.
+A verdict concerns the method as it was published. A run with a part switched off, with another
+setting, fewer images or other training is of another method, even under the same name: the pair is
+shown as not comparable, with the reason. Only learning rates may differ.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from janus.config.compose import compose
 from janus.config.method_spec import method_spec, read_spec, readable_names
 
 RATES = ("lr", "head_lr")
-"""Settings that may differ without making it another method: learning rates."""
+"""Settings of a method that may differ from the published ones: learning rates."""
 
 SWITCHES = {"oe": "estimate", "gr": "rectify", "dml": "margin_loss"}
-"""{part in the row names of Janus-LoRA's published ablation: our setting}."""
+"""{part in the row names of Janus-LoRA's published ablation: our setting that switches it on}."""
 
 FEWER = ("train_per_class", "test_per_class", "stored_side")
-"""Fields of a bench that reduce the images; no published figure has them."""
+"""Fields of a bench that reduce the images; no published figure was measured on reduced images."""
 
 
 def variant_of(method: str, label: str) -> str:
@@ -36,8 +36,8 @@ def variant_of(method: str, label: str) -> str:
 def same_row(method: str, label: str, figure: Published) -> bool:
     """Whether our row and the published figure are of the same method and variant.
 
-    `janus[oe+gr]` is the published variant `oe+gr`. A row without brackets, or one named by its
-    settings, matches the whole method.
+    `janus[oe+gr]` is the published variant `oe+gr`. A row without brackets, or with settings in the
+    brackets (`janus[rank=4]`), matches published figures without a variant.
     """
     variant = variant_of(method, label)
     return method == figure.method and (
@@ -62,11 +62,12 @@ def _is_ablation(figure: Published) -> bool:
 
 
 def _settings(run: RunRecord, figure: Published) -> list[str]:
-    """Settings of the run that differ from those of the published row, as sentences.
+    """The run's settings that differ from those of the published row: `rank=4 instead of 16` each.
 
-    The published row has the method's settings for the bench, with the row's parts switched on.
-    Values are compared as in identities: `cosine` and `cosine@2` differ, a setting that is newer
-    than the run has its neutral value, and another revision of the method's code differs.
+    The settings of the published row are taken to be those of the method's YAML for the bench, with
+    the row's parts switched on. Values are compared as in identities: `cosine` and `cosine@2`
+    differ, a setting that is newer than the run has its neutral value, and another revision of the
+    method's code differs.
     """
     neutral = method_spec(run.method).neutral
     method = _own(run.bench, run.method).method.identity()
@@ -85,9 +86,10 @@ def _images(run: RunRecord) -> list[str]:
 
 
 def _training(run: RunRecord, stated: Collection[str]) -> list[str]:
-    """Training values that are neither those of the bench nor of the method, as sentences.
+    """The run's training values that are neither those of the bench nor of the method.
 
-    Epochs that the figure states are compared with the protocol instead.
+    Each is a text like `batch_size=8 instead of 128`. Epochs are left out if `stated` (the protocol
+    fields of the figure, and allowed ones) has them: they are compared as part of the protocol.
     """
     trained = run.cell["train"]
     unified = TrainConfig(**read_spec("bench", run.bench).get("train", {}))
@@ -108,5 +110,5 @@ def _differing(ours: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 @lru_cache
 def _own(bench: str, method: str) -> Cell:
-    """The cell of the method on the bench with the settings of its YAML, for any split."""
+    """The cell of the method on the bench with the settings of its YAML, whatever the split is."""
     return compose({"bench": bench, "method": method, "bench.split_sha256": "any"})

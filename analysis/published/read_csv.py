@@ -1,4 +1,4 @@
-"""Reads the published figures in `analysis/published/` (described in its README).
+"""Reads the published figures in `analysis/published/` (the README there describes the files).
 
 An empty protocol field means that the value is unknown; it is never guessed.
 """
@@ -15,7 +15,7 @@ from janus.errors import ConfigError
 
 FOLDER = Path(__file__).parent
 PROTOCOL = ("tasks", "weights", "split", "order", "epochs", "normalisation", "weighting")
-"""Fields that two figures must share to be compared."""
+"""Fields in which two figures must agree to be compared."""
 
 SOURCES = {
     "janus-lora": "Janus-LoRA, arXiv 2605.28495",
@@ -38,7 +38,7 @@ class Published:
     method: str
     """The method's name in this project."""
     title: str
-    """The method's name in the source."""
+    """The name of the row in the source."""
     variant: str
     bench: str
     metric: str
@@ -65,7 +65,7 @@ class Published:
 
 @cache
 def published_figures() -> tuple[Published, ...]:
-    """Every published figure. Raises ConfigError when the file is damaged."""
+    """Every figure in figures.csv. Raises ConfigError if the file is missing or damaged."""
     path = FOLDER / "figures.csv"
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -98,7 +98,11 @@ def _figure(row: dict[str, str]) -> Published:
 
 
 def summaries(benches: Iterable[str] = (), tasks: int | None = None) -> list[Published]:
-    """The published ACC, MAA and BWT at the end of training, on these benches (all if none)."""
+    """The published ACC, MAA and BWT after the last task.
+
+    `benches`: only those on these benches, or on all if it is empty. `tasks`: only those that state
+    this number of tasks, or all if it is None.
+    """
     wanted = set(benches)
     return [
         figure
@@ -122,9 +126,9 @@ class LoggedRun:
     shuffled: bool
     tasks: int
     matrix: tuple[tuple[float, ...], ...]
-    """Percent: [t][j] on task j after task t."""
+    """Accuracy in percent: [t][j] on task j after task t."""
     totals: tuple[float, ...]
-    """Percent over all images seen, after each task."""
+    """Accuracy in percent on all tasks so far, after each task."""
     seconds: tuple[float, ...]
 
     @property

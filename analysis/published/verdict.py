@@ -1,8 +1,8 @@
 """Decides whether our figure reproduces a published one, by an interval of the difference.
 
 A published figure is a mean, a standard deviation and a number of runs, so the interval is Welch's
-(1947), unpaired. If it is unknown whether the deviation was divided by n or n - 1, n is assumed:
-the interval may then be too wide, but never too narrow.
+(1947), unpaired. If it is unknown whether the variance was divided by n or n - 1, n is assumed: the
+interval may then be too wide, but never too narrow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from analysis.published.read_csv import PROTOCOL, Published
 
 MARGIN = 1.0
-"""Largest difference, in points of accuracy, between figures that count as equal."""
+"""Points of accuracy: if the whole interval of a difference is within ± this, it is reproduced."""
 
 REPRODUCED, DIFFERENT, INCONCLUSIVE, PROTOCOL_UNKNOWN, NOT_COMPARABLE = (
     "reproduced",
@@ -26,13 +26,13 @@ REPRODUCED, DIFFERENT, INCONCLUSIVE, PROTOCOL_UNKNOWN, NOT_COMPARABLE = (
 
 MEANINGS = {
     REPRODUCED: f"the 95 % interval (Welch) of the difference lies within ±{MARGIN:g} point",
-    DIFFERENT: "it excludes 0 and is not reproduced",
-    INCONCLUSIVE: "neither",
-    PROTOCOL_UNKNOWN: "one side does not state a protocol field, so that none of these three can "
-    "be said (--allow FIELD takes the field to agree)",
+    DIFFERENT: f"the interval excludes 0, but does not lie within ±{MARGIN:g} point",
+    INCONCLUSIVE: "neither reproduced nor different",
+    PROTOCOL_UNKNOWN: "one side does not state a protocol field, so that none of the first three "
+    "can be said (--allow FIELD treats the field as equal)",
     NOT_COMPARABLE: "a protocol field or the configuration differs, or a side has no n or no std",
 }
-"""The meaning of each verdict, in the order in which they are printed."""
+"""{verdict: its meaning}, in the order in which the meanings are printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Sample:
     protocol: Mapping[str, str]
     ddof_known: bool = True
     several_orders: bool = False
-    """Whether the mean is over several class orders, so that one published order differs."""
+    """Whether the mean is over several class orders: a published figure that does not state its
+    order is then not comparable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Verdict:
 
     word: str
     why: str
-    """For `not comparable` the reason, else the position of the interval."""
+    """For `not comparable` the reason, else where the interval lies."""
     difference: float
     """Our mean minus the published mean, in points."""
     low: float | None
@@ -64,7 +65,7 @@ class Verdict:
 
 
 def sample_of(figure: Published) -> Sample:
-    """The published figure as a sample; an unknown divisor of the std is taken to be n."""
+    """The published figure as a sample; if the divisor of its variance is unknown, n is assumed."""
     std = figure.std
     known = figure.std_ddof is not None
     if std is not None and not known and figure.n and figure.n > 1:
@@ -82,10 +83,10 @@ def judge_difference(
 ) -> Verdict:
     """The verdict, one of the words of `MEANINGS`, with the interval of the difference.
 
-    not comparable: a protocol field differs, or we have several orders and the source states none
-    (both only if `allow` does not name the field); or there is an `obstacle`; or n or std is
-    missing on one side. protocol unknown: one side does not state a field, and `allow` does not
-    name it. The other verdicts need all fields to be known or allowed.
+    not comparable: a protocol field differs, or our figure is over several orders and the source
+    states no order (both only if `allow` does not name the field); or `obstacle` gives a reason; or
+    n or std is missing on one side. protocol unknown: one side does not state a field that `allow`
+    does not name. For the other verdicts every field is known on both sides or allowed.
     """
     difference = ours.mean - published.mean
     differing = _differing(ours, published, allow)
@@ -123,7 +124,7 @@ def _differing(ours: Sample, published: Sample, allow: Collection[str]) -> dict[
 def _lacking(ours: Sample, published: Sample) -> str:
     for side, name in ((published, "the published figure"), (ours, "ours")):
         if side.n is None:
-            return f"{name} does not say how many runs it is the mean of"
+            return f"{name} does not state over how many runs it is a mean"
         if side.n < 2:
             return f"{name} is a single run"
         if side.std is None:
@@ -132,9 +133,9 @@ def _lacking(ours: Sample, published: Sample) -> str:
 
 
 def welch_interval(a: Sample, b: Sample, level: float = 0.95) -> tuple[float, float]:
-    """Welch's interval of a.mean - b.mean, with Satterthwaite's degrees of freedom.
+    """(low, high) of Welch's interval of a.mean - b.mean, with Satterthwaite's degrees of freedom.
 
-    Both sides need n of at least 2 and a standard deviation.
+    Raises ValueError if a side has no n or no standard deviation; n must be at least 2.
     """
     from scipy.special import stdtrit
 

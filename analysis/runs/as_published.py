@@ -1,7 +1,7 @@
-"""Marks the rows of a sweep in which every method was run as published: footnotes, no tests.
+"""Groups the runs of a sweep in which every method was run with the settings of its publication.
 
-Such rows differ in more than the method. They are in one column, each with a mark that leads to its
-protocol; no differences are computed and no value is bold.
+The rows of such a sweep differ in more than the method. They stand in one column per bench, each
+with the number of a note on its protocol; no differences are computed and no value is bold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from analysis.runs.load import RunRecord
 from analysis.runs.protocol import MISSING, Group
 
 AS_PUBLISHED = "as_published"
-"""The value of `protocol` in the sweep's list for such cells."""
+"""The value of `protocol` in the sweep's list for cells of such a sweep."""
 
 WARNING = (
     "Every row was run with the settings of its own publication: rows differ in more than the "
@@ -24,7 +24,7 @@ WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class AsPublished:
-    """One group per bench, rows with marks, and notes that explain the marks."""
+    """One group per bench, the row names with marks, and the notes that explain the marks."""
 
     groups: tuple[Group, ...]
     labels: dict[str, str]
@@ -33,9 +33,10 @@ class AsPublished:
 
 
 def group_as_published(runs: Sequence[RunRecord], labels: dict[str, str]) -> AsPublished:
-    """Put the runs of each bench into one group, and number the protocols of each bench.
+    """One group per bench of these runs, with numbered protocols.
 
-    Numbers follow the order of the row names.
+    Protocols are numbered through all benches, in the order of the row names. A bench on which all
+    runs have the same protocol gets no numbers.
     """
     groups: list[Group] = []
     notes = [WARNING]

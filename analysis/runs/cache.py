@@ -1,8 +1,8 @@
 """A cache of the results already read, so that ten thousand runs load in one or two seconds.
 
 An entry is used only while its result file has the recorded size and time. A damaged cache, or one
-of another version, is ignored; deleting it costs only time. It is one Parquet file per store, kept
-outside the store, which may be read-only or shared.
+of another version, is ignored; deleting the cache costs only time. The cache of a store is one
+Parquet file, kept outside the store, because the store may be read-only or shared.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from janus import metrics, plugins
 from janus.config.cell import SCHEMA
 
 WORTHWHILE = 200
-"""Fewest results for which a cache is used; for fewer, reading is faster than importing Parquet."""
+"""Smallest number of results for which a cache is used; reading fewer is faster than importing
+Parquet."""
 
 OFF = "JANUS_NO_CACHE"
-"""Environment variable that turns the cache off."""
+"""Environment variable that turns the cache off if it is set to any text."""
 
 SHARED = ("cell", "identity", "provenance")
 """Mappings in a record whose larger parts are stored separately, because many runs share them."""
 
 ABSENT = object()
-"""Stands for a part that a record does not have."""
+"""The value in place of a part that a record does not have."""
 
 Entry = tuple[str, dict[str, Any]]
 """(stamp of the files, reduced record)."""
@@ -41,7 +42,10 @@ def worthwhile(results: int) -> bool:
 
 
 def stamp(result: Path, committed: str) -> str:
-    """Text of the size and time of a result file, and the time of its `committed.json`."""
+    """A text with the size and time of a result file and the time of the file `committed`.
+
+    It changes when one of the two files is written again.
+    """
     try:
         found = result.stat()
     except OSError:
@@ -54,9 +58,9 @@ def stamp(result: Path, committed: str) -> str:
 
 
 def read_cache(root: Path) -> dict[str, Entry]:
-    """Entries by name of the result file; {} if there is no cache of this version.
+    """{name of a result file: its entry}; {} if there is no cache of this version.
 
-    Equal parts of several records are the same object, so they must not be changed.
+    Equal parts of several records are the same object, so callers must not change them.
     """
     path = _path(root)
     if not path.exists():
@@ -76,7 +80,10 @@ def read_cache(root: Path) -> dict[str, Entry]:
 
 
 def _values(column: Any) -> list[Any]:
-    """The values of a column, each distinct text parsed once; `ABSENT` for missing values."""
+    """The values of a column, parsed from JSON; `ABSENT` for missing values.
+
+    Each distinct text is parsed once, so equal values are the same object.
+    """
     out: list[Any] = []
     for chunk in column.chunks:
         known = [json.loads(text) for text in chunk.dictionary.to_pylist()] + [ABSENT]
@@ -85,7 +92,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]:
-    """The record, joined again from the parts that `_parts` made."""
+    """The record, joined again from the parts into which `_parts` split it."""
     record: dict[str, Any] = {}
     for (key, *inner), value in zip(keys, row, strict=True):
         if value is ABSENT:
@@ -98,7 +105,7 @@ def _record(keys: Sequence[Sequence[str]], row: Sequence[Any]) -> dict[str, Any]
 
 
 def write_cache(root: Path, entries: Mapping[str, Entry]) -> None:
-    """Replace the store's cache. Does not fail on a full or read-only disk."""
+    """Replace the store's cache. On a full or read-only disk nothing is written or raised."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -124,7 +131,8 @@ def write_cache(root: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def _parts(record: Mapping[str, Any]) -> dict[str, str]:
-    """The record as JSON texts by key; shared parts separately, e.g. `provenance.packages`."""
+    """{key: JSON text} of the record's parts; large shared parts have keys of their own, e.g.
+    `provenance.packages`."""
     out = {}
     for key, value in record.items():
         if key not in SHARED:
@@ -143,7 +151,10 @@ def _path(root: Path) -> Path:
 
 
 def _version() -> str:
-    """The cache's version: it changes with the code that reads results or computes metrics."""
+    """The version that a cache must have to be used.
+
+    It changes with the code that reads results or computes metrics.
+    """
     files = (Path(__file__).with_name("load.py"), Path(metrics.__file__))
     source = b"".join(path.read_bytes() for path in files)
     for entry in plugins.every("metric"):

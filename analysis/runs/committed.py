@@ -1,9 +1,9 @@
-"""Packs the results of a sweep into `docs/results/NAME.jsonl.gz`, and makes a store from it.
+"""Packs the results of a sweep into `docs/results/NAME.jsonl.gz`, and unpacks it into a run store.
 
-The first line is the sweep's list of cells; then one line per result, sorted by id, with its
-provenance. Diagnostics are rounded to four digits, and provenance fields that name a machine are
-left out. `python -m docs.figures` makes the documents' figures from these files, so that every
-reader can compute them again.
+The first line of the file is the sweep's list of cells; one line per result follows, sorted by id,
+with its provenance. Diagnostics are rounded to four digits, and provenance fields that name a
+machine are left out. `python -m docs.figures` makes the documents' figures from these files, so
+that every reader can compute the figures again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ PRIVATE = ("host", "platform", "committed_at", "merged_from")
 """Provenance fields that name a machine or a time; they do not affect the result."""
 
 DIGITS = 4
-"""Significant digits that are kept of a result's `diagnostics`."""
+"""Number of significant digits to which a result's `diagnostics` are rounded."""
 
 
 def committed_sweeps(folder: Path) -> list[str]:
-    """The names of the sweeps with results in the folder."""
+    """The names of the sweeps whose packed results are in the folder, sorted."""
     return sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}"))
 
 
 def pack(root: Path, name: str, folder: Path) -> Path:
-    """Write the results of the sweep `name` in the store at `root` into `folder`; returns the file.
+    """Pack the results of sweep `name` in the store at `root` into `folder`; returns the file.
 
     Equal results give equal bytes. Raises ConfigError for a sweep that is not in the store or has
     missing results, because a document must not show an incomplete sweep.
@@ -65,8 +65,8 @@ def pack(root: Path, name: str, folder: Path) -> Path:
 def unpack_results(folder: Path, sweeps: Sequence[str], root: Path) -> None:
     """Write a run store at `root` with the results of these sweeps.
 
-    Files are written without claims, which would take a hundred times as long: nothing is trained
-    in this store.
+    Claims are not written: they would take a hundred times as long, and this store needs none,
+    because nothing is trained in it.
     """
     store = Store(root)
     for name in sweeps:

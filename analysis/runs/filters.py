@@ -16,7 +16,7 @@ _LABEL = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
 
 
 def split_names(texts: Iterable[str]) -> list[str]:
-    """Names in texts like 'seqlora,janus[rank=4,margin=0]', split at commas outside brackets."""
+    """Names in texts like `seqlora,janus[rank=4,margin=0]`, split at commas outside brackets."""
     return [name for item in texts for name in _LABEL.findall(item)]
 
 
@@ -47,7 +47,7 @@ def matching(runs: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRe
 
 
 def flat(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell's fields by the dotted names of the command line: `train.epochs`, `method.rank`."""
+    """{dotted name as on the command line, e.g. `train.epochs`, `method.rank`: value} of a cell."""
     out: dict[str, Any] = {}
     for name, value in cell.items():
         if not isinstance(value, Mapping):
@@ -75,9 +75,9 @@ def _same(value: Any, wanted: str) -> bool:
 def benches(
     runs: Sequence[RunRecord], wanted: Sequence[str], also: Collection[str] = ()
 ) -> list[RunRecord]:
-    """The runs on the benches in `wanted` (all if it is empty). Raises ConfigError for other names.
+    """The runs on the benches in `wanted`, or all runs if it is empty.
 
-    `also`: names that are valid although no run has this bench.
+    Raises ConfigError for a bench without runs, except for those in `also`.
     """
     known = {run.bench for run in runs} | set(also)
     for name in wanted:
@@ -87,11 +87,11 @@ def benches(
 
 
 def select_rows(labels: Collection[str], wanted: Sequence[str], option: str) -> list[str]:
-    """The labels that `wanted` names, in its order.
+    """The labels that the names in `wanted` select, in the order of `wanted`.
 
     `janus` selects every configuration of janus, `janus[rank=4]` those with this setting; the whole
-    label of a row with settings selects that row alone. Raises ConfigError for a name that selects
-    nothing.
+    label of a row with settings selects only that row. Raises ConfigError for a name that selects
+    no label; the message names `option`.
     """
     out: list[str] = []
     for name in wanted:
@@ -104,7 +104,7 @@ def select_rows(labels: Collection[str], wanted: Sequence[str], option: str) -> 
 
 
 def natural(label: str) -> tuple[tuple[float, str], ...]:
-    """A sort key that compares numbers inside labels: rank=5 before rank=20."""
+    """A sort key for labels that compares numbers in them as numbers: rank=5 before rank=20."""
     parts = re.split(r"(\d+(?:\.\d+)?)", label)
     return tuple((float(p) if i % 2 else -1.0, "" if i % 2 else p) for i, p in enumerate(parts))
 
@@ -123,9 +123,10 @@ def _parts(label: str) -> tuple[str, set[str]]:
 
 
 def reference(labels: Collection[str], wanted: str | None, default: str = "janus") -> str | None:
-    """The row to which differences are computed; None if none is requested and no default fits.
+    """The label of the row to which differences are computed.
 
-    Raises ConfigError when the name fits no row, or several.
+    `wanted`: the requested name. If it is None, the row of `default` is taken; None is returned if
+    there is no such row, or several. Raises ConfigError if `wanted` fits no row, or several.
     """
     if not labels or (wanted is None and not any(_fits(label, default) for label in labels)):
         return None

@@ -1,12 +1,12 @@
 """Reads runs from Weights & Biases: from an online project or a folder of offline runs.
 
-The store is authoritative. W&B's copy serves to read runs whose store is elsewhere and to check
-that both agree. Offline files are read by wandb's command (`wandb leet inspect`), which needs
-neither network nor login; wandb is imported only for an online project.
+If the store and W&B differ, the store is right. Runs are read from W&B if their store is elsewhere,
+or to check that both agree. Offline files are read by wandb's command (`wandb leet inspect`), which
+needs neither network nor login; wandb is imported only for an online project.
 
-It reads what `janus.tracking.wandb_rows` writes: `cell` and `identity` in the configuration;
-`metrics` (fractions) and other fields of a result in the summary; in the history one row per task
-with `task` (from 0) and `accuracy`. The run id is the cell's id.
+The fields are those that `janus.tracking.wandb_rows` writes: `cell` and `identity` in the
+configuration; `metrics` (fractions) and other fields of a result in the summary; in the history one
+row per task with `task` (from 0) and `accuracy`. The run id is the cell's id.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from janus import metrics
 from janus.errors import ConfigError, DataError
 
 READERS = 4
-"""Number of files read in parallel, each by a process of wandb."""
+"""Number of files that are read at the same time, each by its own process of wandb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Tracked:
     id: str
     cell: Mapping[str, Any]
     metrics: Mapping[str, float]
-    """Fractions; empty until the run has finished."""
+    """Accuracies as fractions; {} until the run has finished."""
     curve: tuple[float, ...]
-    """Accuracy over all images seen after each task, up to the first task that was not logged."""
+    """Accuracy (fraction) on all tasks so far, after each task before the first one not logged."""
     state: str
-    """`finished`, `running` (also: killed), `failed`, `crashed`."""
+    """`finished`, `running` (also of a killed run), `failed`, `crashed`."""
     config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     source: str = field(default="", compare=False)
@@ -50,9 +50,9 @@ class Tracked:
 def read_offline(folder: Path) -> list[Tracked]:
     """The runs in a folder of offline runs, searched at any depth, sorted by id.
 
-    A run that was stopped and resumed has several files. Their histories are joined; for other
-    values the last file counts. Raises ConfigError if there is no such folder, DataError for a file
-    that wandb cannot read.
+    A run that was stopped and resumed has several files. Their histories are joined; other values
+    are those of the file that was started last. Raises ConfigError if there is no such folder,
+    DataError for a file that wandb cannot read.
     """
     if not folder.is_dir():
         raise ConfigError(f"no folder {folder}. Give the one that holds the offline W&B runs")
@@ -74,7 +74,7 @@ def read_offline(folder: Path) -> list[Tracked]:
 
 
 def _online(project: str) -> Any:
-    """A `wandb.Api()`. Raises ConfigError if wandb cannot log in."""
+    """A new `wandb.Api()`. Raises ConfigError if wandb cannot log in."""
     import wandb
 
     try:
@@ -86,7 +86,10 @@ def _online(project: str) -> Any:
 
 
 def read_project(project: str, api: Any = None) -> list[Tracked]:
-    """The runs of `entity/project`, sorted by id; `api` is a `wandb.Api()` when not given."""
+    """The runs of the online project `entity/project`, sorted by id.
+
+    `api`: the client to use; None: a new `wandb.Api()`. Raises ConfigError if wandb cannot log in.
+    """
     if api is None:
         api = _online(project)
     out = []
@@ -122,7 +125,7 @@ def _points(rows: Iterable[Mapping[str, Any]]) -> dict[int, float]:
 
 @dataclass
 class Offline:
-    """One offline file; a run has one per attempt."""
+    """The contents of one offline file; each attempt of a run writes a file."""
 
     id: str = ""
     started: str = ""
@@ -131,11 +134,11 @@ class Offline:
     summary: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
-    """Name, group, job type, tags and so on."""
+    """The fields of the run's record: name, group, job type, tags and so on."""
     axes: dict[str, str] = field(default_factory=dict)
-    """{metric, or pattern of metrics: the metric on its x axis}."""
+    """{metric, or pattern of metric names: the metric on the x axis of its plot}."""
     systems: list[dict[str, Any]] = field(default_factory=list)
-    """Samples of the use of CPU, memory, disk and GPU."""
+    """Samples, over time, of the use of CPU, memory, disk and GPU."""
 
 
 def inspect(path: Path) -> Offline:
@@ -172,9 +175,9 @@ def _add(kind: str, record: Mapping[str, Any], to: Offline) -> None:
 
 
 def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
-    """The finished runs as records for tables; other runs are listed as skipped.
+    """The finished runs as records for tables, sorted by id; other runs are listed as skipped.
 
-    Each is verified like a result file: the hash of its identity must be its id.
+    Each run is verified like a result file: the hash of its identity must be its id.
     """
     runs, skipped = [], []
     for run in tracked:
@@ -193,14 +196,20 @@ def as_runs(tracked: Iterable[Tracked]) -> load.Loaded:
 
 
 def read_wandb(where: str) -> load.Loaded:
-    """The finished runs of a folder, or of the online project `entity/project`."""
+    """The finished runs of the folder `where`, or of the online project `entity/project`.
+
+    A text that names no folder is a project if it has exactly one slash.
+    """
     if Path(where).is_dir() or where.count("/") != 1:
         return as_runs(read_offline(Path(where)))
     return as_runs(read_project(where))
 
 
 def disagreements(tracked: Iterable[Tracked], stored: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences on differences between finished tracked runs and stored results (by id)."""
+    """One sentence per difference between finished tracked runs and stored results; [] if none.
+
+    `stored`: {run id: {metric: value}}.
+    """
     out = []
     for run in tracked:
         if run.state != "finished":
@@ -210,7 +219,7 @@ def disagreements(tracked: Iterable[Tracked], stored: Mapping[str, Mapping[str, 
             continue
         for name, value in stored[run.id].items():
             if name in metrics.METRICS and not metrics.METRICS[name].stored:
-                continue  # neither result files nor W&B hold it: it is computed from the counts
+                continue  # computed from the counts: neither result files nor W&B hold this metric
             seen = run.metrics.get(name)
             same = (
                 seen is None

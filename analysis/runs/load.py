@@ -1,8 +1,8 @@
 """Reads the finished runs of run stores into records, and names their configurations.
 
 A file that is not a complete, valid result is not used; `Loaded.skipped` lists it with the reason.
-Configurations of a method that differ in any setting get different labels, so that they are never
-averaged together.
+Runs of a method that differ in any setting get different labels, so that they are never averaged
+together.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ class RunRecord:
     order: str
     seed: int
     eval: str
-    """`test` or `validation`."""
+    """`test` or `validation`: the images on which accuracies were measured."""
     cell: Mapping[str, Any]
     identity: Mapping[str, Any]
-    """Everything that could change the result; its hash is the id."""
+    """Every field that could change the result; the hash of this mapping is the id."""
     weights_sha256: str
     split_sha256: str
-    """Hashes verified when the run started."""
+    """Hashes of the weights and of the split, verified when the run started."""
     metrics: Mapping[str, float | None]
     """{key of `janus.metrics.METRICS`: value in stored units}, computed from the run's counts; None
     if not measured."""
     metrics_in_task: Mapping[str, float | None]
-    """The same metrics with the task identity given."""
+    """The same metrics if the classifier is given the task of each image."""
     metrics_ncm: Mapping[str, float | None]
-    """The same metrics by nearest class mean; {} if they were not measured."""
+    """The same metrics if images are classified by the nearest class mean; {} if not measured."""
     kept_bytes: int | None
     correct_images: str | None = None
     """Name of the file of correct test images (see `janus.store.image_bits`); None for results of
     versions that did not write one."""
     recorded: Mapping[str, Any] | None = None
-    """The provenance, if it is already known; None: not read yet."""
+    """The provenance if it has been read, else None; use `provenance` to get it."""
 
     @property
     def title(self) -> str:
-        """Short name to show, as `Cell.title`."""
+        """The run's short name, in the form of `Cell.title`."""
         return f"{self.bench} {self.method} order={self.order} seed={self.seed}"
 
 
@@ -71,7 +71,7 @@ class Loaded:
 
     runs: list[RunRecord]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
-    """(file, reason why it was left out)."""
+    """(file, reason why it is left out)."""
 
 
 def load_runs(roots: Iterable[str | Path]) -> Loaded:
@@ -109,7 +109,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, RunRecord | None, str]]:
         entry = known.get(path.name)
         try:
             if path.parent.name != path.stem[:2]:
-                raise ValueError(f"a copy: this cell's result belongs into results/{path.stem[:2]}")
+                raise ValueError(f"a copy: the cell's result belongs into results/{path.stem[:2]}")
             if entry is not None and entry[0] == mark:
                 run = _from_record(entry[1], path, root)
             else:
@@ -129,7 +129,7 @@ def _read_store(root: Path) -> Iterator[tuple[Path, RunRecord | None, str]]:
 
 
 def _result_files(root: Path) -> list[Path]:
-    """The result files, sorted by name, without temporary files (hidden names)."""
+    """The result files of the store, sorted by name, without temporary files (hidden names)."""
     return sorted(
         (p for p in (root / "results").glob("*/*.json") if not p.name.startswith(".")),
         key=lambda p: p.name,
@@ -137,14 +137,14 @@ def _result_files(root: Path) -> list[Path]:
 
 
 def _reduced(run: RunRecord) -> dict[str, Any]:
-    """The reduced record for the cache: all that `_from_record` needs, and the provenance."""
+    """The record that the cache holds of a run: what `_from_record` reads, and the provenance."""
     left_out = {"store", "path", "bench", "method", "order", "seed", "eval", "recorded"}
     found = {f.name: getattr(run, f.name) for f in fields(run) if f.name not in left_out}
     return found | {"provenance": dict(provenance(run))}
 
 
 def read_run(path: Path, root: Path) -> RunRecord:
-    """The run in one result file. Raises ValueError with the reason if it cannot be used."""
+    """The run in one result file. Raises ValueError with the reason if the file cannot be used."""
     record = atomic_files.read_json(path)
     if record is None:
         raise ValueError("damaged: not readable as JSON")
@@ -156,10 +156,10 @@ def read_run(path: Path, root: Path) -> RunRecord:
 
 
 def run_from(record: Mapping[str, Any], path: Path, root: Path) -> RunRecord:
-    """The run in a result's record, with metrics computed from its counts.
+    """The run in a result's record, with metrics computed from its counts of correct answers.
 
-    Raises ValueError with the reason if it cannot be used, e.g. if its counts contradict its
-    stored metrics.
+    `path`: the result file; `root`: its store. Raises ValueError with the reason if the record
+    cannot be used, e.g. if its counts contradict its stored metrics.
     """
     if record.get("schema") != SCHEMA:
         raise ValueError(f"schema {record.get('schema')!r}; this version reads {SCHEMA}")
@@ -205,10 +205,10 @@ def _from_record(record: Mapping[str, Any], path: Path, root: Path) -> RunRecord
 def _verify(run: RunRecord) -> None:
     """Raise ValueError unless file name, id and identity agree."""
     if run.path.stem != run.id:
-        raise ValueError(f"holds cell {run.id}, not the one it is named after")
+        raise ValueError(f"it holds the result of cell {run.id}, but is named after another cell")
     try:
         digest = hashlib.sha256(canonical(run.identity).encode()).hexdigest()[:16]
-    except ConfigError as error:  # a NaN in it
+    except ConfigError as error:  # the identity holds a NaN
         raise ValueError(f"damaged: {error}") from None
     if digest != run.id:
         raise ValueError(f"damaged: its identity hashes to {digest}")
@@ -219,7 +219,7 @@ def provenance(run: RunRecord) -> Mapping[str, Any]:
     if run.recorded is not None:
         return run.recorded
     found = _store(run.store).provenance(run.id) or {}
-    # a damaged provenance does not make the result wrong
+    # a damaged provenance counts as not recorded: the result is still right
     return found if _is_sound(found) else {}
 
 
@@ -240,12 +240,12 @@ _store = lru_cache(Store)  # resolving the same root ten thousand times takes a 
 
 
 def record(run: RunRecord) -> Mapping[str, Any]:
-    """The whole result file, including the matrix and the diagnostics."""
+    """The whole content of the run's result file, including the matrix and the diagnostics."""
     return dict(json.loads(run.path.read_bytes()))
 
 
 def settings(run: RunRecord) -> dict[str, Any]:
-    """All settings of the run's method, and the revision of its code."""
+    """{name: value} of all settings of the run's method, and the revision of its code."""
     method = run.identity["method"]
     source = (run.identity.get("sources") or {}).get("method")
     outside = {"source": source[:12]} if source else {}  # of a method from outside of this project
@@ -255,8 +255,8 @@ def settings(run: RunRecord) -> dict[str, Any]:
 def labels(runs: Iterable[RunRecord]) -> dict[str, str]:
     """{run id: name of its configuration}, e.g. `janus` or `janus[margin=0,rank=4]`.
 
-    The brackets hold the settings in which runs of the same method differ on the same bench. So
-    values that a method has only on one bench do not split its row, and on a bench equal labels
+    The brackets hold the settings in which runs of the same method differ on the same bench. So a
+    method whose settings differ only between benches has one row, and on one bench equal labels
     mean equal settings. A setting that an old result does not have counts as its neutral value.
     """
     runs = list(runs)
@@ -295,7 +295,7 @@ _WORDS = {None: "null", True: "true", False: "false"}
 
 
 def value_text(value: Any) -> str:
-    """A setting as it is typed on the command line: true, null, 0.5, natural."""
+    """A setting's value as text, as it is typed on the command line: true, null, 0.5, natural."""
     if isinstance(value, str):
         return value
     if type(value) is int:  # the most common type; json.dumps would be slow for millions

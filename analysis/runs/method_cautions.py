@@ -1,7 +1,7 @@
-"""Cautions that a method's YAML declares for the settings of a run, for tables and run pages.
+"""Reads the cautions that a method's YAML declares, for tables and run pages.
 
-They warn of combinations of settings with an unexpected effect. They are printed before training,
-and repeated with the results for other readers.
+A caution warns of settings that have an unexpected effect together. It is printed before training;
+tables and run pages repeat it for readers who did not train the runs.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from janus.config.method_spec import method_spec, readable_names
 
 
 def of_run(run: RunRecord) -> list[str]:
-    """The cautions for the run's settings; [] for most runs."""
+    """The cautions that apply to the run's settings; [] for most runs."""
     if run.method not in readable_names("method"):
         return []
     return method_spec(run.method).cautions_of(run.cell["method"]["values"])
 
 
 def of_rows(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
-    """The cautions for the rows of a table; each sentence begins with the rows it applies to."""
+    """The cautions for the rows of a table, each once; it begins with the names of its rows."""
     one_each = {(group.bench, labels[run.id]): run for group in groups for run in group.runs}
     found: dict[str, list[str]] = {}
     for (_, label), run in one_each.items():

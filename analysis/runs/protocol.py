@@ -1,8 +1,8 @@
 """Checks that runs have the same protocol, and groups them into the columns of the table.
 
 Every identity field of bench, backbone and train is part of the protocol, so a field added later is
-compared without a change here. Hashes verified at the start of a run replace the declared ones;
-names that are only labels are left out.
+compared without a change in this module. Hashes verified at the start of a run replace the declared
+ones; the names of bench, backbone, weights and split are not compared.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ REPLACED = {
     "backbone": {"name", "weights", "weights_sha256"},
     "train": set(),
 }
-"""Identity fields that are not compared: the column's name, and fields with a verified hash."""
+"""Identity fields that are not compared: names, and fields of which a verified hash is compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One protocol value of a run, in a form to compare and a form to show."""
+    """One protocol value of a run: `key` is compared, `shown` is printed."""
 
     key: str
     shown: str
@@ -43,13 +43,13 @@ class Group:
 
     bench: str
     protocol: tuple[tuple[str, str], ...]
-    """(field, value) pairs that distinguish this group from others of the bench; () if it is the
-    only one."""
+    """(field, value) pairs that distinguish this group from other groups of the bench; () if the
+    bench has no other group."""
     runs: tuple[RunRecord, ...]
 
 
 def fields_of(run: RunRecord) -> dict[str, Field]:
-    """The protocol of a run by field name: `weights`, `split`, `epochs`, `core`, ..."""
+    """{field name, e.g. `weights`, `split`, `epochs`, `core`: value} of a run's protocol."""
     parts = {name: run.identity[name] for name in (*PARTS, "core")}
     parts["sources"] = run.identity.get("sources") or {}
     return _fields(json.dumps(parts), run.schema, run.weights_sha256, run.split_sha256)
@@ -66,7 +66,7 @@ def _fields(parts: str, schema: int, weights: str, split: str) -> dict[str, Fiel
         "schema": _plain(schema),
     }
     for part, sha256 in identity["sources"].items():
-        if part in PARTS:  # a method's own source is no protocol
+        if part in PARTS:  # the source file of a method is not part of the protocol
             out[f"{part}.source"] = _hashed(part, sha256)
     for part in PARTS:
         for name, value in identity[part].items():
@@ -87,7 +87,7 @@ def _hashed(name: str, sha256: str) -> Field:
 def split_by_protocol(
     runs: Sequence[RunRecord], labels: Mapping[str, str], allow: Collection[str] = ()
 ) -> list[Group]:
-    """Groups of runs with equal protocols; one per bench, or more if `allow` names the difference.
+    """The groups of runs with equal protocols; several per bench if fields in `allow` differ.
 
     Raises ComparisonError if runs of a bench differ in a field that is not in `allow`, ConfigError
     if `allow` names an unknown field.
@@ -124,7 +124,7 @@ def _groups(
 
 
 def differing(protocols: Sequence[Mapping[str, Field]]) -> list[str]:
-    """Names of the fields in which these protocols are not all equal."""
+    """The names of the fields in which these protocols are not all equal."""
     names = dict.fromkeys(name for protocol in protocols for name in protocol)
     return [n for n in names if len({p.get(n, MISSING).key for p in protocols}) > 1]
 
@@ -136,7 +136,10 @@ def _refusal(
     protocols: Mapping[str, Mapping[str, Field]],
     differing: Sequence[str],
 ) -> str:
-    """The error message: for each differing field its values and the rows that have them."""
+    """The error message for runs that differ in protocol.
+
+    It lists, for each differing field, the values and the rows that have them.
+    """
     width = max(map(len, differing))
     lines = [f"  {name:{width}}  {_holders(name, runs, labels, protocols)}" for name in differing]
     return "\n".join(
@@ -156,7 +159,7 @@ def _holders(
     labels: Mapping[str, str],
     protocols: Mapping[str, Mapping[str, Field]],
 ) -> str:
-    """`5 (janus: 4 runs)  vs  8 (inflora: 4 runs)`."""
+    """The values of field `name` with their rows: `5 (janus: 4 runs)  vs  8 (inflora: 1 run)`."""
     values: dict[str, dict[str, int]] = {}
     for run in runs:
         counts = values.setdefault(protocols[run.id].get(name, MISSING).shown, {})

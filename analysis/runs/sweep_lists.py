@@ -1,7 +1,7 @@
 """Reads the list of cells that a sweep planned, and finds those that are missing.
 
 The list is the sweep's file `<store>/sweeps/<name>.json`, or any JSON list of {"id", "title"}. It
-is needed to report missing cells, because the store only knows the finished ones.
+is needed to report missing cells, because the results in a store show only the finished ones.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ class ListedCell:
 
     id: str
     title: str
-    """'glyphs janus[none] order=3 seed=0': bench, row, order, seed."""
+    """Bench, row, order and seed, e.g. `glyphs janus[none] order=3 seed=0`."""
     row: str | None = None
-    """The sweep's name for the configuration, e.g. `janus[none]`; None if it has none."""
+    """The sweep's name of the configuration, e.g. `janus[none]`; None if it gives no name."""
     protocol: str = "unified"
     """`unified`, or `as_published`: every row was run with the settings of its publication."""
 
     @property
     def bench(self) -> str:
-        """First word of the title."""
+        """The name of the bench: the first word of the title."""
         return self.title.split(" ")[0]
 
     @property
     def method(self) -> str:
-        """Second word of the title, without the row's brackets."""
+        """The name of the method: the second word of the title, without the row's brackets."""
         return [*self.title.split(" "), ""][1].partition("[")[0]
 
 
@@ -50,10 +50,13 @@ class SweepList:
 
 
 def read_sweep_list(path: Path) -> SweepList:
-    """The list in a sweep's file or a JSON list of cells. Raises ConfigError for other files."""
+    """The list in the file `path`, which is a sweep's file or a JSON list of cells.
+
+    Raises ConfigError for a missing file and for other contents.
+    """
     record = atomic_files.read_json(path)
     if record is None:
-        what = "is not JSON, or damaged" if path.is_file() else "is missing or no file"
+        what = "is not JSON, or damaged" if path.is_file() else "is missing, or is not a file"
         raise ConfigError(f"cannot read the plan {path}: it {what}")
     try:
         cells = record["cells"] if isinstance(record, dict) else record
@@ -78,7 +81,10 @@ def _command(value: Any) -> str | None:
 
 
 def find_sweep(name: str, roots: Sequence[Path]) -> SweepList:
-    """The list that the sweep `name` wrote into one of the stores. Raises ConfigError if none."""
+    """The list of the sweep `name`, from the first of the stores `roots` that has one.
+
+    Raises ConfigError if no store has one, with the nearest name of a sweep.
+    """
     check_name(name, "--sweep")
     known: set[str] = set()
     for root in roots:
@@ -91,12 +97,15 @@ def find_sweep(name: str, roots: Sequence[Path]) -> SweepList:
 
 
 def missing(plan: SweepList, done: Collection[str]) -> list[ListedCell]:
-    """The planned cells without a usable result, in the order of the list."""
+    """The planned cells whose id is not in `done`, in the order of the list."""
     return [cell for cell in plan.cells if cell.id not in done]
 
 
 def cell_state(cell: ListedCell, roots: Sequence[Path]) -> str:
-    """Why a cell has no result: failed (with cause), running, damaged or open."""
+    """The reason why a cell has no result, e.g. `failed: CAUSE`, `running` or `not run yet`.
+
+    `result not usable`: there is a result file, but it could not be loaded.
+    """
     for root in roots:
         store = Store(root)
         found = store.status(cell.id)

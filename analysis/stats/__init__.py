@@ -1,1 +1,1 @@
-"""Statistical functions on numbers and arrays; they know nothing of runs or tables."""
+"""Statistical functions on numbers and arrays; they do not depend on runs or tables."""

@@ -2,7 +2,8 @@
 
 After Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the Statistical Precipice):
 interquartile mean, probability of improvement, performance profiles. `Scores` hold one array of
-values per bench; the bootstrap resamples units inside each bench, never across benches.
+values per bench, one value per unit (order or seed); the bootstrap resamples units inside each
+bench, never across benches.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ DRAWS = 2_000
 """Number of bootstrap resamples."""
 
 Scores = Sequence[Values]
-"""One array per bench with the values of its units. The number of units may differ."""
+"""One array (units,) per bench. The number of units may differ between benches."""
 
 
 def normalised(rows: Mapping[str, Scores]) -> dict[str, list[Values]]:
-    """The values of every row on a common scale.
+    """{row: its scores on a common scale}, arrays of the shapes given.
 
-    For each bench: the value minus the mean of the rows' means, divided by the standard deviation
-    (ddof 1) of all values of all rows. Without a common scale the interquartile mean would leave
-    out the hardest and the easiest bench. (Scaling by the best and worst row would amplify noise
-    where all rows are alike.) A bench without any variation gives zeros.
+    On each bench the score is the value minus the mean of the rows' means, divided by the standard
+    deviation (ddof 1) of all values of all rows. Without a common scale the interquartile mean
+    would leave out the hardest and the easiest bench. (Scaling by the best and worst row would
+    amplify noise where all rows are alike.) On a bench without any variation all scores are 0.
     """
     out: dict[str, list[Values]] = {row: [] for row in rows}
     for number in range(len(next(iter(rows.values()), ()))):
@@ -43,9 +44,10 @@ def normalised(rows: Mapping[str, Scores]) -> dict[str, list[Values]]:
 
 
 def interquartile_mean(scores: Scores) -> float:
-    """Mean of the middle half of the values of all benches; use it on `normalised` scores.
+    """The mean of the middle half of the values of all benches; NaN without values.
 
-    One unusual bench changes it less than the mean. NaN without values."""
+    It is meant for `normalised` scores. One unusual bench changes it less than it changes the mean.
+    """
     values = np.sort(np.concatenate([np.asarray(s, dtype=np.float64) for s in scores]))
     cut = len(values) // 4
     middle = values[cut : len(values) - cut]
@@ -53,10 +55,10 @@ def interquartile_mean(scores: Scores) -> float:
 
 
 def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
-    """Probability that a random unit of ours is better than one of theirs on the same bench.
+    """The probability that a random unit of ours is higher than one of theirs on the same bench.
 
-    Mann and Whitney's U / (n m), averaged over benches; ties count half. It measures how often ours
-    is better, not by how much.
+    It is Mann and Whitney's U / (n m), averaged over benches; ties count half. It measures how
+    often ours is higher, not by how much.
     """
     shares = []
     for a, b in zip(ours, theirs, strict=True):
@@ -66,7 +68,7 @@ def probability_of_improvement(ours: Scores, theirs: Scores) -> float:
 
 
 def performance_profile(scores: Scores, thresholds: Sequence[float]) -> Values:
-    """For each threshold the share of all values that are above it."""
+    """(thresholds,): the share (0 to 1) of all values that are above each threshold."""
     values = np.concatenate([np.asarray(s, dtype=np.float64) for s in scores])
     above = values[None, :] > np.asarray(thresholds)[:, None]
     return np.asarray(above.mean(axis=1), dtype=np.float64)
@@ -79,9 +81,9 @@ def profile_band(
     draws: int | None = None,
     seed: int = 0,
 ) -> tuple[Values, Values] | None:
-    """Percentile interval of the profile at each threshold; units are resampled inside each bench.
+    """(low, high), each (thresholds,): the percentile interval of the profile at each threshold.
 
-    None if a bench has fewer than 3 units.
+    Units are resampled inside each bench. None if a bench has fewer than 3 units.
     """
     if any(len(values) < 3 for values in scores):
         return None
@@ -103,10 +105,10 @@ def bootstrap(
     draws: int | None = None,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of `statistic(*methods)`; units are resampled inside each bench.
+    """The percentile interval of `statistic(*methods)`; units are resampled inside each bench.
 
-    `paired`: unit i is the same order for every method, so it is drawn for all methods together.
-    None if a bench has fewer than 3 units.
+    `paired`: unit i is the same order for every method, so the same units are drawn for all
+    methods. None if a bench has fewer than 3 units.
     """
     if any(len(values) < 3 for scores in methods for values in scores):
         return None

@@ -17,35 +17,37 @@ from numpy.typing import NDArray
 from analysis.stats.significance import Interval
 
 SMALLEST_P = 1e-12
-"""Smallest p that `flip_images_p` returns; its rounding errors are smaller."""
+"""Smallest p that `flip_images_p` returns; its rounding errors are smaller than this."""
 
 DRAWS = 10_000
 """Number of draws of the image bootstrap."""
 
 
 def mcnemar_p(only_ours: int, only_theirs: int) -> float:
-    """Two-sided exact p of McNemar's (1947) test for one pair of runs.
+    """The two-sided exact p of McNemar's (1947) test for one pair of runs.
 
-    Hypothesis: of the images that only one method classifies correctly, each method has half. A
-    binomial test of `only_ours` in `only_ours + only_theirs` at 1/2; 1 without such images.
+    `only_ours`, `only_theirs`: numbers of images that only this method classifies correctly.
+    Hypothesis: such an image is ours or theirs with probability 1/2 each. It is a binomial test of
+    `only_ours` in `only_ours + only_theirs`; p is 1 without such images.
     """
     count, smaller = only_ours + only_theirs, min(only_ours, only_theirs)
     if only_ours == only_theirs:
         return 1.0
-    from scipy.special import bdtr  # rarely asked for, slow to import
+    from scipy.special import bdtr  # slow to import, and rarely needed
 
     return min(1.0, 2 * float(bdtr(smaller, count, 0.5)))
 
 
 def flip_images_p(sums: NDArray[np.int64]) -> float:
-    """Two-sided exact p of McNemar's test for images that are tested in several orders.
+    """The two-sided exact p of McNemar's test for images that are tested in several orders.
 
-    Hypothesis: no image favours a method. sums (m,): per image the number of orders in which only
-    our method was correct minus the number in which only theirs was (or a common multiple). Signs
-    of whole images are flipped, since the same image in two orders is not a second sample. p is the
-    share of all 2^m sign patterns whose |total| is at least the observed one; with one order it is
-    McNemar's exact test. Adding the counts of n orders into one binomial test would treat one image
-    as n images (tests/analysis/stats/test_image_stats.py shows the error). p is at least 1e-12.
+    sums (m,): per image the number of orders in which only our method was correct minus the number
+    in which only theirs was, or a multiple that is the same for all images. Hypothesis: the sum of
+    an image is as likely to be -s as +s. Signs of whole images are flipped, since the same image in
+    two orders is not a second sample. p is the share of all 2^m sign patterns whose |total| is at
+    least the observed one, but not below 1e-12; with one order it is McNemar's exact test. Adding
+    the counts of n orders into one binomial test would treat one image as n images
+    (tests/analysis/stats/test_image_stats.py shows the error).
 
     The distribution of the total comes from its characteristic function, prod_i cos(s_i theta).
     """
@@ -59,7 +61,8 @@ def flip_images_p(sums: NDArray[np.int64]) -> float:
     phi = np.ones_like(theta)
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         phi *= np.cos(size * theta) ** count
-    probability = np.fft.fft(phi).real / len(theta)  # [t]: of the total t, and of t - len: -(...)
+    # [t]: probability that the total is t; a negative total t stands at len(theta) + t
+    probability = np.fft.fft(phi).real / len(theta)
     observed = abs(int(sums.sum())) // divisor
     p = 2 * probability[observed : reach + 1].sum() if observed else 1.0
     return float(min(1.0, max(p, SMALLEST_P)))
@@ -67,7 +70,7 @@ def flip_images_p(sums: NDArray[np.int64]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TwoWay:
-    """A mean over units (orders) and images with its standard errors and interval, stored units."""
+    """A mean over units (orders) and images, its standard errors and interval, in stored units."""
 
     mean: float
     units: int
@@ -77,23 +80,23 @@ class TwoWay:
     se_images: float | None
     """Standard error over images for fixed units; None for one image."""
     se: float | None
-    """Standard error over units and images; None if one of the two is None."""
+    """Standard error over units and images; None if `se_units` or `se_images` is None."""
     freedom: float | None
-    """Degrees of freedom of `se` (Satterthwaite)."""
+    """Degrees of freedom of `se` (Satterthwaite); None if `se` is None or 0."""
     interval: Interval | None
-    """Interval over units and images."""
+    """t interval over units and images; None if `freedom` is None."""
 
 
 def two_way(table: NDArray[np.float64], level: float = 0.95) -> TwoWay:
     """The mean of `table` (n units, m images) and its interval over units and images.
 
-    Crossed random effects, d_oi = mu + a_o + b_i + e_oi: Var(mean) = s_a^2/n + s_b^2/m + s_e^2/nm.
-    The mean squares of the two-way table give it without bias: (MS_units + MS_images - MS_rest) /
-    nm; it is never taken below the larger of its two sources, MS_units / nm and MS_images / nm.
-    The t quantile has Satterthwaite's (1946) degrees of freedom for these three mean squares.
-    Chosen by coverage (tests/analysis/stats/test_image_stats.py): a bootstrap of both (Owen's
-    pigeonhole) is as narrow as a normal interval where the orders dominate and there are few of
-    them.
+    The model has crossed random effects, d_oi = mu + a_o + b_i + e_oi, so that Var(mean) =
+    s_a^2/n + s_b^2/m + s_e^2/nm. The mean squares of the two-way table estimate this variance
+    without bias: (MS_units + MS_images - MS_rest) / nm. An estimate below MS_units / nm or
+    MS_images / nm is replaced by the larger of these two. The t quantile has Satterthwaite's (1946)
+    degrees of freedom for the three mean squares. This interval was chosen for its coverage
+    (measured in tests/analysis/stats/test_image_stats.py): a bootstrap of units and images (Owen's
+    pigeonhole) is as narrow as a normal interval if the orders dominate and are few.
     """
     n, m = table.shape
     mean = float(table.mean())
@@ -112,7 +115,7 @@ def two_way(table: NDArray[np.float64], level: float = 0.95) -> TwoWay:
     freedom = variance**2 / (
         of_units**2 / (n - 1) + of_images**2 / (m - 1) + of_rest**2 / ((n - 1) * (m - 1))
     )
-    from scipy.special import stdtrit  # rarely asked for, slow to import
+    from scipy.special import stdtrit  # slow to import, and rarely needed
 
     half = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
     interval = Interval(mean - half, mean + half, "two-way t")
@@ -122,10 +125,10 @@ def two_way(table: NDArray[np.float64], level: float = 0.95) -> TwoWay:
 def image_bootstrap(
     values: NDArray[np.float64], level: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """Percentile interval of the mean of `values` (m,) from a bootstrap over the m images.
+    """The percentile interval of the mean of `values` (m,) from a bootstrap over the m images.
 
-    Only a few different values occur, so their counts are drawn from a multinomial distribution,
-    which is the same as drawing images. None for fewer than 2 images.
+    `values` has only a few different values, so the count of each value is drawn from a multinomial
+    distribution, which is the same as drawing images. None for fewer than 2 images.
     """
     if len(values) < 2:
         return None
@@ -137,7 +140,10 @@ def image_bootstrap(
 
 
 def per_unit(cells: Sequence[tuple[str, NDArray[np.int8]]]) -> dict[str, NDArray[np.float64]]:
-    """{unit: mean (m,) of the differences of its cells}; cells: (unit, difference (m,)) each."""
+    """{unit: mean difference (m,) over the cells of the unit}, for m images.
+
+    `cells`: (unit, difference (m,)) of each cell.
+    """
     groups: dict[str, list[NDArray[np.int8]]] = {}
     for unit, difference in cells:
         groups.setdefault(unit, []).append(difference)
@@ -145,7 +151,10 @@ def per_unit(cells: Sequence[tuple[str, NDArray[np.int8]]]) -> dict[str, NDArray
 
 
 def image_sums(cells: Sequence[tuple[str, NDArray[np.int8]]]) -> NDArray[np.int64]:
-    """(m,): integers proportional to each image's mean over units (seeds averaged in a unit)."""
+    """(m,): for each image an integer that is proportional to its mean difference over units.
+
+    `cells` as in `per_unit`: the seeds of a unit are averaged. All images have the same factor.
+    """
     sizes: dict[str, int] = {}
     for unit, _ in cells:
         sizes[unit] = sizes.get(unit, 0) + 1

@@ -1,9 +1,9 @@
 """The paired test (sign-flip): differences of a row to the reference, interval, p, corrections.
 
-`significance.py` has the arithmetic: t interval, sign-flip p, max-T, Holm.
+`significance.py` computes the t interval, the sign-flip p, max-T and Holm.
 
-A difference is of one row, one endpoint, and one bench or the average over benches. The tests of a
-bench over all rows and endpoints are one family; those of the average are another.
+There is a difference for each row, each endpoint, and each bench and the average over benches. The
+tests of a bench over all rows and endpoints are one family; those of the average are another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALPHA = 0.05
 """Level of every test and interval."""
 
 CORRECTIONS = ("maxt", "holm", "none")
-"""Corrections for many tests, one of which decides what is marked: see `corrected`."""
+"""Corrections of p for many tests. The chosen one decides which differences are printed bold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Column:
 
     bench: str
     mark: int | None
-    """Footnote number, if the table has the bench with several protocols."""
+    """Number of the footnote on its protocol; None if the table has the bench with one protocol."""
     protocol: tuple[tuple[str, str], ...]
     unit: str
-    """`order` or `seed`: the exchangeable unit, counted by n. For the average: `unit`."""
+    """`order` or `seed`: the exchangeable unit, whose number is n. For the average: `unit`."""
 
     @property
     def title(self) -> str:
@@ -40,7 +40,7 @@ class Column:
 
 
 AVERAGE = Column("average", None, (), "unit")
-"""The column of the mean over all benches, each counted once."""
+"""The column of the mean over all benches, in which each bench has the same weight."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +55,8 @@ class Difference:
     by_unit: Mapping[str, float]
     """{common unit: difference}; for the average the keys are `bench unit`."""
     terms: Mapping[str, float]
-    """The same differences divided by the number of units of the bench. Their signs are flipped in
-    the test; their sum, divided by the number of benches, is the mean."""
+    """{key as in `by_unit`: difference divided by the number of units of its bench}. The test flips
+    the signs of these terms; their sum, divided by the number of benches, is `mean`."""
     mean: float | None
     """Mean over common units; for the average the mean of the benches' means."""
     std: float | None
@@ -80,7 +80,8 @@ class Difference:
     """Units in which the row is better / worse; None for an endpoint without ranking."""
     method_lacks: tuple[Place, ...] = ()
     reference_lacks: tuple[Place, ...] = ()
-    """(order, seed) pairs that only the other one has, and that are left out."""
+    """(order, seed) pairs that are left out because the method, or the reference, has no run there,
+    while the other has one."""
 
     @property
     def differences(self) -> tuple[float, ...]:
@@ -89,20 +90,20 @@ class Difference:
 
     @property
     def n(self) -> int:
-        """Number of common units."""
+        """The number of common units."""
         return len(self.by_unit)
 
 
 def corrected(d: Difference, correction: str) -> float | None:
-    """The p of the difference under this correction, one of CORRECTIONS."""
+    """The p of the difference under this correction (one of CORRECTIONS); None if not tested."""
     return {"maxt": d.p_maxt, "holm": d.p_holm, "none": d.p}[correction]
 
 
 def terms_of(pairings: Mapping[str, Pairing]) -> dict[str, float]:
-    """The differences of one or several benches, each divided by the number of units of its bench.
+    """{unit: difference divided by the number of units of its bench}, for one or several benches.
 
-    Their sum is the sum of the benches' mean differences. Keys are `unit`, or `bench unit` for
-    several benches, because an order of one bench is not an order of another.
+    The sum of these terms is the sum of the benches' mean differences. For several benches the keys
+    are `bench unit`, because order 3 of one bench is not order 3 of another. `pairings`: by bench.
     """
     named = _by_unit(pairings)
     counts = [len(pairing.differences) for pairing in pairings.values()]
@@ -126,10 +127,10 @@ def difference(
     names: tuple[str, str],
     pairings: Mapping[str, Pairing],
 ) -> Difference:
-    """The difference of one row before adjustment for other tests; `pairings`: one per bench.
+    """The difference of one row, with p not yet adjusted for other tests.
 
     `better`: +1 if more of the metric is better, -1 if less is, 0 if it is not ranked. `names`: the
-    row and the reference. Of several benches each must have a common unit.
+    row and the reference. `pairings`: by bench; if there are several, each must have a common unit.
     """
     groups = [list(pairing.differences.values()) for pairing in pairings.values()]
     by_unit = _by_unit(pairings)
@@ -159,7 +160,7 @@ def difference(
 
 
 def adjust(differences: Sequence[Difference]) -> tuple[Difference, ...]:
-    """The differences with adjusted p; the differences of a column are one family.
+    """The same differences, with `p_maxt`, `p_holm` and `family`; those of a column are one family.
 
     Rows of a family may have different units. A sign pattern flips a unit in every row that has it.
     """
@@ -173,6 +174,7 @@ def adjust(differences: Sequence[Difference]) -> tuple[Difference, ...]:
         maxt = significance.max_t([out[i].terms for i in members])
         holm = significance.holm(alone)
         for i, p, together, stepped in zip(members, alone, maxt, holm, strict=True):
-            adjusted = max(p, together)  # random patterns: sampling errors differ
+            # with random sign patterns the sampling errors of p and max-T p differ
+            adjusted = max(p, together)
             out[i] = replace(out[i], p_maxt=adjusted, p_holm=stepped, family=len(members))
     return tuple(out)

@@ -1,8 +1,8 @@
 """Statistical functions for few runs: sign-flip test, max-T, Holm, intervals, effect size.
 
-The exchangeable unit is the order: seeds of an order share its difficulty, so they are averaged
-before testing. With n units the smallest two-sided p of a sign-flip test is 2 / 2^n for any data,
-so four orders can never be significant at 5 %.
+The exchangeable unit is the order: runs of an order with different seeds share its difficulty, so
+they are averaged before testing. With n units the smallest two-sided p of a sign-flip test is
+2 / 2^n for any data, so with four orders no difference can be significant at 5 %.
 
 scipy is imported where it is used: every table needs a t quantile (scipy.special, 0.1 s), only
 exports need scipy.stats (0.4 s). Sign flips are computed by a matrix product, because
@@ -20,20 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXACT_UP_TO = 14
-"""Most units for which all sign patterns are enumerated."""
+"""Largest number of units for which all sign patterns are enumerated."""
 
 DRAWS = 100_000
-"""Number of random sign patterns for more units."""
+"""Number of random sign patterns for more units than EXACT_UP_TO."""
 
 BLOCK = 10_000
-"""Random sign patterns that are drawn at a time, to limit the memory."""
+"""Number of random sign patterns that are drawn at a time, to limit the memory."""
 
 Place = tuple[str, int]
-"""(order, seed): runs of two methods are compared if they share it."""
+"""(order, seed) of a run: runs of two methods with the same place are compared."""
 
 
 def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """(mean, standard deviation with ddof 1), each None if there are too few values.
+    """(mean, standard deviation with ddof 1); None without values, the latter for one value, too.
 
     Values that differ only by rounding have a standard deviation of exactly 0.
     """
@@ -53,15 +53,15 @@ class Interval:
     low: float
     high: float
     method: str
-    """`t`, `BCa` or `percentile`."""
+    """`t`, `two-way t`, `BCa`, `percentile` or `image bootstrap`."""
 
 
 def t_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval | None:
     """Student's t interval of the mean of the groups' means.
 
-    One group: the usual interval of its mean. Several groups (benches): each counts equally, they
-    are independent, their variances may differ, and the degrees of freedom are Satterthwaite's
-    (1946). None if a group has fewer than 2 values.
+    For one group it is the usual interval of the mean. Several groups (benches) have equal weight
+    and are taken as independent; their variances may differ, and the degrees of freedom are
+    Satterthwaite's (1946). None if a group has fewer than 2 values.
     """
     if not groups or any(len(group) < 2 for group in groups):
         return None
@@ -84,11 +84,11 @@ def t_half_width(values: Sequence[float], level: float = 0.95) -> float | None:
 
 
 def d_z(differences: Sequence[float]) -> float | None:
-    """Standardised mean of paired differences: mean / std (ddof 1) of the differences, times
+    """The standardised mean of paired differences: mean / std (ddof 1) of the differences, times
     Hedges' (1981) factor 1 - 3 / (4 (n - 1) - 1) against the bias of few units.
 
     It is not Hedges' g of two independent groups, which uses the std of the values. None if the std
-    is missing or zero, and for two units, where the factor is 0 and would look like no effect.
+    is missing or zero, and for two units: the factor is then 0, so d_z would suggest no effect.
     """
     mean, std = mean_std(differences)
     if mean is None or not std or len(differences) < 3:
@@ -97,7 +97,7 @@ def d_z(differences: Sequence[float]) -> float | None:
 
 
 def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[str, float]:
-    """The mean of each unit: for `order` over its seeds; for `seed` the values themselves.
+    """{unit: mean of its values}: for `order` over its seeds; for `seed` each value by itself.
 
     `unit="seed"` is for runs with a single order; conclusions are then valid for that order only.
     """
@@ -110,10 +110,10 @@ def average_units(values: Mapping[Place, float], unit: str = "order") -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Differences of two methods over their common units."""
+    """The differences of two methods over their common units."""
 
     differences: dict[str, float]
-    """Ours minus theirs, by unit."""
+    """{unit: ours minus theirs}."""
     only_ours: tuple[Place, ...]
     only_theirs: tuple[Place, ...]
     """(order, seed) pairs that only one of the two has, and that are left out."""
@@ -122,7 +122,7 @@ class Pairing:
 def pair(
     ours: Mapping[Place, float], theirs: Mapping[Place, float], unit: str = "order"
 ) -> Pairing:
-    """Differences ours - theirs over common (order, seed) pairs, averaged inside each unit."""
+    """The differences ours - theirs over common (order, seed) pairs, averaged inside each unit."""
     common = ours.keys() & theirs.keys()
     differences = {key: ours[key] - theirs[key] for key in common}
     return Pairing(
@@ -139,14 +139,18 @@ def smallest_p(units: int) -> float:
 
 
 def units_for_p(alpha: float) -> int:
-    """The fewest units whose smallest p is below `alpha`, which must exceed 1 / (DRAWS + 1)."""
+    """The smallest number of units with which a p can be below `alpha`.
+
+    `alpha` must exceed 1 / (DRAWS + 1), the smallest p with random sign patterns.
+    """
     return next(n for n in range(1, 64) if smallest_p(n) < alpha)
 
 
 def attainable_level(units: int, alpha: float) -> float:
     """The largest p below `alpha` that an exact sign-flip test with this number of units can give.
 
-    Its p values are multiples of 2 / 2^n: with seven units and alpha 0.025 it is 0.0156.
+    Its p values are multiples of 2 / 2^n: with seven units and alpha 0.025 the level is 0.0156. For
+    more than EXACT_UP_TO units `alpha` itself is returned.
     """
     if units > EXACT_UP_TO:
         return alpha
@@ -155,26 +159,27 @@ def attainable_level(units: int, alpha: float) -> float:
 
 
 def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = 0) -> float:
-    """Two-sided p of the sign-flip test that the mean difference is 0.
+    """The two-sided p of the sign-flip test that the mean difference is 0; 1 without differences.
 
-    Fisher's randomisation test: the share of sign patterns whose |mean| is at least the observed
-    one. All 2^n patterns up to n = 14; for more, `draws` seeded random patterns and the observed
-    one (Phipson and Smyth 2010). 1 without differences.
+    In Fisher's randomisation test p is the share of sign patterns whose |mean| is at least the
+    observed one. Up to n = 14 all 2^n patterns are counted; for more units, `draws` seeded random
+    patterns and the observed one (Phipson and Smyth 2010).
     """
     return max_t([{str(i): d for i, d in enumerate(differences)}], draws, seed)[0]
 
 
 def max_t(rows: Sequence[Mapping[str, float]], draws: int = DRAWS, seed: int = 0) -> list[float]:
-    """Adjusted p of many paired tests at once: step-down max-T (Westfall and Young 1993).
+    """The adjusted p of each of many paired tests: step-down max-T (Westfall and Young 1993).
 
-    Each row holds the differences of one test by unit. A sign pattern flips whole units in every
-    row that has the unit, which keeps the dependence of rows (same reference, same order). A row's
-    statistic is |sum| / root of the sum of squares, i.e. |sum| in units of its standard deviation
-    over all sign patterns. For rows with equally many units it is a monotone function of |t|; it is
-    defined without variance too, and at most the root of n, so that a row with few units cannot
-    hide one with many. The adjusted p of a row is the share of patterns in which the largest
-    statistic among the rows not ranked above it reaches the row's own. Patterns are enumerated or
-    drawn as in `sign_flip_p`, which is the case of one row.
+    Each row is one test: {unit: difference}. A sign pattern flips a unit in every row that has it,
+    which keeps the dependence of rows (same reference, same order). A row's statistic is |sum| /
+    root of the sum of squares, i.e. |sum| in units of its standard deviation over all sign
+    patterns. For rows with equally many units it is a monotone function of |t|. It is defined for
+    differences without variance, too; and it is at most the root of n, so that the maximum is not
+    dominated by rows with few units. The adjusted p of a row is the share of patterns in which the
+    largest statistic among this row and those with smaller observed statistics is at least the
+    observed one of this row, or the adjusted p of a row with a larger observed statistic, if that
+    is larger. Patterns are enumerated or drawn as in `sign_flip_p`, which is the case of one row.
     """
     units = list(dict.fromkeys(unit for row in rows for unit in row))
     values = np.array([[row.get(unit, 0.0) for row in rows] for unit in units])
@@ -200,7 +205,7 @@ def max_t(rows: Sequence[Mapping[str, float]], draws: int = DRAWS, seed: int = 0
 
 
 def _sign_patterns(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Blocks [pattern, unit] of +1 and -1: all 2^n patterns, or `draws` random ones for n > 14."""
+    """Yield arrays [pattern, unit] of +1 and -1: all 2^n patterns, or `draws` random for n > 14."""
     if n <= EXACT_UP_TO:
         yield np.asarray(2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1) - 1, dtype=np.float64)
         return
@@ -212,11 +217,11 @@ def _sign_patterns(n: int, draws: int, seed: int) -> Iterator[NDArray[np.float64
 
 
 def wilcoxon_p(differences: Sequence[float]) -> float:
-    """Two-sided p of Wilcoxon's (1945) signed-rank test, by scipy; zero differences are dropped.
+    """The two-sided p of Wilcoxon's (1945) signed-rank test, by scipy; 1 if all differences are 0.
 
-    Differences that are equal to 12 digits share their mean rank, because the last bits of an
-    accuracy have no meaning. Exact up to 50 units without ties and up to 13 with ties; else the
-    normal approximation. 1 if all differences are zero.
+    Differences of 0 are dropped. Differences that are equal to 12 decimals share their mean rank,
+    because the last bits of an accuracy have no meaning. The test is exact up to 50 units without
+    ties and up to 13 with ties; for more units it uses the normal approximation.
     """
     from scipy.stats import wilcoxon
 
@@ -238,17 +243,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def bca_interval(
     differences: Sequence[float], level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Interval | None:
-    """Bias-corrected and accelerated bootstrap interval (Efron 1987) of the mean, by scipy.
+    """The bias-corrected and accelerated bootstrap interval (Efron 1987) of the mean, by scipy.
 
-    With few units it is too narrow (docs/compare.md gives its measured coverage), so only JSON
-    holds it. None for fewer than 3 units, and if the differences do not vary.
+    With few units this interval is too narrow (docs/compare.md gives its measured coverage), so it
+    is written to JSON only. None for fewer than 3 units, and if the differences do not vary.
     """
     if len(differences) < 3:
         return None
     from scipy.stats import bootstrap
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # raised if all differences are equal: None is returned
+        # scipy warns if all differences are equal, for which this function returns None
+        warnings.simplefilter("ignore")
         found = bootstrap(
             (np.asarray(differences, dtype=np.float64),),
             np.mean,
@@ -262,7 +268,7 @@ def bca_interval(
 
 
 def count_wins(differences: Iterable[float], better: int = 1) -> tuple[int, int]:
-    """(units where ours is better, units where theirs is better); ties count for neither.
+    """(number of units in which ours is better, number in which theirs is); ties are not counted.
 
     `better`: +1 if more is better, -1 if less is.
     """

@@ -1,4 +1,4 @@
-"""Splits variance into parts of order and seed; estimates how many more orders a test needs."""
+"""Splits variance into parts due to order and seed; estimates how many more orders a test needs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Components:
     """Standard deviations due to order and due to seed, in stored units."""
 
     order: float | None
-    """Between orders, without the part due to seeds; None with fewer than 2 orders."""
+    """Of the orders, without the part due to seeds; None with fewer than 2 orders."""
     seed: float | None
-    """Between seeds of an order; None if no order has 2 seeds (`order` then includes it)."""
+    """Of the seeds inside an order; None if no order has 2 seeds (`order` then includes it)."""
     orders: int
     runs: int
 
     @property
     def order_share(self) -> float | None:
-        """Share of the variance that is due to the order; None if it cannot be computed."""
+        """The share (0 to 1) of the variance that is due to the order; None if it is not known."""
         if self.order is None or self.seed is None:
             return None
         whole = self.order**2 + self.seed**2
@@ -33,10 +33,10 @@ class Components:
 
 
 def components(values: Mapping[Place, float]) -> Components:
-    """The parts of order and seed, by one-way random-effects analysis of variance.
+    """The standard deviations due to order and seed, from a one-way random-effects model.
 
-    Henderson's estimator for unequal group sizes (Searle, Casella and McCulloch 1992, ch. 3):
-    seed^2 = MS_within, order^2 = max(0, (MS_between - MS_within) / n0).
+    The estimator is Henderson's for unequal group sizes (Searle, Casella and McCulloch 1992,
+    ch. 3): seed^2 = MS_within, order^2 = max(0, (MS_between - MS_within) / n0).
     """
     groups: dict[str, list[float]] = {}
     for (name, _), value in values.items():
@@ -67,13 +67,14 @@ def units_to_decide(
     draws: int = 2_000,
     seed: int = 0,
 ) -> int | None:
-    """Fewest additional units with which a paired test is significant with probability `power`.
+    """The fewest additional units with which a paired test is significant with probability `power`.
 
-    By simulation: each draw takes a true mean and deviation from their posterior (normal
-    differences, prior flat in mean and log deviation), adds new units to the observed ones, and
-    tests all of them. A t test replaces the sign-flip test, at the level that a sign-flip test with
-    this number of units can attain; with too few units nothing is significant. 0: the observed
-    units are enough. None: more than 200 are needed, or fewer than 3 units were observed.
+    The numbers in MORE_UNITS are simulated in turn: each draw takes a true mean and deviation from
+    their posterior (normal differences, prior flat in mean and log deviation), adds new units to
+    the observed ones, and tests all of them. A t test replaces the sign-flip test, at the level
+    that a sign-flip test with this number of units can attain; with too few units nothing is
+    significant. 0: the observed units are enough. None: more than 200 are needed, or fewer than 3
+    units were observed.
     """
     values = np.asarray(differences, dtype=np.float64)
     n = len(values)
@@ -104,7 +105,10 @@ def _without_spread(mean: float, n: int, alpha: float) -> int | None:
 def _decided(
     values: NDArray[np.float64], new: NDArray[np.float64], alpha: float
 ) -> NDArray[np.bool_]:
-    """For each row of `new`: whether a t test over `values` and this row gives p < alpha."""
+    """(draws,): whether a t test over `values` and the new units of a draw gives p < alpha.
+
+    `new` (draws, additional units).
+    """
     from scipy.special import stdtrit
 
     n = len(values) + new.shape[1]

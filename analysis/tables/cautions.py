@@ -1,6 +1,6 @@
-"""Cautions below a table: sentences on differences between its rows other than the method.
+"""Writes the cautions below a table: sentences on differences between its rows besides the method.
 
-They are part of the table in every format, so that they are copied with it.
+They are part of the table in every format but CSV, so that a copy of the table holds them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from analysis.stats.paired import Difference
 from analysis.stats.significance import mean_std
 
 NAMED = 4
-"""Most rows named in a sentence."""
+"""Largest number of rows that a sentence names."""
 
 Record = Mapping[str, Any]
 
 
 def of_runs(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
-    """Sentences on rows with unequal orders, seeds, devices, versions or commits, and on doubtful
-    runs."""
+    """Sentences on rows with unequal orders, seeds, devices, versions or commits; [] if there are
+    none.
+
+    Runs that were resumed under other hardware or versions, or trained with uncommitted changes,
+    are counted, too.
+    """
     runs = [run for group in groups for run in group.runs]
     records = {run.id: provenance(run) for run in runs}
     uneven = [f(group, labels) for group in groups for f in (_other_orders, _uneven_seeds)]
@@ -68,7 +72,11 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _other_orders(group: Group, labels: Mapping[str, str]) -> str:
-    """A sentence on rows with as many but different orders. (`notes` names rows with fewer.)"""
+    """A sentence on rows that have equally many orders, but not the same ones; '' if there are no
+    such rows.
+
+    Rows with fewer orders are named by `notes`.
+    """
     orders: dict[str, set[str]] = {}
     for run in group.runs:
         orders.setdefault(labels[run.id], set()).add(run.order)
@@ -86,7 +94,10 @@ def _other_orders(group: Group, labels: Mapping[str, str]) -> str:
 
 
 def _uneven_seeds(group: Group, labels: Mapping[str, str]) -> str:
-    """A sentence on rows that have different seeds of the same order, so that means differ."""
+    """A sentence on rows with different seeds in the same order; '' if there are none.
+
+    The means of such rows are over different runs.
+    """
     seeds: dict[str, dict[str, set[int]]] = {}
     for run in group.runs:
         seeds.setdefault(run.order, {}).setdefault(labels[run.id], set()).add(run.seed)
@@ -112,7 +123,10 @@ def _span(counts: Sequence[int]) -> str:
 
 
 def _numerics(name: str) -> Callable[[Record], str | None]:
-    """A function that reads this numerical setting: `A then B` if a run's attempts differ."""
+    """A function that reads the numerical setting `name` of a run from its provenance.
+
+    It returns `A then B` if attempts of the run differ, None if nothing was recorded.
+    """
 
     def read(record: Record) -> str | None:
         attempts = record.get("numerics") or []
@@ -138,11 +152,15 @@ ORIGINS: Mapping[str, Callable[[Record], str | None]] = {
     "versions of janus": _janus,
     "commits": _commit,
 }
-"""Provenance that may differ between the runs of two rows, by its name in the sentence."""
+"""{name in the sentence: function that reads it from the provenance}, for the origins of runs that
+may differ between two rows."""
 
 
 def _differs_between_rows(groups: Sequence[Group], found: Mapping[str, str | None]) -> bool:
-    """Whether two rows differ on a bench, order and seed that both have, where both are known."""
+    """Whether two runs of the same group, order and seed have different values in `found`.
+
+    `found`: by run id; None: not known, which differs from nothing.
+    """
     places: dict[tuple[int, str, int], set[str]] = {}
     for number, group in enumerate(groups):
         for run in group.runs:
@@ -154,7 +172,10 @@ def _differs_between_rows(groups: Sequence[Group], found: Mapping[str, str | Non
 def _holders(
     name: str, runs: Sequence[RunRecord], labels: Mapping[str, str], found: Mapping[str, str | None]
 ) -> str:
-    """`Rows differ in their devices (runs of each): A (janus: 4); B (seqlora: 4).`"""
+    """A sentence on the values in `found` (by run id) and the rows that have them.
+
+    E.g. `Rows differ in their devices (runs of each): A (janus: 4); B (seqlora: 4).`
+    """
     counts: dict[str, dict[str, int]] = {}
     for run in runs:
         rows = counts.setdefault(found[run.id] or "not recorded", {})

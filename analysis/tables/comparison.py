@@ -1,8 +1,8 @@
 """Builds the comparison table as data: its columns, means, tests and differences.
 
 Rows are method configurations, columns are (bench, metric). Inside a column every run has the same
-protocol. Means and deviations are over the bench's unit: the order, with seeds averaged inside it;
-or the seed, where the bench was run with a single order.
+protocol. Means and deviations are over the units of the bench: the orders, each a mean over its
+seeds; or the seeds, if the bench was run with a single order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from janus.metrics import METRICS as COMPUTED
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableColumn:
-    """A metric that a column can show. To add a column, add an entry to `COLUMNS`."""
+    """A metric that the table can show. To add one, add an entry to `COLUMNS`."""
 
     key: str
     title: str
@@ -36,10 +36,11 @@ class TableColumn:
     better: int = 1
     """+1: more is better, -1: less is better, 0: not ranked."""
     read: Callable[[RunRecord], float | None]
+    """The function that returns a run's stored value; None if it was not measured."""
 
 
 def _from_counts() -> Iterator[TableColumn]:
-    """Yield a column metric for each metric of `janus.metrics` that is computed from counts."""
+    """Yield a `TableColumn` for each metric of `janus.metrics`; these are computed from counts."""
     for metric in COMPUTED.values():
         yield TableColumn(
             key=metric.key,
@@ -107,15 +108,16 @@ COLUMNS = {
         TableColumn(key="kept", title="Kept", scale=_MIB, unit="MiB", better=0, read=_kept),
     )
 }
-"""All metrics that a column can show, by key; `janus.metrics.METRICS` defines the accuracies."""
+"""{key: metric} of all metrics that the table can show. `janus.metrics.METRICS` defines the
+accuracies."""
 
 
 def add_outside() -> None:
-    """Add the columns, and those of metrics, that modules from outside registered.
+    """Add to `COLUMNS` the metrics and the columns that modules from outside registered.
 
-    Raises ConfigError where one has the name of another column.
+    Raises ConfigError if a registered column has the name of another one.
     """
-    plugins.every("metric")  # enter `janus.metrics.METRICS` as they are imported
+    plugins.every("metric")  # imports the modules, which adds their metrics to METRICS of janus
     for metric in _from_counts():
         COLUMNS.setdefault(metric.key, metric)
     for entry in plugins.every("column"):
@@ -142,9 +144,9 @@ class Entry:
     """Number of units with a value."""
     runs: int
     best: bool = False
-    """Whether it is better than every other row: all paired tests against them have p < ALPHA."""
+    """Whether the row is better than every other row: each paired test has p < ALPHA."""
     second: bool = False
-    """Whether it is better than every other row except the best one."""
+    """Whether the row is better, by the same tests, than every other row except the best one."""
     half_width: float | None = None
     """Half of the 95 % t interval of the mean."""
 
@@ -157,36 +159,37 @@ class Table:
     metrics: tuple[TableColumn, ...]
     methods: tuple[str, ...]
     entries: Mapping[tuple[str, int, str], Entry]
-    """By (method, column number, metric key), including endpoints without a column."""
+    """{(row name, column number, metric key): entry}; endpoints that are not shown are included."""
     averages: Mapping[tuple[str, str], Entry]
-    """Means over the benches by (method, metric key), for rows that were measured on all benches.
-    Empty for one bench, and if a bench has several protocols."""
+    """{(row name, metric key): mean over the benches}, for rows that were measured on all benches.
+    {} for one bench, and if a bench has several protocols."""
     reference: str | None
     endpoints: tuple[TableColumn, ...]
     """The metrics that are compared with the reference."""
     differences: tuple[Difference, ...]
-    """By endpoint, then column, then row."""
+    """Sorted by endpoint, then column, then row."""
     correction: str = "maxt"
-    """One of `paired.CORRECTIONS`; its p decides which difference is marked."""
+    """One of `paired.CORRECTIONS`; the p it gives decides which differences are bold."""
     spread: str = "std"
     """The value after ±: `std`, or `ci` for half of the 95 % t interval."""
     untested: tuple[str, ...] | None = None
-    """Notes on rows that differ in more than the method. If given, nothing is tested."""
+    """Notes on rows that differ in more than the method; None if there are no such rows. If given,
+    nothing is tested."""
     cautions: tuple[str, ...] = ()
-    """Sentences on differences of rows other than the method, and other cautions."""
+    """Sentences on differences between rows besides the method, and on settings of methods."""
 
     def entry(self, method: str, column: int, metric: str) -> Entry | None:
         """The entry of this row, column and metric; None if it was not measured."""
         return self.entries.get((method, column, metric))
 
     def units(self, method: str, column: int) -> int:
-        """Number of units of this column's bench for which the method was measured."""
+        """The number of units of this column for which the row has a value of a shown metric."""
         found = (self.entry(method, column, metric.key) for metric in self.metrics)
         return max((entry.n for entry in found if entry), default=0)
 
 
 Values = dict[str, dict[str, dict[Place, float]]]
-"""metric -> method -> (order, seed) -> stored value."""
+"""{metric key: {row name: {(order, seed): stored value}}}."""
 
 
 def build_table(
@@ -200,9 +203,11 @@ def build_table(
     endpoints: Sequence[str] = (PRIMARY,),
     correction: str = "maxt",
 ) -> Table:
-    """The table of these runs; rows in the given order, else by name with the reference last.
+    """The table of the runs in `groups`, one column per group and metric.
 
-    `untested`: notes on rows that differ in more than the method; they are then not compared.
+    `labels`: {run id: row name}. `rows`: the row names in order; else they are sorted by name, with
+    the reference last. `untested`: notes on rows that differ in more than the method; if given, no
+    row is tested, and `reference` must be None.
     """
     assert untested is None or reference is None
     methods = tuple(rows) if rows else _row_order(labels.values(), reference)
@@ -255,10 +260,10 @@ def build_table(
 
 
 def ranked(table: Table) -> Table:
-    """The table with its rows by their mean of the first ranked endpoint, the best one first.
+    """The table with its rows sorted by the mean of the first ranked endpoint, the best row first.
 
-    Of several benches the mean over those where a row was measured decides; rows without a value
-    come last.
+    For several benches it is the mean over those benches on which the row was measured. Rows
+    without a value come last. If no endpoint is ranked, the table is returned as it is.
     """
     metric = next((m for m in table.endpoints if m.better), None)
     if metric is None:
@@ -279,14 +284,14 @@ def _row_order(labels: Iterable[str], reference: str | None) -> tuple[str, ...]:
 
 
 def unit_of(runs: Sequence[RunRecord]) -> str:
-    """`order`; or `seed` if all runs have the same order."""
+    """The unit that n counts: `order`, or `seed` if all runs have the same order."""
     return "order" if len({run.order for run in runs}) > 1 else "seed"
 
 
 def values_of(
     runs: Sequence[RunRecord], labels: Mapping[str, str], metrics: set[TableColumn]
 ) -> Values:
-    """The stored values of these metrics, without values that a run did not measure."""
+    """{metric key: {row name: {(order, seed): stored value}}}, without values not measured."""
     out: Values = {metric.key: {} for metric in metrics}
     for run in runs:
         for metric in metrics:
@@ -297,11 +302,14 @@ def values_of(
 
 
 BenchValues = tuple[Mapping[str, Mapping[Place, float]], str]
-"""(values of one metric by row and place, the unit to average them to)."""
+"""({row: {(order, seed): value}} of one metric, the unit over whose values means are taken)."""
 
 
 def _entries(metric: TableColumn, benches: Sequence[BenchValues], tested: bool) -> dict[str, Entry]:
-    """The entry of each row: on one bench, or the mean over several for rows measured on all."""
+    """{row: entry of the metric}: on one bench, or the mean over several benches.
+
+    Rows that were not measured on all these benches are left out. Without `tested` no row is best.
+    """
     rows = [row for row in benches[0][0] if all(row in values for values, _ in benches)]
     best = _best(metric, rows, benches) if tested else None
     second = _best(metric, [row for row in rows if row != best], benches) if best else None
@@ -332,17 +340,18 @@ def _mean(groups: Sequence[Sequence[float]]) -> float:
 
 
 def _best(metric: TableColumn, rows: Sequence[str], benches: Sequence[BenchValues]) -> str | None:
-    """The row that is better than every other one in paired sign-flip tests at ALPHA; or None.
+    """The row that is better than every other row in paired sign-flip tests at ALPHA; None if none.
 
-    An intersection-union test (Berger 1982): the leading row counts as better than all others only
-    if every hypothesis 'not better than this row' is rejected, so the level holds without a
-    correction. The tests are two-sided because the leader was selected on the same data.
+    It is an intersection-union test (Berger 1982): the row with the best mean counts as better than
+    all others only if every hypothesis "not better than this other row" is rejected, so the level
+    holds without a correction. The tests are two-sided because this row was selected on the same
+    data.
     """
     if metric.better == 0 or len(rows) < 2:
         return None
     means = {row: metric.better * _mean(_units(row, benches)) for row in sorted(rows)}
     leader, *others = sorted(means, key=lambda row: means[row], reverse=True)
-    for row in others:  # the closest row first: one p that is too large decides
+    for row in others:  # the closest row first, because one p that is too large ends the search
         pairings = {
             str(number): significance.pair(values[leader], values[row], unit)
             for number, (values, unit) in enumerate(benches)
@@ -362,10 +371,10 @@ def _compare(
     methods: Sequence[str],
     reference: str | None,
 ) -> list[Difference]:
-    """The unadjusted differences of one column, from the values of its bench or benches.
+    """The differences of one column to the reference, with unadjusted p; [] without a reference.
 
-    Left out: rows without a value on a bench, and rows without a common unit on one of several
-    benches. [] without a reference.
+    `values`: by bench (one, or all for the average). Rows without a value on a bench are left out,
+    and for the average also rows that have no unit in common with the reference on a bench.
     """
     if reference is None:
         return []

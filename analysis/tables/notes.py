@@ -1,4 +1,4 @@
-"""The notes below a table: what each number is, what each mark means, and how it was tested."""
+"""Writes the notes below a table: the meaning of its numbers and marks, and the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference
 from analysis.tables.comparison import Table
 
 P_COLUMN = {"maxt": "p (max-T)", "holm": "p (Holm)", "none": "p"}
-"""{correction: the column whose p decides which difference is marked}."""
+"""{correction: title of the column whose p decides which differences are bold}."""
 
 
 def notes(table: Table) -> list[str]:

@@ -1,4 +1,4 @@
-"""The paper's claims, tested on our runs: pairs of rows that differ in one part (claims.yaml).
+"""Tests the paper's claims on our runs: pairs of rows that differ in one part (claims.yaml).
 
 Each pair is tested as compare.py tests a row against the reference: paired over class orders, with
 a 95 % t interval and a sign-flip p that is adjusted by max-T over the pairs of the claim.
@@ -28,20 +28,21 @@ Verdict = Literal["holds", "contradicted", "undecided", "not run"]
 
 @dataclass(frozen=True, slots=True)
 class PaperClaim:
-    """One sentence of the paper and the pairs of rows that test it."""
+    """One claim of the paper and the pairs of rows that test it."""
 
     claim: str
     paper: str
-    """The table or figure it stands in, as in published/figures.csv."""
+    """The table or figure of the paper that shows the claim, named as in published/figures.csv."""
     sweep: str
     metric: str
     expect: Literal["more", "less"]
-    """How the first row of a pair differs from the second where the claim holds."""
+    """Whether the first row of a pair has more or less of the metric than the second if the claim
+    holds."""
     pairs: tuple[tuple[str, str], ...]
 
     @property
     def sign(self) -> int:
-        """+1 where the first row should have more of the metric, -1 where less."""
+        """+1 if the claim is that the first row has more of the metric, -1 if less."""
         return 1 if self.expect == "more" else -1
 
 
@@ -51,10 +52,11 @@ class Tested:
 
     claim: PaperClaim
     differences: tuple[Difference | None, ...]
-    """One for each pair, row minus reference in stored units; None where a row has no runs."""
+    """One for each pair, first row minus second in stored units; None if the two have no common
+    (order, seed)."""
 
     def verdict(self, d: Difference | None) -> Verdict:
-        """What one pair says: decided by the adjusted p at 5 %."""
+        """The verdict of one pair on the claim, by the adjusted p at level ALPHA."""
         if d is None or d.mean is None or d.p_maxt is None:
             return "not run"
         if d.p_maxt >= ALPHA:
@@ -62,7 +64,8 @@ class Tested:
         return "holds" if d.mean * self.claim.sign > 0 else "contradicted"
 
     def sentence(self) -> str:
-        """How many pairs support the claim, contradict it, or decide nothing."""
+        """A sentence with the number of pairs in which the claim holds, is contradicted, or is left
+        undecided."""
         found = [self.verdict(d) for d in self.differences]
         run = [verdict for verdict in found if verdict != "not run"]
         if not run:
@@ -75,7 +78,7 @@ class Tested:
 
 
 def read_claims(path: Path = FILE) -> tuple[PaperClaim, ...]:
-    """The claims of the file. Raises ConfigError for an unknown metric."""
+    """The claims in the file `path`. Raises ConfigError for an unknown metric."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     claims = tuple(
         PaperClaim(**{**entry, "pairs": tuple((first, second) for first, second in entry["pairs"])})
@@ -91,12 +94,12 @@ def read_claims(path: Path = FILE) -> tuple[PaperClaim, ...]:
 
 
 def sweeps_of(claims: Sequence[PaperClaim]) -> list[str]:
-    """The sweeps that the claims need, each once."""
+    """The names of the sweeps that the claims need, each once."""
     return list(dict.fromkeys(claim.sweep for claim in claims))
 
 
 def judge_claim(claim: PaperClaim, rows: Mapping[str, Sequence[RunRecord]]) -> Tested:
-    """The claim on these runs, by the sweep's names of the rows."""
+    """The claim with the tested difference of each pair. `rows`: {row name in the sweep: runs}."""
     found = [_difference(claim, first, second, rows) for first, second in claim.pairs]
     adjusted = iter(paired.adjust([d for d in found if d is not None]))
     return Tested(claim, tuple(None if d is None else next(adjusted) for d in found))
@@ -115,11 +118,12 @@ def _difference(
 
 
 DIAGNOSTICS = ("violation_past", "violation_span", "danger")
-"""Diagnostics that a claim can name: means over tasks, blocks and projections."""
+"""Diagnostics that a claim can name as its metric; their means over tasks, blocks and projections
+are compared."""
 
 
 def _values(runs: Sequence[RunRecord], metric: str) -> dict[significance.Place, float]:
-    """{(order, seed): value}, without runs that lack the metric."""
+    """{(order, seed): value of the metric or diagnostic}, without runs that did not measure it."""
     read = _diagnostic(metric) if metric in DIAGNOSTICS else comparison.COLUMNS[metric].read
     values = {(run.order, run.seed): read(run) for run in runs}
     return {place: value for place, value in values.items() if value is not None}
@@ -135,7 +139,7 @@ def _diagnostic(name: str) -> Any:
 
 
 def numbers(value: Any) -> Iterator[float]:
-    """All numbers of a diagnostic, whatever it is divided by (blocks, projections)."""
+    """Yield all numbers in the value of a diagnostic: a number, or nested lists and mappings."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence) and not isinstance(value, str):
