@@ -182,14 +182,8 @@ def _print_long(chosen: Selection, metrics: Sequence[str]) -> int:
 
 
 def _fields_of_published(args: argparse.Namespace) -> list[str]:
-    """The values of --allow that are valid although no run has such a protocol field.
-
-    With --published these are the fields that only published figures have; `orders` and `seeds`
-    allow rows without common orders or seeds.
-    """
-    fields = ["order", "normalisation", "weighting"] if args.published else []
-    given = filters.split_names(args.allow)
-    return [*fields, *(name for name in ("orders", "seeds") if name in given)]
+    """With --published, the values of --allow that are fields of published figures alone."""
+    return ["order", "normalisation", "weighting"] if args.published else []
 
 
 def _extra(

@@ -140,11 +140,15 @@ def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
     return tuple(Path(root) for root in args.store or ["runs"])
 
 
+SIDES = ("orders", "seeds")
+"""Values of --allow that let rows stand side by side without common orders or seeds."""
+
+
 def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Selection:
     """The runs that the options select, with their row names and groups.
 
-    Raises JanusError for errors of the user. `also_allowed`: values of --allow that no run has as a
-    field: `orders` and `seeds` (see `_refuse_disjoint`), and names that only the caller uses.
+    Raises JanusError for errors of the user. `also_allowed`: values of --allow that only the caller
+    uses, which no run has as a field.
     """
     roots = roots_of(args)
     loaded = _load(args, roots)
@@ -169,10 +173,11 @@ def select(args: argparse.Namespace, also_allowed: Sequence[str] = ()) -> Select
         rows = [new for row in rows for new in _renamed(row, labels, found.labels)]
         head = (roots, loaded, planned, missing, tuple(runs))
         return Selection(*head, found.labels, tuple(rows), found.groups, None, found.notes)
-    allow = [name for name in filters.split_names(args.allow) if name not in also_allowed]
+    given = filters.split_names(args.allow)
+    allow = [name for name in given if name not in (*also_allowed, *SIDES)]
     groups = tuple(protocol.split_by_protocol(runs, labels, allow))
     if planned is None:
-        _refuse_disjoint(groups, labels, also_allowed)
+        _refuse_disjoint(groups, labels, [name for name in given if name in SIDES])
     reference = _reference(args.reference, set(labels.values()))
     return Selection(
         roots, loaded, planned, missing, tuple(runs), labels, tuple(rows), groups, reference

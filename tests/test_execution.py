@@ -92,6 +92,7 @@ def test_the_tracker_of_weights_and_biases_is_named_where_trackers_are_alone():
     """Another tracker is then added in one room; who trains knows none of them."""
     places = (
         "janus/tracking/",
+        "janus/command.py",  # the help of the words
         "janus/config/execution.py",  # the help text of the option
         "janus/machine/import_timm.py",  # keeps timm from importing it
         "janus/metrics.py",

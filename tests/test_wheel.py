@@ -73,7 +73,9 @@ def test_an_installed_wheel_runs_beside_foreign_packages_of_our_rooms_names(tmp_
     (wheel,) = tmp_path.glob("janus_lora-*.whl")
     install = ["install", "-q", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
     subprocess.run([*pip, *install], check=True)
-    assert {p.name for p in site.iterdir() if not p.name.endswith(".dist-info")} == {"janus"}
+    tops = {p.name for p in site.iterdir() if not p.name.endswith(".dist-info")}
+    assert tops == {"janus", "bin"}
+    assert {p.name for p in (site / "bin").iterdir()} == {"janus"}
     assert (site / "janus" / "py.typed").is_file()
 
     foreign = "raise SystemExit('a foreign package was imported')\n"
@@ -100,3 +102,5 @@ def test_an_installed_wheel_runs_beside_foreign_packages_of_our_rooms_names(tmp_
     assert {p.name for p in code.iterdir() if p.is_dir()} == {"janus"}
     watch = run("-m", "janus.cluster", "watch", "smoke", "store=runs")
     assert "1 done" in watch
+    assert "seqlora" in run("-m", "janus.command", "compare", "--sweep", "smoke")
+    assert "0 failed, 0 open" in run("-m", "janus.command", "status", "smoke", *small)

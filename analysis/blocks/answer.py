@@ -1,7 +1,7 @@
 """Writes a text per bench of a table: the leading row, its lead, and whether a test decides it.
 
-The row with the best mean leads. It is compared with the reference; if the reference leads, with
-the row that is second.
+The row with the best mean leads. It is tested against the reference; if the reference leads,
+against the row that is second. Whether it is better than every other row is said apart.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from collections.abc import Iterator
 
 from analysis.blocks.details import units_needed
 from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference, corrected
-from analysis.tables.comparison import Table, TableColumn
+from analysis.tables.comparison import Entry, Table, TableColumn
 
 TESTS = {"maxt": "p (max-T)", "holm": "p (Holm)", "none": "p"}
 """{correction: name of its p in the sentences}."""
+
+FEWEST = 3
+"""Units from which on the number of additional ones can be estimated."""
 
 
 def answers(table: Table) -> list[str]:
@@ -27,74 +30,72 @@ def answers(table: Table) -> list[str]:
 
 def _sentences(table: Table, metric: TableColumn) -> Iterator[str]:
     for number, column in enumerate(table.columns):
-        means = {
-            method: entry.mean
+        found = {
+            method: entry
             for method in table.methods
             if (entry := table.entry(method, number, metric.key)) and entry.mean is not None
         }
-        if len(means) < 2:
+        if len(found) < 2:
             continue
-        order = sorted(means, key=lambda method: metric.better * means[method], reverse=True)
-        yield " ".join(_parts(table, metric, column, order, means[order[0]]))
+        means = {method: metric.better * (entry.mean or 0) for method, entry in found.items()}
+        first, second = sorted(means, key=means.__getitem__, reverse=True)[:2]
+        lead = f"{first} leads on {column.title} with {metric.title} {_value(found[first], metric)}"
+        parts = [f"{lead}, before {second} with {_value(found[second], metric)}."]
+        if table.untested is None:
+            parts += _tests(table, metric, column, first, second)
+            if found[first].best and len(found) > 2:
+                parts.append("It is better than every other row (each paired test at 5 %).")
+        yield " ".join(parts)
 
 
-def _parts(
-    table: Table, metric: TableColumn, column: Column, order: list[str], mean: float
+def _value(entry: Entry, metric: TableColumn) -> str:
+    shown = f"{metric.scale * (entry.mean or 0):.{metric.digits}f}"
+    return f"{shown}{' ' * bool(metric.unit)}{metric.unit}"
+
+
+def _tests(
+    table: Table, metric: TableColumn, column: Column, first: str, second: str
 ) -> Iterator[str]:
-    """Yield the parts of a bench's text.
-
-    `order`: the rows of the bench, best mean first; `mean`: the mean of the first, in stored units.
-    """
-    leader = order[0]
-    shown = f"{metric.scale * mean:.{metric.digits}f}{' ' * bool(metric.unit)}{metric.unit}"
-    yield f"{leader} leads on {column.title} with {metric.title} {shown}"
-    # the row whose difference to the reference is reported: the leader; if the reference leads, the
-    # second row
-    row = order[1] if leader == table.reference else leader
-    found = [
-        d
-        for d in table.differences
-        if d.column == column and d.column is not AVERAGE and d.metric == metric.key
-        if d.method == row and d.mean is not None
-    ]
-    if not found or table.untested is not None:
-        yield "(not tested against a reference)."
-        return
-    yield from _compared(found[0], metric, leader, table.correction)
+    """Compare the leader with the reference; if the reference leads, with the second row."""
+    row = second if first == table.reference else first
+    for d in table.differences:
+        here = d.column == column and d.column is not AVERAGE and d.metric == metric.key
+        if here and d.method == row and d.mean is not None:
+            yield from _compared(d, metric, first, table.correction)
 
 
 def _compared(d: Difference, metric: TableColumn, leader: str, correction: str) -> Iterator[str]:
     sign = 1 if d.method == leader else -1
     other = d.reference if d.method == leader else d.method
     points = " points" if metric.unit == "%" else ""
-    text = f"({sign * metric.scale * (d.mean or 0):+.{metric.digits}f}{points} against {other}"
+    text = f"Against {other}: {sign * metric.scale * (d.mean or 0):+.{metric.digits}f}{points}"
     if d.interval is not None:
         ends = sorted(sign * metric.scale * end for end in (d.interval.low, d.interval.high))
         text += f" [{ends[0]:+.{metric.digits}f}, {ends[1]:+.{metric.digits}f}]"
     wins = d.wins if sign > 0 else d.losses
+    unit = f"{d.column.unit}s"
     if wins is not None:
-        text += f", better in {wins} of {d.n} {d.column.unit}s"
-    yield text + ")."
+        text += f", better in {wins} of {d.n} {unit}"
     p = corrected(d, correction)
-    if d.n == 1:
-        yield f"Not decided: a single {d.column.unit}."
-    elif p is not None and p < ALPHA:
-        yield f"Decided: {TESTS[correction]} {p:.4f}."
+    if p is not None and p < ALPHA:
+        yield f"{text}; decided, {TESTS[correction]} {p:.4f}."
+    elif d.n < FEWEST:
+        yield f"{text}; not decided: {d.n} {unit if d.n > 1 else d.column.unit} cannot decide."
     elif p is not None:
-        yield f"Not decided: {TESTS[correction]} {p:.4f}{_more(d, correction)}."
+        yield f"{text}; not decided, {TESTS[correction]} {p:.4f}. {_more(d, correction)}"
 
 
 def _more(d: Difference, correction: str) -> str:
-    """A clause on the number of additional units with which the test would decide the difference.
+    """A sentence on the number of additional units with which the test would decide.
 
     The number is that of `units_needed`.
     """
     needed = units_needed(d, correction)
-    unit = d.column.unit
+    unit = f"{d.column.unit}s"
     if needed.least is None:
-        return f"; more than 200 further {unit}s would be needed to decide it"
+        return f"More than 200 further {unit} would be needed to decide."
     if needed.most is None:
-        return f"; at least {needed.least} further {unit}s would be needed to decide it"
+        return f"At least {needed.least} further {unit} would be needed to decide."
     if needed.least == needed.most:
-        return f"; about {needed.least} further {unit}s would decide it"
-    return f"; about {needed.least} to {needed.most} further {unit}s would decide it"
+        return f"About {needed.least} further {unit} would decide."
+    return f"About {needed.least} to {needed.most} further {unit} would decide."

@@ -57,7 +57,10 @@ def read_sweep_list(path: Path) -> SweepList:
     record = atomic_files.read_json(path)
     if record is None:
         what = "is not JSON, or damaged" if path.is_file() else "is missing, or is not a file"
-        raise ConfigError(f"cannot read the plan {path}: it {what}")
+        raise ConfigError(
+            f"cannot read the plan {path}: it {what}. Give a sweep's list, such as "
+            "runs/sweeps/smoke.json"
+        )
     try:
         cells = record["cells"] if isinstance(record, dict) else record
         planned = tuple(

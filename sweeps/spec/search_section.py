@@ -96,7 +96,9 @@ def _check_sweep(sweep: Sweep) -> None:
             f"bench={sweep.benches[0]}"
         )
     if sweep.grid:
-        raise ConfigError(f"{next(iter(sweep.grid))} has several values; put them in search.space")
+        raise ConfigError(
+            f"{next(iter(sweep.grid))} has several values: give it one, or name them in search.space"
+        )
     for row in rows(sweep):
         if pattern(sweep.benches[0], row, sweep.protocol).bench.eval != "validation":
             raise ConfigError(

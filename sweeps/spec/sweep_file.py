@@ -315,7 +315,8 @@ def _variants(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]
     known = {str(row) for found in variants.values() for row in found}
     for row in wanted:
         if row not in known:
-            raise ConfigError(f"unknown row {row!r}.{suggest(row, known)}")
+            hint = suggest(row, known) or " The sweep names no rows: leave it out."
+            raise ConfigError(f"unknown row {row!r}.{hint}")
     return {m: {r: found[r] for r in wanted if r in found} for m, found in variants.items()}
 
 

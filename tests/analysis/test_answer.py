@@ -29,21 +29,40 @@ def test_a_leader_that_is_decided_is_said_with_its_interval_and_wins(two, call):
     two([3, 4, 5, 3, 4, 5, 3, 4])
     said = last(call()[1])
     assert said.startswith("seqlora leads on glyphs with ACC 63.")
-    assert "(+3.88 points against janus [+3.18, +4.57], better in 8 of 8 orders)" in said
-    assert "Decided: p (max-T) 0.0078." in said
+    assert "before janus with 60.00 %." in said
+    assert "Against janus: +3.88 points [+3.18, +4.57], better in 8 of 8 orders" in said
+    assert said.endswith("; decided, p (max-T) 0.0078.")
 
 
 def test_a_reference_that_leads_is_compared_with_the_next_row(two, call):
     two([-3, -4, -5, -3])
     said = last(call()[1])
     assert said.startswith("janus leads on glyphs with ACC 60.00 %")
-    assert "(+3.75 points against seqlora [" in said and "better in 4 of 4 orders)" in said
-    assert "Not decided: p (max-T) 0.1250; about 2 further orders would decide it." in said
+    assert "Against seqlora: +3.75 points [" in said and "better in 4 of 4 orders" in said
+    assert "not decided, p (max-T) 0.1250. About 2 further orders would decide." in said
 
 
 def test_a_small_lead_says_how_many_orders_would_be_needed(two, call):
     two([3, -3, 3, -3, 3, -2])
-    assert "further orders would be needed to decide it" in last(call()[1])
+    assert "further orders would be needed to decide." in last(call()[1])
+
+
+def test_two_orders_decide_nothing_however_far_apart_the_rows_are(two, call):
+    two([9, 10])
+    assert last(call()[1]).endswith("better in 2 of 2 orders; not decided: 2 orders cannot decide.")
+
+
+def test_a_leader_ahead_of_the_reference_is_not_said_to_be_ahead_of_all(fake, call):
+    for order in range(8):
+        fake.add("janus", 0.6, order=order)
+        fake.add("seqlora", 0.7 + order % 2 / 100, order=order)
+        fake.add("inflora", 0.7 + (order + 1) % 2 / 100, order=order)
+    said = last(call()[1])
+    assert "decided, p" in said and "better than every other row" not in said
+    for order in range(8):
+        fake.add("olora", 0.8, order=order)
+    assert "olora leads" in last(call()[1])
+    assert "It is better than every other row" in last(call()[1])
 
 
 def test_one_row_has_no_leader_and_other_formats_no_sentence(fake, call):
@@ -64,4 +83,4 @@ def test_rows_are_sorted_by_rank_on_demand(two, call):
 
 def test_a_single_order_decides_nothing(two, call):
     two([3])
-    assert call()[1].strip().endswith("Not decided: a single seed.")
+    assert last(call()[1]).endswith("better in 1 of 1 seeds; not decided: 1 seed cannot decide.")

@@ -482,7 +482,11 @@ OTHERS = [
     fault(DRS, "layer.a.copy_(layer.a @ span @ span.mT)", "pass", "lora_drs_gr"),
     fault(DRS, "complement(span) for span", "span for span", "lora_drs_gr"),
     fault(
-        DRS, 'settings["classifier"] == "linear"', 'settings["classifier"] != "linear"', "lora_drs"
+        DRS,
+        'settings["classifier"] == "ncm"',
+        'settings["classifier"] != "ncm"',
+        "lora_drs",
+        times=2,
     ),
     fault(
         LOSSES,
