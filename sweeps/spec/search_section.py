@@ -96,9 +96,8 @@ def _check_sweep(sweep: Sweep) -> None:
             f"bench={sweep.benches[0]}"
         )
     if sweep.grid:
-        raise ConfigError(
-            f"{next(iter(sweep.grid))} has several values: give it one, or name them in search.space"
-        )
+        key = next(iter(sweep.grid))
+        raise ConfigError(f"{key} has several values: give it one, or name them in search.space")
     for row in rows(sweep):
         if pattern(sweep.benches[0], row, sweep.protocol).bench.eval != "validation":
             raise ConfigError(
