@@ -14,6 +14,14 @@ from torch import Tensor
 
 from janus.errors import RunError
 
+PENALTIES = [10.0**power for power in range(-8, 9)]
+"""Penalties that are tried [seen: RanPAC]."""
+FITTED = 0.8
+"""Share of the rows, rounded down, that are fitted to choose the penalty on the rest [seen:
+RanPAC]."""
+MARGIN = 0.01
+"""How far above the least error a larger penalty may lie [choice]."""
+
 
 def solve_ridge(gram: Tensor, moment: Tensor, penalty: float) -> Tensor:
     """W = (G + penalty I)^-1 Q for G = H^T H (M, M) and Q = H^T Y (M, C): (M, C).
@@ -75,6 +83,21 @@ def direct_errors(
     gram, moment = rows.mT @ rows, rows.mT @ targets
     fits = (solve_directly(gram, moment, penalty) for penalty in penalties)
     return [float((held @ fit - wanted).square().mean()) for fit in fits]
+
+
+def choose_penalty(rows: Tensor, targets: Tensor, order: Tensor, rule: str) -> float:
+    """The one of PENALTIES that predicts a fifth of the rows best from the rest.
+
+    order: a permutation of the N rows; the last fifth is held out. rule: `within_1_percent` (the
+    largest penalty whose error is within MARGIN of the least), `least` (the least error), `float32`
+    (the same, by direct solves). Raises RunError (cause `nan`) where no error is finite.
+    """
+    fit, held = order.to(rows.device).tensor_split([int(FITTED * len(rows))])
+    measure = direct_errors if rule == "float32" else held_out_errors
+    errors = measure(rows[fit], targets[fit], rows[held], targets[held], PENALTIES)
+    if rule == "within_1_percent":
+        return largest_within(PENALTIES, errors, MARGIN)
+    return least(PENALTIES, errors)
 
 
 def least(penalties: Sequence[float], errors: Sequence[float]) -> float:

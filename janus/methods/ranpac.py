@@ -22,26 +22,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from janus.algorithms.ridge import (
-    direct_errors,
-    held_out_errors,
-    largest_within,
-    least,
-    solve_directly,
-    solve_ridge,
-)
+from janus.algorithms.ridge import choose_penalty, solve_directly, solve_ridge
 from janus.data.stream import Task
 from janus.keyed_random import generator
 from janus.methods.base.adapter_method import AdapterMethod
 from janus.methods.base.method import Context
 from janus.methods.base.precomputable import FixedFeatures, Network
-
-PENALTIES = [10.0**power for power in range(-8, 9)]
-FITTED = 0.8
-"""Share of the task's images, rounded down, that are fitted to choose the penalty on the rest
-[seen]."""
-MARGIN = 0.01
-"""ridge_rule=within_1_percent: how far above the least error a larger penalty may lie."""
 
 
 class RanPac(FixedFeatures, AdapterMethod):
@@ -106,13 +92,8 @@ class RanPac(FixedFeatures, AdapterMethod):
     def _chosen(self, rows: Tensor, targets: Tensor, task: Task) -> float:
         """The penalty by squared error on a random fifth of the task, under `ridge_rule`."""
         key = (*self.context.key, task.index)
-        shuffled = torch.randperm(len(rows), generator=generator("ranpac-held-out", *key))
-        fit, held = shuffled.to(rows.device).tensor_split([int(FITTED * len(rows))])
-        measure = direct_errors if self.as_source else held_out_errors
-        errors = measure(rows[fit], targets[fit], rows[held], targets[held], PENALTIES)
-        if self.context.settings["ridge_rule"] == "within_1_percent":
-            return largest_within(PENALTIES, errors, MARGIN)
-        return least(PENALTIES, errors)
+        order = torch.randperm(len(rows), generator=generator("ranpac-held-out", *key))
+        return choose_penalty(rows, targets, order, self.context.settings["ridge_rule"])
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """(h W (B, classes seen), features)."""

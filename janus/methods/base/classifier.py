@@ -21,19 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from janus.algorithms.ridge import held_out_errors, largest_within, solve_ridge
+from janus.algorithms.ridge import choose_penalty, solve_ridge
 from janus.data.stream import Task
 from janus.keyed_random import generator
 from janus.methods.base.classifier_alignment import Aligner
 from janus.methods.base.method import Context
 from janus.nn.heads import LinearHeads, Prototypes
-
-PENALTIES = [10.0**power for power in range(-8, 9)]
-"""Ridge penalties that are tried [seen: RanPAC]."""
-FITTED = 0.8
-"""Share of the task's images that are fitted to choose the penalty on the rest [seen: RanPAC]."""
-MARGIN = 0.01
-"""How far above the least held-out error a larger penalty may lie [choice, as in ranpac.py]."""
 
 
 class Classifier(ABC):
@@ -117,10 +110,8 @@ class Ridge(Classifier):
         self.gram.addmm_(rows.mT, rows)
         self.moment.addmm_(rows.mT, targets)
         draw = generator("ridge-held-out", *self.key, task.index)
-        order = torch.randperm(len(rows), generator=draw).to(rows.device)
-        fit, held = order.tensor_split([int(FITTED * len(rows))])
-        errors = held_out_errors(rows[fit], targets[fit], rows[held], targets[held], PENALTIES)
-        penalty = largest_within(PENALTIES, errors, MARGIN)
+        order = torch.randperm(len(rows), generator=draw)
+        penalty = choose_penalty(rows, targets, order, "within_1_percent")
         self.weights = solve_ridge(self.gram, self.moment, penalty).float()
 
     def logits(self, heads: LinearHeads, features: Tensor) -> Tensor:

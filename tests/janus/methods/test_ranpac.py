@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from janus.algorithms.ridge import PENALTIES
 from janus.data.stream import plain_batches
 from janus.keyed_random import generator
-from janus.methods.ranpac import PENALTIES
 from tests.janus.methods.by_hand import started, train
 
 SMALL = {"method__projection": 60, "train__epochs": 1}
@@ -140,7 +140,7 @@ def test_rules_are_the_least_error_and_the_largest_penalty_near_it(monkeypatch):
         seen.append((len(rows), len(held)))
         return [3.0] * 2 + [1.0, 1.005, 1.02, 1.009, 2.0] + [3.0] * 10
 
-    monkeypatch.setattr("janus.methods.ranpac.held_out_errors", errors)
+    monkeypatch.setattr("janus.algorithms.ridge.held_out_errors", errors)
     for rule, expected in (("least", 1e-6), ("within_1_percent", 1e-3)):
         options = {**SMALL, "bench__tasks": 9, "method__adapt": False}
         method, stream = started("ranpac", **options, method__ridge_rule=rule)
