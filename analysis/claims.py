@@ -25,7 +25,7 @@ from analysis.stats.paired import Difference
 from analysis.tables import comparison
 from analysis.tables.paper_claims import Tested, judge_claim, read_claims, sweeps_of
 from janus.errors import ConfigError, JanusError
-from janus.one_line import explain_os_error, open_streams, printable
+from janus.one_line import error_text, open_streams, printable
 
 COMPLETE, WRONG, MISSING = 0, 2, 3
 
@@ -52,12 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.out:
             args.out.write_text(text, encoding="utf-8")
     except (JanusError, OSError) as error:
-        told = (
-            explain_os_error(error)
-            if isinstance(error, OSError)
-            else f"{type(error).__name__}: {error}"
-        )
-        print(printable(told), file=sys.stderr)
+        print(printable(error_text(error)), file=sys.stderr)
         return WRONG
     return MISSING if any(d is None for found in tested for d in found.differences) else COMPLETE
 

@@ -26,7 +26,7 @@ from analysis.pages import reproducibility
 from analysis.selection import Selection, print_notice
 from analysis.tables import comparison
 from janus.errors import JanusError
-from janus.one_line import explain_os_error, open_streams, printable
+from janus.one_line import error_text, open_streams, printable
 
 COLUMN_SETS = {
     "main": ("acc", "maa", "bwt"),
@@ -65,12 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             missing = bool(chosen.missing)
         _write(folder / "tables.tex", _document(names))
     except (JanusError, OSError) as error:
-        text = (
-            explain_os_error(error)
-            if isinstance(error, OSError)
-            else f"{type(error).__name__}: {error}"
-        )
-        print(printable(text), file=sys.stderr)
+        print(printable(error_text(error)), file=sys.stderr)
         return 2
     print_notice(
         f"wrote {folder}/ (all tables: pdflatex -output-directory {folder} {folder}/tables.tex)"

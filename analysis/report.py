@@ -26,7 +26,7 @@ from analysis.runs import load, protocol, sweep_lists
 from analysis.selection import Selection, print_notice
 from analysis.tables import comparison
 from janus.errors import JanusError
-from janus.one_line import explain_os_error, open_streams, printable
+from janus.one_line import error_text, open_streams, printable
 
 COLUMNS = ("acc", "maa", "bwt", "forgetting", "learning_acc", "seconds", "memory")
 PAGE = Path(__file__).parent / "page"
@@ -54,12 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 3
         Path(args.out).write_text(report_page(chosen, args, endpoints, words), encoding="utf-8")
     except (JanusError, OSError) as error:
-        text = (
-            explain_os_error(error)
-            if isinstance(error, OSError)
-            else f"{type(error).__name__}: {error}"
-        )
-        print(printable(text), file=sys.stderr)
+        print(printable(error_text(error)), file=sys.stderr)
         return 2
     print_notice(f"wrote {args.out}")
     selection.warn_missing(chosen)

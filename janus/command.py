@@ -10,6 +10,7 @@ are the program's. Nothing else is decided here.
 
 from __future__ import annotations
 
+import argparse
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from janus.config.overrides import path_override
 from janus.errors import suggest
 
 
@@ -90,11 +92,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def table_words(words: Sequence[str]) -> list[str]:
     """The words of `compare` for the sweep that `sweep` has just run with `words`."""
-    keys = dict(word.split("=", 1) for word in words if "=" in word)
-    names = [word for word in words if "=" not in word and not word.startswith("-")]
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--include", action="append", default=[])
+    given = parser.parse_intermixed_args(words)
+    keys = dict(word.split("=", 1) for word in given.words if "=" in word)
+    (name,) = (word for word in given.words if "=" not in word)
+    if name.endswith((".yaml", ".yml")):
+        name = Path(name).stem
     scale = f"-{keys['scale']}" if "scale" in keys else ""
-    name = Path(names[0]).stem if names[0].endswith((".yaml", ".yml")) else names[0]
-    return ["--store", keys.get("store", "runs"), "--sweep", name + scale]
+    paths = [
+        path[1] for word in given.words if (path := path_override(word)) and path[0] == "store"
+    ]
+    store = (paths or ["runs"])[-1] or "runs"
+    include = [part for path in given.include for part in ("--include", path)]
+    return ["--store", store, "--sweep", name + scale, *include]
 
 
 def start_program(program: str, words: Sequence[str]) -> int:

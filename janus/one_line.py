@@ -74,6 +74,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
+def error_text(error: JanusError | OSError) -> str:
+    """One line for an expected error of a command that names the error's kind."""
+    if isinstance(error, OSError):
+        return explain_os_error(error)
+    return f"{type(error).__name__}: {error}"
+
+
 def explain_os_error(error: OSError) -> str:
     """One line for an error of the file system: what failed, on which path, and what to do."""
     where = str(error.filename) if error.filename is not None else "what is printed"

@@ -40,6 +40,11 @@ def test_a_word_starts_its_program_with_the_words_that_follow(started):
         (["smoke"], ["--store", "runs", "--sweep", "smoke"]),
         (["store=x", "smoke", "scale=tiny"], ["--store", "x", "--sweep", "smoke-tiny"]),
         (["my/own.yaml", "seeds=2"], ["--store", "runs", "--sweep", "own"]),
+        (["store='a b'", "smoke"], ["--store", "a b", "--sweep", "smoke"]),
+        (
+            ["--include", "mine.py", "own.yaml"],
+            ["--store", "runs", "--sweep", "own", "--include", "mine.py"],
+        ),
     ],
 )
 def test_a_sweep_is_followed_by_its_table(words, table, started):

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from analysis.blocks.details import units_needed
 from analysis.stats.paired import ALPHA, AVERAGE, Column, Difference, corrected
 from analysis.tables.comparison import Entry, Table, TableColumn
-
-TESTS = {"maxt": "p (max-T)", "holm": "p (Holm)", "none": "p"}
-"""{correction: name of its p in the sentences}."""
+from analysis.tables.notes import P_COLUMN
 
 FEWEST = 3
 """Units from which on the number of additional ones can be estimated."""
@@ -73,16 +71,15 @@ def _compared(d: Difference, metric: TableColumn, leader: str, correction: str) 
         ends = sorted(sign * metric.scale * end for end in (d.interval.low, d.interval.high))
         text += f" [{ends[0]:+.{metric.digits}f}, {ends[1]:+.{metric.digits}f}]"
     wins = d.wins if sign > 0 else d.losses
-    unit = f"{d.column.unit}s"
     if wins is not None:
-        text += f", better in {wins} of {d.n} {unit}"
+        text += f", better in {wins} of {d.n} {d.column.unit}s"
     p = corrected(d, correction)
     if p is not None and p < ALPHA:
-        yield f"{text}; decided, {TESTS[correction]} {p:.4f}."
+        yield f"{text}; decided, {P_COLUMN[correction]} {p:.4f}."
     elif d.n < FEWEST:
-        yield f"{text}; not decided: {d.n} {unit if d.n > 1 else d.column.unit} cannot decide."
+        yield f"{text}; not decided: {d.n} {d.column.unit}{'s' * (d.n > 1)} cannot decide."
     elif p is not None:
-        yield f"{text}; not decided, {TESTS[correction]} {p:.4f}. {_more(d, correction)}"
+        yield f"{text}; not decided, {P_COLUMN[correction]} {p:.4f}. {_more(d, correction)}"
 
 
 def _more(d: Difference, correction: str) -> str:

@@ -116,9 +116,8 @@ class E2Lora(HeadsMethod):
             layer.moment = torch.zeros(size, size, dtype=torch.float64, device=layer.a.device)
         with self.context.autocast():
             self.features(next(task.train_batches("energy")).images)
-        first = task.index == 0 and self.context.settings["first_start"] == "random"
         for layer in self.layers:
-            layer.finish(orthonormal=not first)
+            layer.finish(orthonormal=not layer.b.requires_grad)
         super().end_task(task)
 
     # ---- state and diagnostics -----------------------------------------------------------------

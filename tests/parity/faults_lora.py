@@ -622,7 +622,12 @@ OTHERS = [
     fault(ENERGY, "- count * torch.outer(mean, mean)", "", "e2_lora"),
     fault(ENERGY, "values.flip(0)", "values", "e2_lora"),
     fault(ENERGY, "pair.b[:, k:]", "pair.b[:, :0]", "e2_lora"),
-    fault(E2, "layer.finish(orthonormal=not first)", "layer.finish(orthonormal=True)", "e2_lora"),
+    fault(
+        E2,
+        "layer.finish(orthonormal=not layer.b.requires_grad)",
+        "layer.finish(orthonormal=True)",
+        "e2_lora",
+    ),
     # classifier alignment
     fault(ALIGN, "add_(self.jitter)", "add_(10 * self.jitter)", "inflora_ca on imagenet_r"),
     fault(ALIGN, "max(len(own) - 1, 1)", "len(own)", "inflora_ca on imagenet_r"),
